@@ -1,0 +1,104 @@
+"""Every error that fountain raises on purpose.
+
+The message is one sentence that says what happened; `hint` says what to do about it. Remote garbage is never
+an exception (it is counted), a shortage of symbols is a status, and a bug is an assertion.
+
+    FountainError
+    |-- UsageError                 a wrong option, argument or configuration
+    |-- NobodyAnsweredError        no server answered at that address
+    |-- IncompleteError            the transfer ended early; what was received is kept and can be resumed
+    |-- IntegrityError             the object cannot be what the server announced
+    |-- LocalError                 this machine could not do its part
+    |   |-- StorageError           a path could not be read or written (carries `path`)
+    |   |   |-- DiskFullError      no space left where the object should go
+    |   |   |-- NameClashError     the destination exists already, or is in use
+    |   |   `-- HostileNameError   a name from the network that must not touch this disk
+    |   `-- TransportError         a socket could not be opened or used (carries `address`)
+    |-- RefusedError               the other side said no
+    `-- PeersMissingError          not every expected peer finished
+
+`fountain.cli.exit_status` maps each of them to one exit code.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DiskFullError",
+    "FountainError",
+    "HostileNameError",
+    "IncompleteError",
+    "IntegrityError",
+    "LocalError",
+    "NameClashError",
+    "NobodyAnsweredError",
+    "PeersMissingError",
+    "RefusedError",
+    "StorageError",
+    "TransportError",
+    "UsageError",
+]
+
+
+class FountainError(Exception):
+    """Base of all errors for people: `message` says what happened, `hint` what to do (may be empty)."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FountainError):
+    """A wrong option, argument or configuration."""
+
+
+class NobodyAnsweredError(FountainError):
+    """No server answered at the address."""
+
+
+class IncompleteError(FountainError):
+    """The transfer ended before the object was whole; the part is kept."""
+
+
+class IntegrityError(FountainError):
+    """What was received contradicts what the server announced."""
+
+
+class LocalError(FountainError):
+    """This machine could not do its part."""
+
+
+class StorageError(LocalError):
+    """A path could not be read or written."""
+
+    def __init__(self, message: str, hint: str = "", *, path: str = "") -> None:
+        super().__init__(message, hint)
+        self.path = path
+
+
+class DiskFullError(StorageError):
+    """No space is left where the object should go."""
+
+
+class NameClashError(StorageError):
+    """The destination exists already, or another process is writing it."""
+
+
+class HostileNameError(StorageError):
+    """A name from the network that must not be created on this disk."""
+
+
+class TransportError(LocalError):
+    """A socket could not be opened or used."""
+
+    def __init__(self, message: str, hint: str = "", *, address: str = "") -> None:
+        super().__init__(message, hint)
+        self.address = address
+
+
+class RefusedError(FountainError):
+    """The other side understood and said no."""
+
+
+class PeersMissingError(FountainError):
+    """Not every expected peer finished."""

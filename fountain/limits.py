@@ -1,0 +1,81 @@
+"""Every limit of the project, with its reason; relations between limits are asserted at import.
+
+Units stand in the names: `_ns`, `_size` (octets), `_count`, `_bps` (bits per second).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BLOCK_COUNT_MAX",
+    "BLOCK_SIZE_MAX",
+    "BLOCK_SYMBOL_COUNT_DEFAULT",
+    "BLOCK_SYMBOL_COUNT_MAX",
+    "CONTROL_PORT_DEFAULT",
+    "CONTROL_SIZE_MAX",
+    "DATAGRAM_SIZE_MAX",
+    "DATA_HEADER_SIZE",
+    "DATA_OVERHEAD_SIZE",
+    "DATA_PORT_DEFAULT",
+    "DATA_TAIL_SIZE",
+    "ESI_LIMIT",
+    "HELLO_SIZE",
+    "IP_UDP_OVERHEAD_SIZE",
+    "MANIFEST_FILE_COUNT_MAX",
+    "MANIFEST_SIZE_MAX",
+    "MTU_DEFAULT",
+    "MTU_MAX",
+    "MTU_MIN",
+    "NAME_SIZE_MAX",
+    "NS",
+    "OBJECT_SIZE_MAX",
+    "PATH_SIZE_MAX",
+    "RECEIVE_MEMORY_SIZE_MAX",
+    "SYMBOL_SIZE_MAX",
+    "TRAIN_SIZE_MAX",
+]
+
+NS = 1_000_000_000
+
+# --- Specification: from RFC 6330, RFC 768 and docs/wire.md -------------------------------------------------
+
+ESI_LIMIT = 1 << 24  # RFC 6330 section 3.2: the encoding symbol id has 24 bits.
+BLOCK_SYMBOL_COUNT_MAX = 56_403  # RFC 6330 section 5.1.2: K'_max.
+SYMBOL_SIZE_MAX = 65_535 - 8 - 40 - 44  # The largest that a UDP datagram over IPv6 carries beside our header.
+
+CONTROL_PORT_DEFAULT = 6330
+DATA_PORT_DEFAULT = 6331
+
+DATA_HEADER_SIZE = 28
+DATA_TAIL_SIZE = 16
+DATA_OVERHEAD_SIZE = DATA_HEADER_SIZE + DATA_TAIL_SIZE
+IP_UDP_OVERHEAD_SIZE = 40 + 8  # IPv6 header + UDP header; the same symbol size then fits both families.
+
+HELLO_SIZE = 1200  # RFC 9000 section 14.1: the smallest datagram that every path must carry.
+CONTROL_SIZE_MAX = 1200  # No control packet is longer, so an answer to a Hello never amplifies.
+DATAGRAM_SIZE_MAX = 65_507
+
+# --- Implementation ----------------------------------------------------------------------------------------
+
+MTU_DEFAULT = 1500
+MTU_MIN = 256  # Leaves a symbol of 128 octets; below that headers eat the link.
+MTU_MAX = 65_535
+
+# About 1,000 symbols: K * T (1.4 MB) stays in the last-level cache, and plan and inverse are built in milliseconds.
+BLOCK_SYMBOL_COUNT_DEFAULT = 1002  # A row of RFC 6330 Table 2, so that full blocks need no padding symbols.
+BLOCK_SIZE_MAX = 16 << 20  # A receiver must hold whole blocks in memory; 16 MiB bounds what a server may ask of it.
+BLOCK_COUNT_MAX = 1 << 18  # 32-octet digests of so many blocks fill the largest manifest.
+
+MANIFEST_SIZE_MAX = 16 << 20
+MANIFEST_FILE_COUNT_MAX = 65_536
+PATH_SIZE_MAX = 1024
+NAME_SIZE_MAX = 255  # The limit of common file systems for one path component.
+OBJECT_SIZE_MAX = 1 << 42  # BLOCK_COUNT_MAX blocks of the largest size.
+
+RECEIVE_MEMORY_SIZE_MAX = 128 << 20  # Slabs of open blocks in a receiver.
+TRAIN_SIZE_MAX = 65_000  # A segmented send must fit one IP datagram's 16-bit length, headers included.
+
+assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX
+assert BLOCK_COUNT_MAX * BLOCK_SIZE_MAX >= OBJECT_SIZE_MAX
+assert CONTROL_SIZE_MAX <= HELLO_SIZE
+assert BLOCK_SYMBOL_COUNT_DEFAULT <= BLOCK_SYMBOL_COUNT_MAX
+assert SYMBOL_SIZE_MAX + DATA_OVERHEAD_SIZE <= DATAGRAM_SIZE_MAX
