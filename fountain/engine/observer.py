@@ -106,6 +106,7 @@ class PeerSnapshot:
 
     session_id: str  # hex
     address: str
+    host: str  # what the peer calls itself; may be empty
     name: str  # the object's
     fraction: float
     rate_bps: float
@@ -121,6 +122,7 @@ class PeerJoined(Event):
 
     session_id: str
     address: str
+    host: str
     name: str
     resumed_fraction: float
     first_source: int
@@ -141,6 +143,7 @@ class PeerFinished(Event):
 
     session_id: str
     address: str
+    host: str
     name: str
     duration_s: float
     sent_count: int
@@ -153,6 +156,7 @@ class PeerGone(Event):
 
     session_id: str
     address: str
+    host: str
     name: str
     fraction: float
     reason: str
