@@ -1,0 +1,7 @@
+"""The version, in its one place: the build, `--version` and the documentation read it here."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,68 @@
+"""The limits agree with the standards that they come from, and with what the rest makes of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fountain import limits
+from fountain.geometry import block_symbol_limit, symbol_size_for_mtu
+
+SOURCE = Path(limits.__file__).read_text()
+IPV6_MINIMUM_MTU = 1280  # RFC 8200 section 5
+
+
+def test_hello_fits_the_smallest_ipv6_path() -> None:
+    assert limits.HELLO_SIZE + limits.IP_UDP_OVERHEAD_SIZE <= IPV6_MINIMUM_MTU
+
+
+def test_no_control_packet_is_longer_than_a_hello() -> None:
+    assert limits.CONTROL_SIZE_MAX <= limits.HELLO_SIZE
+
+
+def test_default_packet_fills_ethernet_exactly() -> None:
+    symbol_size = symbol_size_for_mtu(limits.MTU_DEFAULT)
+    assert symbol_size == 22 * 64
+    assert symbol_size + limits.DATA_OVERHEAD_SIZE + limits.IP_UDP_OVERHEAD_SIZE == limits.MTU_DEFAULT
+
+
+def test_default_block_fits_the_largest_block() -> None:
+    symbol_size = symbol_size_for_mtu(limits.MTU_DEFAULT)
+    assert limits.BLOCK_SYMBOL_COUNT_DEFAULT * symbol_size <= limits.BLOCK_SIZE_MAX
+
+
+def test_every_symbol_of_the_largest_block_has_an_esi_and_room_for_repair() -> None:
+    assert 100 * limits.BLOCK_SYMBOL_COUNT_MAX < limits.ESI_LIMIT
+
+
+def test_largest_object_at_the_default_symbol_size_has_a_geometry() -> None:
+    symbol_size = symbol_size_for_mtu(limits.MTU_DEFAULT)
+    size = limits.BLOCK_COUNT_MAX * (limits.BLOCK_SIZE_MAX // symbol_size) * symbol_size
+    assert block_symbol_limit(size, symbol_size) == limits.BLOCK_SIZE_MAX // symbol_size
+
+
+def test_a_receiver_can_hold_several_of_the_largest_blocks() -> None:
+    assert limits.RECEIVE_MEMORY_SIZE_MAX >= 4 * limits.BLOCK_SIZE_MAX
+
+
+def test_control_and_data_ports_differ() -> None:
+    assert limits.CONTROL_PORT_DEFAULT != limits.DATA_PORT_DEFAULT
+
+
+def test_a_train_fits_one_ip_datagram() -> None:
+    assert limits.TRAIN_SIZE_MAX + limits.IP_UDP_OVERHEAD_SIZE <= 0xFFFF
+
+
+def test_names_say_their_unit() -> None:
+    plain = {"NS", "ESI_LIMIT", "MTU_DEFAULT", "MTU_MAX", "MTU_MIN", "CONTROL_PORT_DEFAULT", "DATA_PORT_DEFAULT"}
+    for name in set(limits.__all__) - plain:
+        assert re.search(r"_(SIZE|COUNT|NS|BPS)(_|$)", name), name
+
+
+def test_limits_are_whole_numbers() -> None:
+    for name in limits.__all__:
+        assert type(getattr(limits, name)) is int, name
+
+
+def test_relations_are_asserted_at_import() -> None:
+    assert SOURCE.count("\nassert ") >= 5

@@ -1,0 +1,352 @@
+"""The repository checks itself: floors, doors, sizes, words. A rule that is not executed does not exist.
+
+Everything here reads source with `ast`; nothing of the package is imported or run. The order of `__all__` is the
+linter's (RUF022), so that there is one opinion about it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "fountain"
+
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 400
+
+# Files that are nothing but literal tables, copied from a standard: cutting them up would help nobody.
+LITERAL_TABLES = {
+    "fountain/codes/raptorq/tables.py",
+}
+
+# --- Who may import whom -----------------------------------------------------------------------------------
+
+GROUND = {"_jit", "_version", "errors", "geometry", "limits"}
+BYTES = {"field", "integrity", "wire"}
+EQUATIONS_AND_RULES = {"codes", "protocol"}
+DOORS = {"net", "storage"}
+
+# An area (a package, or a module that stands alone) -> the areas that it may import. Strictly down, never sideways.
+MAY_IMPORT: dict[str, set[str]] = {
+    "_jit": set(),
+    "_version": set(),
+    "errors": set(),
+    "limits": set(),
+    "geometry": {"errors", "limits"},
+    "field": GROUND,
+    "integrity": GROUND,
+    "wire": GROUND,
+    "codes": GROUND | {"field"},
+    "protocol": GROUND | {"integrity", "wire"},
+    "storage": GROUND | {"integrity", "wire"},
+    "net": GROUND | {"integrity", "wire"},
+    "engine": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS,
+    "testing": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
+    "cli": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
+}
+ROOF = {"__init__", "__main__"}  # lazily, these may name anything
+
+# Modules of the outside world with one door: who may import them.
+DOOR_KEEPERS: dict[str, set[str]] = {
+    "socket": {"net"},
+    "socketserver": {"net"},
+    "ssl": {"net"},
+    "asyncio": set(),
+    "argparse": {"cli"},
+    "rich": {"cli"},
+    "tempfile": {"storage"},
+}
+# A core that cannot do I/O: what would make it depend on more than its arguments.
+PURE_MODULES_NEVER = {"os", "random", "secrets", "select", "selectors", "socket", "subprocess", "threading", "time"}
+NEVER: dict[str, set[str]] = {
+    "protocol": PURE_MODULES_NEVER | {"datetime", "numba", "numpy"},
+    "codes": PURE_MODULES_NEVER - {"threading"},
+    "wire": PURE_MODULES_NEVER,
+    "field": PURE_MODULES_NEVER - {"os"},  # an environment variable may choose the SIMD tier
+    "geometry": PURE_MODULES_NEVER,
+    "limits": PURE_MODULES_NEVER,
+}
+
+OTHER_WORDS = re.compile(r"(?:^|_)(?:chunk|piece|fragment|frame)s?(?:_|$)", re.IGNORECASE)
+LEFTOVER = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]) + r")\b")
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+IN_PACKAGE = pytest.mark.parametrize("path", sources("fountain"), ids=named)
+IN_PROJECT = pytest.mark.parametrize("path", sources("fountain", "tests", "bench", "examples"), ids=named)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def area(path: Path) -> str:
+    """The package that `path` belongs to, or its own name where it stands alone."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of everything imported anywhere in the file, `from a import b` as `a.b`."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{named(path)}:{node.lineno}: imports are absolute, so that floors can be read"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def calls(node: ast.AST) -> Iterator[ast.Call]:
+    return (inner for inner in ast.walk(node) if isinstance(inner, ast.Call))
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` for a chain of names; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (left := dotted(node.value)):
+        return f"{left}.{node.attr}"
+    return ""
+
+
+# --- Floors ------------------------------------------------------------------------------------------------
+
+
+@IN_PACKAGE
+def test_imports_go_strictly_down(path: Path) -> None:
+    here = area(path)
+    if here in ROOF:
+        return
+    public = exported_names(PACKAGE / "__init__.py")  # what anyone who uses the library may name, its commands may too
+    assert here in MAY_IMPORT, f"{here} has no floor: add it to MAY_IMPORT"
+    allowed = MAY_IMPORT[here] | {here} | (public if here == "cli" else set())
+    wrong = []
+    for line, name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "fountain" and parts[1] not in allowed:
+            wrong.append(f"{named(path)}:{line}: {here} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_floors_have_no_cycle() -> None:
+    settled: set[str] = set()
+    while len(settled) < len(MAY_IMPORT):
+        ready = {here for here, below in MAY_IMPORT.items() if here not in settled and below - {here} <= settled}
+        assert ready, f"these areas may import each other in a circle: {set(MAY_IMPORT) - settled}"
+        settled |= ready
+
+
+@IN_PACKAGE
+def test_the_outside_world_has_one_door_each(path: Path) -> None:
+    here = area(path)
+    for line, name in imports(path):
+        top = name.split(".")[0]
+        where = f"{named(path)}:{line}"
+        assert top not in NEVER.get(here, ()), f"{where}: {here} must not depend on {top}"
+        assert here in DOOR_KEEPERS.get(top, {here}), f"{where}: only {DOOR_KEEPERS[top] or 'nobody'} imports {top}"
+        if top == "rich":
+            assert path == PACKAGE / "cli" / "display.py", f"{where}: only fountain/cli/display.py imports rich"
+
+
+@IN_PACKAGE
+def test_only_storage_opens_files(path: Path) -> None:
+    if area(path) == "storage":
+        return
+    for call in calls(tree(path)):
+        name = dotted(call.func)
+        opens = name in {"open", "os.open", "io.open", "os.fdopen"}
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        opens |= method in {"read_text", "read_bytes", "write_text", "write_bytes"}
+        assert not opens, f"{named(path)}:{call.lineno}: {name or method} opens a file outside fountain.storage"
+
+
+@IN_PACKAGE
+def test_no_import_hides_in_a_string(path: Path) -> None:
+    if area(path) in ROOF:
+        return
+    for call in calls(tree(path)):
+        name = dotted(call.func)
+        hidden = name in {"__import__", "import_module", "importlib.import_module"}
+        assert not hidden, f"{named(path)}:{call.lineno}: {name} goes around the floors"
+
+
+# --- Kernels -----------------------------------------------------------------------------------------------
+
+DECORATORS = {"kernel", "inlined"}
+COMPILER = {"numba", "llvmlite"}
+FOR_INTRINSICS = ("numba.extending", "numba.core", "numba.types", "llvmlite")
+
+
+def jitted(path: Path) -> dict[str, ast.FunctionDef]:
+    """Functions of this file that numba compiles."""
+    found = {}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef):
+            names = {dotted(item.func if isinstance(item, ast.Call) else item) for item in node.decorator_list}
+            if any(name.split(".")[-1] in DECORATORS | {"intrinsic"} for name in names):
+                found[node.name] = node
+    return found
+
+
+def module_path(name: str) -> Path:
+    path = ROOT / Path(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@IN_PACKAGE
+def test_numba_is_used_through_the_one_decorator(path: Path) -> None:
+    if path == PACKAGE / "_jit.py":
+        return
+    names = list(imports(path))
+    through_jit = any(name.startswith("fountain._jit.") for _, name in names)
+    for line, name in names:
+        if name.split(".")[0] in COMPILER:
+            where = f"{named(path)}:{line}: {name}"
+            assert name.startswith(FOR_INTRINSICS), f"{where}: kernels are compiled through fountain._jit alone"
+            assert through_jit, f"{where}: intrinsics stand in the file of the kernels that use them"
+
+
+@IN_PACKAGE
+def test_kernels_call_jitted_functions_of_their_own_file_only(path: Path) -> None:
+    foreign: dict[str, str] = {}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("fountain."):
+            other = module_path(str(node.module))
+            compiled = jitted(other) if other.exists() else {}
+            foreign |= {alias.asname or alias.name: str(node.module) for alias in node.names if alias.name in compiled}
+    for name, function in jitted(path).items():
+        for call in calls(function):
+            callee = dotted(call.func)
+            assert callee not in foreign, (
+                f"{named(path)}:{call.lineno}: {name} calls {callee} of {foreign.get(callee)}; "
+                "numba's cache would not see a change there"
+            )
+
+
+@IN_PACKAGE
+def test_kernels_raise_nothing(path: Path) -> None:
+    for name, function in jitted(path).items():
+        if any(dotted(item).endswith("intrinsic") for item in function.decorator_list):
+            continue
+        for node in ast.walk(function):
+            wrong = isinstance(node, (ast.Raise, ast.Assert, ast.Try))
+            assert not wrong, f"{named(path)}:{getattr(node, 'lineno', 0)}: kernel {name} raises; return a status"
+
+
+# --- Shape -------------------------------------------------------------------------------------------------
+
+
+@IN_PROJECT
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    if path.stat().st_size or path.is_relative_to(PACKAGE):
+        assert ast.get_docstring(tree(path)), f"{named(path)} has no docstring"
+
+
+def defined_names(module: ast.Module) -> tuple[set[str], set[str]]:
+    """(functions and classes, everything else) that the top level of a module defines or re-exports."""
+    made: set[str] = set()
+    other: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node in module.body:
+            made.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            other |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.ImportFrom):
+            other |= {alias.asname or alias.name for alias in node.names}
+    return made, other
+
+
+@cache
+def exported_names(path: Path) -> set[str]:
+    for node in tree(path).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if dotted(target) == "__all__":
+                return set(ast.literal_eval(node.value))
+    return set()
+
+
+@IN_PACKAGE
+def test_exports_are_exactly_the_public_functions_and_classes(path: Path) -> None:
+    made, other = defined_names(tree(path))
+    hidden = {name for name in made if not name.startswith("_")} - exported_names(path)
+    assert not hidden, f"{named(path)}: export {sorted(hidden)} in __all__, or begin the names with an underscore"
+    unknown = exported_names(path) - made - other
+    assert not unknown, f"{named(path)}: __all__ names {sorted(unknown)}, which the module does not define"
+
+
+@IN_PACKAGE
+def test_what_others_import_is_exported(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("fountain."):
+            home = module_path(str(node.module))
+            if not home.exists():
+                continue  # the import fails by itself, with a better message
+            names = {alias.name for alias in node.names if not alias.name.startswith("_")}
+            names = {name for name in names if not module_path(f"{node.module}.{name}").exists()}
+            secret = names - exported_names(home)
+            assert not secret, f"{named(path)}:{node.lineno}: {node.module} does not export {sorted(secret)}"
+
+
+@IN_PROJECT
+def test_functions_are_short(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= FUNCTION_LINES_MAX, f"{named(path)}:{node.lineno}: {node.name} has {length} lines"
+
+
+@IN_PROJECT
+def test_files_are_short(path: Path) -> None:
+    length = len(path.read_text().splitlines())
+    assert length <= FILE_LINES_MAX or named(path) in LITERAL_TABLES, f"{named(path)} has {length} lines"
+
+
+# --- Words -------------------------------------------------------------------------------------------------
+
+
+@IN_PACKAGE
+def test_one_noun_for_one_thing(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        name = getattr(node, "name", None) or getattr(node, "arg", None)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            name = node.id
+        if isinstance(name, str):
+            assert not OTHER_WORDS.search(name), f"{named(path)}: {name}: say block, symbol, packet or batch"
+
+
+def texts() -> list[Path]:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
+    return sources("fountain", "tests", "bench", "examples") + pages
+
+
+def test_nothing_is_left_for_later() -> None:
+    left = [
+        f"{named(path)}:{number}: {line.strip()}"
+        for path in texts()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if LEFTOVER.search(line)
+    ]
+    assert not left, "\n".join(left)
+
+
+def test_the_version_stands_in_one_place() -> None:
+    version = re.search(r'__version__ = "(.+)"', (PACKAGE / "_version.py").read_text())
+    assert version
+    again = [named(path) for path in sources("fountain") if f'"{version[1]}"' in path.read_text()]
+    assert again == ["fountain/_version.py"]
