@@ -1,6 +1,6 @@
 """Watch a file cross a lossy network: `make demo`, or `python examples/demo.py [--size MB] [--loss FRACTION]`.
 
-A file of random octets is served by the real `fountain-serve` and fetched by the real `fountain-fetch`, on this machine,
+A file of random octets is served by the real `fountain-serve` and fetched by the real `fountain-fetch`, both here,
 while the receiver throws away a tenth of what arrives. Then the two files are compared. Exit status 0 means that they
 are equal; everything is done in `.demo/`, which is removed afterwards.
 """
