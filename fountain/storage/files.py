@@ -1,0 +1,332 @@
+"""What this project asks of an operating system about files, and the plain way where a system lacks something.
+
+Everything is relative to a `Directory`: on POSIX an open descriptor, so that no component can be swapped for a
+symbolic link between a check and its use; elsewhere a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from fountain.errors import DiskFullError, StorageError
+from fountain.storage.paths import printable
+
+__all__ = [
+    "Directory",
+    "exchange_or_replace",
+    "free_size",
+    "preallocate",
+    "read_at",
+    "rename_new",
+    "storage_error",
+    "sync_data",
+    "try_lock",
+    "write_at",
+]
+
+_HAS_DIR_FD = os.open in os.supports_dir_fd and os.mkdir in os.supports_dir_fd
+_HAS_POSITIONAL_IO = hasattr(os, "preadv") and hasattr(os, "pwrite")
+_ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY = getattr(os, "O_DIRECTORY", 0) | os.O_RDONLY
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+
+_seek_lock = threading.Lock()  # Where there is no positional I/O, a descriptor's one offset is shared.
+
+_HINTS = {
+    errno.EACCES: "Check the permissions and whose it is.",
+    errno.EPERM: "Check the permissions and whose it is.",
+    errno.EROFS: "The file system is read-only; choose another place.",
+    errno.ENOENT: "Check the path; a directory that is missing must be created first.",
+    errno.ENOTDIR: "Check the path; a part of it is not a directory.",
+    errno.EIO: "The disk reports a fault; check it, then run the same command again.",
+    errno.EFBIG: "The file system cannot hold a file of this size; choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter path.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.ELOOP: "A symbolic link stands where a file or directory is expected; remove it.",
+}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
+    """The sentence for people about an OSError; `doing` completes "Cannot ...", as in "read" or "write in"."""
+    shown = printable(str(path))
+    if error.errno in _FULL:
+        return DiskFullError(
+            f"The disk is full: cannot {doing} {shown}.",
+            "Free some space and run the same command again; what was received is kept.",
+            path=shown,
+        )
+    reason = error.strerror or str(error)
+    return StorageError(f"Cannot {doing} {shown}: {reason}.", _HINTS.get(error.errno or 0, ""), path=shown)
+
+
+class Directory:
+    """An open directory. Its methods take one component each and never follow a symbolic link."""
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def open(cls, path: Path) -> Directory:
+        """The directory at a path that the user of this machine chose; links on the way are followed."""
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR if path.exists() else errno.ENOENT, "no such directory", str(path))
+        return cls(path, os.open(path, _DIRECTORY | getattr(os, "O_CLOEXEC", 0)) if _HAS_DIR_FD else None)
+
+    def child(self, name: str) -> Directory:
+        """The directory `name` in this one."""
+        path = self.path / name
+        if self._descriptor is not None:
+            return Directory(path, os.open(name, _DIRECTORY | _ALWAYS, dir_fd=self._descriptor))
+        if not stat.S_ISDIR(self.stat(name).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(path))
+        return Directory(path, None)
+
+    def open_file(self, name: str, flags: int, mode: int = 0o600) -> int:
+        """A descriptor of the regular file `name` in this directory."""
+        if self._descriptor is not None:
+            descriptor = os.open(name, flags | _ALWAYS, mode, dir_fd=self._descriptor)
+        else:
+            if self.exists(name) and not stat.S_ISREG(self.stat(name).st_mode):
+                raise OSError(errno.ELOOP, "not a regular file", str(self.path / name))
+            descriptor = os.open(self.path / name, flags | _ALWAYS, mode)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.ELOOP, "not a regular file", str(self.path / name))
+        return descriptor
+
+    def stat(self, name: str) -> os.stat_result:
+        """Status of `name` itself, links not followed."""
+        return os.stat(self._at(name), dir_fd=self._descriptor, follow_symlinks=False)
+
+    def exists(self, name: str) -> bool:
+        """Whether anything is called `name` here, a dangling link included."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def make_directory(self, name: str) -> bool:
+        """Create the directory `name`, for its owner alone; False when a directory of that name stands here."""
+        try:
+            os.mkdir(self._at(name), 0o700, dir_fd=self._descriptor)
+        except FileExistsError:
+            if not stat.S_ISDIR(self.stat(name).st_mode):
+                raise
+            return False
+        return True
+
+    def set_mode(self, name: str, mode: int) -> None:
+        """Permission bits of `name`, which is not a link."""
+        if stat.S_ISLNK(self.stat(name).st_mode):
+            raise OSError(errno.ELOOP, "a symbolic link", str(self.path / name))
+        os.chmod(self._at(name), mode, dir_fd=self._descriptor)
+
+    def set_mtime(self, name: str, mtime_ns: int) -> None:
+        """Modification time of `name`, links not followed."""
+        follow = os.utime not in os.supports_follow_symlinks
+        os.utime(self._at(name), ns=(mtime_ns, mtime_ns), dir_fd=self._descriptor, follow_symlinks=follow)
+
+    def set_own_attributes(self, mode: int, mtime_ns: int) -> None:
+        """Permission bits and modification time of this directory itself."""
+        target = self._descriptor if self._descriptor is not None else self.path
+        os.utime(target, ns=(mtime_ns, mtime_ns))
+        os.chmod(target, mode)
+
+    def remove(self, name: str) -> None:
+        """Remove `name`, a whole tree included; nothing happens when it does not exist."""
+        try:
+            if stat.S_ISDIR(self.stat(name).st_mode):
+                shutil.rmtree(self.path / name, onerror=_make_writable_and_retry)
+            else:
+                os.unlink(self._at(name), dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return
+
+    def replace_file(self, name: str, content: bytes) -> None:
+        """Put `content` in the file `name`, whole and on the disk, or leave what was there."""
+        temporary = name + ".new"
+        self.remove(temporary)
+        descriptor = self.open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_at(descriptor, memoryview(content), 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(self._at(temporary), self._at(name), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        """Make the names in this directory durable, where the system can."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):  # Some file systems refuse to sync a directory; none needs to be told.
+                os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _at(self, name: str) -> str | Path:
+        return name if self._descriptor is not None else self.path / name
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make_writable_and_retry(_function: object, path: str, _error: object) -> None:
+    """A tree may hold directories that their owner cannot write; open them, then remove."""
+    os.chmod(os.path.dirname(path), 0o700)
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def read_at(descriptor: int, view: memoryview, offset: int) -> int:
+    """Fill `view` from `offset`; the octets read, fewer only at the end of the file."""
+    done = 0
+    while done < len(view):
+        if _HAS_POSITIONAL_IO:
+            count = os.preadv(descriptor, [view[done:]], offset + done)
+        else:
+            with _seek_lock:
+                os.lseek(descriptor, offset + done, os.SEEK_SET)
+                octets = os.read(descriptor, len(view) - done)
+            count = len(octets)
+            view[done : done + count] = octets
+        if count == 0:
+            break
+        done += count
+    return done
+
+
+def write_at(descriptor: int, view: memoryview, offset: int) -> None:
+    """Write all of `view` at `offset`."""
+    done = 0
+    while done < len(view):
+        if _HAS_POSITIONAL_IO:
+            done += os.pwrite(descriptor, view[done:], offset + done)
+        else:
+            with _seek_lock:
+                os.lseek(descriptor, offset + done, os.SEEK_SET)
+                done += os.write(descriptor, view[done:])
+
+
+def preallocate(descriptor: int, size: int) -> None:
+    """Make the file `size` octets long, with the space reserved where the file system can."""
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+                raise
+    os.ftruncate(descriptor, size)
+
+
+def sync_data(descriptors: Iterable[int]) -> None:
+    """Put the contents of these files on the disk."""
+    for descriptor in descriptors:
+        getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def free_size(path: Path) -> int:
+    """Octets that this user may still write on the file system of `path`."""
+    return shutil.disk_usage(path).free
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock the file for this process until the descriptor closes or the process ends; False when another has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def rename_new(source: Path, destination: Path) -> None:
+    """Rename, atomically, unless something is called `destination`.
+
+    Raises:
+        FileExistsError: something is.
+    """
+    if sys.platform == "win32":
+        os.rename(source, destination)  # There it refuses an existing destination by itself.
+        return
+    if _renameat2(source, destination, _RENAME_NOREPLACE):
+        return
+    if source.is_dir():
+        # Without the system call a file or a filled directory is still refused; an empty directory is replaced.
+        if os.path.lexists(destination):
+            raise FileExistsError(errno.EEXIST, "exists", str(destination))
+        os.rename(source, destination)
+        return
+    try:
+        os.link(source, destination)
+        os.unlink(source)
+    except FileExistsError:
+        raise
+    except OSError:  # A file system without hard links.
+        if os.path.lexists(destination):
+            raise FileExistsError(errno.EEXIST, "exists", str(destination)) from None
+        os.rename(source, destination)
+
+
+def exchange_or_replace(source: Path, destination: Path, aside: Path) -> None:
+    """Put `source` at `destination`, whatever stands there; that is then at `source` or `aside`, or gone.
+
+    One atomic step for files, and for directories on Linux; elsewhere a directory is moved aside first.
+    """
+    if not source.is_dir() and not (destination.is_dir() and not destination.is_symlink()):
+        os.replace(source, destination)
+        return
+    if not os.path.lexists(destination):
+        os.rename(source, destination)
+        return
+    if sys.platform != "win32" and _renameat2(source, destination, _RENAME_EXCHANGE):
+        return
+    os.rename(destination, aside)
+    os.rename(source, destination)
+
+
+def _renameat2(source: Path, destination: Path, flags: int) -> bool:
+    """Linux's renameat2; False where the system or the file system does not know it or the flag."""
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    result = function(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(destination), flags)
+    if result == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(code, os.strerror(code), str(source), None, str(destination))

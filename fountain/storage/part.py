@@ -1,0 +1,254 @@
+"""The receiving side: a part that takes blocks in any order, survives every kind of end, and becomes the object."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from fountain.errors import DiskFullError, IncompleteError, IntegrityError, NameClashError
+from fountain.storage.blocks import PartBlocks
+from fountain.storage.files import Directory, exchange_or_replace, free_size, rename_new, storage_error
+from fountain.storage.layout import Progress
+from fountain.storage.paths import check_name, printable, resolve_destination
+from fountain.storage.tree import PartTree, check_names, final_path
+from fountain.storage.workspace import PART_NAME, Workspace
+from fountain.wire.manifest import Manifest, parse
+from fountain.wire.reject import Reject
+
+__all__ = ["Part", "resolve_destination"]
+
+_SPARE_SIZE = 1 << 20  # Octets of disk beyond the object: journal, manifest, directories.
+_NONE_VERIFIED: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+
+
+class Part:
+    """An object that is being received: first `set_manifest`, then blocks, then `finish`; `close` in any case.
+
+    `write_block`, `commit_due` and `commit` may be called by several threads, the rest by one.
+    """
+
+    def __init__(
+        self, workspace: Workspace, destination: Path, object_id: bytes, name: str, object_size: int, overwrite: bool
+    ) -> None:
+        self.destination = destination
+        self.object_id = object_id
+        self.name = name
+        self.object_size = object_size
+        self.manifest: Manifest | None = None
+        self._workspace = workspace
+        self._overwrite = overwrite
+        self._tree: PartTree | None = None
+        self._blocks: PartBlocks | None = None
+        self._is_open = True
+
+    @classmethod
+    def open(
+        cls,
+        destination: Path,
+        object_id: bytes,
+        name: str,
+        object_size: int,
+        *,
+        overwrite: bool,
+        progress: Progress | None = None,
+    ) -> Part:
+        """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
+
+        Raises:
+            NameClashError: the destination exists and `overwrite` is not set, or another process is writing it.
+            HostileNameError: a name that must not touch this disk.
+            StorageError: the directory cannot be used.
+        """
+        check_name(name)
+        destination = Path(os.path.abspath(destination))
+        if not overwrite and os.path.lexists(destination):
+            raise _clash(destination)
+        part = cls(Workspace.open(destination, object_id), destination, object_id, name, object_size, overwrite)
+        try:
+            saved = part._workspace.load_manifest(object_id)
+            if saved is not None:
+                part._adopt(saved, progress)
+        except BaseException as error:
+            part.close()
+            if isinstance(error, OSError):
+                raise storage_error(error, "read", part._workspace.path) from error
+            raise
+        return part
+
+    @property
+    def verified(self) -> NDArray[np.bool_]:
+        """For each block whether it stands, proved, in the part (a live view); empty while there is no manifest."""
+        return self._blocks.verified if self._blocks is not None else _NONE_VERIFIED
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is verified, so that `finish` can be called."""
+        return self._blocks is not None and bool(self._blocks.verified.all())
+
+    def set_manifest(self, data: bytes) -> None:
+        """Take the manifest, and lay out the files that it describes. Nothing happens when it is known already.
+
+        Raises:
+            IntegrityError: it is not the manifest of this object, or contradicts what was announced.
+            HostileNameError: a name in it must not touch this disk.
+            DiskFullError, StorageError: there is no room, or the files cannot be created.
+        """
+        if blake3(data).digest() != self.object_id:
+            raise IntegrityError(f"The manifest of {printable(self.name)} is not the one that was announced.")
+        if self.manifest is not None:
+            return
+        try:
+            self._adopt(data, None)
+        except OSError as error:
+            raise storage_error(error, "write in", self._workspace.path) from error
+
+    def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:
+        """Write block `index`, uint8[K, T], when it is what the manifest says; False, and nothing written, when not.
+
+        Raises:
+            DiskFullError, StorageError: it could not be written; the part is kept.
+        """
+        return self._known_blocks().write_block(index, rows)
+
+    def commit_due(self, now_ns: int) -> bool:
+        """Whether `commit` should be called: ask every now and then."""
+        return self._blocks is not None and self._blocks.commit_due(now_ns)
+
+    def commit(self) -> None:
+        """Make the blocks written so far durable. Waits for the disk: for a worker thread.
+
+        Raises:
+            StorageError: a sync failed; the part is kept, but this run must end, for the data may be gone.
+        """
+        if self._blocks is not None:
+            self._blocks.commit()
+
+    def finish(self, progress: Progress | None = None) -> list[tuple[str, Path]]:
+        """Put the object in its place, whole and durable; the BLAKE3 hex digest and final path of each file.
+
+        An existing destination is replaced only with `overwrite`: a file in one step; a directory in one step on
+        Linux, elsewhere moved aside first, and removed afterwards with all that it held.
+
+        Raises:
+            IncompleteError: blocks are missing, or were damaged on this disk after they had been verified.
+            NameClashError: something took the name meanwhile.
+            StorageError: this machine could not do it. In every case the part is kept.
+        """
+        blocks, manifest, tree = self._known_blocks(), self.manifest, self._tree
+        assert manifest is not None
+        assert tree is not None
+        if not self.complete:
+            missing = int((~blocks.verified).sum())
+            raise IncompleteError(f"{missing} blocks of {printable(self.name)} are still missing.")
+        try:
+            blocks.commit()
+            blocks.prove()
+            digests = blocks.file_digests(progress)
+            tree.apply_attributes()
+            blocks.close()
+            self._place()
+            if manifest.is_tree:
+                with Directory.open(self.destination) as root:
+                    root.set_own_attributes(manifest.entries[0].mode, manifest.entries[0].mtime_ns)
+            self._is_open = False
+            self._workspace.remove()
+        except OSError as error:
+            raise storage_error(error, "finish", self.destination) from error
+        paths = [final_path(entry, manifest, self.destination) for entry in tree.files]
+        return list(zip(digests, paths))
+
+    def close(self) -> None:
+        """Keep what was received for a later resume; a part that holds nothing leaves nothing behind."""
+        if not self._is_open:
+            return
+        try:
+            with contextlib.suppress(Exception):  # Best effort: what is not vouched for is hashed at the next start.
+                self.commit()
+        finally:
+            if self.verified.any():
+                self._release()
+                self._workspace.close()
+            else:
+                self.discard()
+
+    def discard(self) -> None:
+        """Throw everything away."""
+        if not self._is_open:
+            return
+        self._release()
+        try:
+            self._workspace.remove()
+        except OSError as error:
+            raise storage_error(error, "remove", self._workspace.path) from error
+
+    def _release(self) -> None:
+        self._is_open = False
+        if self._blocks is not None:
+            self._blocks.close()
+        if self._tree is not None:
+            self._tree.close()
+
+    def _known_blocks(self) -> PartBlocks:
+        if self._blocks is None or not self._is_open:
+            raise ValueError("the part has no manifest yet, or is closed")
+        return self._blocks
+
+    def _adopt(self, data: bytes, progress: Progress | None) -> None:
+        manifest = parse(data)
+        if isinstance(manifest, Reject):
+            raise IntegrityError(f"The manifest of {printable(self.name)} is malformed: {manifest.value}.")
+        if manifest.name != self.name or manifest.object_size != self.object_size:
+            raise IntegrityError(f"The manifest of {printable(self.name)} contradicts what was announced.")
+        check_names(manifest)
+        tree = PartTree(self._workspace.directory, manifest)
+        is_resumed = self._workspace.directory.exists(PART_NAME)
+        self._check_space(manifest.object_size - tree.allocated_size())
+        if not is_resumed:
+            self._workspace.save_manifest(data)
+        try:
+            is_whole = tree.create()
+        except OSError:
+            tree.close()
+            if not is_resumed:
+                self._workspace.directory.remove(PART_NAME)  # Reserved space that nothing was received into.
+            raise
+        blocks = PartBlocks(self._workspace, tree, manifest, self.object_id)
+        try:
+            blocks.recover(is_whole, progress)
+        except BaseException:
+            blocks.close()
+            tree.close()
+            raise
+        self.manifest, self._tree, self._blocks = manifest, tree, blocks
+
+    def _check_space(self, wanted: int) -> None:
+        free = free_size(self._workspace.path)
+        if wanted + _SPARE_SIZE > free:
+            place = printable(str(self.destination.parent))
+            raise DiskFullError(
+                f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free.",
+                "Free some space, or choose another place with -o.",
+                path=place,
+            )
+
+    def _place(self) -> None:
+        part = self._workspace.part_path
+        if self._overwrite:
+            exchange_or_replace(part, self.destination, self._workspace.old_path)
+        else:
+            try:
+                rename_new(part, self.destination)
+            except FileExistsError as error:
+                raise _clash(self.destination) from error
+        with Directory.open(self.destination.parent) as parent:
+            parent.sync()
+
+
+def _clash(destination: Path) -> NameClashError:
+    shown = printable(str(destination))
+    return NameClashError(f"{shown} exists already.", "Choose another place with -o, or add --overwrite.", path=shown)

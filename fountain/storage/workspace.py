@@ -1,0 +1,138 @@
+"""The hidden directory beside the destination in which one object is put together, and its lock.
+
+`.NAME.fountain-<first 16 hex digits of the object's id>/` holds `part` (a file, or a directory for a tree), `manifest`,
+`state` (the journal) and `lock`. It lies in the destination's directory, so the last step is a rename.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from blake3 import blake3
+
+from fountain.errors import NameClashError, StorageError
+from fountain.limits import MANIFEST_SIZE_MAX, NAME_SIZE_MAX
+from fountain.storage.files import Directory, read_at, storage_error, try_lock
+from fountain.storage.paths import printable
+
+__all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "workspace_name"]
+
+PART_NAME = "part"
+JOURNAL_NAME = "state"
+_MANIFEST_NAME = "manifest"
+_LOCK_NAME = "lock"
+_OLD_NAME = "old"
+
+
+def workspace_name(name: str, object_id: bytes) -> str:
+    """Name of the workspace directory; a long `name` is cut so that the whole is a valid name."""
+    suffix = f".fountain-{object_id.hex()[:16]}"
+    room = NAME_SIZE_MAX - 1 - len(suffix)
+    return "." + name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore") + suffix
+
+
+class Workspace:
+    """An open, locked workspace."""
+
+    def __init__(self, path: Path, directory: Directory, lock: int) -> None:
+        self.path = path
+        self.directory = directory
+        self.part_path = path / PART_NAME
+        self.old_path = path / _OLD_NAME
+        self._lock = lock
+
+    @classmethod
+    def open(cls, destination: Path, object_id: bytes) -> Workspace:
+        """Create or take over the workspace for `destination`.
+
+        Raises:
+            NameClashError: another process is writing there.
+            StorageError: the directory cannot be created or used.
+        """
+        path = destination.parent / workspace_name(destination.name, object_id)
+        try:
+            while True:
+                workspace = cls._try_open(path, destination)
+                if workspace is not None:
+                    return workspace
+        except OSError as error:
+            raise storage_error(error, "write in", destination.parent) from error
+
+    @classmethod
+    def _try_open(cls, path: Path, destination: Path) -> Workspace | None:
+        """None when the process that had the workspace removed it in this moment."""
+        with Directory.open(path.parent) as parent:
+            if not parent.make_directory(path.name):
+                _check_owner(parent.stat(path.name), path)
+            try:
+                directory = parent.child(path.name)
+            except FileNotFoundError:
+                return None
+        lock = -1
+        try:
+            lock = directory.open_file(_LOCK_NAME, os.O_RDWR | os.O_CREAT)
+            if not try_lock(lock):
+                raise NameClashError(
+                    f"Another fountain-fetch is writing {printable(destination.name)}.",
+                    "Wait for it, or choose another place with -o.",
+                    path=printable(str(destination)),
+                )
+            if directory.exists(_LOCK_NAME) and os.path.samestat(directory.stat(_LOCK_NAME), os.fstat(lock)):
+                return cls(path, directory, lock)
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            _close(directory, lock)
+            raise
+        _close(directory, lock)
+        return None
+
+    def load_manifest(self, object_id: bytes) -> bytes | None:
+        """The saved manifest; None when there is none, or it is not this object's."""
+        try:
+            descriptor = self.directory.open_file(_MANIFEST_NAME, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            data = bytearray(min(os.fstat(descriptor).st_size, MANIFEST_SIZE_MAX))
+            read_at(descriptor, memoryview(data), 0)
+        finally:
+            os.close(descriptor)
+        return bytes(data) if blake3(data).digest() == object_id else None
+
+    def save_manifest(self, data: bytes) -> None:
+        """Keep the manifest for a later resume."""
+        self.directory.replace_file(_MANIFEST_NAME, data)
+        self.directory.sync()
+
+    def close(self) -> None:
+        """Unlock; everything stays for a later resume."""
+        _close(self.directory, self._lock)
+        self._lock = -1
+
+    def remove(self) -> None:
+        """Unlock and remove the workspace with all that is in it."""
+        for name in (_OLD_NAME, PART_NAME, JOURNAL_NAME, _MANIFEST_NAME):
+            self.directory.remove(name)
+        if os.name == "posix":
+            self.directory.remove(_LOCK_NAME)  # While it is held: whoever waits for it sees that it is gone.
+        self.close()
+        with Directory.open(self.path.parent) as parent:
+            parent.remove(self.path.name)
+            parent.sync()
+
+
+def _check_owner(status: os.stat_result, path: Path) -> None:
+    """In a directory that others may write, somebody else's workspace is a trap."""
+    owner = getattr(os, "geteuid", lambda: status.st_uid)()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
+        shown = printable(str(path))
+        raise StorageError(f"{shown} belongs to somebody else.", "Choose another place with -o.", path=shown)
+
+
+def _close(directory: Directory, lock: int) -> None:
+    directory.close()
+    if lock >= 0:
+        os.close(lock)
