@@ -1,0 +1,12 @@
+"""`python -m fountain serve|fetch`: the two commands without an installed script."""
+
+from __future__ import annotations
+
+import sys
+
+from fountain.cli.main import main
+
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Parsing a command line: argparse, with our kind of errors and our streams."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from fountain._version import __version__
+from fountain.cli.exit_status import EXIT_STATUS_MEANINGS
+from fountain.errors import UsageError
+
+__all__ = ["CommandParser", "TextRequested", "existing_text", "named", "some_path"]
+
+T = TypeVar("T")
+
+HELP_WIDTH_MAX = 100
+
+
+class TextRequested(Exception):
+    """--help or --version: print `text` on stdout and be done."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        width = min(shutil.get_terminal_size().columns, HELP_WIDTH_MAX)
+        super().__init__(prog, max_help_position=26, width=width)
+
+
+class _HelpAction(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_also_ignored: object) -> NoReturn:
+        raise TextRequested(parser.format_help())
+
+
+class _VersionAction(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_also_ignored: object) -> NoReturn:
+        raise TextRequested(f"{parser.prog} {__version__}\n")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser that raises UsageError instead of leaving, and takes no abbreviated options.
+
+    A script that relies on an abbreviation breaks on the day that a second option starts with the same letters.
+    """
+
+    def __init__(self, prog: str, *, usage: str, description: str, examples: Sequence[tuple[str, str]]) -> None:
+        super().__init__(
+            prog=prog,
+            usage=usage,
+            description=description,
+            epilog=_epilog(examples),
+            formatter_class=_HelpFormatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+
+    def add_common_options(self) -> None:
+        """The options that both commands end with."""
+        self.add_argument("--json", action="store_true", help="write one JSON object per event on stdout")
+        self.add_argument("--quiet", action="store_true", help="show nothing but errors")
+        self.add_argument("--version", nargs=0, action=_VersionAction, help="show the version and exit")
+        self.add_argument("-h", "--help", nargs=0, action=_HelpAction, help="show this text and exit")
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse `argv`.
+
+        Raises:
+            UsageError: an option or argument is wrong, missing or unknown.
+            TextRequested: --help or --version was given.
+        """
+        arguments, unknown = self.parse_known_args(list(argv))
+        if unknown:
+            raise self._unknown(unknown[0])
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's words for what is wrong into a sentence."""
+        text = message.removeprefix("argument ")
+        text = text.replace("the following arguments are required: ", "Missing: ")
+        raise UsageError(text[:1].upper() + text[1:] + ".", self._help_hint)
+
+    @property
+    def _help_hint(self) -> str:
+        return f"{self.prog} --help lists arguments and options."
+
+    def _unknown(self, argument: str) -> UsageError:
+        if not argument.startswith("-"):
+            return UsageError(f"{argument!r} is one argument too many.", self._help_hint)
+        option = argument.partition("=")[0]
+        alike = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        hint = f"Did you mean {alike[0]}?" if alike else self._help_hint
+        return UsageError(f"There is no option {option}.", hint)
+
+
+def _epilog(examples: Sequence[tuple[str, str]]) -> str:
+    width = max(len(command) for command, _ in examples)
+    lines = ["examples:"]
+    lines += [f"  {command:<{width}}  # {meaning}" for command, meaning in examples]
+    lines += ["", "exit status:"]
+    lines += [f"  {status.value:<4} {meaning}" for status, meaning in EXIT_STATUS_MEANINGS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def named(option: str, parse: Callable[[str], T]) -> Callable[[str], T]:
+    """`parse`, whose errors also say which option they are about."""
+
+    def parse_named(text: str) -> T:
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise UsageError(f"{option}: {error.message}", error.hint) from None
+
+    return parse_named
+
+
+def existing_text(text: str) -> str:
+    """An argument that is not empty: an unset variable in a script must not silently mean something.
+
+    Raises:
+        UsageError: `text` is empty.
+    """
+    if not text:
+        raise UsageError("An argument is empty.", "Is a variable unset? Leave the argument out, or give it a value.")
+    return text
+
+
+def some_path(text: str) -> Path:
+    """A path that is not empty (which pathlib would read as the current directory).
+
+    Raises:
+        UsageError: `text` is empty.
+    """
+    return Path(existing_text(text))

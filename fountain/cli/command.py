@@ -1,0 +1,87 @@
+"""What both commands do around the engine: watch it, stop it when asked, turn its errors into words and a status."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fountain.cli.arguments import TextRequested
+from fountain.cli.environment import Environment
+from fountain.cli.exit_status import ExitStatus, exit_status_of
+from fountain.cli.json_events import JsonEvents
+from fountain.cli.text import escape_controls
+from fountain.cli.watchers import Watchers, choose_display
+from fountain.engine.observer import Observer
+from fountain.errors import FountainError, LocalError
+
+__all__ = ["Output", "run_engine", "run_program"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the command line asked to see."""
+
+    is_json: bool
+    is_quiet: bool
+
+
+def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) -> int:
+    """Run a whole command; returns its exit status, having said on stderr why it is not 0."""
+    try:
+        status = program()
+        env.stdout.flush()
+        if env.stdout.failure is not None and not isinstance(env.stdout.failure, BrokenPipeError):
+            raise LocalError(f"Standard output could not be written: {env.stdout.failure}.", "The object is in place.")
+    except TextRequested as request:
+        env.stdout.write(request.text)
+        env.stdout.flush()
+        status = ExitStatus.DONE
+    except FountainError as error:
+        status = exit_status_of(error)
+        _tell(prog, env, error)
+    except KeyboardInterrupt:
+        status = ExitStatus.INTERRUPTED
+    env.stderr.flush()
+    return int(status)
+
+
+def run_engine(
+    prog: str, env: Environment, output: Output, work: Callable[[Observer, threading.Event], None], *also: Observer
+) -> ExitStatus:
+    """Do `work` under a display (and the observers `also`) until it ends or is interrupted.
+
+    The first interrupt sets the stop event, and the engine ends cleanly; the second leaves at once, which a part on
+    disk survives. Whatever happens, the terminal is given back.
+    """
+    stop = threading.Event()
+    display = choose_display(env, is_quiet=output.is_quiet, is_json=output.is_json)
+    json_events = JsonEvents(env.stdout, env.now_utc) if output.is_json else None
+    observers: list[Observer] = [*([json_events] if json_events else []), display, *also]
+
+    def interrupted() -> None:
+        if stop.is_set():
+            display.close()
+            env.leave(int(ExitStatus.INTERRUPTED))
+        stop.set()
+
+    status = ExitStatus.DONE
+    with env.catch_interrupts(interrupted):
+        try:
+            work(Watchers(observers), stop)
+        except FountainError as error:
+            display.close()
+            status = ExitStatus.INTERRUPTED if stop.is_set() else exit_status_of(error)
+            if json_events is not None:
+                json_events.failed(error, status)
+            _tell(prog, env, error)
+        finally:
+            display.close()
+    return status
+
+
+def _tell(prog: str, env: Environment, error: FountainError) -> None:
+    """The error's sentence and its hint, on stderr: even when quiet."""
+    env.stderr.write_line(escape_controls(f"{prog}: {error.message}"))
+    if error.hint:
+        env.stderr.write_line(escape_controls(f"  hint: {error.hint}"))

@@ -1,0 +1,126 @@
+"""The world around a command in one object, so that tests run a command in-process and look at what it did."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Protocol, TextIO
+
+from fountain.cli.streams import Stream
+from fountain.engine.config import FetchConfig, ServeConfig
+from fountain.engine.observer import Observer
+
+__all__ = ["Environment", "FetchFunction", "ServeFunction", "ServeOutcome", "SignalHook", "catch_interrupts"]
+
+
+class ServeOutcome(Protocol):
+    """What a command needs to know of a server that has ended."""
+
+    @property
+    def done_count(self) -> int:
+        """Distinct peers that hold the verified object."""
+
+    @property
+    def expected_count(self) -> int | None:
+        """How many were waited for, if any."""
+
+
+ServeFunction = Callable[[ServeConfig, Observer, threading.Event], ServeOutcome]
+FetchFunction = Callable[[FetchConfig, Observer, threading.Event], object]
+SignalHook = Callable[[Callable[[], None]], AbstractContextManager[None]]
+
+
+def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeOutcome:
+    from fountain.engine.serve import serve  # Loads numpy and the kernels, which --help must not.
+
+    return serve(config, observer, stop)
+
+
+def _fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> object:
+    from fountain.engine.fetch import fetch  # Loads numpy and the kernels, which --help must not.
+
+    return fetch(config, observer, stop)
+
+
+def _standard(file: TextIO | None) -> TextIO:
+    """A standard stream, or a place for its text where the process was started without one."""
+    return io.StringIO() if file is None else file
+
+
+def _now_utc() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@contextmanager
+def catch_interrupts(handle: Callable[[], None]) -> Iterator[None]:
+    """While inside, Ctrl-C and a request to terminate call `handle`, in the main thread, between two bytecodes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may have handlers; whoever runs a command elsewhere stops it in another way.
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)
+    before = {number: signal.signal(number, lambda _number, _where: handle()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@dataclass
+class Environment:
+    """Streams, terminal, clock, signals and engine of one command.
+
+    `now_s` is monotonic seconds, `now_utc` the time of day; `leave` ends the process without another word.
+    `terminal_width` of None asks the terminal.
+    """
+
+    stdout: Stream
+    stderr: Stream
+    stdout_is_terminal: bool = False
+    stderr_is_terminal: bool = False
+    terminal_width: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    platform: str = sys.platform
+    serve: ServeFunction = _serve
+    fetch: FetchFunction = _fetch
+    catch_interrupts: SignalHook = catch_interrupts
+    leave: Callable[[int], object] = os._exit
+    now_s: Callable[[], float] = time.monotonic
+    now_utc: Callable[[], datetime] = _now_utc
+
+    @classmethod
+    def of_process(cls) -> Environment:
+        """The environment of this process.
+
+        Data on stdout is UTF-8 whatever the locale, and a file name that is no UTF-8 leaves as the octets it has.
+        """
+        stdout, stderr = _standard(sys.stdout), _standard(sys.stderr)
+        if isinstance(stdout, io.TextIOWrapper):
+            stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        return cls(
+            stdout=Stream(stdout),
+            stderr=Stream(stderr),
+            stdout_is_terminal=stdout.isatty(),
+            stderr_is_terminal=stderr.isatty(),
+            variables=os.environ,
+        )
+
+    @property
+    def is_colored(self) -> bool:
+        """Whether stderr may have colours: https://no-color.org."""
+        return self.stderr_is_terminal and not self.variables.get("NO_COLOR")
+
+    @property
+    def can_redraw(self) -> bool:
+        """Whether stderr is a terminal that can move its cursor."""
+        return self.stderr_is_terminal and self.variables.get("TERM") not in ("dumb", "unknown")

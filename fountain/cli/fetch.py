@@ -1,0 +1,137 @@
+"""`fountain-fetch`: fetch an object from a server."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+from collections.abc import Sequence
+
+from fountain.cli.arguments import CommandParser, existing_text, named, some_path
+from fountain.cli.command import Output, run_engine, run_program
+from fountain.cli.environment import Environment
+from fountain.cli.exit_status import ExitStatus
+from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns
+from fountain.cli.watchers import DigestLines
+from fountain.engine.config import FetchConfig
+from fountain.engine.observer import Event, Listed, Observer
+from fountain.errors import IncompleteError, UsageError
+from fountain.limits import CONTROL_PORT_DEFAULT, NS
+
+__all__ = ["fetch_parser", "main"]
+
+PROG = "fountain-fetch"
+EXAMPLES = (
+    ("fountain-fetch 192.168.1.5", "the only object of that server, or a list"),
+    ("fountain-fetch 192.168.1.5 image.iso", "one object of several"),
+    ("fountain-fetch 192.168.1.5 -o /srv/images", "into another directory"),
+    ("fountain-fetch --wait 192.168.1.5", "as soon as the server is up"),
+)
+KEPT_HINT = "What was received is kept: type the same command again to go on."
+
+
+def fetch_parser() -> CommandParser:
+    """The options of fountain-fetch."""
+    parser = CommandParser(
+        PROG,
+        usage=f"{PROG} [OPTIONS] HOST [NAME]",
+        description="Fetch an object from a machine that runs fountain-serve, over UDP, whatever the loss.",
+        examples=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("HOST", type=existing_text, help="name or address of the server")
+    add("NAME", nargs="?", type=existing_text, help="which object, when the server has several")
+    add(
+        "-o",
+        dest="out",
+        metavar="DIR|PATH",
+        type=some_path,
+        help="an existing directory to put the object in, or else the path that it gets (default: here)",
+    )
+    add(
+        "--port",
+        type=named("--port", parse_integer),
+        default=CONTROL_PORT_DEFAULT,
+        help=f"the server's control port (default {CONTROL_PORT_DEFAULT})",
+    )
+    timeout_ns = FetchConfig.timeout_ns
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=named("--timeout", parse_seconds_ns),
+        default=timeout_ns,
+        help=f"give up when nothing was heard for so long (default {format_duration(timeout_ns / NS)})",
+    )
+    add("--wait", action="store_true", help="keep asking until a server appears")
+    add("--overwrite", action="store_true", help="replace what stands at the destination")
+    add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
+    add(
+        "--loss-test",
+        metavar="FRACTION",
+        type=named("--loss-test", parse_fraction),
+        default=0.0,
+        help="throw away this share of data packets, to watch the code work: 0.1",
+    )
+    parser.add_common_options()
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
+    """Run the command; returns its exit status."""
+    environment = Environment.of_process() if env is None else env
+    words = sys.argv[1:] if argv is None else argv
+    return run_program(PROG, environment, lambda: _fetch(words, environment))
+
+
+class _Listing:
+    """Remembers the objects of a server that has several."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def handle(self, event: Event) -> None:
+        """Keep the names of a listing."""
+        if isinstance(event, Listed):
+            self.names = [name for name, _ in event.objects]
+
+
+def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
+    config, output = _read(argv)
+    listing, digests = _Listing(), DigestLines()
+
+    def work(observer: Observer, stop: threading.Event) -> None:
+        try:
+            env.fetch(config, observer, stop)
+        except IncompleteError as error:
+            raise IncompleteError(error.message, KEPT_HINT) from error
+        except UsageError as error:
+            if not listing.names:
+                raise
+            raise UsageError(error.message, f"Name one: {_command_with(argv, listing.names[0])}") from error
+
+    status = run_engine(PROG, env, output, work, listing, digests)
+    if not output.is_json:
+        digests.write(env)
+    return status
+
+
+def _command_with(argv: Sequence[str], name: str) -> str:
+    """The command that was typed, with `name` added."""
+    guard = ["--"] if name.startswith("-") and "--" not in argv else []
+    return shlex.join([PROG, *argv, *guard, name])
+
+
+def _read(argv: Sequence[str]) -> tuple[FetchConfig, Output]:
+    arguments = fetch_parser().parse(argv)
+    config = FetchConfig(
+        host=arguments.HOST,
+        name=arguments.NAME,
+        out=arguments.out,
+        port=arguments.port,
+        timeout_ns=arguments.timeout,
+        wait=arguments.wait,
+        overwrite=arguments.overwrite,
+        open=arguments.open,
+        loss_test=arguments.loss_test,
+    )
+    return config, Output(is_json=arguments.json, is_quiet=arguments.quiet)

@@ -1,0 +1,46 @@
+"""`python -m fountain`: picks the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from fountain._version import __version__
+from fountain.cli.arguments import TextRequested
+from fountain.cli.command import run_program
+from fountain.cli.environment import Environment
+from fountain.cli.exit_status import ExitStatus
+from fountain.cli.fetch import main as fetch_main
+from fountain.cli.serve import main as serve_main
+from fountain.errors import UsageError
+
+__all__ = ["main"]
+
+PROG = "python -m fountain"
+COMMANDS: dict[str, Callable[[Sequence[str], Environment], int]] = {"serve": serve_main, "fetch": fetch_main}
+HELP = """\
+usage: python -m fountain serve|fetch ...
+
+  serve PATH...      serve files and directories over UDP (also: fountain-serve)
+  fetch HOST [NAME]  fetch an object from a server (also: fountain-fetch)
+
+`python -m fountain serve --help` and `python -m fountain fetch --help` list the options.
+"""
+
+
+def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
+    """Run the command that the first word names; returns its exit status."""
+    environment = Environment.of_process() if env is None else env
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:], environment)
+    return run_program(PROG, environment, lambda: _answer(words))
+
+
+def _answer(words: Sequence[str]) -> ExitStatus:
+    if words and words[0] in ("-h", "--help"):
+        raise TextRequested(HELP)
+    if words and words[0] == "--version":
+        raise TextRequested(f"fountain {__version__}\n")
+    what = f"There is no command {words[0]!r}." if words else "A command is missing."
+    raise UsageError(what, f"Type {PROG} serve PATH, or {PROG} fetch HOST.")

@@ -1,0 +1,188 @@
+"""Events in words: the lines that a person reads, the same on a terminal, in a pipe and in a log.
+
+Snapshots (progress) are the displays' own; everything that happens once is told here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from fountain.cli.firewall import firewall_lines
+from fountain.cli.text import escape_controls
+from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
+from fountain.engine.observer import (
+    Event,
+    Fetched,
+    Listed,
+    ObjectServed,
+    Offered,
+    PeerFinished,
+    PeerGone,
+    PeerJoined,
+    PeerRefused,
+    PeerSnapshot,
+    Preparing,
+    Reconnecting,
+    Resumed,
+    Searching,
+    Serving,
+    Stopped,
+    Warned,
+)
+from fountain.limits import CONTROL_PORT_DEFAULT
+
+__all__ = ["Narrator", "counted", "fetch_command", "peer_label"]
+
+COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
+ADDRESS_COUNT_MAX = 6
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def peer_label(peer: PeerSnapshot | PeerJoined | PeerFinished | PeerGone) -> str:
+    """What a peer calls itself, never without the address that it proved to have."""
+    return f"{peer.host} ({peer.address})" if peer.host else peer.address
+
+
+def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
+    """The command that fetches from a server, with just the options that it needs."""
+    words = ["fountain-fetch"]
+    if port != CONTROL_PORT_DEFAULT:
+        words += ["--port", str(port)]
+    if is_open:
+        words.append("--open")
+    if name is not None and name.startswith("-"):
+        words.append("--")
+    words.append(host)
+    if name is not None:
+        words.append(name)
+    return shlex.join(words)
+
+
+class Narrator:
+    """Turns events into lines. Remembers just what later lines need: the objects, and what was said last."""
+
+    def __init__(self, platform: str) -> None:
+        self._platform = platform
+        self._objects: list[ObjectServed] = []
+        self._preparing = ""
+        self._tellers: dict[type[Event], Callable[[Any], list[str]]] = {
+            Fetched: self._fetched,
+            Listed: self._listed,
+            ObjectServed: self._object_served,
+            Offered: self._offered,
+            PeerFinished: self._peer_finished,
+            PeerGone: self._peer_gone,
+            PeerJoined: self._peer_joined,
+            PeerRefused: self._peer_refused,
+            Preparing: self._prepared,
+            Reconnecting: self._reconnecting,
+            Resumed: self._resumed,
+            Searching: self._searching,
+            Serving: self._serving,
+            Stopped: self._stopped,
+            Warned: self._warned,
+        }
+
+    def lines(self, event: Event) -> list[str]:
+        """What to tell about `event`, safe to show; nothing for snapshots and for what is repeated."""
+        tell = self._tellers.get(type(event))
+        return [] if tell is None else [escape_controls(line) for line in tell(event)]
+
+    # --- Both roles ----------------------------------------------------------------------------------------
+
+    def _prepared(self, event: Preparing) -> list[str]:
+        if event.what == self._preparing:
+            return []
+        self._preparing = event.what
+        return [event.what]
+
+    def _warned(self, event: Warned) -> list[str]:
+        return [f"warning: {event.message}", *([f"   hint: {event.hint}"] if event.hint else [])]
+
+    def _stopped(self, event: Stopped) -> list[str]:
+        return [f"stopped: {event.reason}"]
+
+    # --- Server --------------------------------------------------------------------------------------------
+
+    def _object_served(self, event: ObjectServed) -> list[str]:
+        self._objects.append(event)
+        files = "" if event.file_count == 1 else f" in {counted(event.file_count, 'file')}"
+        return [f"serving {event.name} ({format_size(event.size)}{files})"]
+
+    def _serving(self, event: Serving) -> list[str]:
+        shown = ", ".join(event.addresses[:ADDRESS_COUNT_MAX])
+        more = len(event.addresses) - ADDRESS_COUNT_MAX
+        protection = "open: packets are checked, not encrypted" if event.open else "sealed"
+        lines = [
+            f"     on {shown}" + (f" and {more} more" if more > 0 else ""),
+            f"  UDP ports {event.port} (control) and {event.data_port} (data), {protection}",
+            f"  at most {format_rate(event.rate_bps)}bit/s",
+        ]
+        firewall = firewall_lines(event.port, event.data_port, self._platform)
+        if firewall:
+            lines += ["", "If a firewall is in the way, the one of these that fits:"]
+            lines += [f"    {line}" for line in firewall]
+        lines += ["", "On the other machine:"]
+        lines += [f"    {line}" for line in self._commands(event)]
+        return [*lines, ""]
+
+    def _commands(self, event: Serving) -> list[str]:
+        host = event.addresses[0] if event.addresses else "HOST"
+        names: list[str | None] = [None]
+        if len(self._objects) > COMMAND_COUNT_MAX:
+            names = ["NAME"]
+        elif len(self._objects) > 1:
+            names = [served.name for served in self._objects]
+        return [fetch_command(host, name, event.port, event.open) for name in names]
+
+    def _name_of(self, name: str) -> str:
+        """The object's name, where there is more than one to tell apart."""
+        return f" {name}" if len(self._objects) > 1 else ""
+
+    def _peer_joined(self, event: PeerJoined) -> list[str]:
+        resumed = f", resuming at {format_percent(event.resumed_fraction)}" if event.resumed_fraction > 0 else ""
+        return [f"{peer_label(event)} fetches{self._name_of(event.name) or ' the object'}{resumed}"]
+
+    def _peer_finished(self, event: PeerFinished) -> list[str]:
+        what = self._name_of(event.name) or " the object"
+        after = f"after {format_duration(event.duration_s)}, {format_loss(event.loss)} loss"
+        return [f"{peer_label(event)} has{what}, verified, {after}"]
+
+    def _peer_gone(self, event: PeerGone) -> list[str]:
+        return [
+            f"{peer_label(event)} left{self._name_of(event.name)} at {format_percent(event.fraction)}: {event.reason}"
+        ]
+
+    def _peer_refused(self, event: PeerRefused) -> list[str]:
+        return [f"{event.address} refused: {event.reason}"]
+
+    # --- Client --------------------------------------------------------------------------------------------
+
+    def _searching(self, event: Searching) -> list[str]:
+        return [f"asking {event.host}, port {event.port}"]
+
+    def _listed(self, event: Listed) -> list[str]:
+        width = max((len(format_size(size)) for _, size in event.objects), default=0)
+        return [f"  {format_size(size):>{width}}  {name}" for name, size in event.objects]
+
+    def _offered(self, event: Offered) -> list[str]:
+        protection = "sealed" if event.sealed else "open"
+        what = f"{event.name} ({format_size(event.size)})"
+        return [f"fetching {what} from {event.address} ({protection}) to {event.destination}"]
+
+    def _resumed(self, event: Resumed) -> list[str]:
+        return [f"resuming: {format_size(event.verified_size)} of {format_size(event.total_size)} stand already"]
+
+    def _reconnecting(self, event: Reconnecting) -> list[str]:
+        return [f"reconnecting: {event.reason}"]
+
+    def _fetched(self, event: Fetched) -> list[str]:
+        what = f"{event.path} ({format_size(event.size)})"
+        speed = f"in {format_duration(event.duration_s)} at {format_rate(event.rate_bps)}bit/s"
+        return [f"fetched {what} {speed}, {format_loss(event.loss)} loss"]

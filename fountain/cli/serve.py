@@ -1,0 +1,125 @@
+"""`fountain-serve`: serve files and directories to whoever asks."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+
+from fountain.cli.arguments import CommandParser, named, some_path
+from fountain.cli.command import Output, run_engine, run_program
+from fountain.cli.environment import Environment
+from fountain.cli.exit_status import ExitStatus
+from fountain.cli.units import format_rate, parse_integer, parse_rate, parse_seconds_ns
+from fountain.engine.config import PEER_COUNT_MAX_DEFAULT, RATE_BPS_DEFAULT, ServeConfig
+from fountain.engine.observer import Observer
+from fountain.errors import PeersMissingError
+from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT
+
+__all__ = ["main", "serve_parser"]
+
+PROG = "fountain-serve"
+EXAMPLES = (
+    ("fountain-serve image.iso", "until Ctrl-C"),
+    ("fountain-serve photos/ notes.txt", "several objects, fetched by name"),
+    ("fountain-serve --expect 3 image.iso", "until three peers have it"),
+    ("fountain-serve --rate 200M image.iso", "at most 200 Mbit/s in all"),
+)
+
+
+def serve_parser() -> CommandParser:
+    """The options of fountain-serve."""
+    parser = CommandParser(
+        PROG,
+        usage=f"{PROG} [OPTIONS] PATH...",
+        description="Serve files and directories over UDP to every peer that runs fountain-fetch.",
+        examples=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("PATH", nargs="+", type=some_path, help="a file or a directory tree; each becomes one object")
+    add("--bind", metavar="ADDR", default="", help="serve on this address only (default: all)")
+    add(
+        "--port",
+        type=named("--port", parse_integer),
+        default=CONTROL_PORT_DEFAULT,
+        help=f"UDP port that peers ask on (default {CONTROL_PORT_DEFAULT})",
+    )
+    add(
+        "--data-port",
+        metavar="PORT",
+        type=named("--data-port", parse_integer),
+        default=DATA_PORT_DEFAULT,
+        help=f"UDP port that data comes from (default {DATA_PORT_DEFAULT})",
+    )
+    add(
+        "--rate",
+        type=named("--rate", parse_rate),
+        default=RATE_BPS_DEFAULT,
+        help=f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)})",
+    )
+    add(
+        "--mtu",
+        type=named("--mtu", parse_integer),
+        default=MTU_DEFAULT,
+        help=f"largest IP packet in octets (default {MTU_DEFAULT})",
+    )
+    add("--open", action="store_true", help="do not encrypt data packets; peers must say --open too")
+    add("--expect", metavar="N", type=named("--expect", parse_integer), help="exit once N peers have the object")
+    add(
+        "--idle-exit",
+        metavar="SECONDS",
+        type=named("--idle-exit", parse_seconds_ns),
+        help="exit when nobody was served for so long",
+    )
+    add(
+        "--max-peers",
+        metavar="N",
+        type=named("--max-peers", parse_integer),
+        default=PEER_COUNT_MAX_DEFAULT,
+        help=f"refuse more peers than this at once (default {PEER_COUNT_MAX_DEFAULT})",
+    )
+    parser.add_common_options()
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
+    """Run the command; returns its exit status."""
+    environment = Environment.of_process() if env is None else env
+    words = sys.argv[1:] if argv is None else argv
+    return run_program(PROG, environment, lambda: _serve(words, environment))
+
+
+def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:
+    config, output = _read(argv)
+    was_stopped = False
+
+    def work(observer: Observer, stop: threading.Event) -> None:
+        nonlocal was_stopped
+        outcome = env.serve(config, observer, stop)
+        is_complete = outcome.expected_count is not None and outcome.done_count >= outcome.expected_count
+        was_stopped = stop.is_set() and not is_complete
+        if outcome.expected_count is not None and not is_complete:
+            raise PeersMissingError(
+                f"{outcome.done_count} of {outcome.expected_count} expected peers have the object.",
+                "Serve again; whoever is missing goes on where it stopped.",
+            )
+
+    status = run_engine(PROG, env, output, work)
+    return ExitStatus.INTERRUPTED if was_stopped else status
+
+
+def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
+    arguments = serve_parser().parse(argv)
+    config = ServeConfig(
+        paths=tuple(arguments.PATH),
+        bind=arguments.bind,
+        port=arguments.port,
+        data_port=arguments.data_port,
+        rate_bps=arguments.rate,
+        mtu=arguments.mtu,
+        open=arguments.open,
+        expect=arguments.expect,
+        idle_exit_ns=arguments.idle_exit,
+        peer_count_max=arguments.max_peers,
+    )
+    return config, Output(is_json=arguments.json, is_quiet=arguments.quiet)
