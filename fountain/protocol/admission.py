@@ -1,0 +1,124 @@
+"""Who may make the server work: Hello rate limits, stateless cookies, and the server's rotating keys.
+
+Until an address has proved that it receives there, the server keeps no state for it (but a slot in a bounded table of
+rate limits), does no public-key work, and never sends it more octets than it sent (RFC 9000 section 8).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fountain.integrity import derive, key_pair, keyed_digest
+from fountain.limits import NS
+from fountain.wire.control import COOKIE_SIZE
+
+__all__ = ["Address", "CookieJar", "HelloLimiter", "KeyRing"]
+
+Address = tuple[str, int]
+
+COOKIE_PERIOD_NS = 10 * NS  # A cookie is good for this period and the next.
+KEY_PERIOD_NS = 120 * NS  # WireGuard's rekey time; an Offer is good for this period and the next.
+HELLO_INTERVAL_NS = NS // 20  # 20 Hellos a second for one address ...
+HELLO_BURST_COUNT = 20  # ... after so many at once: a lab behind one address may start together.
+HELLO_GLOBAL_INTERVAL_NS = NS // 2_000
+HELLO_GLOBAL_BURST_COUNT = 400
+HELLO_TABLE_COUNT_MAX = 65_536  # The oldest entry makes room: an attacker with so many addresses gains one Offer each.
+
+
+class HelloLimiter:
+    """Token buckets (as virtual finish times) per address and for all: true when a Hello may be answered."""
+
+    def __init__(self) -> None:
+        self._finish: OrderedDict[str, int] = OrderedDict()
+        self._global_finish_ns = 0
+
+    def admit(self, host: str, now_ns: int) -> bool:
+        """Whether a Hello from `host` may be answered now. IPv6 hosts are limited by their /64."""
+        key = ":".join(host.split(":")[:4]) if ":" in host else host
+        finish = max(self._finish.pop(key, 0), now_ns)
+        ok = finish - now_ns <= HELLO_INTERVAL_NS * (HELLO_BURST_COUNT - 1)
+        self._finish[key] = finish + HELLO_INTERVAL_NS if ok else finish
+        if len(self._finish) > HELLO_TABLE_COUNT_MAX:
+            self._finish.popitem(last=False)
+        if not ok:
+            return False
+        global_finish = max(self._global_finish_ns, now_ns)
+        if global_finish - now_ns > HELLO_GLOBAL_INTERVAL_NS * (HELLO_GLOBAL_BURST_COUNT - 1):
+            return False
+        self._global_finish_ns = global_finish + HELLO_GLOBAL_INTERVAL_NS
+        return True
+
+
+class CookieJar:
+    """Stateless cookies: epoch (4 octets) and a MAC (16) over address, nonce and object, keyed per epoch."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def bake(self, address: Address, nonce: bytes, object_id: bytes, now_ns: int) -> bytes:
+        """The cookie that only whoever receives at `address` can know."""
+        return self._bake(now_ns // COOKIE_PERIOD_NS, address, nonce, object_id)
+
+    def accept(self, cookie: bytes, address: Address, nonce: bytes, object_id: bytes, now_ns: int) -> bool:
+        """Whether `cookie` was baked for exactly this, in this period or the one before."""
+        epoch = int.from_bytes(cookie[:4], "big")
+        now_epoch = now_ns // COOKIE_PERIOD_NS
+        if epoch not in (now_epoch & 0xFFFF_FFFF, (now_epoch - 1) & 0xFFFF_FFFF):
+            return False
+        return hmac.compare_digest(cookie, self._bake(epoch, address, nonce, object_id))
+
+    def _bake(self, epoch: int, address: Address, nonce: bytes, object_id: bytes) -> bytes:
+        epoch &= 0xFFFF_FFFF
+        key = derive(self._secret, b"cookie", epoch)
+        host, port = address
+        cookie = epoch.to_bytes(4, "big") + keyed_digest(key, host.encode(), port.to_bytes(2, "big"), nonce, object_id)
+        assert len(cookie) == COOKIE_SIZE
+        return cookie
+
+
+class KeyRing:
+    """The server's X25519 keys: a new one each KEY_PERIOD_NS, the last two kept.
+
+    The secret of the next key is a one-way function of this one's, so a server that is broken into cannot open the
+    streams of earlier periods.
+    """
+
+    def __init__(self, secret: bytes, now_ns: int) -> None:
+        self._secret = secret
+        self._period = now_ns // KEY_PERIOD_NS
+        self._first_period = self._period
+        self._keys: dict[int, tuple[X25519PrivateKey, bytes]] = {}
+        self._turn()
+
+    def current(self, now_ns: int) -> tuple[int, bytes]:
+        """Index and public key for Offers made now."""
+        self._advance(now_ns)
+        index = self._period - self._first_period
+        return index, self._keys[index][1]
+
+    def private(self, index: int, now_ns: int) -> X25519PrivateKey | None:
+        """The private key of an Offer's index; None when it is too old, or never was."""
+        self._advance(now_ns)
+        entry = self._keys.get(index)
+        return entry[0] if entry else None
+
+    def public(self, index: int) -> bytes:
+        """The public key of an index that `private` knows."""
+        return self._keys[index][1]
+
+    def _advance(self, now_ns: int) -> None:
+        period = now_ns // KEY_PERIOD_NS
+        if period > self._period + 2:  # Nobody used the server for long: those keys were never seen.
+            self._keys.clear()
+        while self._period < period:
+            self._period += 1
+            self._turn()
+
+    def _turn(self) -> None:
+        index = self._period - self._first_period
+        self._keys[index] = key_pair(derive(self._secret, b"key"))
+        self._secret = derive(self._secret, b"next")
+        self._keys.pop(index - 2, None)

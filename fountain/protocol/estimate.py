@@ -1,0 +1,46 @@
+"""What a sender learns from reports: round-trip time (RFC 6298) and loss."""
+
+from __future__ import annotations
+
+__all__ = ["LossEstimate", "RttEstimate"]
+
+_LOSS_WINDOW_COUNT = 2_000  # packets over which the loss is averaged: about two blocks
+RTT_INITIAL_NS = 200_000_000  # before the first report; a stream's first report comes within one round trip
+
+
+class RttEstimate:
+    """Smoothed round-trip time and its variation, in nanoseconds (RFC 6298 section 2)."""
+
+    def __init__(self) -> None:
+        self.smoothed_ns = 0
+        self._variation_ns = 0
+
+    def sample(self, rtt_ns: int) -> None:
+        """Take one measurement into account."""
+        rtt_ns = max(rtt_ns, 1_000)
+        if not self.smoothed_ns:
+            self.smoothed_ns, self._variation_ns = rtt_ns, rtt_ns // 2
+            return
+        self._variation_ns += (abs(self.smoothed_ns - rtt_ns) - self._variation_ns) // 4
+        self.smoothed_ns += (rtt_ns - self.smoothed_ns) // 8
+
+    @property
+    def upper_ns(self) -> int:
+        """A time within which an answer is nearly certain to have come: smoothed + 4 variations."""
+        return self.smoothed_ns + 4 * self._variation_ns if self.smoothed_ns else RTT_INITIAL_NS
+
+
+class LossEstimate:
+    """Fraction of data packets that do not arrive, averaged over about two blocks."""
+
+    def __init__(self) -> None:
+        self.fraction = 0.0
+        self._weight = 0.0
+
+    def sample(self, expected_count: int, received_count: int) -> None:
+        """`received_count` of `expected_count` newly expected packets arrived (late ones may make it more)."""
+        if expected_count <= 0:
+            return
+        share = min(1.0, max(0.0, 1.0 - received_count / expected_count))
+        self._weight = min(self._weight + expected_count, _LOSS_WINDOW_COUNT)
+        self.fraction += (share - self.fraction) * min(1.0, expected_count / self._weight)

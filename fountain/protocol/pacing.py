@@ -1,0 +1,38 @@
+"""When the next packets may go: a pacer in integer nanoseconds."""
+
+from __future__ import annotations
+
+from fountain.limits import NS
+
+__all__ = ["BURST_NS", "Pacer"]
+
+BURST_NS = 1_000_000  # No train is longer than 1 ms of the rate, and a late sender catches up no more than that.
+
+
+class Pacer:
+    """Paces trains of packets at `rate_bps` (bits per second): a train may go when the last one's time is over.
+
+    A sender that wakes late catches up, but only by BURST_NS: after a pause there is no burst.
+    """
+
+    def __init__(self, rate_bps: int, now_ns: int) -> None:
+        self.rate_bps = rate_bps
+        self._ready_ns = now_ns
+
+    def train_packet_count(self, packet_size: int, limit: int) -> int:
+        """Packets of `packet_size` octets in one train: at most `limit` and BURST_NS of the rate, at least one."""
+        return max(1, min(limit, self.rate_bps * BURST_NS // (8 * NS * packet_size)))
+
+    def is_open(self, now_ns: int) -> bool:
+        """Whether a train may go now."""
+        self._ready_ns = max(self._ready_ns, now_ns - BURST_NS)
+        return self._ready_ns <= now_ns
+
+    def charge(self, size: int) -> None:
+        """Account for `size` octets that go out now."""
+        self._ready_ns += size * 8 * NS // self.rate_bps
+
+    @property
+    def ready_ns(self) -> int:
+        """When the next train may go."""
+        return self._ready_ns

@@ -1,0 +1,370 @@
+"""The server's side of the protocol, without sockets, clocks or files.
+
+Four families of methods. `handle_*` tells what the world did. Plain verbs are what the application asks. `poll_*` gives
+what must go out, until it gives None. Properties only look. Poll in this order: datagrams, events, orders; then sleep
+until `next_timeout` or the next packet. `now_ns` is monotonic and the same clock everywhere.
+
+The rules
+---------
+1. A Hello is answered by one packet no longer than itself: an Offer with a cookie, a Listing, or a Refusal. Nothing is
+   remembered.
+2. A Request whose cookie fits proves that its sender receives at that address. It opens one session: its id, chosen by
+   the client, makes it idempotent, and ids of ended sessions stay taken until their cookies have expired.
+3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
+4. A session streams while reports come. After SILENT_NS without one it pauses, but for a probe now and then; after
+   GONE_NS it ends. Stop ends it at once and is acknowledged, as often as it comes.
+5. Sessions with something to send take turns, a train each, under one pacer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fountain.integrity import derive, session_keys
+from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
+from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing
+from fountain.protocol.carousel import Segment
+from fountain.protocol.lane import Lane
+from fountain.protocol.pacing import Pacer
+from fountain.protocol.server_session import (
+    GONE_NS,
+    PING_INTERVAL_NS,
+    PROBE_INTERVAL_NS,
+    SILENT_NS,
+    ServedObject,
+    ServerSession,
+    SessionState,
+)
+from fountain.wire.control import (
+    Hello,
+    Listing,
+    Offer,
+    OfferBody,
+    PacketType,
+    Refusal,
+    RefusalReason,
+    Request,
+    Want,
+    parse_handshake,
+    parse_header,
+)
+from fountain.wire.reject import Reject
+from fountain.wire.session import (
+    SESSION_HEADER_SIZE,
+    Bye,
+    ByeReason,
+    Echo,
+    Report,
+    RequestBody,
+    SessionHeader,
+    Stop,
+    StopReason,
+)
+
+__all__ = ["Order", "ServerEvent", "ServerMachine", "transcript"]
+
+TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
+TOMBSTONE_COUNT_MAX = 65_536
+LINK_OVERHEAD_SIZE = 8 + 20 + 14  # UDP, IPv4 and Ethernet headers: a rate is what the wire carries.
+SEGMENT_COUNT_MAX = 64  # Datagrams that one segmented send may hold (Linux UDP_MAX_SEGMENTS).
+
+
+@dataclass(frozen=True)
+class Order:
+    """Packets to send now: for each segment (block, ESIs), numbered from `sequence` in this order."""
+
+    session: ServerSession
+    sequence: int
+    timestamp_us: int
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """Something happened to a session (`opened`, `ended`), or somebody was `refused`."""
+
+    kind: str
+    address: Address
+    session: ServerSession | None = None
+    refusal: RefusalReason | None = None
+
+
+def transcript(offer: OfferBody, request_header: bytes) -> bytes:
+    """What both sides bind the session's keys to: the Offer's body, the open flag, and the Request's clear part."""
+    return bytes([offer.open]) + offer.encode() + request_header
+
+
+class ServerMachine:
+    """Sessions of any number of objects. `objects[i]` is what an order's `session.object_index` names."""
+
+    def __init__(
+        self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int
+    ) -> None:
+        self.objects = list(objects)
+        self.sessions: dict[int, ServerSession] = {}
+        self.rejects: Counter[Reject | str] = Counter()
+        self.pacer = Pacer(rate_bps, now_ns)
+        self._peer_count_max = peer_count_max
+        self._jar = CookieJar(derive(secret, b"cookies"))
+        self._ring = KeyRing(derive(secret, b"keys"), now_ns)
+        self._limiter = HelloLimiter()
+        self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
+        self._lane_index = 0
+        self._turns: deque[ServerSession] = deque()
+        self._tombstones: dict[int, ServerSession] = {}
+        self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
+        self._events: deque[ServerEvent] = deque()
+        self._next_sweep_ns = now_ns
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def handle_datagram(self, data: bytes, address: Address, now_ns: int, *, on_data_port: bool) -> None:
+        """A datagram arrived on the control port, or on the data port. Garbage is counted, never an error."""
+        header = parse_header(data)
+        if isinstance(header, Reject):
+            self.rejects[header] += 1
+            return
+        packet_type, flags = header
+        if packet_type >= PacketType.REPORT:
+            self._handle_session_packet(data, packet_type, flags, address, now_ns, on_data_port)
+            return
+        record = parse_handshake(data, packet_type, flags)
+        if isinstance(record, Hello) and not on_data_port:
+            self._handle_hello(record, address, now_ns)
+        elif isinstance(record, Request) and on_data_port:
+            self._handle_request(record, address, now_ns)
+        else:
+            self.rejects[record if isinstance(record, Reject) else Reject.BAD_TYPE] += 1
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Let time pass: sessions fall silent, are pinged, end; old ids are forgotten."""
+        if now_ns < self._next_sweep_ns:
+            return
+        self._next_sweep_ns = now_ns + PING_INTERVAL_NS // 4
+        for session in list(self.sessions.values()):
+            silent_ns = now_ns - session.heard_ns
+            if silent_ns >= GONE_NS:
+                self._send_bye(session, ByeReason.IDLE)
+                self._end(session, now_ns)
+            elif silent_ns >= SILENT_NS:
+                session.state = SessionState.SILENT
+            if session.state is not SessionState.ENDED and now_ns - session.last_sent_ns >= PING_INTERVAL_NS:
+                session.last_sent_ns = now_ns
+                packet = session.seal_packet(PacketType.PING, Echo(now_ns & (2**64 - 1)).encode())
+                self._datagrams.append((packet, session.address, True))
+        while self._tombstones:
+            oldest = next(iter(self._tombstones.values()))
+            if now_ns - oldest.ended_ns < TOMBSTONE_NS and len(self._tombstones) <= TOMBSTONE_COUNT_MAX:
+                break
+            del self._tombstones[oldest.session_id]
+
+    # --- What the application asks -------------------------------------------------------------------------
+
+    def close(self, now_ns: int, reason: ByeReason = ByeReason.STOPPING, object_index: int | None = None) -> None:
+        """Say Bye to every session, or to those of one object, and end them."""
+        for session in list(self.sessions.values()):
+            if object_index is None or session.object_index == object_index:
+                session.bye_reason = reason
+                self._send_bye(session, reason)
+                self._end(session, now_ns)
+
+    # --- What must go out ----------------------------------------------------------------------------------
+
+    def poll_datagram(self) -> tuple[bytes, Address, bool] | None:
+        """A control packet to send: octets, to whom, and whether from the data port."""
+        return self._datagrams.popleft() if self._datagrams else None
+
+    def poll_event(self) -> ServerEvent | None:
+        """What the application should know."""
+        return self._events.popleft() if self._events else None
+
+    def poll_order(self, now_ns: int) -> Order | None:
+        """Data packets to send now; None while the pacer holds, or nobody wants anything."""
+        if not self.pacer.is_open(now_ns):
+            return None
+        for _ in range(len(self._turns)):
+            session = self._turns.popleft()
+            if session.state is SessionState.ENDED:
+                continue
+            self._turns.append(session)
+            order = self._order(session, now_ns)
+            if order is not None:
+                return order
+        return None
+
+    def next_timeout(self, now_ns: int) -> int:
+        """When to come back at the latest: for the pacer if somebody waits for it, else for the next sweep."""
+        if any(session.state is SessionState.STREAMING and session.carousel.has_work for session in self._turns):
+            return max(now_ns, self.pacer.ready_ns)
+        return self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether any session lives."""
+        return bool(self.sessions)
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _order(self, session: ServerSession, now_ns: int) -> Order | None:
+        packet_size = session.offer.symbol_size + DATA_OVERHEAD_SIZE
+        limit = self.pacer.train_packet_count(
+            packet_size + LINK_OVERHEAD_SIZE, min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // packet_size)
+        )
+        if session.state is SessionState.SILENT:
+            if now_ns - session.last_sent_ns < PROBE_INTERVAL_NS:
+                return None
+            limit = 1
+        segments = session.carousel.take(max(1, limit), session.sequence)
+        if not segments:
+            return None
+        count = sum(len(esis) for _, esis in segments)
+        order = Order(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
+        session.record_train(count, now_ns)
+        self.pacer.charge(count * (packet_size + LINK_OVERHEAD_SIZE))
+        return order
+
+    def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
+        if not self._limiter.admit(address[0], now_ns):
+            self.rejects["hello rate"] += 1
+            return
+        index = self._find(hello)
+        if index is not None:
+            offer = self._offer(index, now_ns)
+            cookie = self._jar.bake(address, hello.nonce, offer.object_id, now_ns)
+            answer = Offer(hello.nonce, cookie, offer).encode()
+        elif hello.want_kind is Want.ANY:
+            pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in self.objects])
+            page = min(int.from_bytes(hello.want, "big"), len(pages) - 1)
+            answer = Listing(hello.nonce, page, len(pages), tuple(pages[page])).encode()
+        else:
+            answer = self._refuse(hello.nonce, RefusalReason.NO_SUCH_OBJECT, address)
+        self._datagrams.append((answer, address, False))
+
+    def _find(self, hello: Hello) -> int | None:
+        if hello.want_kind is Want.ANY:
+            return 0 if len(self.objects) == 1 else None
+        for index, served in enumerate(self.objects):
+            key = served.offer.object_id if hello.want_kind is Want.OBJECT else served.name_digest
+            if key == hello.want:
+                return index
+        return None
+
+    def _offer(self, index: int, now_ns: int) -> OfferBody:
+        key_index, public = self._ring.current(now_ns)
+        return replace(self.objects[index].offer, key_index=key_index, server_public=public)
+
+    def _refuse(self, nonce: bytes, reason: RefusalReason, address: Address) -> bytes:
+        self._events.append(ServerEvent("refused", address, refusal=reason))
+        return Refusal(nonce, reason).encode()
+
+    def _handle_request(self, request: Request, address: Address, now_ns: int) -> None:
+        if not self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns):
+            self.rejects["cookie"] += 1
+            if self._limiter.admit(address[0], now_ns):
+                self._datagrams.append((Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode(), address, True))
+            return
+        if request.session in self.sessions or request.session in self._tombstones:
+            return  # A copy of the Request that opened it: the stream itself is the answer.
+        refusal = self._open_session(request, address, now_ns)
+        if refusal is not None:
+            self._datagrams.append((self._refuse(request.nonce, refusal, address), address, True))
+
+    def _open_session(self, request: Request, address: Address, now_ns: int) -> RefusalReason | None:
+        index = next((i for i, served in enumerate(self.objects) if served.offer.object_id == request.object_id), None)
+        if index is None:
+            return RefusalReason.NO_SUCH_OBJECT
+        served = self.objects[index]
+        if request.open != served.offer.open:
+            return RefusalReason.SEAL_MISMATCH
+        if len(self.sessions) >= self._peer_count_max:
+            return RefusalReason.SERVER_FULL
+        private = self._ring.private(request.key_index, now_ns)
+        if private is None:
+            return RefusalReason.STALE_COOKIE
+        offer = replace(served.offer, key_index=request.key_index, server_public=self._ring.public(request.key_index))
+        header = request.header()
+        keys = session_keys(private, request.client_public, transcript(offer, header))
+        sealed = keys.to_server.open(0, header, request.sealed) if keys else None
+        body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_CHECKSUM
+        if keys is None or isinstance(body, Reject):
+            self.rejects["request"] += 1
+            return None
+        for other in list(self.sessions.values()):
+            if other.peer_id == body.peer_id and other.object_index == index:
+                # The same fetch, back after it lost us: its old stream has nobody to receive it any more.
+                other.stop_reason = StopReason.SUPERSEDED
+                self._end(other, now_ns)
+        lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
+        self._lane_index += 1
+        session = ServerSession(request.session, address, keys, served, index, lane, body, now_ns)
+        self.sessions[request.session] = session
+        self._turns.append(session)
+        self._events.append(ServerEvent("opened", address, session))
+        return None
+
+    def _handle_session_packet(
+        self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, on_data_port: bool
+    ) -> None:  # fmt: skip
+        header = SessionHeader.parse(data, packet_type, flags)
+        if isinstance(header, Reject):
+            self.rejects[header] += 1
+            return
+        session = self.sessions.get(header.session) or self._tombstones.get(header.session)
+        if session is None:
+            self.rejects["unknown session"] += 1
+            return
+        body = session.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        if body is None:
+            self.rejects["forged or replayed"] += 1
+            return
+        session.heard_ns = now_ns
+        if not on_data_port:
+            session.control_address = address
+        if packet_type is PacketType.STOP:
+            self._handle_stop(session, Stop.parse(body), address, now_ns, on_data_port)
+        elif session.state is not SessionState.ENDED:
+            self._handle_live(session, packet_type, body, address, now_ns, on_data_port)
+
+    def _handle_live(
+        self, session: ServerSession, packet_type: PacketType, body: bytes, address: Address, now_ns: int,
+        on_data_port: bool,
+    ) -> None:  # fmt: skip
+        session.state = SessionState.STREAMING
+        if packet_type is PacketType.REPORT:
+            report = Report.parse(body)
+            if isinstance(report, Reject):
+                self.rejects[report] += 1
+            else:
+                session.handle_report(report, now_ns)
+        elif packet_type is PacketType.PING:
+            echo = Echo.parse(body)
+            if isinstance(echo, Echo):
+                self._datagrams.append((session.seal_packet(PacketType.PONG, echo.encode()), address, on_data_port))
+        elif packet_type is not PacketType.PONG:
+            self.rejects[Reject.BAD_TYPE] += 1
+
+    def _handle_stop(
+        self, session: ServerSession, stop: Stop | Reject, address: Address, now_ns: int, on_data_port: bool
+    ) -> None:
+        if isinstance(stop, Reject):
+            self.rejects[stop] += 1
+            return
+        self._datagrams.append((session.seal_packet(PacketType.STOP_ACK, b""), address, on_data_port))
+        if session.state is not SessionState.ENDED:
+            session.stop_reason = stop.reason
+            session.received_count = stop.received_count
+            self._end(session, now_ns)
+
+    def _send_bye(self, session: ServerSession, reason: ByeReason) -> None:
+        session.bye_reason = reason
+        packet = session.seal_packet(PacketType.BYE, Bye(reason).encode())
+        self._datagrams.append((packet, session.address, True))
+
+    def _end(self, session: ServerSession, now_ns: int) -> None:
+        session.state = SessionState.ENDED
+        session.ended_ns = now_ns
+        del self.sessions[session.session_id]
+        self._tombstones[session.session_id] = session
+        self._events.append(ServerEvent("ended", session.address, session))

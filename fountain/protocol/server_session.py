@@ -1,0 +1,147 @@
+"""One peer of a server: its keys, what it needs, how it fares. The server machine owns the sessions and the time."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+from functools import cached_property
+
+from fountain.integrity import SessionKeys, digest
+from fountain.limits import NS
+from fountain.protocol.admission import Address
+from fountain.protocol.carousel import Carousel
+from fountain.protocol.estimate import LossEstimate, RttEstimate
+from fountain.protocol.lane import Lane
+from fountain.protocol.replay import ReplayWindow
+from fountain.wire.control import OfferBody, PacketType
+from fountain.wire.session import ByeReason, Report, RequestBody, SessionHeader, StopReason
+
+__all__ = ["GONE_NS", "PING_INTERVAL_NS", "PROBE_INTERVAL_NS", "SILENT_NS", "ServedObject", "ServerSession", "SessionState"]
+
+SILENT_NS = 2 * NS  # No report for so long: the stream pauses, but for a probe now and then.
+PROBE_INTERVAL_NS = 1 * NS
+GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
+PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
+_REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
+
+
+class SessionState(enum.Enum):
+    """Where a session is; it only ever moves down this list, but SILENT and STREAMING alternate."""
+
+    STREAMING = "streaming"
+    SILENT = "silent"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class ServedObject:
+    """What the machine must know of an object: its offer, and whether its code is systematic."""
+
+    offer: OfferBody  # with the key fields of no particular time
+    systematic: bool
+
+    @cached_property
+    def name_digest(self) -> bytes:
+        """What a Hello that wants this object by name carries."""
+        return digest(self.offer.name.encode())
+
+
+class ServerSession:
+    """State of one stream. `address` is where its data goes: proved by the Request that came from there."""
+
+    def __init__(
+        self, session_id: int, address: Address, keys: SessionKeys, served: ServedObject, object_index: int,
+        lane: Lane, request: RequestBody, now_ns: int,
+    ) -> None:  # fmt: skip
+        self.session_id = session_id
+        self.address = address
+        self.control_address = address
+        self.keys = keys
+        self.object_index = object_index
+        self.offer = served.offer
+        self.lane = lane
+        self.host = request.host
+        self.peer_id = request.peer_id
+        self.state = SessionState.STREAMING
+        self.stop_reason: StopReason | None = None
+        self.bye_reason: ByeReason | None = None
+        self.started_ns = now_ns
+        self.heard_ns = now_ns
+        self.ended_ns = 0
+        self.last_sent_ns = now_ns
+        self.sequence = 0
+        self.sent_count = 0
+        self.received_count = 0  # as the client reports it
+        self.rtt = RttEstimate()
+        self.loss = LossEstimate()
+        geometry = served.offer.geometry
+        self.carousel = Carousel(
+            geometry,
+            served.offer.manifest_geometry,
+            lane,
+            [run for run in request.done if run[0] + run[1] <= geometry.block_count],
+            request.open_limit,
+            has_manifest=request.has_manifest,
+        )
+        self.resumed_count = self.carousel.done.count
+        self._block_count = geometry.block_count
+        self._replay = ReplayWindow()
+        self._control_sequence = 0
+        self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)
+        self._resolved = 0
+
+    @property
+    def fraction(self) -> float:
+        """Share of the object's blocks that the client has verified."""
+        if self.stop_reason is StopReason.DONE:
+            return 1.0
+        return self.carousel.done.count / self._block_count if self._block_count else 0.0
+
+    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | None:
+        """The body of an authentic packet that was not seen before, else None."""
+        body = self.keys.to_server.open(header.sequence, raw_header, sealed)
+        if body is None or not self._replay.accept(header.sequence):
+            return None
+        return body
+
+    def seal_packet(self, packet_type: PacketType, body: bytes) -> bytes:
+        """A whole packet for the client."""
+        self._control_sequence += 1
+        header = SessionHeader(packet_type, self.session_id, self._control_sequence).encode()
+        return header + self.keys.to_client.seal(self._control_sequence, header, body)
+
+    def record_train(self, count: int, now_ns: int) -> None:
+        """`count` packets take the next sequence numbers and go out now."""
+        self.sequence += count
+        self.sent_count += count
+        self.last_sent_ns = now_ns
+        self._sends.append((self.sequence, now_ns))
+
+    def handle_report(self, report: Report, now_ns: int) -> None:
+        """Learn from an authentic report; one that claims what was never sent is ignored."""
+        if report.expected_sequence > self.sequence:
+            return
+        if report.expected_sequence:
+            sent_us_ago = (now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF
+            rtt_us = sent_us_ago - report.hold_us
+            if 0 <= rtt_us < 60_000_000:
+                self.rtt.sample(rtt_us * 1000)
+        resolved_before = self._resolved
+        self._resolve(report.expected_sequence, now_ns)
+        newly_expected = self._resolved - resolved_before
+        if newly_expected > 0:
+            self.loss.sample(newly_expected, report.received_count - self.received_count)
+            self.received_count = max(self.received_count, report.received_count)
+        self.carousel.open_limit = max(1, report.open_limit)
+        done = [run for run in report.done if run[0] + run[1] <= self._block_count]
+        self.carousel.settle(
+            done, report.needs, self._resolved, self.loss.fraction, has_manifest=report.has_manifest
+        )
+
+    def _resolve(self, expected_sequence: int, now_ns: int) -> None:
+        """Packets below `_resolved` have arrived or are lost: the client saw a later one, or should have by now."""
+        self._resolved = max(self._resolved, expected_sequence)
+        old_ns = now_ns - self.rtt.upper_ns - _REORDER_NS
+        while self._sends and (self._sends[0][0] <= self._resolved or self._sends[0][1] < old_ns):
+            self._resolved = max(self._resolved, self._sends.popleft()[0])

@@ -1,0 +1,275 @@
+"""Packets of an established session: a 24-octet header in clear, a sealed body, a 16-octet tag. See `docs/wire.md`.
+
+     0  control header (8): magic, version, type, flags = 0
+     8  session id (8)
+    16  sequence number (8), counted per direction from 1: the nonce, and the key of the replay window
+    24  body, sealed with the direction's key; the 24 octets before it are its associated data
+
+Bodies: `RequestBody` (inside a Request), `Report`, `Stop`, `Bye`, `Echo` (Ping and Pong); a StopAck has none.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX
+from fountain.wire.control import HEADER_SIZE, PacketType, pack_header
+from fountain.wire.reject import Reject
+
+__all__ = [
+    "MANIFEST_BIT",
+    "NEED_COUNT_MAX",
+    "REQUEST_RUN_COUNT_MAX",
+    "RUN_COUNT_MAX",
+    "SESSION_HEADER_SIZE",
+    "Bye",
+    "ByeReason",
+    "Echo",
+    "Report",
+    "RequestBody",
+    "Run",
+    "SessionHeader",
+    "Stop",
+    "StopReason",
+]
+
+SESSION_HEADER_SIZE = 24
+MANIFEST_BIT = 1 << 31  # In needs: the block is one of the manifest's own.
+
+_SESSION = struct.Struct(">QQ")
+_REQUEST_BODY = struct.Struct(">8sHBBB")
+_RUN = struct.Struct(">II")
+_REPORT = struct.Struct(">QQIIIIHBBB")
+_STOP = struct.Struct(">B3sQ")
+_BYE = struct.Struct(">B3s")
+_ECHO = struct.Struct(">Q")
+
+HOST_SIZE_MAX = 63  # RFC 1035 section 2.3.4: one label.
+REQUEST_RUN_COUNT_MAX = 100
+RUN_COUNT_MAX = 64
+NEED_COUNT_MAX = 64
+
+assert SESSION_HEADER_SIZE + 16 + _REPORT.size + 8 * (RUN_COUNT_MAX + NEED_COUNT_MAX) <= CONTROL_SIZE_MAX
+assert 120 + 16 + _REQUEST_BODY.size + HOST_SIZE_MAX + 8 * REQUEST_RUN_COUNT_MAX <= CONTROL_SIZE_MAX
+
+Run = tuple[int, int]  # (first block, number of blocks)
+
+
+class StopReason(enum.IntEnum):
+    """Why a client ends its stream."""
+
+    DONE = 0  # the object stands verified on its disk
+    INTERRUPTED = 1
+    STORAGE = 2  # disk full, no permission
+    INTEGRITY = 3
+    SUPERSEDED = 4  # the client opened a new session
+
+
+class ByeReason(enum.IntEnum):
+    """Why a server ends a stream."""
+
+    STOPPING = 0
+    SOURCE_CHANGED = 1
+    IDLE = 2  # no report for too long
+
+
+@dataclass(frozen=True)
+class SessionHeader:
+    """The clear part of a session packet."""
+
+    packet_type: PacketType
+    session: int
+    sequence: int
+
+    def encode(self) -> bytes:
+        """SESSION_HEADER_SIZE octets."""
+        return pack_header(self.packet_type) + _SESSION.pack(self.session, self.sequence)
+
+    @classmethod
+    def parse(cls, data: bytes, packet_type: PacketType, flags: int) -> SessionHeader | Reject:
+        """The header of `data`, whose control header was parsed."""
+        if len(data) < SESSION_HEADER_SIZE + 16:
+            return Reject.TRUNCATED
+        if flags:
+            return Reject.RESERVED_NOT_ZERO
+        if packet_type < PacketType.REPORT:
+            return Reject.BAD_TYPE
+        return cls(packet_type, *_SESSION.unpack_from(data, HEADER_SIZE))
+
+
+def _pack_pairs(pairs: Iterable[tuple[int, int]]) -> bytes:
+    return b"".join(_RUN.pack(*pair) for pair in pairs)
+
+
+def _parse_pairs(data: bytes, count: int) -> tuple[tuple[int, int], ...]:
+    return tuple(_RUN.unpack_from(data, 8 * index) for index in range(count))
+
+
+def _sound_runs(runs: tuple[Run, ...]) -> bool:
+    """Runs ascend, do not touch each other, and stay inside the largest object."""
+    end = -1
+    for first, count in runs:
+        if first <= end or count < 1 or first + count > BLOCK_COUNT_MAX:
+            return False
+        end = first + count
+    return True
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """What a Request says under seal: who asks, how many blocks it can hold open, which it has already."""
+
+    peer_id: bytes  # 8 octets, stable for one destination on one machine
+    open_limit: int
+    has_manifest: bool
+    host: str
+    done: tuple[Run, ...]
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        host = self.host.encode()[:HOST_SIZE_MAX].decode(errors="ignore").encode()
+        fixed = _REQUEST_BODY.pack(self.peer_id, self.open_limit, self.has_manifest, len(host), len(self.done))
+        return fixed + host + _pack_pairs(self.done)
+
+    @classmethod
+    def parse(cls, data: bytes) -> RequestBody | Reject:
+        """The record in `data`, or why not."""
+        if len(data) < _REQUEST_BODY.size:
+            return Reject.BAD_LENGTH
+        peer_id, open_limit, has_manifest, host_size, run_count = _REQUEST_BODY.unpack_from(data)
+        runs_at = _REQUEST_BODY.size + host_size
+        if len(data) != runs_at + 8 * run_count:
+            return Reject.BAD_LENGTH
+        done = _parse_pairs(data[runs_at:], run_count)
+        if open_limit < 1 or has_manifest > 1 or host_size > HOST_SIZE_MAX or run_count > REQUEST_RUN_COUNT_MAX:
+            return Reject.BAD_FIELD
+        if not _sound_runs(done):
+            return Reject.BAD_FIELD
+        host = data[_REQUEST_BODY.size : runs_at].decode(errors="replace")
+        return cls(peer_id, open_limit, bool(has_manifest), host, done)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a client has: the heartbeat that keeps its stream alive, and the needs that steer it.
+
+    `expected_sequence` is one above the highest data sequence number seen; needs count every packet below it that
+    arrived. `done` is a page of the runs of verified blocks (a client with many sends them in turn). `needs` names open
+    blocks, those of the manifest with MANIFEST_BIT, and how many symbols each still wants.
+    """
+
+    expected_sequence: int
+    received_count: int
+    echo_timestamp_us: int
+    hold_us: int
+    kernel_drop_count: int
+    damaged_count: int
+    open_limit: int
+    has_manifest: bool
+    done: tuple[Run, ...]
+    needs: tuple[tuple[int, int], ...]
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        return (
+            _REPORT.pack(
+                self.expected_sequence,
+                self.received_count,
+                self.echo_timestamp_us,
+                min(self.hold_us, 0xFFFF_FFFF),
+                self.kernel_drop_count & 0xFFFF_FFFF,
+                self.damaged_count & 0xFFFF_FFFF,
+                self.open_limit,
+                self.has_manifest,
+                len(self.done),
+                len(self.needs),
+            )
+            + _pack_pairs(self.done)
+            + _pack_pairs(self.needs)
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Report | Reject:
+        """The record in `data`, or why not."""
+        if len(data) < _REPORT.size:
+            return Reject.BAD_LENGTH
+        *fields, has_manifest, run_count, need_count = _REPORT.unpack_from(data)
+        if len(data) != _REPORT.size + 8 * (run_count + need_count):
+            return Reject.BAD_LENGTH
+        if run_count > RUN_COUNT_MAX or need_count > NEED_COUNT_MAX:
+            return Reject.TOO_LARGE
+        done = _parse_pairs(data[_REPORT.size :], run_count)
+        needs = _parse_pairs(data[_REPORT.size + 8 * run_count :], need_count)
+        if has_manifest > 1 or not _sound_runs(done):
+            return Reject.BAD_FIELD
+        if any(block & ~MANIFEST_BIT >= BLOCK_COUNT_MAX for block, _ in needs):
+            return Reject.BAD_FIELD
+        return cls(*fields, has_manifest=bool(has_manifest), done=done, needs=needs)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The client ends its stream; repeated until a StopAck comes."""
+
+    reason: StopReason
+    received_count: int
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        return _STOP.pack(self.reason, bytes(3), self.received_count)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Stop | Reject:
+        """The record in `data`, or why not."""
+        if len(data) != _STOP.size:
+            return Reject.BAD_LENGTH
+        reason, reserved, received_count = _STOP.unpack(data)
+        if any(reserved):
+            return Reject.RESERVED_NOT_ZERO
+        if reason > StopReason.SUPERSEDED:
+            return Reject.BAD_FIELD
+        return cls(StopReason(reason), received_count)
+
+
+@dataclass(frozen=True)
+class Bye:
+    """The server ends a stream."""
+
+    reason: ByeReason
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        return _BYE.pack(self.reason, bytes(3))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Bye | Reject:
+        """The record in `data`, or why not."""
+        if len(data) != _BYE.size:
+            return Reject.BAD_LENGTH
+        reason, reserved = _BYE.unpack(data)
+        if any(reserved):
+            return Reject.RESERVED_NOT_ZERO
+        if reason > ByeReason.IDLE:
+            return Reject.BAD_FIELD
+        return cls(ByeReason(reason))
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Ping and Pong: a Pong repeats the Ping's token."""
+
+    token: int
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        return _ECHO.pack(self.token)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Echo | Reject:
+        """The record in `data`, or why not."""
+        if len(data) != _ECHO.size:
+            return Reject.BAD_LENGTH
+        return cls(*_ECHO.unpack(data))
