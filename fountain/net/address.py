@@ -1,0 +1,86 @@
+"""Addresses: one text form for each peer, whatever the family of the socket that saw it.
+
+An `Address` is (host, port). IPv4 peers that reach a dual-stack socket are written as IPv4 (`192.0.2.1`, never
+`::ffff:192.0.2.1`); link-local IPv6 hosts carry their numeric scope (`fe80::1%2`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from fountain.errors import TransportError
+
+__all__ = ["UNSPECIFIED", "Address", "SocketAddress", "normalised", "resolve", "socket_address", "text"]
+
+Address = tuple[str, int]
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+UNSPECIFIED: Address = ("", 0)
+
+_MAPPED = "::ffff:"
+
+
+def normalised(raw: tuple[Any, ...]) -> Address:
+    """The one form of an address that a socket reported."""
+    host: str = raw[0]
+    port: int = raw[1]
+    if len(raw) == 2:
+        return host, port
+    if host.startswith(_MAPPED) and "." in host:
+        return host[len(_MAPPED) :], port
+    scope: int = raw[3]
+    return (f"{host.partition('%')[0]}%{scope}", port) if scope else (host, port)
+
+
+def socket_address(address: Address, family: int) -> SocketAddress:
+    """`address` as a socket of `family` takes it.
+
+    Raises:
+        OSError: the family cannot reach such an address (EAFNOSUPPORT), or its scope is no interface here.
+    """
+    host, port = address
+    if family == socket.AF_INET:
+        if ":" in host:
+            raise OSError(errno.EAFNOSUPPORT, "an IPv4 socket does not reach IPv6 addresses")
+        return host, port
+    if ":" not in host:
+        return _MAPPED + host, port, 0, 0
+    name, _, scope = host.partition("%")
+    return name, port, 0, _scope_id(scope)
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Every address of `host`, in the order in which the system prefers them.
+
+    Raises:
+        TransportError: the name is not known, or could not be looked up.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            message = f"The name '{host}' could not be looked up: no name server answered."
+            hint = "Check the network connection, or give the address in numbers."
+        else:
+            message = f"The host '{host}' is not known."
+            hint = "Check the spelling, or give the address in numbers (192.0.2.1 or 2001:db8::1)."
+        raise TransportError(message, hint, address=host) from error
+    except (UnicodeError, OverflowError) as error:
+        raise TransportError(
+            f"'{host}' port {port} is no address.", "Give a host name or address and a port."
+        ) from error
+    return list(dict.fromkeys(normalised(entry[4]) for entry in found))
+
+
+def text(address: Address) -> str:
+    """`address` for people: `192.0.2.1:6330`, `[2001:db8::1]:6330`."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _scope_id(scope: str) -> int:
+    if not scope:
+        return 0
+    return int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)

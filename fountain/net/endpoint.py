@@ -1,0 +1,154 @@
+"""The one narrow door to the network: what an endpoint is, and how one is opened.
+
+Three kinds have this interface and pass the same tests: `PortableEndpoint` (a datagram per system call),
+`LinuxEndpoint` (a train per system call) and `MemoryEndpoint` (no socket at all).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import sys
+from typing import Protocol
+
+from fountain.errors import TransportError
+from fountain.net.address import Address
+from fountain.net.linux import LinuxEndpoint
+from fountain.net.portable import Octets, PortableEndpoint
+from fountain.net.statistics import Statistics
+from fountain.net.train import Train
+
+__all__ = ["RECEIVE_BUFFER_SIZE", "SEND_BUFFER_SIZE", "Endpoint", "open_endpoint"]
+
+# 4 MiB is 3 ms at 10 Gbit/s, about the longest that a receiving thread is kept from its socket.
+RECEIVE_BUFFER_SIZE = 4 << 20
+
+# A longer queue of our own would only add delay: what does not fit comes back as "would block".
+SEND_BUFFER_SIZE = 1 << 20
+
+_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE = 32
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+class Endpoint(Protocol):
+    """Datagrams in and out, a train at a time, never blocking. One thread may send while another receives."""
+
+    statistics: Statistics
+    local_address: Address
+    receive_buffer_size: int  # octets, as the system granted them
+    send_buffer_size: int
+
+    @property
+    def segmenting(self) -> bool:
+        """Whether trains leave in one system call."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether somebody answered "port unreachable" since this was last asked; asking forgets it."""
+
+    def receive(self, train: Train) -> bool:
+        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits."""
+
+    def send(self, buffer: Octets, length: int, segment_size: int, address: Address) -> int:
+        """Send `buffer[:length]` as datagrams of `segment_size` octets, the last one perhaps shorter.
+
+        Returns the octets that are off the caller's hands: whole segments from the front, 0 when it would block.
+        What the system or the network refuses is counted in `statistics` and lost, as on any other part of the way.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor for `wait`."""
+
+    def close(self) -> None:
+        """Release everything; harmless when repeated."""
+
+
+def open_endpoint(
+    bind_host: str = "", port: int = 0, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False
+) -> Endpoint:
+    """A UDP endpoint bound to `bind_host` (a numeric address or a name) and `port` (0: any that is free).
+
+    Without a host it serves IPv6 and IPv4 on every address, or IPv4 alone where there is no IPv6. `buffer_size` is
+    what is asked of the system for receiving; `receive_buffer_size` is what it gave. `portable` renounces the
+    fast paths of the operating system.
+
+    Raises:
+        TransportError: the port is in use, the address is not one of this machine, or permission is missing.
+    """
+    bound = _bind_everywhere(port) if not bind_host else _bind(bind_host, port)
+    bound.setblocking(False)
+    _size_buffers(bound, buffer_size)
+    if sys.platform == "linux" and not portable:
+        with contextlib.suppress(OSError):  # a kernel (or a sandbox) without segmentation
+            return LinuxEndpoint(bound)
+    return PortableEndpoint(bound)
+
+
+def _bind_everywhere(port: int) -> socket.socket:
+    try:
+        return _bind_one(socket.AF_INET6, ("::", port, 0, 0))
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise _bind_error(error, "", port) from error
+    try:
+        return _bind_one(socket.AF_INET, ("0.0.0.0", port))
+    except OSError as error:
+        raise _bind_error(error, "", port) from error
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
+        return _bind_one(family, address)
+    except socket.gaierror as error:
+        hint = "Give an address of this machine, or leave it out to use all of them."
+        raise TransportError(f"The address '{host}' to bind to is not known.", hint, address=host) from error
+    except (OSError, OverflowError) as error:
+        raise _bind_error(error, host, port) from error
+
+
+def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" else 1)
+        opened.bind(address)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _bind_error(error: Exception, host: str, port: int) -> TransportError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        message = f"UDP port {port} is already in use on this machine."
+        hint = "Stop the program that uses it, or choose another port with --port."
+    elif number in (errno.EACCES, errno.EPERM):
+        message = f"No permission to use UDP port {port}."
+        hint = "Choose a port above 1023 with --port, or run with the rights that low ports need."
+    elif number == errno.EADDRNOTAVAIL:
+        message = f"The address {host} is not one of this machine."
+        hint = "Give one of this machine's own addresses, or leave it out to use all of them."
+    elif isinstance(error, OverflowError):
+        message = f"Port {port} is not in 0..65535."
+        hint = "Choose a port from 1024 to 65535 with --port."
+    else:
+        message = f"A UDP socket at {host or 'any address'} port {port} could not be opened: {error}."
+        hint = "Check that this machine's network is set up and that the program may use it."
+    return TransportError(message, hint, address=f"{host}:{port}")
+
+
+def _size_buffers(bound: socket.socket, buffer_size: int) -> None:
+    """Ask for the sizes: past the system's limit where we may, else as much as the limit allows."""
+    send_size = min(buffer_size, SEND_BUFFER_SIZE)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_size)
+            bound.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, send_size)
+            return
+    for option, size in ((socket.SO_RCVBUF, buffer_size), (socket.SO_SNDBUF, send_size)):
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, option, size)

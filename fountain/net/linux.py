@@ -1,0 +1,223 @@
+"""The Linux endpoint: whole trains per system call, by UDP_SEGMENT on send and UDP_GRO on receive.
+
+Where the kernel or the device of a route refuses a segmented send, that route falls back to single datagrams. A
+socket bound to the wildcard answers each peer from the local address that the peer talked to (packet info), which a
+machine with several addresses needs: the peer's NAT and firewall expect the answer from there.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fountain.limits import TRAIN_SIZE_MAX
+from fountain.net.address import Address, normalised
+from fountain.net.portable import PortableEndpoint
+from fountain.net.routes import Ancillary, Route
+from fountain.net.train import SEGMENT_COUNT_MAX, Train
+
+__all__ = ["LinuxEndpoint"]
+
+_SOL_UDP = 17
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
+_SO_RXQ_OVFL = 40
+_IP_PKTINFO = 8
+_IPV6_RECVPKTINFO = 49
+_IPV6_PKTINFO = 50
+
+_WILDCARDS = ("0.0.0.0", "::")
+_ANCILLARY_SIZE = 128  # Three control messages: segment size, drop count, packet info.
+_FULL = (errno.EAGAIN, errno.ENOBUFS)
+_UNSUPPORTED = (errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
+_UINT32 = struct.Struct("=I")
+
+
+class LinuxEndpoint(PortableEndpoint):
+    """An endpoint over a bound, non-blocking UDP socket of a kernel with segmentation.
+
+    Raises:
+        OSError: the kernel does not know UDP_SEGMENT or UDP_GRO; the portable endpoint then serves.
+    """
+
+    def __init__(self, bound: socket.socket) -> None:
+        bound.setsockopt(_SOL_UDP, _UDP_SEGMENT, 0)
+        bound.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+        bound.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        super().__init__(bound)
+        self._recvmsg_into: Callable[..., tuple[int, Ancillary, int, Any]] = bound.recvmsg_into
+        self._sendmsg = bound.sendmsg
+        self._spill = memoryview(bytearray(1 << 16))
+        self._segmenting = True
+        self._segment_messages: dict[int, Ancillary] = {}
+        self._source = b""
+        self._drop_count = 0
+        if self.local_address[0] in _WILDCARDS:
+            self._ask_for_packet_info()
+
+    @property
+    def segmenting(self) -> bool:
+        """Whether trains leave in one system call: until the kernel says that it cannot."""
+        return self._segmenting
+
+    def _ask_for_packet_info(self) -> None:
+        if self._socket.family == socket.AF_INET6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+        else:
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+    # --- Receive ---------------------------------------------------------------------------------------------
+
+    def _fill(self, train: Train) -> bool:
+        received = self._receive_message((train.view,))
+        if received is None:
+            return False
+        length, segment_size, address = received
+        if length > SEGMENT_COUNT_MAX * segment_size:
+            self._stash.view[:length] = train.view[:length]
+            self._stash.keep(length, segment_size, address)
+            return self._stash.take(train)
+        train.length = length
+        train.segment_size = segment_size
+        train.address = address
+        return True
+
+    def _extend(self, train: Train) -> bool:
+        start = train.length
+        room = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * train.segment_size) - start
+        received = self._receive_message((train.view[start : start + room], self._spill))
+        if received is None:
+            return False
+        length, segment_size, address = received
+        belongs = segment_size == train.segment_size or length == segment_size < train.segment_size
+        if belongs and address == train.address and 0 < length <= room:
+            train.length += length
+            return True
+        self._stash.view[: min(length, room)] = train.view[start : start + min(length, room)]
+        if length > room:
+            self._stash.view[room:length] = self._spill[: length - room]
+        self._stash.keep(length, segment_size, address)
+        return False
+
+    def _receive_message(self, views: tuple[memoryview, ...]) -> tuple[int, int, Address] | None:
+        """One system call: octets, segment size and sender."""
+        received = self._insist(self._recvmsg_into, views, _ANCILLARY_SIZE)
+        if received is None:
+            return None
+        length, ancillary, _, raw = received
+        segment_size = length
+        source = b""
+        for level, kind, value in ancillary:
+            if level == _SOL_UDP:
+                segment_size = int.from_bytes(value[:4], sys.byteorder)
+            elif level == socket.SOL_SOCKET:
+                self._count_drops(value)
+            elif kind in (_IP_PKTINFO, _IPV6_PKTINFO):
+                source = value
+        if raw != self._raw or source != self._source:
+            self._note_sender(raw, source)
+        statistics = self.statistics
+        statistics.datagrams_received += -(-length // segment_size) if length else 1
+        statistics.octets_received += length
+        return length, segment_size, self._address
+
+    def _note_sender(self, raw: tuple[Any, ...], source: bytes) -> None:
+        self._raw = raw
+        self._source = source
+        self._address = normalised(raw)
+        self._routes.heard(self._address, _reply_source(source))
+
+    def _count_drops(self, value: bytes) -> None:
+        """The kernel's counter is of 32 bits and starts with the socket."""
+        (count,) = _UINT32.unpack(value[:4])
+        self.statistics.kernel_drops += (count - self._drop_count) & 0xFFFFFFFF
+        self._drop_count = count
+
+    # --- Send ------------------------------------------------------------------------------------------------
+
+    def _send_run(self, octets: memoryview, segment_size: int, route: Route) -> int:
+        """Train by train; datagram by datagram where the route refuses trains."""
+        length = len(octets)
+        stride = min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // segment_size) * segment_size
+        if length <= segment_size or not stride:
+            return super()._send_run(octets, segment_size, route)
+        start = 0
+        while start < length:
+            part = octets[start : start + stride] if length > stride else octets
+            if not self._segmenting or segment_size > route.segment_limit or len(part) <= segment_size:
+                sent = super()._send_run(part, segment_size, route)
+            else:
+                sent = self._send_train(part, segment_size, route)
+            start += sent
+            if sent < len(part):
+                break
+        return start
+
+    def _send_train(self, octets: memoryview, segment_size: int, route: Route) -> int:
+        """One segmented system call; one datagram at a time when that is refused."""
+        try:
+            self._transmit_train(octets, segment_size, route)
+        except BlockingIOError:
+            self.statistics.would_block += 1
+            return 0
+        except OSError as error:
+            return self._send_refused_train(error, octets, segment_size, route)
+        statistics = self.statistics
+        statistics.datagrams_sent += -(-len(octets) // segment_size)
+        statistics.octets_sent += len(octets)
+        return len(octets)
+
+    def _send_refused_train(self, error: OSError, octets: memoryview, segment_size: int, route: Route) -> int:
+        """The error may be late news of another datagram, of the source address, or really of segmentation."""
+        self._note_error(error.errno)
+        again = self._attempt(self._transmit_train, octets, segment_size, route)
+        if again is not None and again.errno == errno.EINVAL and route.source:
+            route.source = []
+            again = self._attempt(self._transmit_train, octets, segment_size, route)
+        if again is None:
+            self.statistics.datagrams_sent += -(-len(octets) // segment_size)
+            self.statistics.octets_sent += len(octets)
+            return len(octets)
+        if again.errno in _FULL:
+            self.statistics.would_block += 1
+            return 0
+        if again.errno in _UNSUPPORTED:
+            self._segmenting = False
+        elif again.errno in (errno.EINVAL, errno.EMSGSIZE):
+            route.segment_limit = min(route.segment_limit, segment_size - 1)
+        else:
+            self.statistics.send_errors += -(-len(octets) // segment_size)
+            return len(octets)
+        self.statistics.segmentation_refused += 1
+        return super()._send_run(octets, segment_size, route)
+
+    def _transmit_train(self, octets: memoryview, segment_size: int, route: Route) -> None:
+        message = self._segment_messages.get(segment_size)
+        if message is None:
+            message = self._segment_messages[segment_size] = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", segment_size))]
+        self._sendmsg((octets,), message + route.source, 0, route.target)
+
+    def _transmit(self, datagram: memoryview, route: Route) -> None:
+        try:
+            self._sendmsg((datagram,), route.source, 0, route.target)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not route.source:
+                raise
+            route.source = []
+            self._sendmsg((datagram,), [], 0, route.target)
+
+
+def _reply_source(info: bytes) -> Ancillary:
+    """The packet info of a received datagram as the packet info of an answer; empty where it names no sender.
+
+    The interface index is left 0, so that the routing table chooses the way out.
+    """
+    if len(info) == 12:  # struct in_pktinfo: interface index, local address, destination address
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + info[4:8] + bytes(4))]
+    if len(info) == 20 and info[0] != 0xFF:  # struct in6_pktinfo: address (no multicast group), interface index
+        return [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, info[:16] + bytes(4))]
+    return []

@@ -1,0 +1,211 @@
+"""The portable endpoint: one datagram per system call, on every system that has sockets.
+
+Several datagrams of one sender and one size that wait are gathered into one train, so that everything above sees
+the same shape as from the Linux endpoint, which derives from this one.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fountain.net.address import Address, normalised
+from fountain.net.routes import Route, Routes
+from fountain.net.stash import Stash
+from fountain.net.statistics import Statistics
+from fountain.net.train import Train
+
+__all__ = ["Octets", "PortableEndpoint"]
+
+Octets = memoryview | bytes | bytearray
+
+# Linux reports ICMP errors on an unconnected socket only when asked, and then also queues the details.
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+_MSG_ERRQUEUE = 0x2000
+
+# Windows answers like this on a socket whose earlier datagram met a closed port.
+_REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET)
+_FULL = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
+
+# A flood of ICMP errors must not hold the receive loop: after so many the caller gets its turn.
+_ERROR_COUNT_MAX = 16
+
+
+class PortableEndpoint:
+    """An endpoint over a bound, non-blocking UDP socket. One thread may send while another receives."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._socket = bound
+        self._routes = Routes(bound.family)
+        self._stash = Stash()
+        self._refused = False
+        self._raw: tuple[Any, ...] = ()
+        self._address: Address = ("", 0)
+        self._recvfrom_into: Callable[..., tuple[int, Any]] = bound.recvfrom_into
+        self.statistics = Statistics()
+        self.local_address = normalised(bound.getsockname())
+        self.receive_buffer_size = _buffer_size(bound, socket.SO_RCVBUF)
+        self.send_buffer_size = _buffer_size(bound, socket.SO_SNDBUF)
+        self._ask_for_errors()
+
+    def fileno(self) -> int:
+        """The descriptor to wait on; -1 once closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket; harmless when repeated."""
+        self._socket.close()
+
+    @property
+    def segmenting(self) -> bool:
+        """Whether trains leave in one system call."""
+        return False
+
+    @property
+    def refused(self) -> bool:
+        """Whether somebody answered "port unreachable" since this was last asked; asking forgets it."""
+        refused = self._refused
+        self._refused = False
+        return refused
+
+    # --- Receive ---------------------------------------------------------------------------------------------
+
+    def receive(self, train: Train) -> bool:
+        """Fill `train` with waiting datagrams of one sender; False when nothing waits. Never blocks."""
+        if not self._stash.take(train) and not self._fill(train):
+            return False
+        while train.has_room and self._extend(train):
+            pass
+        return True
+
+    def _fill(self, train: Train) -> bool:
+        """Receive into the empty train."""
+        received = self._receive_into(train.view)
+        if received is None:
+            return False
+        train.length, train.address = received
+        train.segment_size = train.length
+        return True
+
+    def _extend(self, train: Train) -> bool:
+        """Receive behind the last segment; what does not belong there goes to the stash and ends the train."""
+        received = self._receive_into(self._stash.view)
+        if received is None:
+            return False
+        length, address = received
+        if address != train.address or not 0 < length <= train.segment_size:
+            self._stash.keep(length, length, address)
+            return False
+        train.view[train.length : train.length + length] = self._stash.view[:length]
+        train.length += length
+        return True
+
+    def _receive_into(self, view: memoryview) -> tuple[int, Address] | None:
+        received = self._insist(self._recvfrom_into, view)
+        if received is None:
+            return None
+        length, raw = received
+        if raw != self._raw:
+            self._raw = raw
+            self._address = normalised(raw)
+        self.statistics.datagrams_received += 1
+        self.statistics.octets_received += length
+        return length, self._address
+
+    def _insist(self, call: Callable[..., Any], *arguments: Any) -> Any | None:
+        """What a receive call returns; an error is news of an earlier send and is counted, not an answer."""
+        for _ in range(_ERROR_COUNT_MAX):
+            try:
+                return call(*arguments)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                self.statistics.receive_errors += 1
+                self._note_error(error.errno)
+        return None
+
+    # --- Send ------------------------------------------------------------------------------------------------
+
+    def send(self, buffer: Octets, length: int, segment_size: int, address: Address) -> int:
+        """Send `buffer[:length]` (one-dimensional octets) as segments; octets taken, 0 when it would block.
+
+        Whole segments are taken, always from the front. An error of the network or the system is counted and the
+        datagram is lost, as it could be anywhere on its way.
+        """
+        try:
+            route = self._routes.find(address)
+        except OSError:
+            self.statistics.send_errors += -(-length // segment_size)
+            return length
+        return self._send_run(memoryview(buffer)[:length], segment_size, route)
+
+    def _send_run(self, octets: memoryview, segment_size: int, route: Route) -> int:
+        """Datagram by datagram."""
+        for start in range(0, len(octets), segment_size):
+            if not self._send_datagram(octets[start : start + segment_size], route):
+                return start
+        return len(octets)
+
+    def _send_datagram(self, datagram: memoryview, route: Route) -> bool:
+        """Whether the datagram is off our hands: sent, or lost and counted."""
+        error = self._attempt(self._transmit, datagram, route)
+        if error is None:
+            self.statistics.datagrams_sent += 1
+            self.statistics.octets_sent += len(datagram)
+            return True
+        if error.errno in _FULL:
+            self.statistics.would_block += 1
+            return False
+        self.statistics.send_errors += 1
+        return True
+
+    def _transmit(self, datagram: memoryview, route: Route) -> None:
+        self._socket.sendto(datagram, route.target)
+
+    def _attempt(self, action: Callable[..., None], *arguments: Any) -> OSError | None:
+        """Try a send twice: the first error may be the late answer to an earlier datagram."""
+        try:
+            action(*arguments)
+            return None
+        except BlockingIOError as error:
+            return error
+        except OSError as error:
+            self._note_error(error.errno)
+        try:
+            action(*arguments)
+            return None
+        except OSError as error:
+            self._note_error(error.errno)
+            return error
+
+    # --- Errors ----------------------------------------------------------------------------------------------
+
+    def _ask_for_errors(self) -> None:
+        if sys.platform == "linux":
+            if self._socket.family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+
+    def _note_error(self, number: int | None) -> None:
+        if number in _REFUSED:
+            self._refused = True
+        if sys.platform == "linux" and number not in _FULL:
+            self._drain_error_queue()
+
+    def _drain_error_queue(self) -> None:
+        """Throw the queued details away: while any wait, the descriptor stays ready and sends fail."""
+        try:
+            for _ in range(_ERROR_COUNT_MAX):
+                self._socket.recvmsg(0, 512, _MSG_ERRQUEUE)
+        except OSError:
+            return
+
+
+def _buffer_size(bound: socket.socket, option: int) -> int:
+    """What the system granted; Linux reports twice that, to cover its own bookkeeping."""
+    size = bound.getsockopt(socket.SOL_SOCKET, option)
+    return size // 2 if sys.platform == "linux" else size
