@@ -69,8 +69,9 @@ def run_engine(
     with env.catch_interrupts(interrupted):
         try:
             work(Watchers(observers), stop)
-        except FountainError as error:
+        except (FountainError, OSError) as raised:
             display.close()
+            error = raised if isinstance(raised, FountainError) else LocalError(f"The system says: {raised}.")
             status = ExitStatus.INTERRUPTED if stop.is_set() else exit_status_of(error)
             if json_events is not None:
                 json_events.failed(error, status)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TextIO, cast
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -37,10 +37,10 @@ from fountain.engine.observer import (
 
 __all__ = ["LiveDisplay"]
 
-BAR_WIDTH_MAX = 40
 BAR_ROOM_MIN = 60  # Terminals narrower than this show numbers only.
 NAMED_BAR_ROOM_MIN = 100  # The same for the table of peers with a column of object names.
 LABEL_WIDTH_MAX = 40
+ECHO_WIDTH = 2
 HEIGHT_RESERVED = 6  # Lines of a terminal that the table leaves: heading, footer and some of what is above.
 
 STATE_STYLES = {"done": "green", "gone": "red", "silent": "yellow", "reconnecting": "yellow"}
@@ -114,8 +114,23 @@ class LiveDisplay:
         return None
 
     @property
+    def _room(self) -> int:
+        """Columns that a line may fill: a `^C` that the terminal echoes behind it must not begin another line."""
+        return self._console.width - ECHO_WIDTH
+
+    @property
     def _has_bar_room(self) -> bool:
         return self._console.width >= BAR_ROOM_MIN
+
+    def _new_table(self, *, has_header: bool) -> Table:
+        return Table(
+            box=None,
+            width=self._room,
+            show_header=has_header,
+            header_style="dim",
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+        )
 
     # --- Both roles ----------------------------------------------------------------------------------------
 
@@ -124,7 +139,7 @@ class LiveDisplay:
         if event.total_size <= 0:
             return Text.assemble(what, " ...")
         fraction = event.done_size / event.total_size
-        row = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        row = self._new_table(has_header=False)
         row.add_column(no_wrap=True)
         cells: list[RenderableType] = [what]
         if self._has_bar_room:
@@ -138,7 +153,7 @@ class LiveDisplay:
 
     def _transfer(self, event: TransferProgress) -> RenderableType:
         fraction = event.symbol_count / event.symbol_total if event.symbol_total else 1.0
-        row = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        row = self._new_table(has_header=False)
         row.add_column(no_wrap=True, max_width=max(8, self._console.width // 4))
         cells: list[RenderableType] = [Text(self._name, overflow="ellipsis")]
         if self._has_bar_room:
@@ -162,12 +177,8 @@ class LiveDisplay:
         self._object_names.update(peer.name for peer in event.peers)
         shown_max = max(1, self._console.height - HEIGHT_RESERVED)
         peers = sorted(event.peers, key=lambda peer: STATE_ORDER.get(peer.state, 0))
-        region = Table.grid(expand=True)
-        region.add_column()
-        if peers:
-            region.add_row(self._peer_table(peers[:shown_max]))
-        region.add_row(Text(self._footer(event, hidden_count=max(0, len(peers) - shown_max)), style="dim"))
-        return region
+        footer = Text(self._footer(event, hidden_count=max(0, len(peers) - shown_max)), style="dim")
+        return Group(self._peer_table(peers[:shown_max]), footer) if peers else footer
 
     def _footer(self, event: PeersProgress, hidden_count: int) -> str:
         active_count = sum(peer.state not in ("done", "gone") for peer in event.peers)
@@ -183,10 +194,9 @@ class LiveDisplay:
     def _peer_table(self, peers: Sequence[PeerSnapshot]) -> Table:
         has_names = len(self._object_names) > 1
         has_bar = self._console.width >= (NAMED_BAR_ROOM_MIN if has_names else BAR_ROOM_MIN)
-        table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column(
-            "peer", no_wrap=True, overflow="ellipsis", max_width=min(LABEL_WIDTH_MAX, self._console.width // 3)
-        )
+        table = self._new_table(has_header=True)
+        label_width = min(LABEL_WIDTH_MAX, self._console.width // 3)
+        table.add_column("peer", no_wrap=True, overflow="ellipsis", max_width=label_width)
         if has_names:
             table.add_column("object", no_wrap=True, overflow="ellipsis", ratio=1)
         if has_bar:
