@@ -67,10 +67,9 @@ def resolve(host: str, port: int) -> list[Address]:
             message = f"The host '{host}' is not known."
             hint = "Check the spelling, or give the address in numbers (192.0.2.1 or 2001:db8::1)."
         raise TransportError(message, hint, address=host) from error
-    except (UnicodeError, OverflowError) as error:
-        raise TransportError(
-            f"'{host}' port {port} is no address.", "Give a host name or address and a port."
-        ) from error
+    except UnicodeError as error:
+        hint = "Check the spelling, or give the address in numbers."
+        raise TransportError(f"'{host}' is no host name.", hint, address=host) from error
     return list(dict.fromkeys(normalised(entry[4]) for entry in found))
 
 

@@ -49,7 +49,10 @@ class Endpoint(Protocol):
         """Whether somebody answered "port unreachable" since this was last asked; asking forgets it."""
 
     def receive(self, train: Train) -> bool:
-        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits."""
+        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits.
+
+        Call it until it says False before waiting: a datagram may already be out of the kernel.
+        """
 
     def send(self, buffer: Octets, length: int, segment_size: int, address: Address) -> int:
         """Send `buffer[:length]` as datagrams of `segment_size` octets, the last one perhaps shorter.
@@ -77,6 +80,8 @@ def open_endpoint(
     Raises:
         TransportError: the port is in use, the address is not one of this machine, or permission is missing.
     """
+    if not 0 <= port <= 65_535:
+        raise TransportError(f"Port {port} is not in 0..65535.", "Choose a port from 1024 to 65535 with --port.")
     bound = _bind_everywhere(port) if not bind_host else _bind(bind_host, port)
     bound.setblocking(False)
     _size_buffers(bound, buffer_size)
@@ -105,7 +110,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         hint = "Give an address of this machine, or leave it out to use all of them."
         raise TransportError(f"The address '{host}' to bind to is not known.", hint, address=host) from error
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _bind_error(error, host, port) from error
 
 
@@ -121,8 +126,8 @@ def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
     return opened
 
 
-def _bind_error(error: Exception, host: str, port: int) -> TransportError:
-    number = error.errno if isinstance(error, OSError) else None
+def _bind_error(error: OSError, host: str, port: int) -> TransportError:
+    number = error.errno
     if number == errno.EADDRINUSE:
         message = f"UDP port {port} is already in use on this machine."
         hint = "Stop the program that uses it, or choose another port with --port."
@@ -132,9 +137,6 @@ def _bind_error(error: Exception, host: str, port: int) -> TransportError:
     elif number == errno.EADDRNOTAVAIL:
         message = f"The address {host} is not one of this machine."
         hint = "Give one of this machine's own addresses, or leave it out to use all of them."
-    elif isinstance(error, OverflowError):
-        message = f"Port {port} is not in 0..65535."
-        hint = "Choose a port from 1024 to 65535 with --port."
     else:
         message = f"A UDP socket at {host or 'any address'} port {port} could not be opened: {error}."
         hint = "Check that this machine's network is set up and that the program may use it."

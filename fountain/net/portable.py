@@ -151,8 +151,13 @@ class PortableEndpoint:
         return len(octets)
 
     def _send_datagram(self, datagram: memoryview, route: Route) -> bool:
-        """Whether the datagram is off our hands: sent, or lost and counted."""
+        """Whether the datagram is off our hands: sent, or lost and counted.
+
+        It is tried twice, because the first error may be the late answer to an earlier datagram.
+        """
         error = self._attempt(self._transmit, datagram, route)
+        if error is not None and error.errno not in _FULL:
+            error = self._attempt(self._transmit, datagram, route)
         if error is None:
             self.statistics.datagrams_sent += 1
             self.statistics.octets_sent += len(datagram)
@@ -167,20 +172,13 @@ class PortableEndpoint:
         self._socket.sendto(datagram, route.target)
 
     def _attempt(self, action: Callable[..., None], *arguments: Any) -> OSError | None:
-        """Try a send twice: the first error may be the late answer to an earlier datagram."""
+        """Try a send; its error, noted, or None."""
         try:
             action(*arguments)
-            return None
-        except BlockingIOError as error:
-            return error
-        except OSError as error:
-            self._note_error(error.errno)
-        try:
-            action(*arguments)
-            return None
         except OSError as error:
             self._note_error(error.errno)
             return error
+        return None
 
     # --- Errors ----------------------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.net.conftest import Opener, reachable
 
 from fountain.net import SEGMENT_COUNT_MAX, Endpoint, Train, wait
 from fountain.net.address import Address
+from tests.net.conftest import Opener, reachable
 
 SECOND_NS = 1_000_000_000
 

@@ -1,0 +1,230 @@
+"""What only the Linux endpoint does: segmentation, its fall-back, and answering from the address that was asked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fountain.net import Train, open_endpoint, wait
+from fountain.net.linux import LinuxEndpoint
+from fountain.net.portable import PortableEndpoint
+from fountain.net.routes import ROUTE_COUNT_MAX, Routes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="segmentation offload is a Linux system call")
+
+SECOND_NS = 1_000_000_000
+UDP_SEGMENT = 103
+Refuse = Callable[[list[tuple[int, int, bytes]], int], int | None]
+
+
+class StubbornSocket(socket.socket):
+    """A socket whose sends fail with the error number that `refuse(control messages, octets)` returns, if any."""
+
+    refuse: Refuse
+
+    def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0, address: Any = None) -> int:
+        number = self.refuse(list(ancillary), sum(len(buffer) for buffer in buffers))
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        return super().sendmsg(buffers, ancillary, flags, address)
+
+
+@pytest.fixture
+def receiver() -> Iterator[PortableEndpoint]:
+    endpoint = open_endpoint("127.0.0.1", portable=True)
+    assert isinstance(endpoint, PortableEndpoint)
+    yield endpoint
+    endpoint.close()
+
+
+@pytest.fixture
+def stubborn() -> Iterator[Callable[[Refuse], LinuxEndpoint]]:
+    opened: list[LinuxEndpoint] = []
+
+    def open_stubborn(refuse: Refuse) -> LinuxEndpoint:
+        bound = StubbornSocket(socket.AF_INET, socket.SOCK_DGRAM)
+        bound.refuse = refuse
+        bound.bind(("0.0.0.0", 0))
+        bound.setblocking(False)
+        opened.append(LinuxEndpoint(bound))
+        return opened[-1]
+
+    yield open_stubborn
+    for endpoint in opened:
+        endpoint.close()
+
+
+def segmented(ancillary: list[tuple[int, int, bytes]]) -> bool:
+    return any(kind == UDP_SEGMENT for _, kind, _ in ancillary)
+
+
+def received(endpoint: PortableEndpoint) -> list[bytes]:
+    train = Train()
+    found: list[bytes] = []
+    while endpoint.receive(train):
+        found += [bytes(segment) for segment in train.segments()]
+    return found
+
+
+def test_a_train_passes_loopback_in_one_system_call_each_way() -> None:
+    sender, receiver = open_endpoint("127.0.0.1"), open_endpoint("127.0.0.1")
+    assert sender.segmenting
+    octets = bytes(range(200)) * 240
+    sender.send(octets, 48_000, 1200, receiver.local_address)
+    bare, train = memoryview(bytearray(65_536)), Train()
+    assert isinstance(receiver, LinuxEndpoint)
+    length, ancillary, _, _ = receiver._socket.recvmsg_into([bare], 128, socket.MSG_PEEK)
+    assert length == 48_000
+    assert ancillary
+    assert receiver.receive(train)
+    assert (train.length, train.segment_size, train.segment_count) == (48_000, 1200, 40)
+    sender.close()
+    receiver.close()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EOPNOTSUPP])
+def test_a_socket_without_segmentation_sends_datagrams_from_then_on(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, number: int
+) -> None:
+    tries: list[bool] = []
+
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        tries.append(segmented(ancillary))
+        return number if segmented(ancillary) else None
+
+    endpoint = stubborn(refuse)
+    assert endpoint.send(bytes(1000), 1000, 100, receiver.local_address) == 1000
+    assert not endpoint.segmenting
+    assert received(receiver) == [bytes(100)] * 10
+    tries.clear()
+    assert endpoint.send(bytes(1000), 1000, 100, receiver.local_address) == 1000
+    assert tries == [False] * 10
+    assert (endpoint.statistics.segmentation_refused, endpoint.statistics.datagrams_sent) == (1, 20)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EMSGSIZE])
+def test_a_route_whose_segments_are_too_large_falls_back_alone(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, number: int
+) -> None:
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        too_large = any(
+            kind == UDP_SEGMENT and int.from_bytes(value, sys.byteorder) > 500 for _, kind, value in ancillary
+        )
+        return number if too_large else None
+
+    endpoint = stubborn(refuse)
+    for _ in range(3):
+        assert endpoint.send(bytes(6000), 6000, 600, receiver.local_address) == 6000
+    assert endpoint.segmenting
+    assert endpoint.statistics.segmentation_refused == 1
+    assert endpoint.send(bytes(6000), 6000, 400, receiver.local_address) == 6000
+    assert endpoint.statistics.segmentation_refused == 1
+    assert [len(datagram) for datagram in received(receiver)] == [600] * 30 + [400] * 15
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
+@pytest.mark.parametrize("size", [100, 1000])
+def test_a_full_send_buffer_takes_nothing_and_is_counted(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, number: int, size: int
+) -> None:
+    endpoint = stubborn(lambda ancillary, length: number)
+    assert endpoint.send(bytes(1000), 1000, size, receiver.local_address) == 0
+    assert (endpoint.statistics.would_block, endpoint.statistics.datagrams_sent) == (1, 0)
+
+
+def test_what_was_taken_before_the_buffer_was_full_is_reported(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint
+) -> None:
+    left = [3]
+
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        left[0] -= 1
+        return errno.EAGAIN if left[0] < 0 else errno.EIO if segmented(ancillary) else None
+
+    endpoint = stubborn(refuse)
+    assert endpoint.send(bytes(1000), 1000, 100, receiver.local_address) == 100
+    assert received(receiver) == [bytes(100)]
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+def test_an_unreachable_peer_is_counted_and_not_raised(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, size: int
+) -> None:
+    endpoint = stubborn(lambda ancillary, length: errno.ENETUNREACH)
+    assert endpoint.send(bytes(1000), 1000, size, receiver.local_address) == 1000
+    assert (endpoint.statistics.send_errors, endpoint.statistics.datagrams_sent) == (1000 // size, 0)
+
+
+def test_an_address_of_the_other_family_is_counted_and_not_raised() -> None:
+    endpoint = open_endpoint("127.0.0.1")
+    assert endpoint.send(bytes(1000), 1000, 100, ("::1", 9)) == 1000
+    assert endpoint.statistics.send_errors == 10
+    endpoint.close()
+
+
+@pytest.mark.parametrize(("bind_host", "asked"), [("0.0.0.0", "127.0.0.5"), ("", "127.0.0.5"), ("", "::1")])
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_server_on_the_wildcard_answers_from_the_address_that_was_asked(
+    bind_host: str, asked: str, count: int
+) -> None:
+    server = open_endpoint(bind_host)
+    client = open_endpoint(asked.replace("127.0.0.5", "127.0.0.9"))
+    train = Train()
+    client.send(b"hello", 5, 5, (asked, server.local_address[1]))
+    assert wait([server], 5 * SECOND_NS)
+    assert server.receive(train)
+    assert train.address == client.local_address
+    server.send(bytes(100 * count), 100 * count, 100, train.address)
+    assert wait([client], 5 * SECOND_NS)
+    assert client.receive(train)
+    assert train.address == (asked, server.local_address[1])
+    server.close()
+    client.close()
+
+
+def test_a_source_address_that_is_gone_is_forgotten(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint
+) -> None:
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        return errno.EINVAL if any(level == socket.IPPROTO_IP for level, _, _ in ancillary) else None
+
+    endpoint = stubborn(refuse)
+    for size in (100, 1000):
+        receiver.send(b"hello", 5, 5, ("127.0.0.3", endpoint.local_address[1]))
+        assert wait([endpoint], 5 * SECOND_NS)
+        assert endpoint.receive(Train())
+        assert endpoint.send(bytes(1000), 1000, size, receiver.local_address) == 1000
+    assert endpoint.statistics.segmentation_refused == endpoint.statistics.send_errors == 0
+    assert received(receiver) == [bytes(100)] * 10 + [bytes(1000)]
+
+
+def test_drops_of_the_kernel_are_counted() -> None:
+    sender, receiver = open_endpoint("127.0.0.1"), open_endpoint("127.0.0.1", buffer_size=100_000)
+    for _ in range(50):
+        sender.send(bytes(60_000), 60_000, 1200, receiver.local_address)
+    train = Train()
+    while receiver.receive(train):
+        pass
+    sender.send(b"x", 1, 1, receiver.local_address)
+    assert wait([receiver], 5 * SECOND_NS)
+    assert receiver.receive(train)
+    assert receiver.statistics.kernel_drops > 0
+    sender.close()
+    receiver.close()
+
+
+def test_the_table_of_routes_forgets_the_peer_not_heard_for_longest() -> None:
+    routes = Routes(socket.AF_INET)
+    source = [(0, 8, b"here")]
+    for number in range(ROUTE_COUNT_MAX):
+        routes.heard(("192.0.2.1", number), source)
+    routes.heard(("192.0.2.1", 0), source)
+    routes.heard(("192.0.2.2", 1), source)
+    assert routes.find(("192.0.2.1", 0)).source == source
+    assert routes.find(("192.0.2.1", 1)).source == []
