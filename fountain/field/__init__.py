@@ -1,0 +1,136 @@
+"""GF(256) arithmetic on rows of octets. The functions here are the doors to the kernels of this package.
+
+A row is `size` octets at an address. `Rows` names many of them: an array's base address, the stride between its rows.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fountain.field import tiers
+from fountain.field.combine import combine, fold
+from fountain.field.product import invert, pack, product
+from fountain.field.tables import AFFINE, INVERSE, NIBBLES
+
+__all__ = ["RowSet", "aligned_rows", "combine_rows", "fold_rows", "invert_matrix", "multiply_rows", "row_set", "workspace"]
+
+_ALIGNMENT = 64
+_WORKSPACE_SIZE_KEPT = 64 << 20  # A thread keeps this much scratch at most; larger ones are returned after use.
+
+_EMPTY_EDGE = np.empty((0, _ALIGNMENT), dtype=np.uint8)
+_EMPTY_ADDRESSES = np.empty(0, dtype=np.int64)
+_local = threading.local()
+
+
+class RowSet(NamedTuple):
+    """Rows of octets in memory: row i starts at address + i * stride."""
+
+    address: int
+    stride: int
+
+
+def row_set(array: NDArray[np.uint8]) -> RowSet:
+    """The rows of uint8[n, T] with contiguous rows. The caller keeps `array` alive while the result is used."""
+    if array.dtype != np.uint8 or array.ndim != 2 or (array.shape[1] > 1 and array.strides[1] != 1):
+        raise ValueError(f"rows must be uint8[n, T] with contiguous rows, not {array.dtype}{list(array.shape)}")
+    return RowSet(array.__array_interface__["data"][0], array.strides[0])
+
+
+def aligned_rows(count: int, size: int, *, stride: int = 0) -> NDArray[np.uint8]:
+    """uint8[count, stride or size] whose first row starts on a 64-octet boundary; not initialised."""
+    stride = stride or size
+    buffer = np.empty(count * stride + _ALIGNMENT, dtype=np.uint8)
+    start = -buffer.__array_interface__["data"][0] % _ALIGNMENT
+    return buffer[start : start + count * stride].reshape(count, stride)
+
+
+def workspace(count: int, size: int) -> NDArray[np.uint8]:
+    """Scratch of this thread: uint8[count, size rounded up to 64], aligned; valid until the thread's next call."""
+    stride = -(-size // _ALIGNMENT) * _ALIGNMENT
+    octets = count * stride
+    buffer: NDArray[np.uint8] | None = getattr(_local, "buffer", None)
+    if buffer is None or buffer.shape[0] < octets:
+        buffer = aligned_rows(octets, 1)[:, 0]
+        if octets <= _WORKSPACE_SIZE_KEPT:
+            _local.buffer = buffer
+    return buffer[:octets].reshape(count, stride)
+
+
+def combine_rows(
+    target: RowSet,
+    target_rows: NDArray[np.int32],
+    initial: RowSet,
+    initial_rows: NDArray[np.int32],
+    initial_count: int,
+    source: RowSet,
+    bounds: tuple[NDArray[np.int32], NDArray[np.int32]],
+    entries: NDArray[np.int32],
+    size: int,
+) -> None:
+    """target[target_rows[i]] = initial[initial_rows[i]] XOR source[entries[j]] for bounds[0][i] <= j < bounds[1][i].
+
+    Rows are processed in order; an initial row outside 0..initial_count - 1 counts as zero.
+    """
+    combine(*target, target_rows, *initial, initial_rows, initial_count, *source, *bounds, entries, size)
+
+
+def fold_rows(
+    sums: RowSet, source: RowSet, indices: NDArray[np.int32], targets: NDArray[np.int32], size: int
+) -> None:
+    """The recursion g = 2 g + source[indices[j]], added to the sums that `targets` names (see `combine.fold`)."""
+    fold(*sums, *source, indices, targets, size)
+
+
+def _table(tier: tiers.Tier) -> int:
+    table = AFFINE if tier.method == "affine" else NIBBLES
+    address: int = table.__array_interface__["data"][0]
+    return address
+
+
+_TABLES = {tier.name: _table(tier) for tier in tiers.TIERS}
+
+
+def multiply_rows(
+    coefficients: NDArray[np.uint8],
+    sources: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    size: int,
+    *,
+    accumulate: bool = False,
+    tier: tiers.Tier = tiers.ACTIVE,
+) -> None:
+    """target[i] = (or +=) sum of coefficients[i, k] * source[k]; rows of `size` octets given by their addresses.
+
+    coefficients uint8[r, k]; sources int64[k]; targets int64[r]. Targets and sources must not overlap.
+    """
+    count, terms = coefficients.shape
+    if count == 0 or terms == 0:
+        return
+    tiles = -(-count // tier.rows)
+    packed = np.empty((tiles, terms, tier.rows), dtype=np.uint8)
+    pack(coefficients, packed)
+    surplus = tiles * tier.rows - count
+    if surplus:
+        spill = np.empty(size, dtype=np.uint8)
+        targets = np.concatenate((targets, np.full(surplus, spill.__array_interface__["data"][0], dtype=np.int64)))
+    edge, addresses = _EMPTY_EDGE, _EMPTY_ADDRESSES
+    if size % _ALIGNMENT:
+        edge = np.empty((terms + len(targets), _ALIGNMENT), dtype=np.uint8)
+        addresses = np.empty(len(edge), dtype=np.int64)
+    product(tier.tag, _TABLES[tier.name], packed, sources, targets, size, int(accumulate), edge, addresses)
+
+
+def invert_matrix(
+    system: NDArray[np.uint8], wanted: int, tier: tiers.Tier = tiers.ACTIVE
+) -> tuple[int, NDArray[np.int32]]:
+    """Gauss-Jordan in place on system uint8[n, width], width a multiple of 64: the identity in the first columns.
+
+    Returns the rank over the first `wanted` columns, and which row then has its one in column c.
+    """
+    chosen = np.empty(wanted, dtype=np.int32)
+    rank = invert(tier.tag, _TABLES[tier.name], INVERSE, system, wanted, chosen)
+    return int(rank), chosen

@@ -1,0 +1,95 @@
+"""One block being collected and solved."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fountain.codes.api import SlabDecoder
+from fountain.codes.raptorq.cost import dense_decode_is_cheaper
+from fountain.codes.raptorq.encoder import row_addresses
+from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
+from fountain.codes.raptorq.parameters import parameters_for
+from fountain.codes.raptorq.plan import Plan, encoding_rows, make_plan, run_plan
+from fountain.field import aligned_rows, combine_rows, invert_matrix, multiply_rows, row_set, workspace
+
+__all__ = ["RaptorQDecoder"]
+
+# Equations used beyond the unknowns at the first attempt: with 8 of them failure has probability 256^-9.
+_SURPLUS = 8
+
+
+class RaptorQDecoder(SlabDecoder):
+    """Maximum-likelihood decoding: solves whenever the symbols held determine the block, and never otherwise.
+
+    Rank is decided from the ESIs before any symbol is changed, so an attempt that comes too early costs only time.
+    """
+
+    def __init__(self, symbol_count: int, symbol_size: int, slab: NDArray[np.uint8] | None = None) -> None:
+        super().__init__(symbol_count, symbol_size, slab, systematic=True)
+        self._parameters = parameters_for(symbol_count)
+        self._padding = self._parameters.K_prime - symbol_count
+
+    def _solve(self) -> int:
+        missing = np.flatnonzero(self.row_esi[: self.symbol_count] < 0)
+        if len(missing) == 0:
+            return 0
+        repair = self.symbol_count + np.flatnonzero(self.row_esi[self.symbol_count :] >= 0)
+        few = repair[: len(missing) + _SURPLUS]
+        wanted = self._solve_with(missing, few)
+        if wanted > 0 and len(few) < len(repair):
+            wanted = self._solve_with(missing, repair)
+        return wanted
+
+    def _solve_with(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
+        small = self._parameters.K_prime <= GENERATOR_SYMBOL_COUNT_MAX
+        if small and dense_decode_is_cheaper(self.symbol_count, self.symbol_size, len(missing)):
+            return self._solve_dense(missing, repair)
+        return self._solve_by_plan(missing, repair)
+
+    def _solve_dense(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
+        """Subtract what is known from the repair symbols; the missing ones are what a small system then says."""
+        count = len(missing)
+        coefficients = generator_rows(self._parameters, self.row_esi[repair] + self._padding)
+        system = aligned_rows(len(repair), -(-(count + len(repair)) // 64) * 64)
+        system[:] = 0
+        system[:, :count] = coefficients[:, missing]
+        system[:, count : count + len(repair)] = np.eye(len(repair), dtype=np.uint8)
+        rank, chosen = invert_matrix(system, count)
+        if rank < count:
+            return count - rank
+        coefficients[:, missing] = 0
+        used = np.sort(chosen)
+        inverse = np.ascontiguousarray(system[chosen][:, count + used])
+        symbols = row_addresses(self.slab)
+        multiply_rows(
+            coefficients[used, : self.symbol_count],
+            symbols[: self.symbol_count],
+            symbols[repair[used]],
+            self.symbol_size,
+            accumulate=True,
+        )
+        multiply_rows(inverse, symbols[repair[used]], symbols[missing], self.symbol_size)
+        return 0
+
+    def _solve_by_plan(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
+        known = np.flatnonzero(self.row_esi[: self.symbol_count] >= 0)
+        padding = np.arange(self.symbol_count, self._parameters.K_prime)
+        isis = np.concatenate((known, padding, self.row_esi[repair] + self._padding))
+        plan, wanted = make_plan(self._parameters, isis)
+        if plan is None:
+            return wanted
+        rows = np.concatenate((known, np.full(len(padding), -1), repair)).astype(np.int32)
+        self._apply(plan, rows, missing)
+        return 0
+
+    def _apply(self, plan: Plan, rows: NDArray[np.int32], missing: NDArray[np.int64]) -> None:
+        """Run the plan over the slab (symbol i of the plan is row rows[i], -1: zero) and write the missing symbols."""
+        slab = row_set(self.slab)
+        given = np.where(plan.initial_rows >= 0, rows[plan.initial_rows], np.int32(-1))
+        space = workspace(plan.workspace_rows, self.symbol_size)
+        run_plan(plan, slab, given, len(self.slab), self.symbol_size, space)
+        start, columns = encoding_rows(self._parameters, missing)
+        target_rows = missing.astype(np.int32)
+        bounds = start[:-1], start[1:]
+        combine_rows(slab, target_rows, slab, target_rows, 0, row_set(space), bounds, columns, self.symbol_size)

@@ -1,0 +1,63 @@
+"""Generator rows: for a fixed K' an encoding symbol is a fixed combination of the K' source symbols.
+
+    C = A^-1 [0 .. 0, source]      so      symbol(ISI) = (sum of the ISI's intermediate columns of A^-1) . source
+
+A^-1 restricted to the source columns, uint8[L, K'], comes from the encoding plan run over the identity matrix, and is
+cached for as many K' as fit `_CACHE_SIZE_MAX`. One generator row then is the XOR of some seven rows of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fountain.codes.raptorq.parameters import Parameters
+from fountain.codes.raptorq.plan import encoding_plan, encoding_rows, run_plan
+from fountain.field import aligned_rows, combine_rows, row_set
+
+__all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator"]
+
+# The matrix grows with the square of K' (4.3 MB here); above, a plan costs less than reading it.
+GENERATOR_SYMBOL_COUNT_MAX = 2040
+_CACHE_SIZE_MAX = 24 << 20
+
+_cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _solve_identity(parameters: Parameters) -> NDArray[np.uint8]:
+    """A^-1 restricted to the source columns, in rows padded to 64 octets."""
+    count = parameters.K_prime
+    plan = encoding_plan(parameters)
+    space = aligned_rows(plan.workspace_rows, -(-count // 64) * 64)
+    identity = np.eye(count, dtype=np.uint8)
+    run_plan(plan, row_set(identity), plan.initial_rows, count, count, space)
+    return space[: parameters.L]
+
+
+def prepare_generator(parameters: Parameters) -> NDArray[np.uint8]:
+    """The cached matrix for K' <= GENERATOR_SYMBOL_COUNT_MAX."""
+    with _lock:
+        matrix = _cache.get(parameters.K_prime)
+        if matrix is None:
+            matrix = _solve_identity(parameters)
+            _cache[parameters.K_prime] = matrix
+            while sum(other.nbytes for other in _cache.values()) > _CACHE_SIZE_MAX:
+                _cache.popitem(last=False)
+        else:
+            _cache.move_to_end(parameters.K_prime)
+        return matrix
+
+
+def generator_rows(parameters: Parameters, isis: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """uint8[n, K']: the coefficients of the source symbols in the symbol of each ISI."""
+    matrix = prepare_generator(parameters)
+    start, columns = encoding_rows(parameters, isis)
+    rows = aligned_rows(len(isis), matrix.shape[1])
+    numbers = np.arange(len(isis), dtype=np.int32)
+    target, source = row_set(rows), row_set(matrix)
+    combine_rows(target, numbers, target, numbers, 0, source, (start[:-1], start[1:]), columns, parameters.K_prime)
+    return rows[:, : parameters.K_prime]
