@@ -68,12 +68,15 @@ class Handles:
         self._open_file = open_file
         self._limit = limit
         self._lock = threading.Lock()
+        self._is_closed = False
         self._handles: OrderedDict[int, _Handle] = OrderedDict()
 
     @contextmanager
     def use(self, file: int) -> Iterator[int]:
         """The descriptor of file number `file`, which stays open inside the `with`."""
         with self._lock:
+            if self._is_closed:
+                raise ValueError("the files of this object are closed")
             handle = self._handles.get(file)
             if handle is None:
                 handle = self._handles[file] = _Handle(self._open_file(file))
@@ -85,16 +88,17 @@ class Handles:
         finally:
             with self._lock:
                 handle.user_count -= 1
+                self._trim()
 
     def close(self) -> None:
-        """Close every descriptor; none may be in use."""
+        """Close every descriptor, one that is in use as soon as its user is done; nothing can be used any more."""
         with self._lock:
-            for handle in self._handles.values():
-                os.close(handle.descriptor)
-            self._handles.clear()
+            self._is_closed = True
+            self._trim()
 
     def _trim(self) -> None:
-        for file in list(itertools.islice(self._handles, max(0, len(self._handles) - self._limit))):
+        surplus = len(self._handles) - (0 if self._is_closed else self._limit)
+        for file in list(itertools.islice(self._handles, max(0, surplus))):
             if self._handles[file].user_count == 0:
                 os.close(self._handles.pop(file).descriptor)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -59,7 +58,7 @@ class PartOctets:
                 sync_data([descriptor])
 
     def close(self) -> None:
-        """Close the files; none may be in use."""
+        """Close the files; one that a thread is using closes when it is done."""
         self._handles.close()
 
     def _has_data(self, file: int, offset: int, size: int) -> bool:
@@ -74,9 +73,10 @@ class PartOctets:
     def _sync_file_system(self, file: int) -> bool:
         if not sys.platform.startswith("linux"):
             return False
-        with contextlib.suppress(AttributeError, OSError), self._handles.use(file) as descriptor:
-            library = ctypes.CDLL(None, use_errno=True)
-            if library.syncfs(descriptor) == 0:
-                return True
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return False
+        library = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(library, "syncfs"):
+            return False
+        with self._handles.use(file) as descriptor:
+            if library.syncfs(descriptor) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return True

@@ -16,7 +16,7 @@ from fountain.storage.files import Directory, exchange_or_replace, free_size, re
 from fountain.storage.layout import Progress
 from fountain.storage.paths import check_name, printable, resolve_destination
 from fountain.storage.tree import PartTree, check_names, final_path
-from fountain.storage.workspace import PART_NAME, Workspace
+from fountain.storage.workspace import JOURNAL_NAME, PART_NAME, Workspace
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 
@@ -45,6 +45,7 @@ class Part:
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
         self._is_open = True
+        self._is_resumed = workspace.directory.exists(PART_NAME)
 
     @classmethod
     def open(
@@ -67,9 +68,10 @@ class Part:
         check_name(name)
         destination = Path(os.path.abspath(destination))
         if not overwrite and os.path.lexists(destination):
-            raise _clash(destination)
+            raise _clash(destination)  # Before anything is created.
         part = cls(Workspace.open(destination, object_id), destination, object_id, name, object_size, overwrite)
         try:
+            part._check_clash()  # Whoever had the workspace until now may have finished.
             saved = part._workspace.load_manifest(object_id)
             if saved is not None:
                 part._adopt(saved, progress)
@@ -149,11 +151,12 @@ class Part:
             blocks.commit()
             blocks.prove()
             digests = blocks.file_digests(progress)
+            self._check_clash()
             tree.apply_attributes()
             blocks.close()
             self._place()
             if manifest.is_tree:
-                with Directory.open(self.destination) as root:
+                with contextlib.suppress(OSError, OverflowError), Directory.open(self.destination) as root:
                     root.set_own_attributes(manifest.entries[0].mode, manifest.entries[0].mtime_ns)
             self._is_open = False
             self._workspace.remove()
@@ -163,14 +166,14 @@ class Part:
         return list(zip(digests, paths))
 
     def close(self) -> None:
-        """Keep what was received for a later resume; a part that holds nothing leaves nothing behind."""
+        """Keep what was received for a later resume; a new part that received nothing leaves nothing behind."""
         if not self._is_open:
             return
         try:
             with contextlib.suppress(Exception):  # Best effort: what is not vouched for is hashed at the next start.
                 self.commit()
         finally:
-            if self.verified.any():
+            if self._is_resumed or self.verified.any():
                 self._release()
                 self._workspace.close()
             else:
@@ -206,15 +209,14 @@ class Part:
             raise IntegrityError(f"The manifest of {printable(self.name)} contradicts what was announced.")
         check_names(manifest)
         tree = PartTree(self._workspace.directory, manifest)
-        is_resumed = self._workspace.directory.exists(PART_NAME)
         self._check_space(manifest.object_size - tree.allocated_size())
-        if not is_resumed:
+        if not self._is_resumed:
             self._workspace.save_manifest(data)
         try:
             is_whole = tree.create()
         except OSError:
             tree.close()
-            if not is_resumed:
+            if not self._is_resumed:
                 self._workspace.directory.remove(PART_NAME)  # Reserved space that nothing was received into.
             raise
         blocks = PartBlocks(self._workspace, tree, manifest, self.object_id)
@@ -236,9 +238,15 @@ class Part:
                 path=place,
             )
 
+    def _check_clash(self) -> None:
+        if not self._overwrite and os.path.lexists(self.destination):
+            raise _clash(self.destination)
+
     def _place(self) -> None:
         part = self._workspace.part_path
         if self._overwrite:
+            # If a crash leaves the old tree where the part was, no journal may speak for it.
+            self._workspace.directory.remove(JOURNAL_NAME)
             exchange_or_replace(part, self.destination, self._workspace.old_path)
         else:
             try:

@@ -227,7 +227,7 @@ _KINDS = {
 
 
 def _found(kind: EntryKind, path: str, place: str, status: os.stat_result) -> _Scanned:
-    if kind is EntryKind.FILE and not os.access(place, os.R_OK):
+    if kind is EntryKind.FILE and not os.access(place, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise storage_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "read", place)
     size = status.st_size if kind is EntryKind.FILE else 0
     entry = Entry(kind, stat.S_IMODE(status.st_mode) & _MODE_MASK, status.st_mtime_ns, size, path)

@@ -86,8 +86,9 @@ class PartTree:
             if entry.kind is EntryKind.DIRECTORY:
                 with parent.child(name) as directory:
                     directory.sync()
-            parent.set_mtime(name, entry.mtime_ns)
-            parent.set_mode(name, entry.mode)
+            with contextlib.suppress(OSError, OverflowError):  # Some file systems keep neither; the contents count.
+                parent.set_mtime(name, entry.mtime_ns)
+                parent.set_mode(name, entry.mode)
         self.close()
 
     def close(self) -> None:

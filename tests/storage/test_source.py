@@ -1,0 +1,259 @@
+"""The sending side reads any block of files and trees, and notices when they are no longer what was announced."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blake3 import blake3
+
+from fountain.errors import HostileNameError, StorageError
+from fountain.storage import layout, source
+from fountain.storage.source import open_source
+from fountain.wire.manifest import EntryKind, parse
+from tests.storage.support import NAMES, PROFILE, as_nobody, blocks_of, needs_root, serve, write_tree
+
+TREE: dict[str, int | bytes | None] = {"b": 700, "a/x": 1, "a/y": 0, "a.txt": 4000, "empty": None, "z/z/z": 321}
+
+
+def object_octets(path: Path) -> bytes:
+    """The slow twin: everything in memory, in the manifest's order."""
+    if path.is_file():
+        return path.read_bytes()
+    places = sorted(path.rglob("*"), key=lambda place: place.relative_to(path).parts)
+    return b"".join(place.read_bytes() for place in places if place.is_file() and not place.is_symlink())
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 319, 320, 321, 640, 641, 12_345])
+def test_blocks_are_the_file_padded_with_zeros(tmp_path: Path, rng: random.Random, size: int) -> None:
+    content = rng.randbytes(size)
+    (tmp_path / "file").write_bytes(content)
+    with serve(tmp_path / "file") as served:
+        blocks = blocks_of(served)
+        assert [len(rows) for rows in blocks] == [served.geometry.block_symbols(index) for index in range(len(blocks))]
+        joined = b"".join(rows.tobytes() for rows in blocks)
+        assert joined[:size] == content
+        assert not any(joined[size:])
+        for index in range(len(blocks)):
+            at, length = served.geometry.block_offset(index), served.geometry.block_size(index)
+            assert served.manifest.digest(index) == blake3(content[at : at + length]).digest()
+
+
+def test_blocks_of_a_tree_run_across_its_files(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", TREE, rng)
+    with serve(root) as served:
+        joined = b"".join(rows.tobytes() for rows in blocks_of(served))
+        assert joined[: served.geometry.object_size] == object_octets(root)
+        assert [entry.path for entry in served.manifest.entries] == [
+            *("", "a", "a/x", "a/y", "a.txt", "b", "empty", "z", "z/z", "z/z/z")
+        ]
+        assert parse(served.manifest_bytes) == served.manifest
+        assert served.object_id == blake3(served.manifest_bytes).digest()
+        assert served.name == "tree"
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_the_smallest_files(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "small").write_bytes(content)
+    with serve(tmp_path / "small") as served:
+        assert served.geometry.block_count == len(content)
+        assert served.manifest.entries[0].size == len(content)
+
+
+def test_an_empty_directory_is_an_object_without_blocks(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with serve(tmp_path / "empty") as served:
+        assert served.manifest.is_tree
+        assert served.geometry.block_count == 0
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_files_with_names_of_any_script_are_served(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"1")
+    with serve(tmp_path / name) as served:
+        assert [rows.tobytes()[:1] for rows in blocks_of(served)] == [b"1"]
+
+
+def test_a_decomposed_name_is_announced_composed(tmp_path: Path) -> None:
+    (tmp_path / "u\u0308").mkdir()
+    (tmp_path / "u\u0308" / "e\u0301").write_bytes(b"accent")
+    with serve(tmp_path / "u\u0308") as served:
+        assert served.name == "ü"
+        assert served.manifest.entries[1].path == "é"
+        assert blocks_of(served)[0].tobytes()[:6] == b"accent"
+
+
+@pytest.mark.parametrize("name", ["a:b", "back\\slash", "bell\a", "NUL", "dot.", "\udcff"])
+def test_a_name_that_no_receiver_takes_is_an_error_at_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / name).write_bytes(b"1")
+    for path in (tmp_path / "tree", tmp_path / "tree" / name):
+        with pytest.raises(HostileNameError) as caught:
+            serve(path)
+        assert "Rename" in caught.value.hint
+
+
+def test_names_that_differ_in_case_only_are_an_error_at_the_start(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", {"README": 1, "readme": 1}, rng)
+    if len(os.listdir(root)) < 2:
+        pytest.skip("this file system does not tell them apart either")
+    with pytest.raises(HostileNameError, match="collides"):
+        serve(root)
+
+
+def test_links_pipes_and_sockets_in_a_tree_are_left_out_and_told(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", {"file": 10}, rng)
+    (root / "link").symlink_to("file")
+    (root / "loop").symlink_to(root)
+    (root / "dangling").symlink_to("nowhere")
+    os.mkfifo(root / "pipe")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(root / "socket"))
+        with serve(root) as served:
+            assert [entry.path for entry in served.manifest.entries] == ["", "file"]
+            assert sorted(line.rsplit("/", 1)[1] for line in served.skipped) == [
+                *("dangling: a symbolic link", "link: a symbolic link", "loop: a symbolic link"),
+                *("pipe: a named pipe", "socket: a socket"),
+            ]
+
+
+def test_a_link_that_is_named_itself_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    with serve(tmp_path / "link") as served:
+        assert served.name == "link"
+        assert blocks_of(served)[0].tobytes()[:7] == b"content"
+
+
+def test_what_does_not_exist_or_is_no_file_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "nothing", tmp_path / "pipe"):
+        with pytest.raises(StorageError) as caught:
+            serve(path)
+        assert path.name in caught.value.message
+
+
+@pytest.mark.parametrize("change", ["truncate", "append", "touch", "rewrite"])
+def test_a_file_that_changes_while_it_is_served_is_an_error(tmp_path: Path, rng: random.Random, change: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(rng.randbytes(5000))
+    with serve(path) as served:
+        blocks_of(served)
+        match change:
+            case "truncate":
+                os.truncate(path, 4000)
+            case "append":
+                with path.open("ab") as stream:
+                    stream.write(b"more")
+            case "touch":
+                os.utime(path, ns=(1, 1))
+            case "rewrite":
+                path.write_bytes(rng.randbytes(5000))
+        with pytest.raises(StorageError, match="changed") as caught:
+            blocks_of(served)
+        assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize("change", ["replace", "link"])
+def test_a_file_that_was_swapped_before_it_was_opened_is_an_error(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(source, "Handles", lambda open_file: layout.Handles(open_file, limit=0))
+    root = write_tree(tmp_path / "tree", {"a": 500, "b": 500}, rng)
+    (tmp_path / "secret").write_bytes(b"s" * 500)
+    with serve(root) as served:
+        (root / "b").unlink()
+        if change == "link":
+            (root / "b").symlink_to(tmp_path / "secret")
+        else:
+            os.replace(tmp_path / "secret", root / "b")
+        with pytest.raises(StorageError, match="changed"):
+            blocks_of(served)
+
+
+@needs_root
+def test_a_file_that_cannot_be_read_is_named(public_path: Path, rng: random.Random) -> None:
+    root = write_tree(public_path / "tree", {"open": 5, "closed": 5, "void": 0}, rng)
+    for name in ("closed", "void"):
+        os.chmod(root / name, 0)
+        with as_nobody(), pytest.raises(StorageError) as caught:
+            serve(root)
+        assert f"{name}: Permission denied" in caught.value.message
+        assert "permissions" in caught.value.hint
+        os.chmod(root / name, 0o644)
+
+
+def test_few_descriptors_serve_many_files(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", {f"{number:03}": 100 for number in range(300)}, rng)
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    with serve(root) as served:
+        assert b"".join(rows.tobytes() for rows in blocks_of(served))[:30_000] == object_octets(root)
+        if before:
+            assert len(os.listdir("/proc/self/fd")) <= before + layout.OPEN_FILE_COUNT_MAX
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_blocks_are_read_by_several_threads_at_once(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", {f"{number:03}": 333 for number in range(200)}, rng)
+    with serve(root) as served:
+        expected = blocks_of(served)
+
+        def read(index: int) -> bool:
+            rows = served.read_block(index, np.full(400, 255, dtype=np.uint8))
+            return bool((rows == expected[index]).all())
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(read, [rng.randrange(len(expected)) for _ in range(2000)]))
+
+
+def test_progress_ends_at_the_whole_size(tmp_path: Path, rng: random.Random) -> None:
+    (tmp_path / "file").write_bytes(rng.randbytes(40 << 20))
+    seen: list[tuple[int, int]] = []
+    with open_source(
+        tmp_path / "file", symbol_size=1408, profile_id=PROFILE, progress=lambda done, total: seen.append((done, total))
+    ):
+        assert seen == sorted(seen)
+        assert seen[-1] == (40 << 20, 40 << 20)
+        assert len(seen) > 1
+
+
+def test_more_entries_than_a_manifest_holds_are_an_error(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_tree(tmp_path / "tree", {f"{number}": 0 for number in range(20)}, rng)
+    monkeypatch.setattr(source, "MANIFEST_FILE_COUNT_MAX", 20)
+    with pytest.raises(StorageError, match="more than 20"):
+        serve(root)
+
+
+def test_a_file_over_four_gibibytes_is_served_from_any_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Offsets are the subject: hashing holes for seconds would prove nothing more.
+    monkeypatch.setattr(source, "digest_blocks", lambda _geometry, blocks, _read: [[(at, bytes(32)) for at in blocks]])
+    size = (1 << 32) + 54_321
+    path = tmp_path / "large"
+    marks = {0: b"front", (1 << 31) - 2: b"signed", (1 << 32) - 2: b"wrap", size - 4: b"tail"}
+    with path.open("wb") as stream:
+        stream.truncate(size)
+        for at, mark in marks.items():
+            stream.seek(at)
+            stream.write(mark)
+    with open_source(path, symbol_size=16_384, profile_id=PROFILE) as served:
+        geometry = served.geometry
+        assert served.manifest.entries[0].size == size
+        scratch = np.empty(geometry.block_symbols_max * geometry.symbol_size, dtype=np.uint8)
+        for at, mark in marks.items():
+            for index in range(geometry.block_count):
+                start = geometry.block_offset(index)
+                if start <= at and at + len(mark) <= start + geometry.block_size(index):
+                    rows = served.read_block(index, scratch)
+                    assert rows.tobytes()[at - start :][: len(mark)] == mark
+                    break
+            else:
+                pytest.fail("no block holds the mark")
+        assert all(entry.kind is EntryKind.FILE for entry in served.manifest.entries)
