@@ -17,7 +17,15 @@ from fountain.protocol.replay import ReplayWindow
 from fountain.wire.control import OfferBody, PacketType
 from fountain.wire.session import ByeReason, Report, RequestBody, SessionHeader, StopReason
 
-__all__ = ["GONE_NS", "PING_INTERVAL_NS", "PROBE_INTERVAL_NS", "SILENT_NS", "ServedObject", "ServerSession", "SessionState"]
+__all__ = [
+    "GONE_NS",
+    "PING_INTERVAL_NS",
+    "PROBE_INTERVAL_NS",
+    "SILENT_NS",
+    "ServedObject",
+    "ServerSession",
+    "SessionState",
+]
 
 SILENT_NS = 2 * NS  # No report for so long: the stream pauses, but for a probe now and then.
 PROBE_INTERVAL_NS = 1 * NS

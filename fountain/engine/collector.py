@@ -1,0 +1,162 @@
+"""Blocks being collected: a decoder each, memory that is used again, and the jobs that finish a block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fountain.codes.api import BlockDecoder, Code, Progress, slab_row_count
+from fountain.errors import FountainError
+from fountain.protocol.blocks import BlockTable
+from fountain.wire.session import MANIFEST_BIT
+
+__all__ = ["BlockOutcome", "BlockSink", "Collector", "open_block_limit"]
+
+# Memory for the slabs of open blocks. A slab is touched only where symbols lie, so this is an upper bound.
+COLLECT_MEMORY_SIZE_MAX = 96 << 20
+OPEN_BLOCK_COUNT_MAX = 40  # Needs of all open blocks fit one Report.
+
+
+def open_block_limit(symbol_count: int, symbol_size: int) -> int:
+    """How many blocks of K = `symbol_count` may be open at once."""
+    slab_size = slab_row_count(max(1, symbol_count)) * symbol_size
+    return max(2, min(OPEN_BLOCK_COUNT_MAX, COLLECT_MEMORY_SIZE_MAX // slab_size))
+
+
+class BlockSink(Protocol):
+    """Where blocks go: `fountain.storage.part.Part`, or memory in the simulated world."""
+
+    @property
+    def verified(self) -> NDArray[np.bool_]:
+        """For each block whether it stands; empty while there is no manifest."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block stands."""
+
+    def set_manifest(self, data: bytes) -> None:
+        """Take the manifest."""
+
+    def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:
+        """Write a block if it is what the manifest says."""
+
+    def commit_due(self, now_ns: int) -> bool:
+        """Whether `commit` should be called."""
+
+    def commit(self) -> None:
+        """Make durable what was written."""
+
+    def finish(self) -> Sequence[tuple[str, Path]]:
+        """Put the object in its place: digest and path of each file."""
+
+    def close(self) -> None:
+        """Keep what was received."""
+
+
+@dataclass(frozen=True)
+class BlockOutcome:
+    """How the work at a block ended: `done`, or not (`progress` tells what it needs), or with an error of this machine.
+
+    `octets` are those of a manifest's block.
+    """
+
+    block: int
+    done: bool
+    progress: Progress
+    octets: bytes = b""
+    error: FountainError | None = None
+
+
+class Collector:
+    """Decoders of the open blocks. All methods but the jobs it makes belong to the loop's thread."""
+
+    def __init__(self, code: Code, table: BlockTable, sink: BlockSink) -> None:
+        self.table = table
+        self.overhead_count = 0
+        self.bad_block_count = 0
+        self._code = code
+        self._sink = sink
+        self._symbol_size = table.geometry.symbol_size
+        self._decoders: dict[int, BlockDecoder] = {}
+        self._slab_of: dict[int, NDArray[np.uint8]] = {}
+        self._slabs: list[NDArray[np.uint8]] = []
+        self._manifest: dict[int, bytes] = {}
+
+    def decoder(self, block: int) -> BlockDecoder | None:
+        """The decoder that takes symbols of `block` now; None where they are superfluous."""
+        if not self.table.admits(block):
+            return None
+        decoder = self._decoders.get(block)
+        if decoder is None:
+            decoder = self._open(block)
+        return decoder
+
+    def job(self, block: int) -> BlockOutcome:
+        """Decode `block`, verify and write it: for a worker. Nothing else touches the block meanwhile."""
+        decoder = self._decoders[block]
+        try:
+            progress = decoder.decode()
+            if progress.need:
+                return BlockOutcome(block, False, progress)
+            rows = decoder.slab[: self.table.symbol_count(block)]
+            if block & MANIFEST_BIT:
+                size = self.table.manifest.block_size(block & ~MANIFEST_BIT)
+                return BlockOutcome(block, True, progress, rows.tobytes()[:size])
+            done = self._sink.write_block(block, rows)
+        except FountainError as error:
+            return BlockOutcome(block, False, Progress(0, 0), error=error)
+        return BlockOutcome(block, done, progress)
+
+    def settle(self, outcome: BlockOutcome) -> None:
+        """Take in what became of a block whose work ended without an error."""
+        block, progress = outcome.block, outcome.progress
+        if outcome.done:
+            self.overhead_count += max(0, progress.have - self.table.symbol_count(block))
+            if block & MANIFEST_BIT:
+                self._manifest[block & ~MANIFEST_BIT] = outcome.octets
+            self._recycle(block)
+            self.table.finished(block)
+        elif progress.need:
+            self.table.unfinished(block, progress.have, progress.need)
+        else:
+            # Some symbol was wrong, and nothing tells which: collect the block again.
+            self.bad_block_count += 1
+            self._recycle(block)
+            self.table.unfinished(block, 0, self.table.symbol_count(block))
+
+    def take_manifest(self) -> bytes | None:
+        """The manifest's octets once all of its blocks are decoded, as often as they are."""
+        if self.table.manifest_known or not self.table.manifest_is_collected:
+            return None
+        octets = b"".join(self._manifest[index] for index in range(self.table.manifest.block_count))
+        self._manifest.clear()
+        return octets
+
+    def close_finished(self) -> None:
+        """Free the decoders of blocks that are no longer open: the manifest turned out to be known, or they are done."""
+        open_blocks = set(self.table)
+        for block in [block for block in self._decoders if block not in open_blocks]:
+            self._recycle(block)
+
+    def _open(self, block: int) -> BlockDecoder:
+        count = self.table.symbol_count(block)
+        if block & MANIFEST_BIT:
+            slab = np.empty((slab_row_count(count), self._symbol_size), dtype=np.uint8)
+        elif self._slabs:
+            slab = self._slabs.pop()
+        else:
+            slab = np.empty((slab_row_count(self.table.geometry.block_symbols_max), self._symbol_size), dtype=np.uint8)
+        self._slab_of[block] = slab
+        self._decoders[block] = self._code.decoder(count, self._symbol_size, slab)
+        return self._decoders[block]
+
+    def _recycle(self, block: int) -> None:
+        del self._decoders[block]
+        slab = self._slab_of.pop(block)
+        if not block & MANIFEST_BIT:
+            self._slabs.append(slab)

@@ -1,0 +1,70 @@
+"""From what the protocol says went wrong to the error that a person reads."""
+
+from __future__ import annotations
+
+from fountain.errors import FountainError, IncompleteError, NobodyAnsweredError, RefusedError
+from fountain.protocol.client import ClientEvent, Failure
+from fountain.wire.control import RefusalReason
+
+__all__ = ["KEPT_HINT", "fetch_failure", "refusal_error"]
+
+KEPT_HINT = "What was received is kept: run the same command again to go on."
+
+
+def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float) -> FountainError:
+    """The error of a `failed` event."""
+    match event.failure:
+        case Failure.UNREACHABLE:
+            return NobodyAnsweredError(
+                f"{host} says that nothing listens on UDP port {port}.",
+                "Start fountain-serve there, give its --port, or add --wait to wait for it.",
+            )
+        case Failure.NOBODY:
+            return NobodyAnsweredError(
+                f"No server answered at {host} port {port} within {timeout_s:g} s.",
+                "Check the address, that fountain-serve runs there, and that its firewall lets the port in; "
+                "--wait keeps asking.",
+            )
+        case Failure.NO_DATA:
+            data_port = event.offer.data_port if event.offer else port + 1
+            return NobodyAnsweredError(
+                f"{host} answered on port {port}, but no data came from its port {data_port} within {timeout_s:g} s.",
+                f"Let UDP port {data_port} through the firewalls between here and there, too.",
+            )
+        case Failure.SOURCE_CHANGED:
+            return IncompleteError(
+                f"The file changed on {host} while it was being served.",
+                "Start the server again and fetch the new file.",
+            )
+        case Failure.SEAL:
+            return _seal_error(server_is_open=bool(event.offer and event.offer.open))
+        case Failure.REFUSED:
+            return refusal_error(event.refusal)
+        case _:
+            return IncompleteError(f"{host} fell silent for {timeout_s:g} s before the transfer was complete.", KEPT_HINT)
+
+
+def refusal_error(reason: RefusalReason | None) -> FountainError:
+    """The error of a refusal."""
+    match reason:
+        case RefusalReason.NO_SUCH_OBJECT:
+            return RefusedError("The server has no object of that name.", "Leave the NAME out to see what it has.")
+        case RefusalReason.SERVER_FULL:
+            return RefusedError(
+                "The server has as many peers as it takes.", "Try again later, or raise --max-peers on the server."
+            )
+        case RefusalReason.SOURCE_CHANGED:
+            return RefusedError("The server's file changed.", "Start the server again.")
+        case _:
+            return RefusedError("The server refused the request.", "Try again; check both sides' options.")
+
+
+def _seal_error(*, server_is_open: bool) -> FountainError:
+    if server_is_open:
+        return RefusedError(
+            "The server sends without encryption (--open), and this side did not agree to that.",
+            "Add --open here, or start the server without it.",
+        )
+    return RefusedError(
+        "The server encrypts, and this side asked for --open.", "Leave --open out here, or start the server with it."
+    )

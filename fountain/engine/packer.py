@@ -1,0 +1,80 @@
+"""From an order to a train: headers, symbols and tails, in one buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fountain.engine.served import ObjectSymbols
+from fountain.integrity import Seal
+from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
+from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.protocol.server import Order
+from fountain.wire.session import MANIFEST_BIT
+from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open, rtt_code
+
+__all__ = ["Packer"]
+
+Rows = NDArray[np.uint8]
+
+
+class Packer:
+    """Packs one train at a time, always in the same buffer: send it, or keep it, before the next `pack`."""
+
+    def __init__(self) -> None:
+        self._train = Train()
+        self._scratch: Rows = np.empty((0, 0), dtype=np.uint8)
+
+    def pack(self, order: Order, symbols: ObjectSymbols) -> Train:
+        """The train of `order`.
+
+        Raises:
+            StorageError: a block cannot be read any more.
+        """
+        session = order.session
+        size = session.offer.symbol_size
+        count = sum(len(esis) for _, esis in order.segments)
+        rows = self._train.lay_out(count, size + DATA_OVERHEAD_SIZE)
+        self._train.address = session.address
+        start = 0
+        rtt_hint = rtt_code(session.rtt.smoothed_ns // 1000)
+        for block, esis in order.segments:
+            part = rows[start : start + len(esis)]
+            esi_array = np.array(esis, dtype=np.uint32)
+            source, places = self._symbols(symbols, block, esis, esi_array, size)
+            flags = (FLAG_MANIFEST if block & MANIFEST_BIT else 0) | (FLAG_OPEN if session.offer.open else 0)
+            pack_headers(
+                part, flags=flags, rtt_hint=rtt_hint, session=session.session_id, sequence=order.sequence + start,
+                timestamp_us=order.timestamp_us, block=block & ~MANIFEST_BIT, esis=esi_array,
+            )  # fmt: skip
+            if session.offer.open:
+                pack_open(part, source, places)
+            else:
+                _seal(part, source, places, session.keys.data, order.sequence + start)
+            start += len(esis)
+        return self._train
+
+    def _symbols(
+        self, symbols: ObjectSymbols, block: int, esis: list[int], esi_array: NDArray[np.uint32], size: int
+    ) -> tuple[Rows, NDArray[np.int64]]:
+        """Rows that hold the symbols, and the place of each: the block itself for source symbols, else scratch."""
+        rows = symbols.rows(block)
+        if symbols.code.systematic and max(esis) < len(rows):
+            return rows, esi_array.astype(np.int64)
+        if self._scratch.shape[1:] != (size,):
+            self._scratch = np.empty((SEGMENT_COUNT_MAX, size), dtype=np.uint8)
+        encoded = self._scratch[: len(esis)]
+        symbols.encode(block, esi_array, encoded)
+        return encoded, np.arange(len(esis))
+
+
+def _seal(rows: Rows, source: Rows, places: NDArray[np.int64], seal: Seal, sequence: int) -> None:
+    """Encrypt each symbol straight from where it lies into its packet; the header is the associated data."""
+    encrypt, nonce = seal.cipher.encrypt_into, seal.nonce
+    octets, stride = memoryview(rows.reshape(-1)), rows.shape[1]  # type: ignore[arg-type]
+    start = 0
+    for place in places.tolist():
+        body = start + DATA_HEADER_SIZE
+        encrypt(nonce(sequence), source[place], octets[start:body], octets[body : start + stride])  # type: ignore[arg-type]
+        sequence += 1
+        start += stride

@@ -1,0 +1,287 @@
+"""The receiving side, stepped by a loop: trains in, reports out, blocks to the sink. The mirror of `fountain.engine.sender`.
+
+    endpoint -> train -> opened packets -> slab rows -> block -> sink
+
+A `Receiver` owns the client machine, one endpoint, the decoders and the sink, and never waits: `step` does what can be done
+now and says when to come back. The same class runs behind a real socket and in the simulated world.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fountain.codes.api import Code
+from fountain.engine.collector import BlockOutcome, BlockSink, Collector, open_block_limit
+from fountain.engine.unpacker import Unpacker
+from fountain.engine.workers import Workers
+from fountain.errors import FountainError, IntegrityError
+from fountain.net.address import Address
+from fountain.net.endpoint import Endpoint
+from fountain.net.train import Train
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.client import ClientEvent, ClientMachine, ClientState
+from fountain.wire.control import MAGIC, OfferBody
+from fountain.wire.session import Run, StopReason
+
+__all__ = ["Phase", "Receiver", "runs_of"]
+
+RECEIVE_TRAIN_COUNT_MAX = 64  # Trains taken in one step before timers and workers are looked at.
+BAD_BLOCK_COUNT_MAX = 8  # Blocks or manifests with a wrong digest before the source itself is taken to be wrong.
+
+
+class Phase(enum.Enum):
+    """Where a fetch is, for whoever drives the receiver."""
+
+    CONNECTING = "connecting"
+    RECEIVING = "receiving"
+    FINISHING = "finishing"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class _Committed:
+    error: FountainError | None = None
+
+
+@dataclass(frozen=True)
+class _Finished:
+    files: Sequence[tuple[str, Path]] = ()
+    error: FountainError | None = None
+
+
+def runs_of(verified: np.ndarray) -> list[Run]:
+    """The runs of true values in a bool array: (first, count)."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], verified, [False])).astype(np.int8)))
+    return [(int(first), int(end - first)) for first, end in zip(edges[::2], edges[1::2])]
+
+
+class Receiver:
+    """One fetch. `open_sink` is called with the offer and gives the code and the sink, or raises FountainError."""
+
+    def __init__(
+        self, machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Address], workers: Workers, *,
+        open_sink: Callable[[OfferBody], tuple[Code, BlockSink]], loss: float = 0.0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.machine = machine
+        self.sink: BlockSink | None = None
+        self.collector: Collector | None = None
+        self.unpacker: Unpacker | None = None
+        self.error: FountainError | None = None
+        self.files: Sequence[tuple[str, Path]] = ()
+        self.phase = Phase.CONNECTING
+        self.events: list[ClientEvent] = []
+        self._endpoint = endpoint
+        self._targets = list(targets)
+        self._server: Address | None = None
+        self._workers = workers
+        self._open_sink = open_sink
+        self._loss, self._seed = loss, seed
+        self._train = Train()
+        self.succeeded = False
+        self.finished_ns = 0
+        self._committing = False
+
+    @property
+    def received_count(self) -> int:
+        """Authentic data packets of all sessions."""
+        return sum(session.counter.received_count for session in self.machine.all_sessions)
+
+    @property
+    def loss_fraction(self) -> float:
+        """Share of all data packets sent here that did not arrive."""
+        expected = sum(session.counter.expected for session in self.machine.all_sessions)
+        return max(0.0, 1.0 - self.received_count / expected) if expected else 0.0
+
+    def step(self, now_ns: int) -> int:
+        """Do all that can be done at `now_ns`; when to come back at the latest."""
+        self._receive(now_ns)
+        if self._endpoint.refused:
+            self.machine.handle_unreachable()
+        self.machine.handle_timeout(now_ns)
+        self._settle(now_ns)
+        self._advance(now_ns)
+        self._handle_events(now_ns)
+        self._send()
+        return self.machine.next_timeout()
+
+    def stop(self, reason: StopReason, now_ns: int) -> None:
+        """End the transfer early: tell the server, keep the part."""
+        if self.phase in (Phase.STOPPING, Phase.ENDED):
+            return
+        self.phase = Phase.STOPPING
+        self.machine.stop(reason, now_ns)
+        self._send()
+
+    def fail(self, error: FountainError, reason: StopReason, now_ns: int) -> None:
+        """End the transfer because of `error`."""
+        self.error = self.error or error
+        self.stop(reason, now_ns)
+
+    # --- In ------------------------------------------------------------------------------------------------
+
+    def _receive(self, now_ns: int) -> None:
+        train = self._train
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if not self._endpoint.receive(train):
+                break
+            if self._is_server(train.address):
+                self._take(train, now_ns)
+        self.machine.kernel_drop_count = self._endpoint.statistics.kernel_drops
+
+    def _is_server(self, address: Address) -> bool:
+        if self._server is None:
+            return address in self._targets
+        offer = self.machine.offer
+        return address == self._server or (offer is not None and address == (self._server[0], offer.data_port))
+
+    def _take(self, train: Train, now_ns: int) -> None:
+        if train.view[:4] == MAGIC:
+            for segment in train.segments():
+                self._take_control(segment, train.address, now_ns)
+            return
+        if train.remainder:  # The system may have put a shorter control packet behind data packets.
+            self._take_control(train.remainder, train.address, now_ns)
+        if self.unpacker is None:
+            return
+        session = self.machine.find_session(int.from_bytes(train.view[4:12], "big"))
+        if session is None:
+            return
+        arrival = self.unpacker.take(train, session)
+        if arrival is not None:
+            self.machine.handle_data(session, *arrival, now_ns)
+
+    def _take_control(self, segment: memoryview, address: Address, now_ns: int) -> None:
+        self.machine.handle_datagram(bytes(segment), now_ns)
+        if self._server is None and self.machine.was_answered:
+            self._server = address
+
+    # --- Blocks --------------------------------------------------------------------------------------------
+
+    def _settle(self, now_ns: int) -> None:
+        """Take in what workers have done."""
+        while (result := self._workers.poll()) is not None:
+            error = getattr(result, "error", None)
+            if error is not None:
+                is_wrong = isinstance(error, IntegrityError)
+                self.fail(error, StopReason.INTEGRITY if is_wrong else StopReason.STORAGE, now_ns)
+            if isinstance(result, _Committed):
+                self._committing = False
+            elif isinstance(result, _Finished) and error is None:
+                self.files = result.files
+                self.succeeded = True
+                self.finished_ns = now_ns
+                self.stop(StopReason.DONE, now_ns)
+            elif isinstance(result, BlockOutcome) and error is None:
+                self._settle_block(result, now_ns)
+
+    def _settle_block(self, outcome: BlockOutcome, now_ns: int) -> None:
+        assert self.collector is not None
+        self.collector.settle(outcome)
+        self.machine.report_soon(now_ns)
+        manifest = self.collector.take_manifest()
+        if manifest is not None:
+            self._take_manifest(manifest, now_ns)
+        if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
+            self.fail(
+                IntegrityError(
+                    "The blocks that arrive are not those that the server announced.",
+                    "Start the server again; if it happens again, somebody on the network is sending false packets.",
+                ),
+                StopReason.INTEGRITY,
+                now_ns,
+            )
+
+    def _take_manifest(self, octets: bytes, now_ns: int) -> None:
+        assert self.collector is not None
+        assert self.sink is not None
+        try:
+            self.sink.set_manifest(octets)
+        except IntegrityError as error:
+            self.collector.bad_block_count += 1
+            self.collector.table.forget_manifest()
+            if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
+                self.fail(error, StopReason.INTEGRITY, now_ns)
+        except FountainError as error:
+            self.fail(error, StopReason.STORAGE, now_ns)
+        else:
+            self.collector.table.know_manifest(runs_of(self.sink.verified))
+            self.collector.close_finished()
+
+    def _advance(self, now_ns: int) -> None:
+        """Give workers what is ready; finish when all is done."""
+        if self.phase is not Phase.RECEIVING or self.collector is None or self.sink is None:
+            return
+        table = self.collector.table
+        while self._workers.has_room and (block := table.poll_ready()) is not None:
+            self._workers.submit(lambda block=block, job=self.collector.job: job(block))
+        if table.is_complete:
+            if self._workers.is_idle:
+                self.phase = Phase.FINISHING
+                self._workers.submit(self._finish)
+        elif not self._committing and self._workers.has_room and self.sink.commit_due(now_ns):
+            self._committing = True
+            self._workers.submit(self._commit)
+
+    def _commit(self) -> _Committed:
+        assert self.sink is not None
+        try:
+            self.sink.commit()
+        except FountainError as error:
+            return _Committed(error)
+        return _Committed()
+
+    def _finish(self) -> _Finished:
+        assert self.sink is not None
+        try:
+            return _Finished(self.sink.finish())
+        except FountainError as error:
+            return _Finished(error=error)
+
+    # --- Events and out ------------------------------------------------------------------------------------
+
+    def _handle_events(self, now_ns: int) -> None:
+        while (event := self.machine.poll_event()) is not None:
+            if event.kind == "offered" and event.offer is not None:
+                self._open(event.offer, now_ns)
+            self.events.append(event)
+        if self.machine.state is ClientState.CLOSED and self.phase is not Phase.ENDED:
+            self.phase = Phase.ENDED
+
+    def _open(self, offer: OfferBody, now_ns: int) -> None:
+        try:
+            code, self.sink = self._open_sink(offer)
+        except FountainError as error:
+            self.fail(error, StopReason.STORAGE, now_ns)
+            return
+        geometry, manifest = offer.geometry, offer.manifest_geometry
+        largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
+        table = BlockTable(geometry, manifest, open_block_limit(largest, offer.symbol_size))
+        self.collector = Collector(code, table, self.sink)
+        self.unpacker = Unpacker(
+            self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=self._loss, seed=self._seed
+        )
+        if len(self.sink.verified) or self.sink.complete:
+            table.know_manifest(runs_of(self.sink.verified))
+        self.phase = Phase.RECEIVING
+        self.machine.request(table, now_ns)
+
+    def _send(self) -> None:
+        while (waiting := self.machine.poll_datagram()) is not None:
+            data, to_data_port = waiting
+            octets = np.frombuffer(data, dtype=np.uint8)
+            for address in self._addresses(to_data_port):
+                self._endpoint.send(octets, len(data), len(data), address)
+
+    def _addresses(self, to_data_port: bool) -> Sequence[Address]:
+        if self._server is None:
+            return self._targets
+        offer = self.machine.offer
+        if to_data_port and offer is not None:
+            return [(self._server[0], offer.data_port)]
+        return [self._server]

@@ -1,0 +1,115 @@
+"""The sending side, stepped by a loop: datagrams in, answers and trains out. The mirror of `fountain.engine.receiver`.
+
+    source -> block rows -> symbols -> sealed packets -> train -> endpoint
+
+A `Sender` owns the server machine, the objects and two endpoints, and never waits: `step` does what can be done now and says
+when to come back. The same class runs behind real sockets and in the simulated world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fountain.engine.packer import Packer
+from fountain.engine.served import ObjectSymbols
+from fountain.errors import StorageError
+from fountain.net.endpoint import Endpoint
+from fountain.net.train import Train
+from fountain.protocol.server import Order, ServerEvent, ServerMachine
+from fountain.wire.session import ByeReason
+
+__all__ = ["Sender"]
+
+RECEIVE_TRAIN_COUNT_MAX = 64  # Control packets taken in one step before data goes out again.
+SEND_TRAIN_COUNT_MAX = 16  # Trains sent in one step before control packets are looked at again.
+
+
+class Sender:
+    """Serves objects through `control` and `data`, two endpoints that may have any way to the peers."""
+
+    def __init__(
+        self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
+        peer_count_max: int, now_ns: int,
+    ) -> None:  # fmt: skip
+        self.objects = list(objects)
+        self.machine = ServerMachine(
+            secret=secret,
+            objects=[entry.served for entry in self.objects],
+            rate_bps=rate_bps,
+            peer_count_max=peer_count_max,
+            now_ns=now_ns,
+        )
+        self.failures: list[StorageError] = []
+        self._control, self._data = control, data
+        self._packer = Packer()
+        self._received = Train()
+        self._unsent: Train | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a train waits for the data endpoint to take it."""
+        return self._unsent is not None
+
+    def step(self, now_ns: int) -> int:
+        """Do all that can be done at `now_ns`; when to come back at the latest."""
+        self._receive(self._control, now_ns, on_data_port=False)
+        self._receive(self._data, now_ns, on_data_port=True)
+        self.machine.handle_timeout(now_ns)
+        self.flush()
+        self._stream(now_ns)
+        return self.machine.next_timeout(now_ns)
+
+    def poll_event(self) -> ServerEvent | None:
+        """What the machine wants told."""
+        return self.machine.poll_event()
+
+    def flush(self) -> None:
+        """Send the control packets that wait. One that the socket does not take is lost, as on the way."""
+        while (waiting := self.machine.poll_datagram()) is not None:
+            data, address, from_data_port = waiting
+            octets = np.frombuffer(data, dtype=np.uint8)
+            (self._data if from_data_port else self._control).send(octets, len(data), len(data), address)
+
+    def _receive(self, endpoint: Endpoint, now_ns: int, *, on_data_port: bool) -> None:
+        train = self._received
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if not endpoint.receive(train):
+                return
+            for segment in train.segments():
+                self.machine.handle_datagram(bytes(segment), train.address, now_ns, on_data_port=on_data_port)
+
+    def _stream(self, now_ns: int) -> None:
+        if self._unsent is not None and not self._send(self._unsent):
+            return
+        for _ in range(SEND_TRAIN_COUNT_MAX):
+            order = self.machine.poll_order(now_ns)
+            if order is None:
+                return
+            train = self._pack(order, now_ns)
+            if train is not None and not self._send(train):
+                return
+
+    def _pack(self, order: Order, now_ns: int) -> Train | None:
+        symbols = self.objects[order.session.object_index]
+        try:
+            return self._packer.pack(order, symbols)
+        except StorageError as error:
+            # The file is not what was announced any more: nobody can be served from it, and everybody should know.
+            self.failures.append(error)
+            self.machine.close(now_ns, ByeReason.SOURCE_CHANGED, order.session.object_index)
+            self.flush()
+            return None
+
+    def _send(self, train: Train) -> bool:
+        """Whether the whole train is out of our hands; what is left of it waits."""
+        sent = self._data.send(train.octets, train.length, train.segment_size, train.address)
+        if sent < train.length:
+            left = train.length - sent
+            train.octets[:left] = train.octets[sent : train.length].copy()
+            train.length = left
+            self._unsent = train
+            return False
+        self._unsent = None
+        return True

@@ -1,0 +1,209 @@
+"""A server from start to end: sources, sockets, the loop, and what it tells."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fountain.codes.registry import code_by_name
+from fountain.engine.clock import now_ns
+from fountain.engine.config import ServeConfig
+from fountain.engine.observer import (
+    ObjectServed,
+    Observer,
+    PeerRefused,
+    Preparing,
+    Serving,
+    Stopped,
+    Warned,
+)
+from fountain.engine.roster import Roster
+from fountain.engine.sender import Sender
+from fountain.engine.served import ObjectSymbols
+from fountain.engine.warmup import WarmUp
+from fountain.errors import UsageError
+from fountain.geometry import symbol_size_for_mtu
+from fountain.limits import NS
+from fountain.net.address import text
+from fountain.net.endpoint import Endpoint, open_endpoint
+from fountain.net.local import local_addresses
+from fountain.net.waiting import wait
+from fountain.protocol.server import ServerEvent
+from fountain.storage.source import FileSource, open_source
+from fountain.wire.manifest import EntryKind
+
+__all__ = ["ServeSummary", "serve"]
+
+PROGRESS_INTERVAL_NS = NS // 5
+STOP_CHECK_NS = NS // 10
+LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
+REFUSAL_INTERVAL_NS = NS
+
+
+@dataclass(frozen=True)
+class ServeSummary:
+    """How a server ended: distinct peers that hold the verified object, and how many were expected, if any."""
+
+    done_count: int
+    expected_count: int | None
+    reason: str
+
+
+def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
+    """Serve until `stop` is set, every expected peer is done, or nobody has come for the idle time.
+
+    Raises:
+        UsageError, StorageError, TransportError: the server could not start, or its only object changed.
+    """
+    with ExitStack() as stack:
+        code = code_by_name(config.code)
+        warm_up = WarmUp(code)
+        control = open_endpoint(config.bind, config.port)
+        stack.callback(control.close)
+        data = open_endpoint(config.bind, config.data_port)
+        stack.callback(data.close)
+        sources = [stack.enter_context(_open(path, config, code.profile_id, observer)) for path in config.paths]
+        _check_names(sources)
+        warm_up.finish(lambda: observer.handle(Preparing("compiling kernels, first run only")), stop)
+        objects = [
+            ObjectSymbols(
+                source, code, is_directory=source.manifest.is_tree, data_port=data.local_address[1], open=config.open
+            )
+            for source in sources
+        ]
+        server = _Server(config, observer, stop, objects, control, data)
+        server.announce(sources)
+        return server.run()
+
+
+def _open(path: Path, config: ServeConfig, profile_id: bytes, observer: Observer) -> FileSource:
+    def tell(done: int, total: int) -> None:
+        observer.handle(Preparing(f"reading {path}", done, total))
+
+    source = open_source(path, symbol_size=symbol_size_for_mtu(config.mtu), profile_id=profile_id, progress=tell)
+    for reason in source.skipped:
+        observer.handle(Warned(f"Not served: {reason}."))
+    return source
+
+
+def _check_names(sources: list[FileSource]) -> None:
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"Two of the paths have the name {name!r}.", "Serve them from two servers, or rename one.")
+
+
+class _Server:
+    """The loop and its bookkeeping."""
+
+    def __init__(
+        self, config: ServeConfig, observer: Observer, stop: threading.Event, objects: list[ObjectSymbols],
+        control: Endpoint, data: Endpoint,
+    ) -> None:  # fmt: skip
+        start_ns = now_ns()
+        self._config = config
+        self._observer = observer
+        self._stop = stop
+        self._control, self._data = control, data
+        self._sender = Sender(
+            objects, control, data, secret=secrets.token_bytes(32), rate_bps=config.rate_bps,
+            peer_count_max=config.peer_count_max, now_ns=start_ns,
+        )  # fmt: skip
+        self._roster = Roster(start_ns)
+        self._progress_ns = start_ns
+        self._refusal_ns = start_ns - REFUSAL_INTERVAL_NS
+        self._busy_ns = start_ns
+        self._failed_count = 0
+
+    def announce(self, sources: list[FileSource]) -> None:
+        """Tell what is served, and where."""
+        for source in sources:
+            self._observer.handle(
+                ObjectServed(
+                    name=source.name,
+                    path=source.path,
+                    object_id=source.object_id.hex(),
+                    size=source.geometry.object_size,
+                    file_count=sum(entry.kind is EntryKind.FILE for entry in source.manifest.entries),
+                    block_count=source.geometry.block_count,
+                    symbol_size=source.geometry.symbol_size,
+                )
+            )
+        config = self._config
+        self._observer.handle(
+            Serving(
+                addresses=tuple(local_addresses(config.bind)),
+                port=self._control.local_address[1],
+                data_port=self._data.local_address[1],
+                open=config.open,
+                rate_bps=config.rate_bps,
+            )
+        )
+
+    def run(self) -> ServeSummary:
+        """The loop."""
+        reason = ""
+        while not reason:
+            now = now_ns()
+            deadline = self._sender.step(now)
+            self._tell(now)
+            reason = self._reason_to_stop(now)
+            deadline = min(deadline, self._progress_ns, now + STOP_CHECK_NS)
+            blocked = [self._data] if self._sender.is_blocked else []
+            if reason or blocked or deadline > now:
+                wait([self._control, self._data], 0 if reason else deadline - now, blocked=blocked)
+        self._end(reason)
+        done_count = len(self._roster.done_peers)
+        self._observer.handle(Stopped(reason))
+        return ServeSummary(done_count, self._config.expect, reason)
+
+    def _reason_to_stop(self, now: int) -> str:
+        config = self._config
+        if self._sender.machine.sessions:
+            self._busy_ns = now
+        if config.expect is not None and len(self._roster.done_peers) >= config.expect:
+            return "every expected peer is done"
+        if self._stop.is_set():
+            return "interrupted"
+        if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
+            return "idle"
+        return ""
+
+    def _end(self, reason: str) -> None:
+        """Say Bye, and acknowledge what is still asked, for a moment."""
+        now = now_ns()
+        self._sender.machine.close(now)
+        self._tell(now)
+        limit = now + LINGER_NS
+        while reason == "every expected peer is done" and now < limit:
+            self._sender.step(now)
+            wait([self._control, self._data], limit - now)
+            now = now_ns()
+        self._sender.flush()
+        self._progress_ns = 0
+        self._tell(now)
+
+    def _tell(self, now: int) -> None:
+        while (event := self._sender.poll_event()) is not None:
+            self._tell_event(event, now)
+        for failure in self._sender.failures[self._failed_count :]:
+            self._failed_count += 1
+            if len(self._sender.objects) == 1:
+                raise failure
+            self._observer.handle(Warned(failure.message, failure.hint))
+        if now >= self._progress_ns:
+            self._progress_ns = now + PROGRESS_INTERVAL_NS
+            self._observer.handle(self._roster.progress(now))
+
+    def _tell_event(self, event: ServerEvent, now: int) -> None:
+        if event.session is not None and event.kind == "opened":
+            self._observer.handle(self._roster.joined(event.session, now))
+        elif event.session is not None:
+            self._observer.handle(self._roster.ended(event.session))
+        elif event.refusal is not None and now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
+            self._refusal_ns = now
+            reason = event.refusal.name.lower().replace("_", " ")
+            self._observer.handle(PeerRefused(text(event.address), reason))

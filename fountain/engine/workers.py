@@ -1,0 +1,119 @@
+"""Who performs what takes long: decoding, verifying, writing. A job goes in, its result comes out of `poll`.
+
+`ThreadWorkers` runs jobs on a few threads (kernels, digests and file calls release the GIL) and wakes the loop when one is
+done; `InlineWorkers` runs each at once, for the simulated world. At most `job_count_max` jobs wait or run: whoever submits
+looks at `has_room` first, which is how a slow disk slows the stream instead of filling memory.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["InlineWorkers", "Job", "ThreadWorkers", "Workers"]
+
+Job = Callable[[], object]
+
+_THREAD_COUNT_MAX = 4  # More decode faster than one receive loop can feed them.
+
+
+class Workers(Protocol):
+    """Performs jobs."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another job may be submitted now."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job waits, runs, or has a result that was not polled."""
+
+    def submit(self, job: Job) -> None:
+        """Perform `job` soon. It must not raise: it returns what went wrong."""
+
+    def poll(self) -> object | None:
+        """The result of a finished job, or None."""
+
+    def close(self) -> None:
+        """Finish what was submitted, and end."""
+
+
+class InlineWorkers:
+    """Performs each job when it is submitted."""
+
+    def __init__(self) -> None:
+        self._results: deque[object] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every result was polled."""
+        return not self._results
+
+    def submit(self, job: Job) -> None:
+        """Perform `job` now."""
+        self._results.append(job())
+
+    def poll(self) -> object | None:
+        """The next result, or None."""
+        return self._results.popleft() if self._results else None
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+class ThreadWorkers:
+    """Performs jobs on threads; `wake` is called, on such a thread, after each."""
+
+    def __init__(self, wake: Callable[[], None], thread_count: int | None = None) -> None:
+        count = thread_count or max(1, min(_THREAD_COUNT_MAX, (os.cpu_count() or 2) - 1))
+        self._job_count_max = 2 * count + 2
+        self._wake = wake
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._results: deque[object] = deque()
+        self._open_count = 0
+        self._threads = [threading.Thread(target=self._work, name=f"worker {n}", daemon=True) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether fewer than the limit of jobs wait or run."""
+        return self._open_count < self._job_count_max
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every submitted job's result was polled."""
+        return self._open_count == 0
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`; only the loop's thread submits and polls."""
+        self._open_count += 1
+        self._jobs.put(job)
+
+    def poll(self) -> object | None:
+        """The result of a finished job, or None."""
+        if not self._results:
+            return None
+        self._open_count -= 1
+        return self._results.popleft()
+
+    def close(self) -> None:
+        """Finish what was submitted, and end the threads."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._results.append(job())
+            self._wake()

@@ -1,0 +1,452 @@
+"""The client's side of the protocol, without sockets, clocks or files.
+
+Four families of methods, as in `fountain.protocol.server`: `handle_*`, plain verbs, `poll_*`, properties. Poll in this
+order: datagrams, events, blocks; then sleep until `next_timeout` or the next packet.
+
+The rules
+---------
+1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes. The application looks at it and
+   says `request`, with what it holds already.
+2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
+3. RECEIVING reports at least every REPORT_INTERVAL_MAX_NS. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for
+   the same object; symbols held stay useful, whatever session brought them. A stream that comes back by itself is
+   welcome until a new one has begun.
+4. Nothing heard for `timeout_ns` ends in a failure that says how far it came (unless it never came anywhere and `wait`
+   is set). A port that is reported unreachable fails at once, but only before the first Offer.
+5. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from fountain.integrity import derive, key_pair, session_keys
+from fountain.limits import NS
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.client_session import ClientSession
+from fountain.protocol.server import transcript
+from fountain.wire.control import (
+    Hello,
+    Listing,
+    Offer,
+    OfferBody,
+    PacketType,
+    RefusalReason,
+    Request,
+    Want,
+    parse_handshake,
+    parse_header,
+)
+from fountain.wire.reject import Reject
+from fountain.wire.session import (
+    REQUEST_RUN_COUNT_MAX,
+    SESSION_HEADER_SIZE,
+    Bye,
+    ByeReason,
+    Echo,
+    Report,
+    RequestBody,
+    SessionHeader,
+    Stop,
+    StopReason,
+)
+
+__all__ = ["ClientEvent", "ClientMachine", "ClientState", "Failure"]
+
+HELLO_INTERVAL_NS = NS // 4
+HELLO_INTERVAL_MAX_NS = 2 * NS
+REQUEST_INTERVAL_NS = NS // 4
+REQUEST_TRIES_MAX = 4  # Then the cookie may be stale, or the server another one: ask again from the start.
+SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
+REPORT_INTERVAL_MIN_NS = NS // 100
+REPORT_INTERVAL_MAX_NS = NS // 4
+KEEPALIVE_NS = 10 * NS  # A Ping to the data port keeps its way through address translation open (RFC 8085 section 3.5).
+STOP_INTERVAL_NS = NS // 20
+STOP_LIMIT_NS = NS * 6 // 10
+
+
+class ClientState(enum.Enum):
+    """Where the client is."""
+
+    SEARCHING = "searching"
+    REQUESTING = "requesting"
+    RECEIVING = "receiving"
+    STOPPING = "stopping"
+    CLOSED = "closed"
+
+
+class Failure(enum.Enum):
+    """Why a client gave up."""
+
+    NOBODY = "nobody answered"
+    UNREACHABLE = "the port is closed"
+    NO_DATA = "the server answered, but no data came"
+    SILENCE = "the server fell silent"
+    REFUSED = "the server refused"
+    SOURCE_CHANGED = "the server's file changed"
+    SEAL = "one side wants sealed data, the other does not"
+
+
+@dataclass(frozen=True)
+class ClientEvent:
+    """`offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `failed` (failure, refusal)."""
+
+    kind: str
+    offer: OfferBody | None = None
+    entries: tuple[tuple[str, int], ...] = ()
+    reason: str = ""
+    failure: Failure | None = None
+    refusal: RefusalReason | None = None
+
+
+class ClientMachine:
+    """One fetch, from the first Hello to the acknowledged Stop."""
+
+    def __init__(
+        self, *, secret: bytes, want_kind: Want, want: bytes, open: bool, wait: bool, timeout_ns: int,
+        peer_id: bytes, host: str, now_ns: int,
+    ) -> None:  # fmt: skip
+        self.state = ClientState.SEARCHING
+        self.offer: OfferBody | None = None
+        self.blocks: BlockTable | None = None
+        self.session: ClientSession | None = None
+        self.was_answered = False  # the server sent an Offer or a Listing
+        self.was_connected = False  # data came
+        self.all_sessions: list[ClientSession] = []  # that ever brought data, for totals
+        self.rejects: Counter[Reject | str] = Counter()
+        self.kernel_drop_count = 0
+        self._secret = secret
+        self._draw_count = 0
+        self._want_kind, self._want = want_kind, want
+        self._open = open
+        self._wait = wait
+        self._timeout_ns = timeout_ns
+        self._peer_id, self._host = peer_id, host
+        self._datagrams: deque[tuple[bytes, bool]] = deque()
+        self._events: deque[ClientEvent] = deque()
+        self._entries: list[tuple[str, int]] = []
+        self._nonce = b""
+        self._pending: Offer | None = None
+        self._candidate: ClientSession | None = None
+        self._request = b""
+        self._tries = 0
+        self._retry_ns = now_ns
+        self._heard_ns = now_ns
+        self._report_ns = now_ns
+        self._report_interval_ns = REPORT_INTERVAL_MIN_NS
+        self._reported_count = 0
+        self._keepalive_ns = now_ns + KEEPALIVE_NS
+        self._stop_packet = (StopReason.DONE, 0)
+        self._stop_limit_ns = 0
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def handle_datagram(self, data: bytes, now_ns: int) -> None:
+        """A control packet from the server's address. Garbage is counted, never an error."""
+        header = parse_header(data)
+        if isinstance(header, Reject):
+            self.rejects[header] += 1
+            return
+        packet_type, flags = header
+        if packet_type >= PacketType.REPORT:
+            self._handle_session_packet(data, packet_type, flags, now_ns)
+            return
+        record = parse_handshake(data, packet_type, flags)
+        if isinstance(record, Reject):
+            self.rejects[record] += 1
+        elif isinstance(record, Hello | Request) or record.nonce != self._nonce:
+            self.rejects["stray handshake"] += 1
+        elif isinstance(record, Offer):
+            self._handle_offer(record, now_ns)
+        elif isinstance(record, Listing):
+            self._handle_listing(record, now_ns)
+        else:
+            self._handle_refusal(record.reason, now_ns)
+
+    def handle_unreachable(self) -> None:
+        """The host says that nobody listens on the port."""
+        if not self.was_answered and not self._wait and self.state is ClientState.SEARCHING:
+            self._fail(Failure.UNREACHABLE)
+
+    def find_session(self, session_id: int) -> ClientSession | None:
+        """The session of a data packet: the one that streams, or the one that was asked for."""
+        for session in (self.session, self._candidate):
+            if session is not None and session.session_id == session_id:
+                return session
+        return None
+
+    def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
+        """Authentic data packets of `session` arrived, counted by its counter; the latest of them told these times."""
+        session.note_arrival(timestamp_us, rtt_us, now_ns)
+        self._hear(session, now_ns)
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Let time pass: retries, reports, heartbeats, giving up."""
+        if self.state is ClientState.CLOSED:
+            return
+        if self.state is ClientState.STOPPING:
+            self._retry_stop(now_ns)
+            return
+        if now_ns - self._heard_ns >= self._timeout_ns and not (self._wait and not self.was_connected):
+            self._give_up()
+            return
+        if self.state is ClientState.RECEIVING:
+            if now_ns - self._heard_ns >= min(SILENT_NS, self._timeout_ns // 2):
+                self._search_again("the server is silent", now_ns)
+            else:
+                self._beat(now_ns)
+        elif now_ns >= self._retry_ns:
+            self._retry(now_ns)
+
+    # --- What the application asks -------------------------------------------------------------------------
+
+    def request(self, blocks: BlockTable, now_ns: int) -> None:
+        """Ask for the stream of the offered object; `blocks` says what is held, and keeps it from session to session."""
+        assert self._pending is not None
+        if self.offer is None:
+            self._heard_ns = now_ns  # Opening a part may have taken its time.
+        self.offer, self.blocks = self._pending.body, blocks
+        offer = self._pending
+        session_id = int.from_bytes(self._draw(b"session")[:8], "big")
+        private, public = key_pair(self._draw(b"private"))
+        body = RequestBody(
+            self._peer_id,
+            blocks.open_limit,
+            blocks.manifest_known,
+            self._host,
+            blocks.done.page(0, REQUEST_RUN_COUNT_MAX),
+        )
+        clear = Request(
+            session_id, offer.nonce, offer.cookie, offer.body.key_index, offer.body.object_id, public, self._open, b""
+        )
+        header = clear.header()
+        keys = session_keys(private, offer.body.server_public, transcript(offer.body, header))
+        if keys is None:
+            self.rejects["server key"] += 1
+            return
+        self._candidate = ClientSession(session_id, keys)
+        self._request = header + keys.to_server.seal(0, header, body.encode())
+        self.state = ClientState.REQUESTING
+        self._tries = 0
+        self._retry(now_ns)
+
+    def stop(self, reason: StopReason, now_ns: int) -> None:
+        """End the stream and tell the server."""
+        if self.session is None:
+            self.session = self._candidate
+        if self.session is None or self.state in (ClientState.STOPPING, ClientState.CLOSED):
+            self.state = ClientState.CLOSED
+            return
+        self.state = ClientState.STOPPING
+        self._stop_packet = (reason, self.session.counter.received_count)
+        self._stop_limit_ns = now_ns + STOP_LIMIT_NS
+        self._tries = 0
+        self._retry_ns = now_ns
+        self._retry_stop(now_ns)
+
+    def report_soon(self, now_ns: int) -> None:
+        """Something changed that the server should know: let the next report not wait."""
+        self._report_ns = min(self._report_ns, now_ns)
+
+    # --- What must go out ----------------------------------------------------------------------------------
+
+    def poll_datagram(self) -> tuple[bytes, bool] | None:
+        """A packet to send, and whether to the server's data port."""
+        return self._datagrams.popleft() if self._datagrams else None
+
+    def poll_event(self) -> ClientEvent | None:
+        """What the application should know."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> int:
+        """When to come back at the latest."""
+        if self.state is ClientState.RECEIVING:
+            return min(self._report_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
+        if self.state is ClientState.STOPPING:
+            return min(self._retry_ns, self._stop_limit_ns)
+        if self._wait and not self.was_connected:
+            return self._retry_ns
+        return min(self._retry_ns, self._heard_ns + self._timeout_ns)
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _draw(self, label: bytes) -> bytes:
+        self._draw_count += 1
+        return derive(self._secret, label, self._draw_count)
+
+    def _hear(self, session: ClientSession, now_ns: int) -> None:
+        self._heard_ns = now_ns
+        if session is self._candidate:
+            self.session, self._candidate = session, None
+            self.all_sessions.append(session)
+            self._reported_count = 0
+        if self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
+            self.state = ClientState.RECEIVING
+            self.was_connected = True
+            self._report_ns = now_ns
+            self._events.append(ClientEvent("connected"))
+
+    def _retry(self, now_ns: int) -> None:
+        if self.state is ClientState.REQUESTING and self._tries >= REQUEST_TRIES_MAX:
+            self.state, self._tries = ClientState.SEARCHING, 0
+        if self.state is ClientState.REQUESTING:
+            self._datagrams.append((self._request, True))
+            self._retry_ns = now_ns + (REQUEST_INTERVAL_NS << self._tries)
+        else:
+            self._send_hello()
+            self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << min(self._tries, 8), HELLO_INTERVAL_MAX_NS)
+        self._tries += 1
+
+    def _send_hello(self, page: int = 0) -> None:
+        if not self._nonce or self._pending is not None:
+            self._nonce = self._draw(b"nonce")[:16]
+            self._pending = None
+        if self.offer is not None:
+            hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id)
+        elif self._want_kind is Want.ANY:
+            hello = Hello(self._nonce, Want.ANY, page.to_bytes(32, "big"))
+        else:
+            hello = Hello(self._nonce, self._want_kind, self._want)
+        self._datagrams.append((hello.encode(), False))
+
+    def _handle_offer(self, offer: Offer, now_ns: int) -> None:
+        if self.state is not ClientState.SEARCHING or self._pending is not None:
+            return
+        if self.offer is not None and self.offer.object_id != offer.body.object_id:
+            self.rejects["other object"] += 1
+            return
+        self._answered(now_ns)
+        if offer.body.open != self._open:
+            self._fail(Failure.SEAL, offer=offer.body)
+            return
+        self._pending = offer
+        if self.blocks is not None:
+            self.request(self.blocks, now_ns)
+        else:
+            self._events.append(ClientEvent("offered", offer=offer.body))
+
+    def _answered(self, now_ns: int) -> None:
+        self.was_answered = True
+        if self.offer is None:  # Later answers do not keep a transfer alive that gets no data.
+            self._heard_ns = now_ns
+
+    def _handle_listing(self, listing: Listing, now_ns: int) -> None:
+        if self.state is not ClientState.SEARCHING or self.offer is not None or self._want_kind is not Want.ANY:
+            return
+        self._answered(now_ns)
+        self._entries += [entry for entry in listing.entries if entry not in self._entries]
+        if listing.page + 1 < listing.page_count:
+            self._send_hello(listing.page + 1)
+            return
+        self.state = ClientState.CLOSED
+        self._events.append(ClientEvent("listed", entries=tuple(self._entries)))
+
+    def _handle_refusal(self, reason: RefusalReason, now_ns: int) -> None:
+        if self.state is ClientState.REQUESTING and reason is RefusalReason.STALE_COOKIE:
+            self.state, self._tries = ClientState.SEARCHING, 0
+            self._retry(now_ns)
+        elif self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
+            if self.was_connected and reason is RefusalReason.NO_SUCH_OBJECT:
+                self._heard_ns = min(self._heard_ns, now_ns)  # Another server may still come back with the object.
+            else:
+                self._fail(Failure.REFUSED, refusal=reason)
+
+    def _handle_session_packet(self, data: bytes, packet_type: PacketType, flags: int, now_ns: int) -> None:
+        header = SessionHeader.parse(data, packet_type, flags)
+        session = self.find_session(header.session) if isinstance(header, SessionHeader) else None
+        if session is None or isinstance(header, Reject):
+            self.rejects["unknown session"] += 1
+            return
+        body = session.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        if body is None:
+            self.rejects["forged or replayed"] += 1
+            return
+        if packet_type is PacketType.STOP_ACK and self.state is ClientState.STOPPING:
+            self.state = ClientState.CLOSED
+        elif packet_type is PacketType.BYE:
+            self._handle_bye(session, Bye.parse(body), now_ns)
+        elif packet_type in (PacketType.PING, PacketType.PONG):
+            self._hear(session, now_ns)
+            echo = Echo.parse(body)
+            if packet_type is PacketType.PING and isinstance(echo, Echo):
+                self._datagrams.append((session.seal_packet(PacketType.PONG, echo.encode()), False))
+
+    def _handle_bye(self, session: ClientSession, bye: Bye | Reject, now_ns: int) -> None:
+        if isinstance(bye, Reject):
+            self.rejects[bye] += 1
+        elif self.state is ClientState.STOPPING:
+            self.state = ClientState.CLOSED
+        elif bye.reason is ByeReason.SOURCE_CHANGED:
+            self._fail(Failure.SOURCE_CHANGED)
+        elif self.state in (ClientState.RECEIVING, ClientState.REQUESTING):
+            self._heard_ns = now_ns
+            self.was_connected = True
+            self._search_again("the server stopped", now_ns)
+
+    def _search_again(self, reason: str, now_ns: int) -> None:
+        self.state = ClientState.SEARCHING
+        self._candidate = None
+        self._nonce = b""
+        self._tries = 0
+        self._events.append(ClientEvent("reconnecting", reason=reason))
+        self._retry(now_ns)
+
+    def _give_up(self) -> None:
+        if self.was_connected:
+            self._fail(Failure.SILENCE)
+        elif self.was_answered:
+            self._fail(Failure.NO_DATA, offer=self.offer)
+        else:
+            self._fail(Failure.NOBODY)
+
+    def _fail(
+        self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None
+    ) -> None:
+        self.state = ClientState.CLOSED
+        self._events.append(ClientEvent("failed", failure=failure, refusal=refusal, offer=offer))
+
+    def _beat(self, now_ns: int) -> None:
+        if now_ns >= self._keepalive_ns and self.session is not None:
+            self._keepalive_ns = now_ns + KEEPALIVE_NS
+            self._datagrams.append(
+                (self.session.seal_packet(PacketType.PING, Echo(now_ns & (2**64 - 1)).encode()), True)
+            )
+        if now_ns >= self._report_ns:
+            self._report(now_ns)
+
+    def _report(self, now_ns: int) -> None:
+        assert self.session is not None
+        assert self.blocks is not None
+        session, counter = self.session, self.session.counter
+        echo_us, hold_us = session.echo(now_ns)
+        report = Report(
+            expected_sequence=counter.expected,
+            received_count=counter.received_count,
+            echo_timestamp_us=echo_us,
+            hold_us=hold_us,
+            kernel_drop_count=self.kernel_drop_count,
+            damaged_count=session.damaged_count,
+            open_limit=self.blocks.open_limit,
+            has_manifest=self.blocks.manifest_known,
+            done=self.blocks.done_page(),
+            needs=self.blocks.needs(),
+        )
+        self._datagrams.append((session.seal_packet(PacketType.REPORT, report.encode()), False))
+        if counter.received_count != self._reported_count:
+            self._reported_count = counter.received_count
+            self._report_interval_ns = min(max(session.rtt_ns, REPORT_INTERVAL_MIN_NS), REPORT_INTERVAL_MAX_NS)
+        else:
+            # Nothing new: an idle stream is told of ever more seldom, down to a heartbeat.
+            self._report_interval_ns = min(2 * self._report_interval_ns, REPORT_INTERVAL_MAX_NS)
+        self._report_ns = now_ns + self._report_interval_ns
+
+    def _retry_stop(self, now_ns: int) -> None:
+        if now_ns >= self._stop_limit_ns:
+            self.state = ClientState.CLOSED
+        elif now_ns >= self._retry_ns and self.session is not None:
+            packet = self.session.seal_packet(PacketType.STOP, Stop(*self._stop_packet).encode())
+            self._datagrams.append((packet, False))
+            self._retry_ns = now_ns + max(STOP_INTERVAL_NS, self.session.rtt_ns) * (1 + self._tries)
+            self._tries += 1

@@ -1,0 +1,48 @@
+"""One stream as the client sees it: its keys, what has arrived, and the packets that it seals."""
+
+from __future__ import annotations
+
+from fountain.integrity import SessionKeys
+from fountain.protocol.replay import ReplayWindow, SequenceCounter
+from fountain.wire.control import PacketType
+from fountain.wire.session import SessionHeader
+
+__all__ = ["ClientSession"]
+
+
+class ClientSession:
+    """Keys and counters of one session id."""
+
+    def __init__(self, session_id: int, keys: SessionKeys) -> None:
+        self.session_id = session_id
+        self.keys = keys
+        self.counter = SequenceCounter()
+        self.damaged_count = 0
+        self.rtt_ns = 0  # as the server measures it; 0 while unknown
+        self._echo_us = 0
+        self._echo_arrival_ns = 0
+        self._replay = ReplayWindow()
+        self._control_sequence = 0
+
+    def note_arrival(self, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
+        """The latest authentic data packet: when the server sent it, and the round-trip time that it told."""
+        self._echo_us, self._echo_arrival_ns = timestamp_us, now_ns
+        if rtt_us:
+            self.rtt_ns = rtt_us * 1000
+
+    def echo(self, now_ns: int) -> tuple[int, int]:
+        """Timestamp to send back, and for how many microseconds it was held here."""
+        return self._echo_us, max(0, now_ns - self._echo_arrival_ns) // 1000
+
+    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | None:
+        """The body of an authentic control packet that was not seen before, else None."""
+        body = self.keys.to_client.open(header.sequence, raw_header, sealed)
+        if body is None or not self._replay.accept(header.sequence):
+            return None
+        return body
+
+    def seal_packet(self, packet_type: PacketType, body: bytes) -> bytes:
+        """A whole packet for the server."""
+        self._control_sequence += 1
+        header = SessionHeader(packet_type, self.session_id, self._control_sequence).encode()
+        return header + self.keys.to_server.seal(self._control_sequence, header, body)
