@@ -72,7 +72,7 @@ class Unpacker:
         """Take the packets `indices` of one block; the last authentic index, or -1."""
         esis = self._columns.esi[indices]
         decoder = self._collector.decoder(block)
-        slots = np.full(len(indices), -1, dtype=np.int32) if decoder is None else decoder.reserve(esis)
+        slots = _no_slots(len(indices)) if decoder is None else _reserve(decoder, esis)
         opener = self._open_clear if self._open else self._open_sealed
         authentic = opener(rows, indices, slots, decoder, session)
         self.damaged_count += len(indices) - int(authentic.sum())
@@ -116,5 +116,20 @@ class Unpacker:
         _session: ClientSession,
     ) -> NDArray[np.bool_]:  # fmt: skip
         """Check each packet's CRC-32C while its symbol is copied to its slab row; which ones fitted."""
+        first, end = int(indices[0]), int(indices[-1]) + 1
+        places = np.full(end - first, -1, dtype=np.int64)
+        places[indices - first] = slots
         slab = self._scratch if decoder is None else decoder.slab
-        return scatter_open(rows, indices, slab, slots)
+        return scatter_open(rows[first:end], slab, places)[indices - first]
+
+
+def _no_slots(count: int) -> NDArray[np.int32]:
+    return np.full(count, -1, dtype=np.int32)
+
+
+def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Slots for as many of these symbols as the block still needs: one more could not help."""
+    slots = decoder.reserve(esis)
+    surplus = np.flatnonzero(slots >= 0)[decoder.progress.need :]
+    slots[surplus] = -1
+    return slots
