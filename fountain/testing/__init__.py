@@ -1,0 +1,13 @@
+"""The seeded world: real servers and clients on a virtual clock, over links that lose, delay, reorder and corrupt.
+
+Public, for tests of fountain and of what is built on it: one integer replays a whole run.
+"""
+
+from __future__ import annotations
+
+from fountain.testing.link import Link
+from fountain.testing.memory import MemorySink, MemorySource
+from fountain.testing.payload import payload
+from fountain.testing.world import Client, Server, World
+
+__all__ = ["Client", "Link", "MemorySink", "MemorySource", "Server", "World", "payload"]

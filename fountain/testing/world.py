@@ -1,0 +1,252 @@
+"""The seeded world: hosts with real senders and receivers, links between them, one virtual clock.
+
+Time is an integer and jumps to whatever happens next: a datagram's arrival, a deadline, a scheduled action. Nothing in it
+looks at a real clock or draws from a source other than the world's seed, so a run is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from fountain.codes.api import Code
+from fountain.codes.registry import code_by_name
+from fountain.engine.collector import BlockSink
+from fountain.engine.receiver import Phase, Receiver
+from fountain.engine.sender import Sender
+from fountain.engine.served import ObjectSymbols
+from fountain.engine.workers import InlineWorkers
+from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
+from fountain.net.address import Address
+from fountain.net.memory import MemoryEndpoint, MemoryNetwork
+from fountain.protocol.client import ClientEvent, ClientMachine
+from fountain.protocol.server import ServerEvent
+from fountain.testing.link import Link
+from fountain.testing.memory import MemorySink, MemorySource
+from fountain.wire.control import OfferBody, Want
+from fountain.wire.session import StopReason
+
+__all__ = ["Client", "Server", "World"]
+
+_START_NS = 1_000 * NS  # No machine may rely on time beginning at zero.
+_FOREVER_NS = 1 << 62
+_STALL_LIMIT = 100_000  # Steps of one host at one instant before the world is taken to be stuck.
+
+
+H = TypeVar("H", bound="_Host")
+
+
+class _Host:
+    """Something with endpoints and a `step`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.due_ns = 0
+
+    def step(self, now_ns: int) -> int:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class Server(_Host):
+    """A host that serves objects at its name's address, on the default ports."""
+
+    def __init__(self, world: World, name: str, sources: Sequence[MemorySource], settings: dict[str, object]) -> None:
+        super().__init__(name)
+        self.events: list[ServerEvent] = []
+        self._endpoints = [world.network.attach((name, port)) for port in (CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT)]
+        is_open = bool(settings.pop("open", False))
+        objects = [
+            ObjectSymbols(source, world.code, is_directory=False, data_port=DATA_PORT_DEFAULT, open=is_open)
+            for source in sources
+        ]
+        options: dict[str, int] = {"rate_bps": 20_000_000, "peer_count_max": 64}
+        options.update(settings)  # type: ignore[arg-type]
+        self.sender = Sender(objects, *self._endpoints, secret=world.draw_bytes(32), now_ns=world.now_ns, **options)
+
+    def step(self, now_ns: int) -> int:
+        """Let the sender do what it can."""
+        deadline = self.sender.step(now_ns)
+        while (event := self.sender.poll_event()) is not None:
+            self.events.append(event)
+        return deadline
+
+    def close(self) -> None:
+        """Vanish without a word."""
+        for endpoint in self._endpoints:
+            endpoint.close()
+
+
+class Client(_Host):
+    """A host that fetches one object from a server into a sink that outlives it."""
+
+    def __init__(
+        self, world: World, name: str, server: str, *, sink: MemorySink | None, loss: float, wait: bool, open: bool,  # noqa: A002
+        timeout_ns: int, want: tuple[Want, bytes],
+    ) -> None:  # fmt: skip
+        super().__init__(name)
+        self.sink = sink
+        self.events: list[ClientEvent] = []
+        self._code = world.code
+        self.endpoint: MemoryEndpoint = world.network.attach((name, world.draw_port()))
+        machine = ClientMachine(
+            secret=world.draw_bytes(32), want_kind=want[0], want=want[1], open=open, wait=wait, timeout_ns=timeout_ns,
+            peer_id=name.encode().ljust(8, b"\0")[:8], host=name, now_ns=world.now_ns,
+        )  # fmt: skip
+        self.receiver = Receiver(
+            machine, self.endpoint, [(server, CONTROL_PORT_DEFAULT)], InlineWorkers(),
+            open_sink=self._open_sink, loss=loss, seed=world.draw.getrandbits(64),
+        )  # fmt: skip
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the object stands in the sink."""
+        return self.receiver.succeeded
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the fetch is over, well or badly."""
+        return self.receiver.phase is Phase.ENDED
+
+    def stop(self, now_ns: int, reason: StopReason = StopReason.INTERRUPTED) -> None:
+        """Interrupt the fetch."""
+        self.receiver.stop(reason, now_ns)
+
+    def step(self, now_ns: int) -> int:
+        """Let the receiver do what it can."""
+        deadline = self.receiver.step(now_ns)
+        self.events += self.receiver.events
+        self.receiver.events = []
+        return _FOREVER_NS if self.has_ended else deadline
+
+    def close(self) -> None:
+        """Vanish without a word."""
+        self.endpoint.close()
+
+    def _open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
+        if self.sink is None:
+            self.sink = MemorySink(offer.object_id)
+        return self._code, self.sink
+
+
+class World:
+    """Everything that happens follows from `seed` and from what the test does."""
+
+    def __init__(self, seed: int, *, code: str = "raptorq") -> None:
+        self.seed = seed
+        self.draw = random.Random(seed)
+        self.now_ns = _START_NS
+        self.code = code_by_name(code)
+        self.network = MemoryNetwork(self._carry)
+        self.links: dict[tuple[str, str], Link] = defaultdict(Link)
+        self.hosts: list[_Host] = []
+        self.taps: list[Callable[[bytes, Address, Address], None]] = []
+        self._actions: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = 0
+
+    def __repr__(self) -> str:
+        return f"World(seed={self.seed}, now={(self.now_ns - _START_NS) / NS:.6f} s)"
+
+    # --- Making it -----------------------------------------------------------------------------------------
+
+    def source(self, content: bytes, *, name: str = "object", symbol_size: int = 64, block: int = 16) -> MemorySource:
+        """An object of `content`, in blocks of at most `block` symbols."""
+        return MemorySource(
+            name, content, symbol_size=symbol_size, block_symbol_limit=block, profile_id=self.code.profile_id
+        )
+
+    def serve(self, *sources: MemorySource, name: str = "server", **settings: object) -> Server:
+        """A server, from now on. `settings`: rate_bps, peer_count_max, open."""
+        return self._add(Server(self, name, sources, settings))
+
+    def fetch(
+        self, *, name: str = "client", server: str = "server", sink: MemorySink | None = None, loss: float = 0.0,
+        wait: bool = False, open: bool = False, timeout_ns: int = 10 * NS, want: tuple[Want, bytes] = (Want.ANY, bytes(32)),  # noqa: A002
+    ) -> Client:  # fmt: skip
+        """A client, from now on."""
+        client = Client(
+            self, name, server, sink=sink, loss=loss, wait=wait, open=open, timeout_ns=timeout_ns, want=want
+        )
+        return self._add(client)
+
+    def link(self, source: str, target: str, link: Link) -> Link:
+        """What lies on the way from one host to another."""
+        self.links[source, target] = link
+        return link
+
+    def kill(self, host: _Host) -> None:
+        """End a host as kill -9 does: nothing more comes from it."""
+        host.alive = False
+        host.close()
+        self.hosts.remove(host)
+
+    def at(self, time_ns: int, action: Callable[[], None]) -> None:
+        """Have `action` happen so many nanoseconds from now."""
+        self._push(self.now_ns + time_ns, action)
+
+    def draw_bytes(self, size: int) -> bytes:
+        """Octets from the seed."""
+        return self.draw.randbytes(size)
+
+    def draw_port(self) -> int:
+        """An ephemeral port from the seed."""
+        return self.draw.randrange(32_768, 61_000)
+
+    # --- Letting it run ------------------------------------------------------------------------------------
+
+    def run(self, until: Callable[[], bool], limit_ns: int = 60 * NS) -> bool:
+        """Let time pass until the condition holds (true) or `limit_ns` is over (false).
+
+        Raises:
+            RuntimeError: a host keeps asking for time that does not pass.
+        """
+        end_ns = self.now_ns + limit_ns
+        stalls = 0
+        while not until():
+            at_ns = min([host.due_ns for host in self.hosts], default=_FOREVER_NS)
+            if self._actions:
+                at_ns = min(at_ns, self._actions[0][0])
+            if at_ns > end_ns:
+                self.now_ns = end_ns
+                return False
+            stalls = 0 if at_ns > self.now_ns else stalls + 1
+            if stalls > _STALL_LIMIT:
+                raise RuntimeError(f"{self!r} is stuck: some host does not let time pass")
+            self.now_ns = max(self.now_ns, at_ns)
+            self._happen()
+        return True
+
+    def _happen(self) -> None:
+        while self._actions and self._actions[0][0] <= self.now_ns:
+            heapq.heappop(self._actions)[2]()
+        for host in list(self.hosts):
+            if host.alive and host.due_ns <= self.now_ns:
+                host.due_ns = host.step(self.now_ns)
+
+    def _carry(self, datagram: bytes, source: Address, target: Address) -> None:
+        for tap in self.taps:
+            tap(datagram, source, target)
+        link = self.links[source[0], target[0]]
+        for at_ns, octets in link.carry(datagram, self.now_ns, self.draw):
+            self._push(at_ns, lambda octets=octets: self._deliver(octets, source, target))
+
+    def _deliver(self, octets: bytes, source: Address, target: Address) -> None:
+        self.network.deliver(octets, source, target)
+        for host in self.hosts:
+            if host.name in (target[0], source[0]):
+                host.due_ns = self.now_ns
+
+    def _push(self, at_ns: int, action: Callable[[], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._actions, (at_ns, self._order, action))
+
+    def _add(self, host: H) -> H:
+        host.due_ns = self.now_ns
+        self.hosts.append(host)
+        return host
