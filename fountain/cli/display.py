@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TextIO, cast
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -37,12 +37,19 @@ from fountain.engine.observer import (
 
 __all__ = ["LiveDisplay"]
 
-BAR_ROOM_MIN = 60  # Terminals narrower than this show numbers only.
-NAMED_BAR_ROOM_MIN = 100  # The same for the table of peers with a column of object names.
+# Terminals narrower than these leave out, in turn: the bar of a table that names objects, all bars, times and states.
+NAMED_BAR_ROOM_MIN = 100
+BAR_ROOM_MIN = 72
+DETAIL_ROOM_MIN = 60
+
+GAP_WIDTH = 2  # between columns
+STRETCH_WIDTH_MIN = 10  # what a bar or an object's name needs
+LABEL_WIDTH_MIN = 8
 LABEL_WIDTH_MAX = 40
 ECHO_WIDTH = 2
 HEIGHT_RESERVED = 6  # Lines of a terminal that the table leaves: heading, footer and some of what is above.
 
+STATE_HEADING = "state"
 STATE_STYLES = {"done": "green", "gone": "red", "silent": "yellow", "reconnecting": "yellow"}
 STATE_ORDER = {"streaming": 0, "waiting": 1, "silent": 2, "done": 3, "gone": 4}
 
@@ -68,6 +75,8 @@ class LiveDisplay:
 
     def handle(self, event: Event) -> None:
         """Print what there is to tell, and redraw what changed."""
+        if isinstance(event, (Fetched, Stopped)):
+            self.close()
         if not isinstance(event, (Preparing, Searching)):
             for line in self._narrator.lines(event):
                 self._console.print(Text(line), soft_wrap=True)
@@ -75,8 +84,6 @@ class LiveDisplay:
             self._name = escape_controls(event.name)
         elif isinstance(event, PeerFinished):
             self._done_count += 1
-        elif isinstance(event, (Fetched, Stopped)):
-            self.close()
         region = self._region(event)
         if region is not None:
             self._show(region)
@@ -118,19 +125,28 @@ class LiveDisplay:
         """Columns that a line may fill: a `^C` that the terminal echoes behind it must not begin another line."""
         return self._console.width - ECHO_WIDTH
 
-    @property
-    def _has_bar_room(self) -> bool:
-        return self._console.width >= BAR_ROOM_MIN
+    def _table(self, widths: Sequence[int], *, stretch: Sequence[str] = (), headings: Sequence[str] = ()) -> Table:
+        """A table without lines: a label that takes what it needs, stretching columns, then columns of fixed `widths`.
 
-    def _new_table(self, *, has_header: bool) -> Table:
-        return Table(
+        The label is cut where the others would not fit.
+        """
+        used = sum(width + GAP_WIDTH for width in widths) + len(stretch) * (STRETCH_WIDTH_MIN + GAP_WIDTH)
+        label_width = max(LABEL_WIDTH_MIN, min(LABEL_WIDTH_MAX, self._room - used))
+        table = Table(
             box=None,
             width=self._room,
-            show_header=has_header,
+            show_header=bool(headings),
             header_style="dim",
             pad_edge=False,
-            padding=(0, 2, 0, 0),
+            padding=(0, GAP_WIDTH, 0, 0),
         )
+        table.add_column(headings[0] if headings else "", no_wrap=True, overflow="ellipsis", max_width=label_width)
+        for heading in stretch:
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1)
+        for width, heading in zip(widths, headings[1:] or [""] * len(widths)):
+            justify: JustifyMethod = "left" if heading == STATE_HEADING else "right"
+            table.add_column(heading, no_wrap=True, justify=justify, width=width)
+        return table
 
     # --- Both roles ----------------------------------------------------------------------------------------
 
@@ -139,36 +155,27 @@ class LiveDisplay:
         if event.total_size <= 0:
             return Text.assemble(what, " ...")
         fraction = event.done_size / event.total_size
-        row = self._new_table(has_header=False)
-        row.add_column(no_wrap=True)
-        cells: list[RenderableType] = [what]
-        if self._has_bar_room:
-            row.add_column(ratio=1)
-            cells.append(_bar(fraction))
-        row.add_column(no_wrap=True, justify="right", min_width=6)
-        row.add_row(*cells, format_percent(fraction))
+        has_bar = self._console.width >= BAR_ROOM_MIN
+        row = self._table((6,), stretch=[""] * has_bar)
+        row.add_row(what, *[_bar(fraction)] * has_bar, format_percent(fraction))
         return row
 
     # --- Client --------------------------------------------------------------------------------------------
 
     def _transfer(self, event: TransferProgress) -> RenderableType:
         fraction = event.symbol_count / event.symbol_total if event.symbol_total else 1.0
-        row = self._new_table(has_header=False)
-        row.add_column(no_wrap=True, max_width=max(8, self._console.width // 4))
-        cells: list[RenderableType] = [Text(self._name, overflow="ellipsis")]
-        if self._has_bar_room:
-            row.add_column(ratio=1)
-            cells.append(_bar(fraction))
-        for width in (6, 10, 10, 11):
-            row.add_column(no_wrap=True, justify="right", min_width=width)
+        has_bar = self._console.width >= BAR_ROOM_MIN
+        has_details = self._console.width >= DETAIL_ROOM_MIN
+        row = self._table((6, 10, 10, 12) if has_details else (6, 10, 10), stretch=[""] * has_bar)
         last = _eta(event.eta_s, "ETA ") if event.state == "receiving" else Text(event.state, style=_style(event.state))
-        cells += [
-            Text(format_percent(fraction)),
-            Text(f"{format_rate(event.rate_bps)}bit/s"),
-            Text(f"loss {format_loss(event.loss)}"),
-            last,
-        ]
-        row.add_row(*cells)
+        row.add_row(
+            Text(self._name),
+            *[_bar(fraction)] * has_bar,
+            format_percent(fraction),
+            f"{format_rate(event.rate_bps)}bit/s",
+            f"loss {format_loss(event.loss)}",
+            *[last] * has_details,
+        )
         return row
 
     # --- Server --------------------------------------------------------------------------------------------
@@ -194,32 +201,23 @@ class LiveDisplay:
     def _peer_table(self, peers: Sequence[PeerSnapshot]) -> Table:
         has_names = len(self._object_names) > 1
         has_bar = self._console.width >= (NAMED_BAR_ROOM_MIN if has_names else BAR_ROOM_MIN)
-        table = self._new_table(has_header=True)
-        label_width = min(LABEL_WIDTH_MAX, self._console.width // 3)
-        table.add_column("peer", no_wrap=True, overflow="ellipsis", max_width=label_width)
-        if has_names:
-            table.add_column("object", no_wrap=True, overflow="ellipsis", ratio=1)
-        if has_bar:
-            table.add_column("", ratio=1)
-        table.add_column("got", no_wrap=True, justify="right", min_width=6)
-        table.add_column("bit/s", no_wrap=True, justify="right", min_width=5)
-        table.add_column("loss", no_wrap=True, justify="right", min_width=5)
-        table.add_column("ETA", no_wrap=True, justify="right", min_width=7)
-        table.add_column("state", no_wrap=True, min_width=9)
+        has_details = self._console.width >= DETAIL_ROOM_MIN
+        table = self._table(
+            (6, 5, 6, 7, 9) if has_details else (6, 5, 6),
+            stretch=["object"] * has_names + [""] * has_bar,
+            headings=("peer", "got", "bit/s", "loss", *["ETA", STATE_HEADING] * has_details),
+        )
         for peer in peers:
-            cells: list[RenderableType] = [Text(escape_controls(self._label(peer)))]
-            if has_names:
-                cells.append(Text(escape_controls(peer.name)))
-            if has_bar:
-                cells.append(_bar(peer.fraction))
-            cells += [
-                Text(format_percent(peer.fraction)),
-                Text(format_rate(peer.rate_bps)),
-                Text(format_loss(peer.loss)),
-                _eta(peer.eta_s, "") if peer.state == "streaming" else Text(""),
-                Text(peer.state, style=_style(peer.state)),
-            ]
-            table.add_row(*cells)
+            table.add_row(
+                Text(escape_controls(self._label(peer))),
+                *[Text(escape_controls(peer.name))] * has_names,
+                *[_bar(peer.fraction)] * has_bar,
+                format_percent(peer.fraction),
+                format_rate(peer.rate_bps),
+                format_loss(peer.loss),
+                *[_eta(peer.eta_s if peer.state == "streaming" else None, "")] * has_details,
+                *[Text(peer.state, style=_style(peer.state))] * has_details,
+            )
         return table
 
 

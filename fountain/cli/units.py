@@ -97,7 +97,7 @@ def _format_scaled(value: float, units: tuple[str, ...]) -> str:
 
 def format_rate(bits_per_second: float) -> str:
     """A rate as it is typed: `100M`, `2.5G`."""
-    return _format_scaled(max(bits_per_second, 0.0), ("", "k", "M", "G", "T"))
+    return _format_scaled(max(bits_per_second, 0.0), ("", "k", "M", "G"))
 
 
 def format_size(size: int) -> str:

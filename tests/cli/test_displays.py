@@ -1,0 +1,261 @@
+"""What a person sees: plain lines, the live table and bar, and a terminal that is always given back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from fountain.cli.display import LiveDisplay
+from fountain.cli.watchers import NullDisplay, PlainDisplay, choose_display
+from fountain.engine.observer import (
+    Event,
+    Observer,
+    PeerFinished,
+    PeerJoined,
+    PeersProgress,
+    Preparing,
+    Reconnecting,
+    Resumed,
+    Searching,
+)
+from fountain.errors import NobodyAnsweredError
+from tests.cli.stage import (
+    ONE_OF_EACH,
+    Left,
+    Outcome,
+    Stage,
+    failing,
+    fetched,
+    offered,
+    peer,
+    script,
+    served,
+    serving,
+    transfer,
+)
+
+
+def last_region(stage: Stage, *events: Event) -> list[str]:
+    """The lines that the live region shows after `events`."""
+    display = LiveDisplay(stage.env)
+    for event in events:
+        display.handle(event)
+    before = len(stage.stderr.getvalue())
+    display.handle(events[-1])
+    text = stage.stderr.getvalue()[before:]
+    display.close()
+    again = Stage()
+    again.stderr.write(text)
+    return [line.rstrip() for line in again.shown.replace("\r", "").split("\n") if line.strip()]
+
+
+# --- Which display -----------------------------------------------------------------------------------------
+
+
+def test_the_display_fits_the_stream_and_the_options() -> None:
+    terminal = Stage(on_terminal=True).env
+    both = Stage(on_terminal=True, stdout_on_terminal=True).env
+    dumb = Stage(on_terminal=True, variables={"TERM": "dumb"}).env
+    assert isinstance(choose_display(terminal, is_quiet=False, is_json=False), LiveDisplay)
+    assert isinstance(choose_display(terminal, is_quiet=False, is_json=True), LiveDisplay)
+    assert isinstance(choose_display(both, is_quiet=False, is_json=False), LiveDisplay)
+    assert isinstance(choose_display(both, is_quiet=False, is_json=True), PlainDisplay)
+    assert isinstance(choose_display(dumb, is_quiet=False, is_json=False), PlainDisplay)
+    assert isinstance(choose_display(Stage().env, is_quiet=False, is_json=False), PlainDisplay)
+    assert isinstance(choose_display(terminal, is_quiet=True, is_json=False), NullDisplay)
+
+
+@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("width", [1, 20, 80, 200])
+def test_every_event_can_be_shown_at_every_width(event: Event, width: int) -> None:
+    for on_terminal in (True, False):
+        stage = Stage(script(event, event), on_terminal=on_terminal, width=width)
+        assert stage.fetch("HOST").status == 0
+        assert stage.cursor_is_visible
+
+
+# --- Plain lines -------------------------------------------------------------------------------------------
+
+
+def test_a_plain_fetch_reads_as_a_log() -> None:
+    events = (
+        Searching("10.0.0.1", 6330),
+        offered(),
+        Resumed(500_000_000, 2_000_000_000),
+        transfer(0.375),
+        Reconnecting("nothing was heard for 3 s"),
+        fetched(),
+    )
+    assert Stage(script(*events)).fetch("HOST").err.splitlines() == [
+        "asking 10.0.0.1, port 6330",
+        "fetching image.iso (2 GB) from 10.0.0.1 (sealed) to image.iso",
+        "resuming: 500 MB of 2 GB stand already",
+        "37.5% at 412Mbit/s, 10.1% loss, 1m 20s left, receiving",
+        "reconnecting: nothing was heard for 3 s",
+        "fetched image.iso (2 GB) in 31s at 513Mbit/s, 10.1% loss",
+    ]
+
+
+def test_plain_progress_comes_every_few_seconds() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        for step in range(100):
+            stage.now_s += 0.2
+            observer.handle(transfer(step / 100))
+        return Outcome()
+
+    stage = Stage(engine)
+    assert len(stage.fetch("HOST").err.splitlines()) == 4
+
+
+def test_what_is_prepared_is_told_once() -> None:
+    reading = [Preparing("reading image.iso", done, 10) for done in range(10)]
+    err = Stage(script(*reading, Preparing("compiling kernels, first run only"))).fetch("HOST").err
+    assert err == "reading image.iso\ncompiling kernels, first run only\n"
+
+
+def test_a_plain_server_tells_who_comes_and_goes_and_where_they_are() -> None:
+    events = (
+        PeerJoined("aa", "10.0.0.2:40000", "laptop", "image.iso", 0.25, 0, 0),
+        PeersProgress((peer(), peer("10.0.0.3:40000", state="done")), 412e6),
+        PeerFinished("aa", "10.0.0.2:40000", "laptop", "image.iso", 12.0, 1000, 0.1),
+    )
+    assert Stage(script(served(), *events)).serve("a").err.splitlines() == [
+        "serving image.iso (2 GB)",
+        "laptop (10.0.0.2:40000) fetches the object, resuming at 25.0%",
+        "1 peer at 412Mbit/s: 10.0.0.2:40000 37.5%",
+        "laptop (10.0.0.2:40000) has the object, verified, after 12s, 10.0% loss",
+    ]
+
+
+def test_a_plain_server_is_silent_while_nobody_is_active() -> None:
+    assert Stage(script(PeersProgress((peer(state="done"), peer(state="gone")), 0.0))).serve("a").err == ""
+
+
+def test_many_peers_make_one_plain_line() -> None:
+    peers = tuple(peer(f"10.0.0.{number}:1") for number in range(9))
+    err = Stage(script(PeersProgress(peers, 1e9))).serve("a").err
+    assert err.startswith("9 peers at 1Gbit/s: ")
+    assert err.endswith(", 5 more\n")
+    assert err.count("\n") == 1
+
+
+def test_plain_lines_have_no_escape_sequences() -> None:
+    assert "\x1b" not in Stage(script(*ONE_OF_EACH)).serve("a").err
+
+
+# --- Live --------------------------------------------------------------------------------------------------
+
+
+def test_the_bar_has_percent_rate_loss_and_time_left() -> None:
+    (line,) = last_region(Stage(width=80), offered(), transfer(0.375))
+    assert line.startswith("image.iso  ━")
+    assert line.split()[-7:] == ["37.5%", "412Mbit/s", "loss", "10.1%", "ETA", "1m", "20s"]
+
+
+def test_the_bar_says_when_it_is_not_receiving() -> None:
+    (line,) = last_region(Stage(width=80), offered(), transfer(0.375, state="reconnecting"))
+    assert line.endswith("reconnecting")
+
+
+def test_a_narrow_terminal_has_numbers_without_a_bar() -> None:
+    (line,) = last_region(Stage(width=59), offered(), transfer(0.375))
+    assert "━" not in line
+    assert "37.5%" in line
+
+
+def test_the_table_has_a_row_a_peer_active_ones_first() -> None:
+    peers = (peer("10.0.0.9:9", state="done", fraction=1.0), peer("10.0.0.2:2"), peer("10.0.0.3:3", state="silent"))
+    heading, *rows, footer = last_region(Stage(width=80), PeersProgress(peers, 412e6))
+    assert heading.split() == ["peer", "got", "bit/s", "loss", "ETA", "state"]
+    assert [row.split()[0] for row in rows] == ["10.0.0.2:2", "10.0.0.3:3", "10.0.0.9:9"]
+    assert rows[0].split()[2:] == ["37.5%", "412M", "10.3%", "1m", "20s", "streaming"]
+    assert footer == "2 active, 0 done, 412Mbit/s in all"
+
+
+def test_the_table_names_objects_when_there_are_several() -> None:
+    peers = (peer(), peer("10.0.0.3:1", name="photos"))
+    heading, *rows, _ = last_region(Stage(width=120), PeersProgress(peers, 412e6))
+    assert "object" in heading
+    assert "photos" in rows[1]
+
+
+def test_a_peer_has_its_name_and_where_there_is_room_its_address() -> None:
+    event = PeersProgress((peer(host="laptop"),), 1e6)
+    assert last_region(Stage(width=80), event)[1].split()[0] == "laptop"
+    assert "laptop (10.0.0.2:40000)" in last_region(Stage(width=120), event)[1]
+
+
+def test_more_peers_than_lines_are_counted() -> None:
+    peers = tuple(peer(f"10.0.0.{number}:1") for number in range(200))
+    *_, footer = last_region(Stage(width=80), PeersProgress(peers, 1e9))
+    assert "more not shown; 200 active" in footer
+
+
+def test_no_line_of_the_region_fills_the_terminal() -> None:
+    peers = (peer("[2001:db8:1234:5678:9abc:def0:1234:5678]:40000", host="x" * 64, name="n" * 255), peer(name="other"))
+    for width in (60, 80, 100, 120):
+        for events in ((PeersProgress(peers, 1e9),), (offered("n" * 255), transfer(0.5))):
+            assert all(len(line) <= width - 2 for line in last_region(Stage(width=width), *events))
+
+
+def test_the_live_region_is_gone_at_the_end_and_the_lines_stay() -> None:
+    stage = Stage(script(offered(), transfer(0.5), fetched()), on_terminal=True)
+    assert stage.fetch("HOST").status == 0
+    assert stage.shown.rstrip().endswith("fetched image.iso (2 GB) in 31s at 513Mbit/s, 10.1% loss")
+    assert stage.cursor_is_visible
+
+
+def test_an_error_gives_the_terminal_back_before_it_is_told() -> None:
+    stage = Stage(failing(NobodyAnsweredError("Nobody."), offered(), transfer(0.5)), on_terminal=True)
+    err = stage.fetch("HOST").err
+    assert stage.cursor_is_visible
+    assert err.endswith("fountain-fetch: Nobody.\n")
+    assert "\x1b[?25h" in err[: err.index("fountain-fetch: Nobody.")]
+
+
+def test_a_bug_gives_the_terminal_back_too() -> None:
+    stage = Stage(failing(ZeroDivisionError(), offered(), transfer(0.5)), on_terminal=True)
+    with pytest.raises(ZeroDivisionError):
+        stage.fetch("HOST")
+    assert stage.cursor_is_visible
+
+
+def test_leaving_at_once_gives_the_terminal_back() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        observer.handle(transfer(0.5))
+        stage.interrupt()
+        stage.interrupt()
+        return Outcome()
+
+    stage = Stage(engine, on_terminal=True)
+    with pytest.raises(Left):
+        stage.fetch("HOST")
+    assert stage.cursor_is_visible
+
+
+def test_names_in_brackets_are_names_and_controls_are_escaped() -> None:
+    name = "[red]x[/red] :smile: \x1b[31m"
+    shown = "[red]x[/red] :smile: \\x1b[31m"
+    assert shown in last_region(Stage(width=200), offered(name), transfer(0.5))[0]
+    peers = PeersProgress((peer(name=name), peer(name="y", host="[b]h[/b]\x07")), 1.0)
+    text = "\n".join(last_region(Stage(width=200), peers))
+    assert shown in text
+    assert "[b]h[/b]\\x07" in text
+    stage = Stage(script(served(name), serving()), on_terminal=True, width=200)
+    stage.serve("a")
+    assert shown in stage.shown
+
+
+def test_no_color_is_obeyed() -> None:
+    events = (PeersProgress((peer(state="gone"),), 1.0),)
+    colored = Stage(script(*events), on_terminal=True)
+    plain = Stage(script(*events), on_terminal=True, variables={"NO_COLOR": "1"})
+    assert "\x1b[31m" in colored.serve("a").err
+    assert "\x1b[31m" not in plain.serve("a").err
+
+
+def test_commands_to_paste_are_not_broken_across_lines() -> None:
+    stage = Stage(script(served(), serving()), on_terminal=True, width=40)
+    stage.serve("a")
+    assert "sudo nft insert rule inet filter input udp dport 6330-6331 accept" in stage.shown

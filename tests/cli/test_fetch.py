@@ -1,0 +1,216 @@
+"""fountain-fetch: options become a configuration, stdout has digests alone, the end has its status."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from fountain.cli.streams import Stream
+from fountain.engine.config import FetchConfig
+from fountain.engine.observer import Listed, Observer
+from fountain.errors import IncompleteError, NobodyAnsweredError, RefusedError, UsageError
+from tests.cli.stage import DIGEST, ONE_OF_EACH, Left, Outcome, Stage, digested, failing, fetched, offered, script
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
+SEVERAL = UsageError("The server has several objects.", "Name one.")
+
+
+def test_options_become_the_configuration() -> None:
+    stage = Stage()
+    options = "-o out/dir --port 7000 --timeout 1.5 --wait --overwrite --open --loss-test 0.1 --json --quiet"
+    assert stage.fetch("server.example", "photos", *options.split()).status == 0
+    assert stage.configs == [
+        FetchConfig(
+            host="server.example",
+            name="photos",
+            out=Path("out/dir"),
+            port=7000,
+            timeout_ns=1_500_000_000,
+            wait=True,
+            overwrite=True,
+            open=True,
+            loss_test=0.1,
+        )
+    ]
+
+
+def test_without_options_the_configuration_has_its_defaults() -> None:
+    stage = Stage()
+    stage.fetch("server.example")
+    assert stage.configs == [FetchConfig(host="server.example")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ((), "Missing: HOST."),
+        (("",), "An argument is empty."),
+        (("a", ""), "An argument is empty."),
+        (("a", "-o", ""), "An argument is empty."),
+        (("a", "b", "c"), "'c' is one argument too many."),
+        (("a", "--timeout", "x"), "--timeout: 'x' is not a time."),
+        (("a", "--timeout", "0"), "--timeout needs a time above zero."),
+        (("a", "--loss-test", "10%"), "--loss-test: '10%' is not a fraction."),
+        (("a", "--loss-test", "1"), "A loss of 1 leaves nothing to receive."),
+        (("a", "--port", "0"), "Port 0 is not a port that a server has."),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_a_hint(argv: tuple[str, ...], message: str) -> None:
+    stage = Stage()
+    status, out, err = stage.fetch(*argv)
+    first, second = err.splitlines()
+    assert (status, out, stage.configs) == (2, "", [])
+    assert first == f"fountain-fetch: {message}"
+    assert second.startswith("  hint: ")
+
+
+def test_the_page_has_exactly_the_options_of_the_help() -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## fountain-fetch")[1].split("## Units")[0]
+    options = Stage().fetch("--help").out.split("options:")[1].split("examples:")[0]
+    documented = re.findall(r"^\| `(-[^`]*)`(?:, `(-[^`]*)`)? \|", section.replace("\\|", "|"), re.MULTILINE)
+    assert [", ".join(filter(None, names)) for names in documented] == re.findall(
+        r"^  (-[^ ,]+(?:, -\S+)?(?: [A-Z|]+)?)", options, re.MULTILINE
+    )
+
+
+def test_stdout_has_one_digest_line_a_file_and_nothing_else() -> None:
+    result = Stage(script(*ONE_OF_EACH, digested("dir/b\nc"))).fetch("HOST")
+    assert result.out == f"{DIGEST}  image.iso\n\\{DIGEST}  {Path('dir')}/b\\nc\n"
+    assert result.status == 0
+
+
+def test_a_file_that_stands_is_named_even_when_a_later_one_fails() -> None:
+    result = Stage(failing(IncompleteError("The server vanished."), digested())).fetch("HOST")
+    assert result.out == f"{DIGEST}  image.iso\n"
+    assert result.status == 4
+
+
+def test_on_a_terminal_a_name_cannot_move_the_cursor_but_in_a_pipe_it_is_exact() -> None:
+    event = digested("red\x1b[31m")
+    assert Stage(script(event), stdout_on_terminal=True).fetch("HOST").out == f"{DIGEST}  red\\x1b[31m\n"
+    assert Stage(script(event)).fetch("HOST").out == f"{DIGEST}  red\x1b[31m\n"
+
+
+def test_several_objects_are_listed_and_the_hint_is_the_command_to_type() -> None:
+    event = Listed((("image.iso", 2_000_000_000), ("two words", 5)))
+    result = Stage(failing(SEVERAL, event)).fetch("HOST", "--port", "7000")
+    assert result.status == 2
+    assert result.err.splitlines() == [
+        "  2 GB  image.iso",
+        "   5 B  two words",
+        "fountain-fetch: The server has several objects.",
+        "  hint: Name one: fountain-fetch HOST --port 7000 image.iso",
+    ]
+    assert result.out == ""
+
+
+def test_the_hint_can_be_pasted_whatever_the_object_is_called() -> None:
+    dash, dollar = (Stage(failing(SEVERAL, Listed(((name, 5),)))).fetch("HOST").err for name in ("-dash", "$(reboot)"))
+    assert "Name one: fountain-fetch HOST -- -dash\n" in dash
+    assert "Name one: fountain-fetch HOST '$(reboot)'\n" in dollar
+
+
+def test_other_usage_errors_keep_their_own_hint() -> None:
+    result = Stage(failing(UsageError("No such object.", "Try another NAME."))).fetch("HOST", "x")
+    assert result.err == "fountain-fetch: No such object.\n  hint: Try another NAME.\n"
+
+
+def test_an_incomplete_fetch_says_how_to_go_on() -> None:
+    result = Stage(failing(IncompleteError("The server vanished at 37%."))).fetch("HOST")
+    assert result.status == 4
+    assert result.err.splitlines()[-2:] == [
+        "fountain-fetch: The server vanished at 37%.",
+        "  hint: What was received is kept: type the same command again to go on.",
+    ]
+
+
+def test_nobody_there_is_status_3_and_a_refusal_7() -> None:
+    assert Stage(failing(NobodyAnsweredError("Nobody."))).fetch("HOST").status == 3
+    assert Stage(failing(RefusedError("No."))).fetch("HOST").status == 7
+
+
+def test_the_first_interrupt_stops_the_engine_and_the_part_is_kept() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        observer.handle(offered())
+        assert not stop.is_set()
+        stage.interrupt()
+        assert stop.is_set()
+        raise IncompleteError("The fetch was interrupted at 37%.")
+
+    stage = Stage(engine)
+    result = stage.fetch("HOST")
+    assert result.status == 130
+    assert "the same command again" in result.err
+    assert stage.caught == ["caught", "restored"]
+
+
+def test_the_second_interrupt_leaves_at_once() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        stage.interrupt()
+        stage.interrupt()
+        raise AssertionError("the process should be gone")
+
+    stage = Stage(engine)
+    with pytest.raises(Left):
+        stage.fetch("HOST")
+    assert "left 130" in stage.caught
+
+
+def test_a_fetch_that_finished_before_it_saw_the_interrupt_is_done() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        stage.interrupt()
+        observer.handle(fetched())
+        return Outcome()
+
+    stage = Stage(engine)
+    assert stage.fetch("HOST").status == 0
+
+
+def test_a_keyboard_interrupt_from_anywhere_is_130() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        raise KeyboardInterrupt
+
+    assert Stage(engine).fetch("HOST").status == 130
+
+
+class Gone(io.StringIO):
+    """A stdout that fails: its reader left, or its disk is full."""
+
+    def __init__(self, failure: OSError) -> None:
+        super().__init__()
+        self.failure = failure
+
+    def write(self, text: str) -> int:
+        raise self.failure
+
+
+def test_a_reader_that_left_does_not_stop_a_fetch() -> None:
+    stage = Stage(script(*ONE_OF_EACH))
+    stage.env.stdout = Stream(Gone(BrokenPipeError(32, "Broken pipe")))
+    assert stage.fetch("HOST", "--json").status == 0
+
+
+def test_a_stdout_that_cannot_be_written_is_told() -> None:
+    stage = Stage(script(*ONE_OF_EACH))
+    stage.env.stdout = Stream(Gone(OSError(28, "No space left on device")))
+    result = stage.fetch("HOST")
+    assert result.status == 6
+    assert "Standard output could not be written: [Errno 28] No space left on device." in result.err
+
+
+def test_text_that_the_terminal_cannot_spell_is_escaped() -> None:
+    octets = io.BytesIO()
+    stage = Stage(script(offered("数据")))
+    stage.env.stderr = Stream(io.TextIOWrapper(octets, encoding="ascii"))
+    assert stage.fetch("HOST").status == 0
+    assert b"\\u6570\\u636e" in octets.getvalue()
+
+
+def test_names_from_the_network_cannot_write_on_the_terminal() -> None:
+    err = Stage(script(offered("\x1b]0;owned\x07"))).fetch("HOST").err
+    assert "\x1b" not in err
+    assert "\\x1b]0;owned\\x07" in err
