@@ -1,0 +1,222 @@
+"""The commands as processes: a light start, real signals, real pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fountain._version import __version__
+from fountain.cli.environment import Environment, catch_interrupts
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"numpy", "numba", "rich", "cryptography", "blake3", "asyncio"}
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals to another process are POSIX")
+
+# A fetch whose engine waits to be stopped; it says "ready" once it can be.
+WAITING_FETCH = """
+import sys
+from fountain.cli.environment import Environment
+from fountain.cli.fetch import main
+from fountain.errors import IncompleteError
+
+def fetch(config, observer, stop):
+    print("ready", file=sys.stderr, flush=True)
+    while not (stop.wait(0.05) and {is_obedient}):
+        pass
+    raise IncompleteError("The fetch was interrupted.")
+
+env = Environment.of_process()
+env.fetch = fetch
+sys.exit(main(["HOST"], env))
+"""
+
+# A fetch that finishes one file, whose path is the first argument.
+FINISHED_FETCH = """
+import os, sys
+from pathlib import Path
+from fountain.cli.environment import Environment
+from fountain.cli.fetch import main
+from fountain.engine.observer import DigestComputed, Searching
+
+def fetch(config, observer, stop):
+    observer.handle(DigestComputed("ab" * 32, Path(sys.argv[1]), 5))
+    for _ in range(5000):
+        observer.handle(Searching("HOST", 6330))
+
+env = Environment.of_process()
+env.fetch = fetch
+sys.exit(main(["HOST", "--quiet", *sys.argv[2:]], env))
+"""
+
+
+def python(*argv: str | bytes, **options: object) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+    options.setdefault("stdout", subprocess.PIPE)
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, *argv], cwd=ROOT, env=environment, stderr=subprocess.PIPE, timeout=60, check=False, **options
+    )
+
+
+# --- A light start -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["serve", "fetch"])
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["--no-such-option"]])
+def test_help_version_and_usage_errors_load_nothing_heavy(command: str, argv: list[str]) -> None:
+    probe = (
+        f"import sys, json; from fountain.cli.{command} import main; status = main({argv!r});"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    loaded = json.loads(python("-c", probe).stderr.splitlines()[-1])
+    assert HEAVY.isdisjoint(loaded)
+    assert "fountain.engine.config" in loaded
+
+
+def test_plain_output_does_without_rich() -> None:
+    probe = FINISHED_FETCH.replace("sys.exit(", "status = (") + "\nassert status == 0 and 'rich' not in sys.modules\n"
+    assert python("-c", probe.replace('"--quiet", ', ""), "image.iso").returncode == 0
+
+
+def test_the_public_names_are_found_without_being_loaded() -> None:
+    probe = (
+        "import sys, fountain; assert 'fountain.errors' not in sys.modules;"
+        "assert fountain.UsageError.__module__ == 'fountain.errors';"
+        "assert fountain.FetchConfig.__module__ == 'fountain.engine.config';"
+        "assert {'serve', 'fetch', 'ServeConfig', '__version__'} <= set(dir(fountain))"
+    )
+    assert python("-c", probe).returncode == 0
+
+
+# --- python -m fountain ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "out", "err"),
+    [
+        (["--help"], 0, "usage: python -m fountain serve|fetch", ""),
+        (["-h"], 0, "usage: python -m fountain serve|fetch", ""),
+        (["--version"], 0, f"fountain {__version__}", ""),
+        (["fetch", "--version"], 0, f"fountain-fetch {__version__}", ""),
+        (["serve", "--help"], 0, "usage: fountain-serve [OPTIONS] PATH...", ""),
+        (["fetch", "--help"], 0, "usage: fountain-fetch [OPTIONS] HOST [NAME]", ""),
+        ([], 2, "", "python -m fountain: A command is missing."),
+        (["push"], 2, "", "python -m fountain: There is no command 'push'."),
+        (["fetch"], 2, "", "fountain-fetch: Missing: HOST."),
+    ],
+)
+def test_the_module_runs_the_commands(argv: list[str], status: int, out: str, err: str) -> None:
+    done = python("-m", "fountain", *argv)
+    assert done.returncode == status
+    assert done.stdout.decode().startswith(out)
+    assert done.stderr.decode().startswith(err)
+    assert bool(out) == bool(done.stdout)
+    assert bool(err) == bool(done.stderr)
+
+
+@pytest.mark.parametrize("command", ["serve", "fetch"])
+def test_help_has_examples_and_every_exit_status(command: str) -> None:
+    text = python("-m", "fountain", command, "--help").stdout.decode()
+    assert f"  fountain-{command} " in text.split("examples:")[1]
+    statuses = [line.split()[0] for line in text.split("exit status:\n")[1].splitlines()]
+    assert statuses == ["0", "2", "3", "4", "5", "6", "7", "8", "130"]
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+# --- Signals -----------------------------------------------------------------------------------------------
+
+
+def start_waiting(is_obedient: bool) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING_FETCH.format(is_obedient=is_obedient)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == b"ready\n"
+    return process
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_cleanly_with_130_and_says_that_the_part_is_kept(number: signal.Signals) -> None:
+    process = start_waiting(is_obedient=True)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert err.decode().splitlines() == [
+        "fountain-fetch: The fetch was interrupted.",
+        "  hint: What was received is kept: type the same command again to go on.",
+    ]
+
+
+@POSIX
+def test_signals_end_a_command_whose_engine_does_not_listen() -> None:
+    process = start_waiting(is_obedient=False)
+    while process.poll() is None:  # Two signals in the same instant may be delivered as one.
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            continue
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with catch_interrupts(lambda: None):
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] != before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# --- Streams -----------------------------------------------------------------------------------------------
+
+
+@POSIX
+def test_a_file_name_that_is_no_utf_8_leaves_as_it_is() -> None:
+    done = python("-c", FINISHED_FETCH, b"caf\xe9.iso")
+    assert done.returncode == 0
+    assert done.stdout == b"ab" * 32 + b"  caf\xe9.iso\n"
+
+
+def test_a_reader_that_leaves_early_changes_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = python("-c", FINISHED_FETCH, "image.iso", "--json", stdout=writing)
+    os.close(writing)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_a_full_disk_behind_stdout_is_status_6(options: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = python("-c", FINISHED_FETCH, "image.iso", *options, stdout=full)
+    assert done.returncode == 6
+    assert done.stderr.decode().splitlines()[0] == (
+        "fountain-fetch: Standard output could not be written: [Errno 28] No space left on device."
+    )
+    assert len(done.stderr.splitlines()) == 2
+
+
+@POSIX
+def test_a_process_without_standard_streams_still_works() -> None:
+    closing = f"{sys.executable} -m fountain fetch >&- 2>&-"
+    assert subprocess.run(["sh", "-c", closing], cwd=ROOT, timeout=60, check=False).returncode == 2
+
+
+def test_the_environment_of_a_process_has_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    env = Environment.of_process()
+    env.stdout.write_line("lost, but not missed")
+    assert env.stdout.failure is None
+    assert not env.stdout_is_terminal
