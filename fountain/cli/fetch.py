@@ -15,7 +15,7 @@ from fountain.cli.units import format_duration, parse_fraction, parse_integer, p
 from fountain.cli.watchers import DigestLines
 from fountain.engine.config import FetchConfig
 from fountain.engine.observer import Event, Listed, Observer
-from fountain.errors import IncompleteError, UsageError
+from fountain.errors import UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 
 __all__ = ["fetch_parser", "main"]
@@ -27,7 +27,6 @@ EXAMPLES = (
     ("fountain-fetch 192.168.1.5 -o /srv/images", "into another directory"),
     ("fountain-fetch --wait 192.168.1.5", "as soon as the server is up"),
 )
-KEPT_HINT = "What was received is kept: type the same command again to go on."
 
 
 def fetch_parser() -> CommandParser:
@@ -102,8 +101,6 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     def work(observer: Observer, stop: threading.Event) -> None:
         try:
             env.fetch(config, observer, stop)
-        except IncompleteError as error:
-            raise IncompleteError(error.message, KEPT_HINT) from error
         except UsageError as error:
             if not listing.names:
                 raise

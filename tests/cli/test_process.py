@@ -29,7 +29,7 @@ def fetch(config, observer, stop):
     print("ready", file=sys.stderr, flush=True)
     while not (stop.wait(0.05) and {is_obedient}):
         pass
-    raise IncompleteError("The fetch was interrupted.")
+    raise IncompleteError("The fetch was interrupted.", "What was received is kept.")
 
 env = Environment.of_process()
 env.fetch = fetch
@@ -153,7 +153,7 @@ def test_a_signal_ends_cleanly_with_130_and_says_that_the_part_is_kept(number: s
     assert out == b""
     assert err.decode().splitlines() == [
         "fountain-fetch: The fetch was interrupted.",
-        "  hint: What was received is kept: type the same command again to go on.",
+        "  hint: What was received is kept.",
     ]
 
 
