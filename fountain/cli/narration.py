@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from fountain.cli.firewall import firewall_lines
@@ -62,6 +63,13 @@ def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
     if name is not None:
         words.append(name)
     return shlex.join(words)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 class Narrator:
@@ -124,11 +132,12 @@ class Narrator:
             f"  UDP ports {event.port} (control) and {event.data_port} (data), {protection}",
             f"  at most {format_rate(event.rate_bps)}bit/s",
         ]
+        is_local = bool(event.addresses) and all(map(_is_loopback, event.addresses))
         firewall = firewall_lines(event.port, event.data_port, self._platform)
-        if firewall:
+        if firewall and not is_local:
             lines += ["", "If a firewall is in the way, the one of these that fits:"]
             lines += [f"    {line}" for line in firewall]
-        lines += ["", "On the other machine:"]
+        lines += ["", "In another terminal:" if is_local else "On the other machine:"]
         lines += [f"    {line}" for line in self._commands(event)]
         return [*lines, ""]
 

@@ -45,7 +45,7 @@ class PlainDisplay:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._narrator = Narrator(env.platform)
-        self._next_progress_s = env.now_s()
+        self._next_progress_s: float | None = None
 
     def handle(self, event: Event) -> None:
         """Write what there is to tell."""
@@ -56,12 +56,19 @@ class PlainDisplay:
             progress = _transfer_line(event)
         elif isinstance(event, PeersProgress):
             progress = _peers_line(event)
-        if progress and self._env.now_s() >= self._next_progress_s:
-            self._next_progress_s = self._env.now_s() + PLAIN_INTERVAL_S
+        if progress and self._is_due():
             self._env.stderr.write_line(escape_controls(progress))
 
     def close(self) -> None:
         """Nothing to restore."""
+
+    def _is_due(self) -> bool:
+        """Whether it is time for a line of progress: an interval after the first snapshot, then after each line."""
+        now_s = self._env.now_s()
+        is_due = self._next_progress_s is not None and now_s >= self._next_progress_s
+        if is_due or self._next_progress_s is None:
+            self._next_progress_s = now_s + PLAIN_INTERVAL_S
+        return is_due
 
 
 def _transfer_line(event: TransferProgress) -> str:

@@ -118,6 +118,14 @@ def test_windows_gets_its_own_firewall_line_and_a_mac_none() -> None:
     assert "firewall" not in Stage(script(serving()), platform="darwin").serve("a").err
 
 
+def test_a_server_for_this_machine_alone_needs_no_firewall_line() -> None:
+    err = Stage(script(served(), serving("127.0.0.1", "::1"))).serve("a").err
+    assert "firewall" not in err
+    assert "In another terminal:\n    fountain-fetch 127.0.0.1\n" in err
+    assert "firewall" in Stage(script(served(), serving("127.0.0.1", "fe80::1%eth0"))).serve("a").err
+    assert "firewall" in Stage(script(served(), serving("server.example"))).serve("a").err
+
+
 def test_an_open_server_tells_peers_to_say_open() -> None:
     assert "    fountain-fetch --open 192.168.1.5\n" in Stage(script(served(), serving(is_open=True))).serve("a").err
 
