@@ -144,8 +144,6 @@ def test_a_plain_server_is_silent_while_nobody_is_active() -> None:
     assert late_progress(PeersProgress((peer(state="done"), peer(state="gone")), 0.0)) == ""
     late = late_progress(PeersProgress((peer(), peer(state="gone")), 1e6))
     assert late == "1 peer at 1Mbit/s: 10.0.0.2:40000 37.5%\n"
-        late_progress(PeersProgress((peer(), peer(state="gone")), 1e6)) == "1 peer at 1Mbit/s: 10.0.0.2:40000 37.5%\n"
-    )
 
 
 def test_many_peers_make_one_plain_line() -> None:
