@@ -150,7 +150,7 @@ class Directory:
         """Remove `name`, a whole tree included; nothing happens when it does not exist."""
         try:
             if stat.S_ISDIR(self.stat(name).st_mode):
-                shutil.rmtree(self.path / name, onerror=_make_writable_and_retry)
+                _remove_tree(self.path / name)
             else:
                 os.unlink(self._at(name), dir_fd=self._descriptor)
         except FileNotFoundError:
@@ -190,15 +190,17 @@ class Directory:
         self.close()
 
 
-def _make_writable_and_retry(_function: object, path: str, _error: object) -> None:
-    """A tree may hold directories that their owner cannot write; open them, then remove."""
-    os.chmod(os.path.dirname(path), 0o700)
-    with contextlib.suppress(OSError):
-        os.chmod(path, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
+def _remove_tree(path: Path) -> None:
+    """Remove a tree, with directories in it that their owner cannot write."""
+    with contextlib.suppress(PermissionError):
         shutil.rmtree(path)
-    else:
-        os.unlink(path)
+        return
+    os.chmod(path, 0o700)
+    for parent, names, _ in os.walk(path):
+        for name in names:
+            if not os.path.islink(os.path.join(parent, name)):
+                os.chmod(os.path.join(parent, name), 0o700)
+    shutil.rmtree(path)
 
 
 def read_at(descriptor: int, view: memoryview, offset: int) -> int:
@@ -311,6 +313,9 @@ def exchange_or_replace(source: Path, destination: Path, aside: Path) -> None:
     if not os.path.lexists(destination):
         os.rename(source, destination)
         return
+    if destination.is_dir() and not destination.is_symlink():
+        with contextlib.suppress(OSError):  # It is about to go, and a directory must be writable to be moved away.
+            os.chmod(destination, 0o700)
     if sys.platform != "win32" and _renameat2(source, destination, _RENAME_EXCHANGE):
         return
     os.rename(destination, aside)

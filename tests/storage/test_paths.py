@@ -1,4 +1,4 @@
-"""Names from the network: every hostile one is refused, names of every script are taken, nothing reaches the terminal."""
+"""Names from the network: every hostile one is refused, names of every script are taken, all can be shown."""
 
 from __future__ import annotations
 

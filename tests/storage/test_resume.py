@@ -1,0 +1,419 @@
+"""What an earlier run left is used as far as it is proved, whatever kind of end that run had."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fountain.errors import IncompleteError
+from fountain.storage.journal import encode_journal, parse_journal
+from fountain.storage.part import Part
+from fountain.storage.source import FileSource
+from tests.storage.support import blocks_of, leftovers, open_part, serve, snapshot, write_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+OBJECT_ID = bytes(range(32))
+
+
+def crash(part: Part) -> None:
+    """What the system does for a process that is killed: descriptors close, nothing else happens."""
+    part._release()
+    part._workspace.close()
+
+
+def begun(source: FileSource, destination: Path, *blocks: int) -> Part:
+    """A part that holds these blocks, committed."""
+    part = open_part(source, destination)
+    part.set_manifest(source.manifest_bytes)
+    rows = blocks_of(source)
+    for index in blocks:
+        assert part.write_block(index, rows[index])
+    part.commit()
+    return part
+
+
+def finish_rest(source: FileSource, part: Part) -> None:
+    for index, rows in enumerate(blocks_of(source)):
+        if not part.verified[index]:
+            assert part.write_block(index, rows)
+    part.finish()
+
+
+@pytest.fixture
+def source(tmp_path: Path, rng: random.Random) -> FileSource:
+    return serve(write_tree(tmp_path / "tree", {"a": 1000, "b/c": 1, "b/d": 2000, "e": 0, "f": 777}, rng))
+
+
+# --- The journal -------------------------------------------------------------------------------------------
+
+
+def test_every_prefix_of_a_journal_vouches_for_its_whole_records_only() -> None:
+    blocks = [7, 0, 3, 9]
+    data = encode_journal(OBJECT_ID, 10, blocks)
+    assert len(data) == 64 + 8 * len(blocks)
+    for size in range(len(data) + 1):
+        content = parse_journal(data[:size], OBJECT_ID, 10)
+        if size < 64:
+            assert content is None
+        else:
+            assert content is not None
+            assert content.blocks == frozenset(blocks[: (size - 64) // 8])
+            assert content.is_clean is ((size - 64) % 8 == 0)
+
+
+def test_every_flipped_bit_of_a_journal_costs_one_record_or_all_of_them() -> None:
+    blocks = [7, 0, 3, 9]
+    data = encode_journal(OBJECT_ID, 10, blocks)
+    for bit in range(8 * len(data)):
+        torn = bytearray(data)
+        torn[bit // 8] ^= 1 << bit % 8
+        content = parse_journal(bytes(torn), OBJECT_ID, 10)
+        if bit < 64 * 8:
+            assert content is None
+        else:
+            assert content is not None
+            assert content.blocks == frozenset(blocks) - {blocks[(bit // 8 - 64) // 8]}
+            assert not content.is_clean
+
+
+def test_a_journal_of_another_object_vouches_for_nothing() -> None:
+    assert parse_journal(encode_journal(bytes(32), 10, [1]), OBJECT_ID, 10) is None
+    assert parse_journal(encode_journal(OBJECT_ID, 11, [1]), OBJECT_ID, 10) is None
+    foreign_record = encode_journal(bytes(32), 10, [1])[64:]
+    content = parse_journal(encode_journal(OBJECT_ID, 10, [2]) + foreign_record, OBJECT_ID, 10)
+    assert content is not None
+    assert content.blocks == {2}
+    content = parse_journal(encode_journal(OBJECT_ID, 10, [2]) + bytes(8), OBJECT_ID, 10)
+    assert content is not None
+    assert content.blocks == {2}
+
+
+# --- What is believed --------------------------------------------------------------------------------------
+
+
+def test_committed_blocks_count_without_being_read(tmp_path: Path, source: FileSource, system: str) -> None:
+    part = begun(source, tmp_path / "copy", 0, 3, 5)
+    crash(part)
+    again = open_part(source, tmp_path / "copy")
+    assert again.manifest == source.manifest
+    assert np.flatnonzero(again.verified).tolist() == [0, 3, 5]
+    blocks = again._blocks
+    assert blocks is not None
+    assert blocks._unproven == {0, 3, 5}
+    again.set_manifest(source.manifest_bytes)
+    finish_rest(source, again)
+    assert snapshot(tmp_path / "copy") == snapshot(source.path)
+    assert leftovers(tmp_path) == []
+
+
+def test_written_blocks_count_after_a_kill_though_they_were_never_committed(
+    tmp_path: Path, source: FileSource, system: str
+) -> None:
+    part = begun(source, tmp_path / "copy", 1)
+    rows = blocks_of(source)
+    part.write_block(4, rows[4])
+    part.write_block(6, rows[6])
+    crash(part)
+    again = open_part(source, tmp_path / "copy")
+    assert np.flatnonzero(again.verified).tolist() == [1, 4, 6]
+    crash(again)
+    third = open_part(source, tmp_path / "copy")
+    blocks = third._blocks
+    assert blocks is not None
+    assert blocks._unproven == {1, 4, 6}  # They were committed when they had been found.
+    third.discard()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "torn header", "foreign", "torn record", "garbage"])
+def test_without_a_sound_journal_the_part_is_hashed(
+    tmp_path: Path, source: FileSource, damage: str, system: str
+) -> None:
+    part = begun(source, tmp_path / "copy", 0, 2, 7)
+    state = part._workspace.path / "state"
+    part.close()
+    data = state.read_bytes()
+    match damage:
+        case "missing":
+            state.unlink()
+        case "empty":
+            state.write_bytes(b"")
+        case "torn header":
+            state.write_bytes(data[:50])
+        case "foreign":
+            state.write_bytes(encode_journal(bytes(32), source.geometry.block_count, [1, 2]))
+        case "torn record":
+            state.write_bytes(data[:-3])
+        case "garbage":
+            state.write_bytes(os.urandom(1000))
+    again = open_part(source, tmp_path / "copy")
+    assert np.flatnonzero(again.verified).tolist() == [0, 2, 7]
+    crash(again)
+    content = parse_journal(state.read_bytes(), source.object_id, source.geometry.block_count)
+    assert content is not None
+    assert content.is_clean
+    assert content.blocks == {0, 2, 7}
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "foreign", "truncated"])
+def test_without_a_sound_manifest_nothing_is_known_until_it_comes_again(
+    tmp_path: Path, source: FileSource, damage: str
+) -> None:
+    part = begun(source, tmp_path / "copy", 0, 2, 7)
+    saved = part._workspace.path / "manifest"
+    part.close()
+    if damage == "missing":
+        saved.unlink()
+    else:
+        data = saved.read_bytes()
+        saved.write_bytes({"garbage": os.urandom(500), "foreign": data + b"\0", "truncated": data[:-1]}[damage])
+    again = open_part(source, tmp_path / "copy")
+    assert again.manifest is None
+    again.close()
+    again = open_part(source, tmp_path / "copy")
+    again.set_manifest(source.manifest_bytes)
+    assert np.flatnonzero(again.verified).tolist() == [0, 2, 7]
+    again.discard()
+
+
+@pytest.mark.parametrize("damage", ["missing", "longer", "shorter"])
+def test_a_file_that_is_not_as_it_was_left_makes_everything_be_hashed(
+    tmp_path: Path, source: FileSource, damage: str, system: str
+) -> None:
+    part = begun(source, tmp_path / "copy", *range(source.geometry.block_count))
+    place = part._workspace.part_path / "b" / "d"  # Octets 1001 to 3001 of the object.
+    part.close()
+    if damage == "missing":
+        place.unlink()
+    else:
+        os.truncate(place, 2001 if damage == "longer" else 1990)
+    again = open_part(source, tmp_path / "copy")
+    lost = set(np.flatnonzero(~again.verified).tolist())
+    geometry = source.geometry
+    touched = {
+        index
+        for index in range(geometry.block_count)
+        if geometry.block_offset(index) < 3001
+        and geometry.block_offset(index) + geometry.block_size(index) > (1001 if damage == "missing" else 2991)
+    }
+    assert lost == (set() if damage == "longer" else touched)
+    finish_rest(source, again)
+    assert snapshot(tmp_path / "copy") == snapshot(source.path)
+
+
+def test_a_block_that_rots_after_it_was_journaled_is_found_at_the_end_and_collected_again(
+    tmp_path: Path, source: FileSource, system: str
+) -> None:
+    part = begun(source, tmp_path / "copy", *range(source.geometry.block_count))
+    place = part._workspace.part_path / "f"
+    part.close()
+    with place.open("r+b") as stream:
+        stream.seek(700)
+        octet = stream.read(1)
+        stream.seek(700)
+        stream.write(bytes([octet[0] ^ 1]))
+    again = open_part(source, tmp_path / "copy")
+    assert again.complete
+    with pytest.raises(IncompleteError, match="damaged"):
+        again.finish()
+    assert int((~again.verified).sum()) == 1
+    assert not (tmp_path / "copy").exists()
+    again.close()
+    third = open_part(source, tmp_path / "copy")
+    assert int((~third.verified).sum()) == 1
+    finish_rest(source, third)
+    assert snapshot(tmp_path / "copy") == snapshot(source.path)
+
+
+def test_an_end_between_the_last_modes_and_the_rename_can_be_resumed(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    root = write_tree(tmp_path / "tree", {"d/x": 600, "y": 500}, rng)
+    os.chmod(root / "d" / "x", 0)
+    os.chmod(root / "d", 0o500)
+    with serve(root) as source:
+        part = begun(source, tmp_path / "copy", *range(source.geometry.block_count))
+
+        def killed(_: Part) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Part, "_place", killed)
+            with pytest.raises(KeyboardInterrupt):
+                part.finish()
+        crash(part)
+        again = open_part(source, tmp_path / "copy")
+        assert again.complete
+        again.finish()
+        assert snapshot(tmp_path / "copy") == snapshot(root)
+
+
+# --- kill -9 -----------------------------------------------------------------------------------------------
+
+WRITER = """
+import os, random, sys
+from pathlib import Path
+import numpy as np
+from fountain.storage.part import Part
+from fountain.storage.source import open_source
+source = open_source(sys.argv[1], symbol_size=1024, block_symbol_limit=64, profile_id=b"RQ6330\\0\\1")
+part = Part.open(Path(sys.argv[2]), source.object_id, source.name, source.geometry.object_size, overwrite=False)
+part.set_manifest(source.manifest_bytes)
+scratch = np.empty(64 * 1024, dtype=np.uint8)
+order = np.flatnonzero(~part.verified).tolist()
+random.Random(int(sys.argv[3])).shuffle(order)
+os.write(1, b"begin\\n")
+for number, index in enumerate(order):
+    assert part.write_block(index, source.read_block(index, scratch))
+    os.write(1, b"%d\\n" % index)
+    if number % 50 == 49:
+        part.commit()
+part.finish()
+"""
+
+
+def test_a_killed_process_loses_no_block_that_it_had_written(tmp_path: Path, rng: random.Random) -> None:
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    path.write_bytes(rng.randbytes(30_000_000))
+    with serve(path, 1024, 64) as source:
+        written: set[int] = set()
+        for attempt in range(6):
+            command = [sys.executable, "-c", WRITER, str(path), str(copy), str(attempt)]
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"begin\n"
+                for _ in range(rng.randrange(10, 70)):
+                    written.add(int(process.stdout.readline()))
+                process.send_signal(signal.SIGKILL)
+                written |= {int(line) for line in process.stdout.read().split(b"\n")[:-1]}
+            part = open_part(source, copy)
+            assert set(np.flatnonzero(part.verified).tolist()) >= written
+            crash(part)
+        part = open_part(source, copy)
+        finish_rest(source, part)
+        assert copy.read_bytes() == path.read_bytes()
+        assert leftovers(tmp_path) == []
+
+
+# --- Any history -------------------------------------------------------------------------------------------
+
+
+class PartHistory(RuleBasedStateMachine):
+    """Writes, commits, kills and power failures in any order, against a set of block numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="fountain-test-"))
+        self.copy = self.directory / "copy"
+        rng = random.Random(6330)
+        self.tree = write_tree(self.directory / "tree", {"a": 900, "b/c": 3, "b/d": 0, "e": 1500}, rng)
+        self.source = serve(self.tree)
+        self.rows = blocks_of(self.source)
+        self.written: set[int] = set()
+        self.committed: set[int] = set()
+
+    def teardown(self) -> None:
+        if self.part._is_open:
+            crash(self.part)
+        self.source.close()
+        shutil.rmtree(self.directory)
+
+    @initialize()
+    def begin(self) -> None:
+        self.part = open_part(self.source, self.copy)
+        self.part.set_manifest(self.source.manifest_bytes)
+        self.remember_the_disk()
+
+    def remember_the_disk(self) -> None:
+        """What a power failure leaves for certain: everything as of the last commit."""
+        space = self.part._workspace.path
+        self.synced = {place: place.read_bytes() for place in space.rglob("*") if place.is_file()}
+
+    @rule(block=st.integers(0, 7))
+    def write(self, block: int) -> None:
+        assert self.part.write_block(block, self.rows[block])
+        self.written.add(block)
+
+    @rule(block=st.integers(0, 7), other=st.integers(0, 7))
+    def write_wrong(self, block: int, other: int) -> None:
+        wrong = self.rows[other].copy()
+        wrong[0, 0] ^= 0x80
+        assert not self.part.write_block(block, wrong)
+
+    @rule()
+    def commit(self) -> None:
+        self.part.commit()
+        self.committed = set(self.written)
+        self.remember_the_disk()
+
+    @rule()
+    def close_and_resume(self) -> None:
+        is_kept = bool(self.written) or self.part._is_resumed
+        self.part.close()
+        self.committed = set(self.written)
+        self.resume(is_kept)
+
+    @rule()
+    def kill(self) -> None:
+        crash(self.part)
+        self.resume(True)
+
+    @precondition(lambda self: self.written != self.committed)
+    @rule(data=st.data())
+    def lose_power(self, data: st.DataObject) -> None:
+        """Of what was not synced, any part may have reached the disk, and the journal's last record may be torn."""
+        crash(self.part)
+        for place, before in self.synced.items():
+            after = bytearray(place.read_bytes())
+            if place.name == "state":
+                after = bytearray(before + data.draw(st.binary(max_size=20)))
+            else:
+                for at in range(0, len(after), 64):
+                    if data.draw(st.booleans()):
+                        after[at : at + 64] = before[at : at + 64]
+            place.write_bytes(after)
+        self.written = set(self.committed)
+        self.resume(True, may_find_more=True)
+
+    def resume(self, is_kept: bool, *, may_find_more: bool = False) -> None:
+        self.part = open_part(self.source, self.copy)
+        assert (self.part.manifest is not None) is is_kept
+        if not is_kept:
+            self.part.set_manifest(self.source.manifest_bytes)
+        found = set(np.flatnonzero(self.part.verified).tolist())
+        if may_find_more:
+            assert found >= self.written
+        else:
+            assert found == self.written
+        self.written = self.committed = found
+        self.remember_the_disk()
+
+    @precondition(lambda self: len(self.written) == 8)
+    @rule()
+    def finish(self) -> None:
+        self.part.finish()
+        assert snapshot(self.copy) == snapshot(self.tree)
+        assert leftovers(self.directory) == []
+        shutil.rmtree(self.copy)
+        self.written, self.committed = set(), set()
+        self.begin()
+
+    @invariant()
+    def what_counts_is_what_was_written(self) -> None:
+        if hasattr(self, "part"):
+            assert set(np.flatnonzero(self.part.verified).tolist()) == self.written
+
+
+PartHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestPartHistory = PartHistory.TestCase
