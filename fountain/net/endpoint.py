@@ -41,6 +41,10 @@ class Endpoint(Protocol):
     send_buffer_size: int
 
     @property
+    def pending(self) -> bool:
+        """Whether a datagram has left the kernel and waits for `receive`, unseen by the descriptor; `wait` asks."""
+
+    @property
     def segmenting(self) -> bool:
         """Whether trains leave in one system call."""
 
@@ -49,10 +53,7 @@ class Endpoint(Protocol):
         """Whether somebody answered "port unreachable" since this was last asked; asking forgets it."""
 
     def receive(self, train: Train) -> bool:
-        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits.
-
-        Call it until it says False before waiting: a datagram may already be out of the kernel.
-        """
+        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits."""
 
     def send(self, buffer: Octets, length: int, segment_size: int, address: Address) -> int:
         """Send `buffer[:length]` as datagrams of `segment_size` octets, the last one perhaps shorter.

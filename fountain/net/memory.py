@@ -83,6 +83,11 @@ class MemoryEndpoint:
             self._waker.close()
 
     @property
+    def pending(self) -> bool:
+        """Whether a datagram waits for `receive`."""
+        return bool(self._queue)
+
+    @property
     def segmenting(self) -> bool:
         """Whether trains leave in one call."""
         return True

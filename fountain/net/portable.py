@@ -61,6 +61,11 @@ class PortableEndpoint:
         self._socket.close()
 
     @property
+    def pending(self) -> bool:
+        """Whether a datagram has left the kernel and waits for `receive`."""
+        return self._stash.waiting
+
+    @property
     def segmenting(self) -> bool:
         """Whether trains leave in one system call."""
         return False

@@ -11,7 +11,7 @@ __all__ = ["Stash"]
 class Stash:
     """Room for the segments of one system call; they are handed out before anything else is received."""
 
-    __slots__ = ("_address", "_segment_size", "_start", "_stop", "_waiting", "view")
+    __slots__ = ("_address", "_segment_size", "_start", "_stop", "view", "waiting")
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(1 << 16))
@@ -19,7 +19,7 @@ class Stash:
         self._stop = 0
         self._segment_size = 0
         self._address: Address = UNSPECIFIED
-        self._waiting = False
+        self.waiting = False
 
     def keep(self, length: int, segment_size: int, address: Address) -> None:
         """`view[:length]` has just been written by the caller, and waits for `take`."""
@@ -27,11 +27,11 @@ class Stash:
         self._stop = length
         self._segment_size = segment_size
         self._address = address
-        self._waiting = True
+        self.waiting = True
 
     def take(self, train: Train) -> bool:
         """Fill `train` with what waits, as much as a train may hold; False when nothing waits."""
-        if not self._waiting:
+        if not self.waiting:
             return False
         length = min(self._stop - self._start, SEGMENT_COUNT_MAX * self._segment_size)
         train.view[:length] = self.view[self._start : self._start + length]
@@ -39,5 +39,5 @@ class Stash:
         train.segment_size = self._segment_size
         train.address = self._address
         self._start += length
-        self._waiting = self._start < self._stop
+        self.waiting = self._start < self._stop
         return True

@@ -16,7 +16,11 @@ _NS_PER_MS = 1_000_000
 
 
 class Waitable(Protocol):
-    """Anything with a descriptor."""
+    """What can be waited for."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits that the descriptor does not show."""
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -66,15 +70,17 @@ def wait(
     readers = {endpoint.fileno(): endpoint for endpoint in endpoints}
     writers = {endpoint.fileno(): endpoint for endpoint in blocked}
     waking = [] if waker is None else [waker.fileno()]
+    if any(endpoint.pending for endpoint in readers.values()):
+        timeout_ns = 0
     try:
         timeout = None if timeout_ns is None else max(0, timeout_ns) / _NS
         readable, writable, _ = select.select([*readers, *waking], [*writers], (), timeout)
     except ValueError:
         readable, writable = _poll([*readers, *waking], [*writers], timeout_ns)
-    if waker is not None and waking[0] in readable:
+    if waker is not None and waker.fileno() in readable:
         waker.clear()
-    ready = [readers[number] for number in readable if number in readers]
-    return ready + [writers[number] for number in writable if number not in readable]
+    readable = [number for number in readers if number in readable or readers[number].pending]
+    return [readers[number] for number in readable] + [writers[n] for n in writable if n not in readable]
 
 
 def _poll(readers: list[int], writers: list[int], timeout_ns: int | None) -> tuple[list[int], list[int]]:

@@ -147,6 +147,19 @@ def test_only_the_endpoint_with_something_to_read_is_ready(opener: Opener) -> No
     assert wait([quiet, receiver], 0) == []
 
 
+def test_an_endpoint_is_ready_as_long_as_anything_is_left(opener: Opener) -> None:
+    sender, receiver = opener(), opener()
+    for size in (10, 20, 30):
+        sender.send(bytes(size), size, size, reachable(receiver))
+    train = Train()
+    received = []
+    while wait([receiver], 5 * SECOND_NS if len(received) < 3 else 0):
+        assert receiver.receive(train)
+        received.append(train.length)
+    assert received == [10, 20, 30]
+    assert not receiver.pending
+
+
 def test_a_full_receive_buffer_drops_and_says_so(opener: Opener) -> None:
     sender, receiver = opener(), opener()
     octets = bytes(60_000)

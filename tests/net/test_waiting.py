@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import select
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,18 +16,22 @@ from fountain.net.memory import MemoryNetwork
 SECOND_NS = 1_000_000_000
 
 
+def is_awake(waker: Waker) -> bool:
+    return bool(select.select([waker], (), (), 0)[0])
+
+
 @pytest.fixture
-def waker() -> object:
+def waker() -> Iterator[Waker]:
     made = Waker()
     yield made
     made.close()
 
 
 def test_a_wake_before_the_wait_ends_it_once(waker: Waker) -> None:
-    for _ in range(100_000 // 1000):
+    for _ in range(100):
         waker.wake()
-    assert wait([], 5 * SECOND_NS, waker) == []
-    assert wait([waker], 0) == []
+    assert wait([], None, waker) == []
+    assert not is_awake(waker)
 
 
 def test_a_wake_from_another_thread_ends_the_wait(waker: Waker) -> None:
@@ -37,7 +43,7 @@ def test_waking_never_blocks(waker: Waker) -> None:
     for _ in range(100_000):
         waker.wake()
     waker.clear()
-    assert wait([waker], 0) == []
+    assert not is_awake(waker)
 
 
 def test_a_blocked_endpoint_is_ready_when_it_can_send() -> None:
