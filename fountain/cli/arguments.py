@@ -6,14 +6,13 @@ import argparse
 import difflib
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from fountain._version import __version__
 from fountain.cli.exit_status import EXIT_STATUS_MEANINGS
 from fountain.errors import UsageError
 
-__all__ = ["CommandParser", "TextRequested", "existing_text", "named", "some_path"]
+__all__ = ["CommandParser", "TextRequested", "named", "nonempty"]
 
 T = TypeVar("T")
 
@@ -48,18 +47,33 @@ class CommandParser(argparse.ArgumentParser):
     """An argument parser that raises UsageError instead of leaving, and takes no abbreviated options.
 
     A script that relies on an abbreviation breaks on the day that a second option starts with the same letters.
+    argparse sees the options alone: it would not take an optional argument behind an option (`HOST --open NAME`).
+
+    `arguments` are (name, meaning) of what is not an option; the first must be given, the last may come several times
+    when `is_last_repeated`.
     """
 
-    def __init__(self, prog: str, *, usage: str, description: str, examples: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        prog: str,
+        *,
+        description: str,
+        usage: str,
+        arguments: Sequence[tuple[str, str]],
+        is_last_repeated: bool,
+        examples: Sequence[tuple[str, str]],
+    ) -> None:
         super().__init__(
             prog=prog,
             usage=usage,
-            description=description,
+            description="\n".join([description, "", "arguments:", *_columns(arguments, gap="  ")]),
             epilog=_epilog(examples),
             formatter_class=_HelpFormatter,
             add_help=False,
             allow_abbrev=False,
         )
+        self._first_name = arguments[0][0]
+        self._count_max = None if is_last_repeated else len(arguments)
 
     def add_common_options(self) -> None:
         """The options that both commands end with."""
@@ -68,22 +82,29 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--version", nargs=0, action=_VersionAction, help="show the version and exit")
         self.add_argument("-h", "--help", nargs=0, action=_HelpAction, help="show this text and exit")
 
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse `argv`.
+    def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The options and the arguments of `argv`; behind `--` everything is an argument.
 
         Raises:
             UsageError: an option or argument is wrong, missing or unknown.
             TextRequested: --help or --version was given.
         """
-        arguments, unknown = self.parse_known_args(list(argv))
-        if unknown:
-            raise self._unknown(unknown[0])
-        return arguments
+        words = list(argv)
+        end = words.index("--") if "--" in words else len(words)
+        options, arguments = self.parse_known_args(words[:end])
+        for argument in arguments:
+            if argument.startswith("-") and argument != "-":
+                raise self._unknown(argument)
+        arguments += words[end + 1 :]
+        if not arguments:
+            raise UsageError(f"Missing: {self._first_name}.", self._help_hint)
+        if self._count_max is not None and len(arguments) > self._count_max:
+            raise UsageError(f"{arguments[self._count_max]!r} is one argument too many.", self._help_hint)
+        return options, [nonempty(argument) for argument in arguments]
 
     def error(self, message: str) -> NoReturn:
         """Turn argparse's words for what is wrong into a sentence."""
         text = message.removeprefix("argument ")
-        text = text.replace("the following arguments are required: ", "Missing: ")
         raise UsageError(text[:1].upper() + text[1:] + ".", self._help_hint)
 
     @property
@@ -91,20 +112,20 @@ class CommandParser(argparse.ArgumentParser):
         return f"{self.prog} --help lists arguments and options."
 
     def _unknown(self, argument: str) -> UsageError:
-        if not argument.startswith("-"):
-            return UsageError(f"{argument!r} is one argument too many.", self._help_hint)
         option = argument.partition("=")[0]
         alike = difflib.get_close_matches(option, self._option_string_actions, n=1)
-        hint = f"Did you mean {alike[0]}?" if alike else self._help_hint
+        hint = f"Did you mean {alike[0]}?" if alike else f"{self._help_hint} A name that begins with - goes behind --."
         return UsageError(f"There is no option {option}.", hint)
 
 
+def _columns(rows: Sequence[tuple[str, str]], gap: str) -> list[str]:
+    width = max(len(left) for left, _ in rows)
+    return [f"  {left:<{width}}{gap}{right}" for left, right in rows]
+
+
 def _epilog(examples: Sequence[tuple[str, str]]) -> str:
-    width = max(len(command) for command, _ in examples)
-    lines = ["examples:"]
-    lines += [f"  {command:<{width}}  # {meaning}" for command, meaning in examples]
-    lines += ["", "exit status:"]
-    lines += [f"  {status.value:<4} {meaning}" for status, meaning in EXIT_STATUS_MEANINGS.items()]
+    statuses = [(str(int(status)), meaning) for status, meaning in EXIT_STATUS_MEANINGS.items()]
+    lines = ["examples:", *_columns(examples, gap="  # "), "", "exit status:", *_columns(statuses, gap="  ")]
     return "\n".join(lines) + "\n"
 
 
@@ -120,8 +141,8 @@ def named(option: str, parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_named
 
 
-def existing_text(text: str) -> str:
-    """An argument that is not empty: an unset variable in a script must not silently mean something.
+def nonempty(text: str) -> str:
+    """`text`, unless it is empty: an unset variable in a script must not silently mean something.
 
     Raises:
         UsageError: `text` is empty.
@@ -129,12 +150,3 @@ def existing_text(text: str) -> str:
     if not text:
         raise UsageError("An argument is empty.", "Is a variable unset? Leave the argument out, or give it a value.")
     return text
-
-
-def some_path(text: str) -> Path:
-    """A path that is not empty (which pathlib would read as the current directory).
-
-    Raises:
-        UsageError: `text` is empty.
-    """
-    return Path(existing_text(text))

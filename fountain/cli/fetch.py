@@ -6,8 +6,9 @@ import shlex
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
-from fountain.cli.arguments import CommandParser, existing_text, named, some_path
+from fountain.cli.arguments import CommandParser, named, nonempty
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
@@ -35,16 +36,19 @@ def fetch_parser() -> CommandParser:
         PROG,
         usage=f"{PROG} [OPTIONS] HOST [NAME]",
         description="Fetch an object from a machine that runs fountain-serve, over UDP, whatever the loss.",
+        arguments=(
+            ("HOST", "name or address of the server"),
+            ("NAME", "which object, when the server has several"),
+        ),
+        is_last_repeated=False,
         examples=EXAMPLES,
     )
     add = parser.add_argument
-    add("HOST", type=existing_text, help="name or address of the server")
-    add("NAME", nargs="?", type=existing_text, help="which object, when the server has several")
     add(
         "-o",
         dest="out",
         metavar="DIR|PATH",
-        type=some_path,
+        type=nonempty,
         help="an existing directory to put the object in, or else the path that it gets (default: here)",
     )
     add(
@@ -119,16 +123,16 @@ def _command_with(argv: Sequence[str], name: str) -> str:
 
 
 def _read(argv: Sequence[str]) -> tuple[FetchConfig, Output]:
-    arguments = fetch_parser().parse(argv)
+    options, words = fetch_parser().parse(argv)
     config = FetchConfig(
-        host=arguments.HOST,
-        name=arguments.NAME,
-        out=arguments.out,
-        port=arguments.port,
-        timeout_ns=arguments.timeout,
-        wait=arguments.wait,
-        overwrite=arguments.overwrite,
-        open=arguments.open,
-        loss_test=arguments.loss_test,
+        host=words[0],
+        name=words[1] if len(words) > 1 else None,
+        out=None if options.out is None else Path(options.out),
+        port=options.port,
+        timeout_ns=options.timeout,
+        wait=options.wait,
+        overwrite=options.overwrite,
+        open=options.open,
+        loss_test=options.loss_test,
     )
-    return config, Output(is_json=arguments.json, is_quiet=arguments.quiet)
+    return config, Output(is_json=options.json, is_quiet=options.quiet)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
-from fountain.cli.arguments import CommandParser, named, some_path
+from fountain.cli.arguments import CommandParser, named
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
@@ -33,10 +34,11 @@ def serve_parser() -> CommandParser:
         PROG,
         usage=f"{PROG} [OPTIONS] PATH...",
         description="Serve files and directories over UDP to every peer that runs fountain-fetch.",
+        arguments=(("PATH", "a file or a directory tree; each becomes one object"),),
+        is_last_repeated=True,
         examples=EXAMPLES,
     )
     add = parser.add_argument
-    add("PATH", nargs="+", type=some_path, help="a file or a directory tree; each becomes one object")
     add("--bind", metavar="ADDR", default="", help="serve on this address only (default: all)")
     add(
         "--port",
@@ -109,17 +111,17 @@ def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:
 
 
 def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
-    arguments = serve_parser().parse(argv)
+    options, paths = serve_parser().parse(argv)
     config = ServeConfig(
-        paths=tuple(arguments.PATH),
-        bind=arguments.bind,
-        port=arguments.port,
-        data_port=arguments.data_port,
-        rate_bps=arguments.rate,
-        mtu=arguments.mtu,
-        open=arguments.open,
-        expect=arguments.expect,
-        idle_exit_ns=arguments.idle_exit,
-        peer_count_max=arguments.max_peers,
+        paths=tuple(map(Path, paths)),
+        bind=options.bind,
+        port=options.port,
+        data_port=options.data_port,
+        rate_bps=options.rate,
+        mtu=options.mtu,
+        open=options.open,
+        expect=options.expect,
+        idle_exit_ns=options.idle_exit,
+        peer_count_max=options.max_peers,
     )
-    return config, Output(is_json=arguments.json, is_quiet=arguments.quiet)
+    return config, Output(is_json=options.json, is_quiet=options.quiet)

@@ -39,6 +39,26 @@ def test_options_become_the_configuration() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("argv", "host", "name"),
+    [
+        ("HOST --port 7000 NAME", "HOST", "NAME"),
+        ("--open HOST --wait NAME --overwrite", "HOST", "NAME"),
+        ("HOST NAME --port 7000", "HOST", "NAME"),
+        ("HOST --open -- -dash", "HOST", "-dash"),
+        ("--open -- HOST --wait", "HOST", "--wait"),
+        ("-- HOST --", "HOST", "--"),
+        ("HOST -", "HOST", "-"),
+    ],
+)
+def test_arguments_may_stand_anywhere_between_options(argv: str, host: str, name: str) -> None:
+    stage = Stage()
+    assert stage.fetch(*argv.split()).status == 0
+    (config,) = stage.configs
+    assert isinstance(config, FetchConfig)
+    assert (config.host, config.name) == (host, name)
+
+
 def test_without_options_the_configuration_has_its_defaults() -> None:
     stage = Stage()
     stage.fetch("server.example")
@@ -52,6 +72,7 @@ def test_without_options_the_configuration_has_its_defaults() -> None:
         (("",), "An argument is empty."),
         (("a", ""), "An argument is empty."),
         (("a", "-o", ""), "An argument is empty."),
+        (("a", "-dash"), "There is no option -dash."),
         (("a", "b", "c"), "'c' is one argument too many."),
         (("a", "--timeout", "x"), "--timeout: 'x' is not a time."),
         (("a", "--timeout", "0"), "--timeout needs a time above zero."),
@@ -70,7 +91,7 @@ def test_wrong_usage_is_one_sentence_and_a_hint(argv: tuple[str, ...], message: 
 
 
 def test_the_page_has_exactly_the_options_of_the_help() -> None:
-    section = PAGE.read_text(encoding="utf-8").split("## fountain-fetch")[1].split("## Units")[0]
+    section = PAGE.read_text(encoding="utf-8").split("## fountain-fetch")[1].split("## Arguments")[0]
     options = Stage().fetch("--help").out.split("options:")[1].split("examples:")[0]
     documented = re.findall(r"^\| `(-[^`]*)`(?:, `(-[^`]*)`)? \|", section.replace("\\|", "|"), re.MULTILINE)
     assert [", ".join(filter(None, names)) for names in documented] == re.findall(

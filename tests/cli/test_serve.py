@@ -48,6 +48,14 @@ def test_options_become_the_configuration() -> None:
     ]
 
 
+def test_paths_may_stand_anywhere_between_options() -> None:
+    stage = Stage()
+    stage.serve("a", "--open", "b", "--rate", "1M", "--", "-c", "--open")
+    (config,) = stage.configs
+    assert isinstance(config, ServeConfig)
+    assert config.paths == (Path("a"), Path("b"), Path("-c"), Path("--open"))
+
+
 def test_without_options_the_configuration_has_its_defaults() -> None:
     stage = Stage()
     stage.serve("a")
