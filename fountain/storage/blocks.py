@@ -34,7 +34,7 @@ __all__ = ["PartBlocks"]
 
 _COMMIT_SIZE = 64 << 20  # Octets, and
 _COMMIT_INTERVAL_NS = NS  # time, after which verified blocks are made durable as one group.
-_CATCH_UP_COUNT = 2  # Blocks read back for the file digests with each block written: a little faster than they come.
+_CATCH_UP_COUNT = 4  # Blocks read back for the file digests with each block written: faster than they come.
 _READ_SIZE = 16 << 20  # Octets read at a time for the file digests at the end.
 
 
@@ -68,6 +68,8 @@ class PartBlocks:
             self._unproven = set(vouched)
         elif vouched:
             self._journal.rewrite(())
+        if not is_whole and vouched is None:
+            return  # A new part: there is nothing to find.
         offsets = ((block, self.geometry.block_offset(block)) for block in np.flatnonzero(~self.verified).tolist())
         candidates = [
             block for block, offset in offsets if self._octets.may_hold_data(offset, self.geometry.block_size(block))

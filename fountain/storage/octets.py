@@ -22,6 +22,7 @@ class PartOctets:
     def __init__(self, tree: PartTree) -> None:
         self._layout = Layout([entry.size for entry in tree.files])
         self._handles = Handles(tree.open_file)
+        self._holes: dict[int, tuple[int, int]] = {}  # per file, the last hole that `may_hold_data` found
 
     def read(self, offset: int, view: memoryview) -> bool:
         """Fill `view` from `offset` of the object; False when a file is too short."""
@@ -64,11 +65,17 @@ class PartOctets:
     def _has_data(self, file: int, offset: int, size: int) -> bool:
         if not hasattr(os, "SEEK_DATA"):
             return True
+        start, end = self._holes.get(file, (0, 0))
+        if start <= offset and offset + size <= end:
+            return False
         with self._handles.use(file) as descriptor:
             try:
-                return os.lseek(descriptor, offset, os.SEEK_DATA) < offset + size
+                data = os.lseek(descriptor, offset, os.SEEK_DATA)
             except OSError:  # ENXIO: no data up to the end of the file.
-                return False
+                data = sys.maxsize
+        # Blocks are asked about in order: one long hole must not be walked again for each (slow on tmpfs).
+        self._holes[file] = (offset, data)
+        return data < offset + size
 
     def _sync_file_system(self, file: int) -> bool:
         if not sys.platform.startswith("linux"):
