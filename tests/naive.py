@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the compiled routines: what tests compare them with. Plain Python, nothing shared with them."""
+"""Slow, obvious twins of the compiled routines, for tests to compare with. They share nothing with the package."""
 
 from __future__ import annotations
 

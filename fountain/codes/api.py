@@ -95,7 +95,12 @@ class SlabDecoder:
         rows = slab_row_count(symbol_count)
         if slab is None:
             slab = np.empty((rows, symbol_size), dtype=np.uint8)
-        if slab.dtype != np.uint8 or slab.shape[0] < rows or slab.shape[1] != symbol_size or not slab.flags.c_contiguous:
+        if (
+            slab.dtype != np.uint8
+            or slab.shape[0] < rows
+            or slab.shape[1] != symbol_size
+            or not slab.flags.c_contiguous
+        ):
             raise ValueError(f"slab must be C-contiguous uint8[{rows} or more, {symbol_size}], not {slab.shape}")
         self.slab: Rows = slab[:rows]
         self.symbol_count = symbol_count

@@ -39,7 +39,11 @@ def _load(point: metadata.EntryPoint) -> Code:
             "Repair or uninstall the package that registers it, or choose another code.",
         ) from error
     profile_id = getattr(code, "profile_id", None)
-    if not isinstance(profile_id, bytes) or len(profile_id) != _PROFILE_ID_SIZE or getattr(code, "name", "") != point.name:
+    if (
+        not isinstance(profile_id, bytes)
+        or len(profile_id) != _PROFILE_ID_SIZE
+        or getattr(code, "name", "") != point.name
+    ):
         raise UsageError(
             f"The code {point.name!r} of {point.value} has no 8-octet profile_id or another name.",
             "Its class must follow fountain.codes.api.Code.",

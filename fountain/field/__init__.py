@@ -5,25 +5,32 @@ A row is `size` octets at an address. `Rows` names many of them: an array's base
 
 from __future__ import annotations
 
-import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
-from fountain.field.product import invert, pack, product
+from fountain.field.product import ACTIVE, invert, pack, product
 from fountain.field.tables import AFFINE, INVERSE, NIBBLES
 
-__all__ = ["RowSet", "aligned_rows", "combine_rows", "fold_rows", "invert_matrix", "multiply_rows", "row_set", "workspace"]
+__all__ = [
+    "RowSet",
+    "aligned_rows",
+    "combine_rows",
+    "fold_rows",
+    "invert_matrix",
+    "multiply_matrices",
+    "multiply_rows",
+    "row_addresses",
+    "row_set",
+]
 
 _ALIGNMENT = 64
-_WORKSPACE_SIZE_KEPT = 64 << 20  # A thread keeps this much scratch at most; larger ones are returned after use.
 
 _EMPTY_EDGE = np.empty((0, _ALIGNMENT), dtype=np.uint8)
 _EMPTY_ADDRESSES = np.empty(0, dtype=np.int64)
-_local = threading.local()
 
 
 class RowSet(NamedTuple):
@@ -48,16 +55,9 @@ def aligned_rows(count: int, size: int, *, stride: int = 0) -> NDArray[np.uint8]
     return buffer[start : start + count * stride].reshape(count, stride)
 
 
-def workspace(count: int, size: int) -> NDArray[np.uint8]:
-    """Scratch of this thread: uint8[count, size rounded up to 64], aligned; valid until the thread's next call."""
-    stride = -(-size // _ALIGNMENT) * _ALIGNMENT
-    octets = count * stride
-    buffer: NDArray[np.uint8] | None = getattr(_local, "buffer", None)
-    if buffer is None or buffer.shape[0] < octets:
-        buffer = aligned_rows(octets, 1)[:, 0]
-        if octets <= _WORKSPACE_SIZE_KEPT:
-            _local.buffer = buffer
-    return buffer[:octets].reshape(count, stride)
+def row_addresses(rows: RowSet, numbers: NDArray[Any]) -> NDArray[np.int64]:
+    """The addresses of some rows, as the products take them."""
+    return rows.address + numbers.astype(np.int64, copy=False) * rows.stride
 
 
 def combine_rows(
@@ -78,9 +78,7 @@ def combine_rows(
     combine(*target, target_rows, *initial, initial_rows, initial_count, *source, *bounds, entries, size)
 
 
-def fold_rows(
-    sums: RowSet, source: RowSet, indices: NDArray[np.int32], targets: NDArray[np.int32], size: int
-) -> None:
+def fold_rows(sums: RowSet, source: RowSet, indices: NDArray[np.int32], targets: NDArray[np.int32], size: int) -> None:
     """The recursion g = 2 g + source[indices[j]], added to the sums that `targets` names (see `combine.fold`)."""
     fold(*sums, *source, indices, targets, size)
 
@@ -101,7 +99,7 @@ def multiply_rows(
     size: int,
     *,
     accumulate: bool = False,
-    tier: tiers.Tier = tiers.ACTIVE,
+    tier: tiers.Tier = ACTIVE,
 ) -> None:
     """target[i] = (or +=) sum of coefficients[i, k] * source[k]; rows of `size` octets given by their addresses.
 
@@ -110,9 +108,11 @@ def multiply_rows(
     count, terms = coefficients.shape
     if count == 0 or terms == 0:
         return
+    if coefficients.strides[1] != 1:
+        coefficients = np.ascontiguousarray(coefficients)
     tiles = -(-count // tier.rows)
     packed = np.empty((tiles, terms, tier.rows), dtype=np.uint8)
-    pack(coefficients, packed)
+    pack(*row_set(coefficients), count, packed)
     surplus = tiles * tier.rows - count
     if surplus:
         spill = np.empty(size, dtype=np.uint8)
@@ -124,9 +124,20 @@ def multiply_rows(
     product(tier.tag, _TABLES[tier.name], packed, sources, targets, size, int(accumulate), edge, addresses)
 
 
-def invert_matrix(
-    system: NDArray[np.uint8], wanted: int, tier: tiers.Tier = tiers.ACTIVE
-) -> tuple[int, NDArray[np.int32]]:
+def multiply_matrices(
+    left: NDArray[np.uint8], right: NDArray[np.uint8], tier: tiers.Tier = ACTIVE
+) -> NDArray[np.uint8]:
+    """left . right for small matrices, uint8[n, k] and uint8[k, m]."""
+    width = -(-right.shape[1] // _ALIGNMENT) * _ALIGNMENT
+    padded = np.zeros((right.shape[0], width), dtype=np.uint8)
+    padded[:, : right.shape[1]] = right
+    out = np.zeros((left.shape[0], width), dtype=np.uint8)
+    targets = row_addresses(row_set(out), np.arange(len(out)))
+    multiply_rows(left, row_addresses(row_set(padded), np.arange(len(padded))), targets, width, tier=tier)
+    return out[:, : right.shape[1]]
+
+
+def invert_matrix(system: NDArray[np.uint8], wanted: int, tier: tiers.Tier = ACTIVE) -> tuple[int, NDArray[np.int32]]:
     """Gauss-Jordan in place on system uint8[n, width], width a multiple of 64: the identity in the first columns.
 
     Returns the rank over the first `wanted` columns, and which row then has its one in column c.

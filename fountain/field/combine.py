@@ -13,14 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite.binding
+import numba.extending
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.core import cgutils as untyped_cgutils
+from numba.core import types
 
 from fountain._jit import kernel
 
 __all__ = ["combine", "fold"]
+
+cgutils: Any = untyped_cgutils
+intrinsic: Any = numba.extending.intrinsic
 
 _BYTE = ir.IntType(8)
 _INT = ir.IntType(64)
@@ -28,11 +32,11 @@ _INDEX = ir.IntType(32)
 
 
 def _register_size() -> int:
-    features = llvm.get_host_cpu_features()
+    features = llvmlite.binding.get_host_cpu_features()
     return 64 if features.get("avx512bw") else 32 if features.get("avx2") else 16
 
 
-REGISTER_SIZE = _register_size()
+_REGISTER_SIZE = _register_size()
 
 
 def _element(count: int) -> ir.Type:
@@ -63,7 +67,7 @@ def _index(builder: ir.IRBuilder, pointer: ir.Value, position: ir.Value) -> ir.V
     return builder.sext(builder.load(builder.gep(pointer, [position])), _INT)
 
 
-def for_each_strip(
+def _for_each_strip(
     builder: ir.IRBuilder, size: ir.Value, strips: list[tuple[int, int]], emit: Callable[[ir.Value, int, int], None]
 ) -> None:
     """Cover octets 0..size - 1: `emit(offset, registers, octets a register)` for each strip size, largest first."""
@@ -84,7 +88,7 @@ def for_each_strip(
         builder.position_at_end(done)
 
 
-_STRIPS = [(8, REGISTER_SIZE), (2, REGISTER_SIZE), (1, 16), (1, 1)]
+_STRIPS = [(8, _REGISTER_SIZE), (2, _REGISTER_SIZE), (1, 16), (1, 1)]
 
 
 @intrinsic
@@ -120,7 +124,7 @@ def _xor_rows(typing, target, initial, base, stride, entries, begin, end, size):
             for total, step in zip(sums, steps):
                 _store(builder, builder.load(total), builder.add(start, step), octets)
 
-        for_each_strip(builder, size, _STRIPS, emit)
+        _for_each_strip(builder, size, _STRIPS, emit)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -186,7 +190,7 @@ def _fold_rows(typing, sums, sum_stride, base, stride, indices, first, second, c
                 add_to_sum(loop.index)
                 double_all()
 
-        for_each_strip(builder, size, _STRIPS, emit)
+        _for_each_strip(builder, size, _STRIPS, emit)
         return context.get_dummy_value()
 
     return signature, codegen

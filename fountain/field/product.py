@@ -17,16 +17,22 @@ Kernels take addresses (int64), as in `fountain.field.combine`.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import llvmlite.binding
+import numba.extending
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.core import cgutils as untyped_cgutils
+from numba.core import config, types
 
 from fountain._jit import inlined, kernel
-from fountain.field.tiers import TIERS, Tier
+from fountain.field.tiers import TIERS, Tier, choose
 
-__all__ = ["invert", "pack", "product"]
+__all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "pack", "product"]
+
+cgutils: Any = untyped_cgutils
+intrinsic: Any = numba.extending.intrinsic
 
 _BYTE = ir.IntType(8)
 _INT = ir.IntType(64)
@@ -35,7 +41,21 @@ _RUN = 128  # Source rows that all tiles use before the next ones are read: 128 
 _TIER_OF_TAG = {len(tier.tag): tier for tier in TIERS}
 
 _AFFINE = {32: "llvm.x86.vgf2p8affineqb.256", 64: "llvm.x86.vgf2p8affineqb.512"}
-_SHUFFLE = {"avx2": "llvm.x86.avx2.pshuf.b", "ssse3": "llvm.x86.ssse3.pshuf.b.128", "neon": "llvm.aarch64.neon.tbl1.v16i8"}
+_SHUFFLE = {
+    "avx2": "llvm.x86.avx2.pshuf.b",
+    "ssse3": "llvm.x86.ssse3.pshuf.b.128",
+    "neon": "llvm.aarch64.neon.tbl1.v16i8",
+}
+
+
+def host_features() -> dict[str, bool]:
+    """What numba generates code for, by LLVM's names: this processor, unless numba is told otherwise."""
+    if config.CPU_NAME or config.CPU_FEATURES is not None:
+        return {name[1:]: name[0] == "+" for name in (config.CPU_FEATURES or "").split(",") if name}
+    return dict(llvmlite.binding.get_host_cpu_features())
+
+
+ACTIVE = choose(host_features(), os.environ.get("FOUNTAIN_SIMD", ""))
 
 
 # --- IR for one register -----------------------------------------------------------------------------------
@@ -67,7 +87,9 @@ def _broadcast(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
         lanes = [i % value.type.count for i in range(count * value.type.count)]
         return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
     single = ir.VectorType(value.type, 1)
-    return _broadcast(builder, builder.insert_element(ir.Constant(single, ir.Undefined), value, ir.Constant(_INT, 0)), count)
+    return _broadcast(
+        builder, builder.insert_element(ir.Constant(single, ir.Undefined), value, ir.Constant(_INT, 0)), count
+    )
 
 
 def _call(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
@@ -106,7 +128,9 @@ def _prepare_factor(builder: ir.IRBuilder, tier: Tier, table: ir.Value, coeffici
     return masks
 
 
-def _accumulate(builder: ir.IRBuilder, tier: Tier, total: ir.Value, source: list[ir.Value], factor: list[ir.Value]) -> ir.Value:
+def _accumulate(
+    builder: ir.IRBuilder, tier: Tier, total: ir.Value, source: list[ir.Value], factor: list[ir.Value]
+) -> ir.Value:
     """total + coefficient * source."""
     if tier.method == "affine":
         name = _AFFINE[tier.register_size]
@@ -129,9 +153,7 @@ def emit_tile(builder: ir.IRBuilder, tier: Tier, registers: int, arguments: list
     table, packed, sources, count, targets, offset, accumulate = arguments
     zero = ir.Constant(_INT, 0)
     octets = [tier.register_size * v for v in range(registers)]
-    starts = [
-        builder.add(_load(builder, _offset(builder, targets, 8 * row), _INT), offset) for row in range(tier.rows)
-    ]
+    starts = [builder.add(_load(builder, _offset(builder, targets, 8 * row), _INT), offset) for row in range(tier.rows)]
     totals = [[cgutils.alloca_once(builder, _vector(tier)) for _ in octets] for _ in starts]
     with builder.if_else(builder.icmp_signed("!=", accumulate, zero)) as (keep, clear):
         with keep:
@@ -212,6 +234,16 @@ def _tile_registers(typing, tag):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def _octet(typing, address):  # type: ignore[no-untyped-def]
+    """The octet at an address."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        return _load(builder, arguments[0], _BYTE)
+
+    return types.uint8(types.int64), codegen
+
+
+@intrinsic
 def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
     """Copy `size` octets between addresses that do not overlap."""
 
@@ -227,19 +259,15 @@ def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pack(coefficients, packed):  # type: ignore[no-untyped-def]
-    """coefficients uint8[r, k] -> packed uint8[tiles, k, R], rows beyond r zero."""
-    count = coefficients.shape[0]
+def pack(address, stride, count, packed):  # type: ignore[no-untyped-def]
+    """`count` rows of coefficients at `address` -> packed uint8[tiles, k, R], rows beyond `count` zero."""
     rows = packed.shape[2]
     for tile in range(packed.shape[0]):
         for row in range(rows):
             number = tile * rows + row
-            if number < count:
-                for k in range(packed.shape[1]):
-                    packed[tile, k, row] = coefficients[number, k]
-            else:
-                for k in range(packed.shape[1]):
-                    packed[tile, k, row] = 0
+            start = address + number * stride
+            for k in range(packed.shape[1]):
+                packed[tile, k, row] = _octet(start + k) if number < count else 0
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Which vector instructions multiply in GF(256) here: chosen once, at import, from what the processor can do.
+"""Which vector instructions multiply in GF(256): the tiers, and the choice of one from what a processor can do.
 
     gfni512   GF2P8AFFINEQB on 64 octets (AVX-512 and GFNI)      8 rows x 3 registers a tile
     gfni256   GF2P8AFFINEQB on 32 octets (AVX2 and GFNI)         4 rows x 2 registers
@@ -15,14 +15,11 @@ every tier has its own machine code, and its own entry in numba's cache, within 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-
-import llvmlite.binding as llvm
 
 from fountain.errors import UsageError
 
-__all__ = ["ACTIVE", "TIERS", "Tier", "choose", "tier_named"]
+__all__ = ["TIERS", "Tier", "choose", "tier_named"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,3 @@ def choose(features: dict[str, bool], wanted: str = "") -> Tier:
             )
         return tier
     return next(tier for tier in TIERS if all(features.get(feature) for feature in tier.features))
-
-
-ACTIVE = choose(dict(llvm.get_host_cpu_features()), os.environ.get("FOUNTAIN_SIMD", ""))

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from fountain.codes.raptorq import RaptorQ
 from fountain.codes.raptorq import decoder as decoder_module
 from fountain.codes.raptorq import encoder as encoder_module
+from fountain.codes.raptorq.equations import binary_equations, hdpc_targets
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
-from fountain.codes.raptorq.plan import encoding_plan, encoding_rows, hdpc_targets, run_plan
+from fountain.codes.raptorq.plan import encoding_plan, run_plan
 from fountain.field import aligned_rows, fold_rows, row_set
 from tests import naive
 from tests.codes.vectors import load, object_data, packet, source_block
@@ -61,7 +62,7 @@ def test_intermediate_symbols_equal_those_of_a_dense_elimination(case: dict[str,
     parameters = parameters_for(case["K"])
     plan = encoding_plan(parameters)
     space = aligned_rows(plan.workspace_rows, case["T"])
-    run_plan(plan, row_set(source), plan.initial_rows, case["K"], case["T"], space)
+    run_plan(plan, row_set(source), plan.given_rows, case["K"], case["T"], space)
     digest = hashlib.sha256(space[: parameters.L].tobytes()).hexdigest()
     assert digest == case["intermediate_symbols_sha256"]
 
@@ -101,17 +102,17 @@ def test_a_block_is_decodable_exactly_when_its_equations_have_full_rank(
 def test_structure_matches_the_tuples_and_matrices_of_other_implementations() -> None:
     for k_prime, total, b, p, p1, u, tuples in load("structure")["tuples"]:
         parameters = parameters_for(k_prime)
-        assert (parameters.L, parameters.B, parameters.P, parameters.P1) == (total, b, p, p1)
-        assert parameters.P - parameters.H == u
+        assert (total, b, p, p1) == (parameters.L, parameters.B, parameters.P, parameters.P1)
+        assert u == parameters.P - parameters.H
         isis = [0, 1, 2, k_prime - 1, k_prime, k_prime + 1, 65536, 1000003, (1 << 24) - 1]
-        start, columns = encoding_rows(parameters, np.array(isis, dtype=np.int64))
+        start, columns = binary_equations(parameters, np.array(isis, dtype=np.int64))
         for row, (d, a, b, d1, a1, b1) in enumerate(tuples):
             expected = naive.encoding_columns(parameters.W, p, p1, d, a, b, d1, a1, b1)
             assert columns[start[row] : start[row + 1]].tolist() == expected
     for case in load("structure")["matrices"]:
         parameters = parameters_for(case["K_prime"])
         assert hashlib.sha256(hdpc_matrix(parameters).tobytes()).hexdigest() == case["hdpc_sha256"]
-        start, columns = encoding_rows(parameters, np.arange(case["K_prime"], dtype=np.int64))
+        start, columns = binary_equations(parameters, np.arange(case["K_prime"], dtype=np.int64))
         digest = hashlib.sha256()
         for row in range(case["K_prime"]):
             listed = columns[start[row] : start[row + 1]].astype("<u2")

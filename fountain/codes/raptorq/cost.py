@@ -5,7 +5,7 @@ Only ratios matter, and only near the point where both engines take the same tim
 
 from __future__ import annotations
 
-from fountain.field.tiers import ACTIVE
+from fountain.field.product import ACTIVE
 
 __all__ = ["dense_decode_is_cheaper", "dense_encode_is_cheaper"]
 

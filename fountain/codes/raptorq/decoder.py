@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from fountain.codes.api import SlabDecoder
 from fountain.codes.raptorq.cost import dense_decode_is_cheaper
-from fountain.codes.raptorq.encoder import row_addresses
+from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import parameters_for
-from fountain.codes.raptorq.plan import Plan, encoding_rows, make_plan, run_plan
-from fountain.field import aligned_rows, combine_rows, invert_matrix, multiply_rows, row_set, workspace
+from fountain.codes.raptorq.plan import Plan, make_plan, run_plan
+from fountain.codes.raptorq.workspace import padded_size, workspace
+from fountain.field import aligned_rows, combine_rows, invert_matrix, multiply_rows, row_addresses, row_set
 
 __all__ = ["RaptorQDecoder"]
 
@@ -51,7 +52,7 @@ class RaptorQDecoder(SlabDecoder):
         """Subtract what is known from the repair symbols; the missing ones are what a small system then says."""
         count = len(missing)
         coefficients = generator_rows(self._parameters, self.row_esi[repair] + self._padding)
-        system = aligned_rows(len(repair), -(-(count + len(repair)) // 64) * 64)
+        system = aligned_rows(len(repair), padded_size(count + len(repair)))
         system[:] = 0
         system[:, :count] = coefficients[:, missing]
         system[:, count : count + len(repair)] = np.eye(len(repair), dtype=np.uint8)
@@ -61,7 +62,7 @@ class RaptorQDecoder(SlabDecoder):
         coefficients[:, missing] = 0
         used = np.sort(chosen)
         inverse = np.ascontiguousarray(system[chosen][:, count + used])
-        symbols = row_addresses(self.slab)
+        symbols = row_addresses(row_set(self.slab), np.arange(len(self.slab)))
         multiply_rows(
             coefficients[used, : self.symbol_count],
             symbols[: self.symbol_count],
@@ -86,10 +87,10 @@ class RaptorQDecoder(SlabDecoder):
     def _apply(self, plan: Plan, rows: NDArray[np.int32], missing: NDArray[np.int64]) -> None:
         """Run the plan over the slab (symbol i of the plan is row rows[i], -1: zero) and write the missing symbols."""
         slab = row_set(self.slab)
-        given = np.where(plan.initial_rows >= 0, rows[plan.initial_rows], np.int32(-1))
+        given = np.where(plan.given_rows >= 0, rows[plan.given_rows], np.int32(-1))
         space = workspace(plan.workspace_rows, self.symbol_size)
         run_plan(plan, slab, given, len(self.slab), self.symbol_size, space)
-        start, columns = encoding_rows(self._parameters, missing)
+        start, columns = binary_equations(self._parameters, missing)
         target_rows = missing.astype(np.int32)
         bounds = start[:-1], start[1:]
         combine_rows(slab, target_rows, slab, target_rows, 0, row_set(space), bounds, columns, self.symbol_size)

@@ -8,20 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fountain.codes.raptorq.cost import dense_encode_is_cheaper
+from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
-from fountain.codes.raptorq.plan import encoding_plan, encoding_rows, run_plan
-from fountain.field import aligned_rows, combine_rows, multiply_rows, row_set
+from fountain.codes.raptorq.plan import encoding_plan, run_plan
+from fountain.codes.raptorq.workspace import padded_size
+from fountain.field import aligned_rows, combine_rows, multiply_rows, row_addresses, row_set
 
-__all__ = ["RaptorQEncoder", "row_addresses"]
-
-
-def row_addresses(rows: NDArray[np.uint8], numbers: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Addresses of some (or all) rows."""
-    address, stride = row_set(rows)
-    if numbers is None:
-        numbers = np.arange(len(rows), dtype=np.int64)
-    return address + numbers * stride
+__all__ = ["RaptorQEncoder"]
 
 
 class RaptorQEncoder:
@@ -68,11 +62,12 @@ class RaptorQEncoder:
 
     def _multiply(self, isis: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         coefficients = generator_rows(self._parameters, isis)[:, : self._count]
-        multiply_rows(coefficients, row_addresses(self._source), row_addresses(out, places), self._size)
+        sources = row_addresses(self._rows, np.arange(self._count))
+        multiply_rows(coefficients, sources, row_addresses(row_set(out), places), self._size)
 
     def _gather(self, isis: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         source = row_set(self._intermediate_symbols())
-        start, columns = encoding_rows(self._parameters, isis)
+        start, columns = binary_equations(self._parameters, isis)
         target_rows = places.astype(np.int32)
         bounds = start[:-1], start[1:]
         combine_rows(row_set(out), target_rows, source, target_rows, 0, source, bounds, columns, self._size)
@@ -81,7 +76,7 @@ class RaptorQEncoder:
         with self._lock:
             if self._intermediate is None:
                 plan = encoding_plan(self._parameters)
-                space = aligned_rows(plan.workspace_rows, -(-self._size // 64) * 64)
-                run_plan(plan, self._rows, plan.initial_rows, self._count, self._size, space)
+                space = aligned_rows(plan.workspace_rows, padded_size(self._size))
+                run_plan(plan, self._rows, plan.given_rows, self._count, self._size, space)
                 self._intermediate = space
             return self._intermediate

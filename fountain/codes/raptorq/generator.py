@@ -14,8 +14,10 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.parameters import Parameters
-from fountain.codes.raptorq.plan import encoding_plan, encoding_rows, run_plan
+from fountain.codes.raptorq.plan import encoding_plan, run_plan
+from fountain.codes.raptorq.workspace import padded_size
 from fountain.field import aligned_rows, combine_rows, row_set
 
 __all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator"]
@@ -32,9 +34,9 @@ def _solve_identity(parameters: Parameters) -> NDArray[np.uint8]:
     """A^-1 restricted to the source columns, in rows padded to 64 octets."""
     count = parameters.K_prime
     plan = encoding_plan(parameters)
-    space = aligned_rows(plan.workspace_rows, -(-count // 64) * 64)
+    space = aligned_rows(plan.workspace_rows, padded_size(count))
     identity = np.eye(count, dtype=np.uint8)
-    run_plan(plan, row_set(identity), plan.initial_rows, count, count, space)
+    run_plan(plan, row_set(identity), plan.given_rows, count, count, space)
     return space[: parameters.L]
 
 
@@ -55,7 +57,7 @@ def prepare_generator(parameters: Parameters) -> NDArray[np.uint8]:
 def generator_rows(parameters: Parameters, isis: NDArray[np.int64]) -> NDArray[np.uint8]:
     """uint8[n, K']: the coefficients of the source symbols in the symbol of each ISI."""
     matrix = prepare_generator(parameters)
-    start, columns = encoding_rows(parameters, isis)
+    start, columns = binary_equations(parameters, isis)
     rows = aligned_rows(len(isis), matrix.shape[1])
     numbers = np.arange(len(isis), dtype=np.int32)
     target, source = row_set(rows), row_set(matrix)

@@ -14,36 +14,48 @@ u inactive columns and p pivots (p + u = L), ordered pivot rows read
     C[column i] = D[row i] + (sum of earlier pivot columns) + (sum of inactive columns)
 
 `write_schedule` turns that into gather lists, and computes each row's bits over the inactive columns once the earlier
-pivots are substituted: for the rows that are not pivots these bits are the dense system that is left (see `dense`).
+pivots are substituted: for the rows that are not pivots these bits are the dense system that is left, which
+`reduce_binary` brings to reduced echelon form (see `plan` for what follows).
 
 `column_rank[c]` is the pivot number (>= 0) of column c, -1 while it is live, -2 - i for inactive column i.
+
+Constants go to helpers as np.int64(...): numba would compile a helper once more for every literal.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from fountain._jit import inlined, kernel
 
-__all__ = ["peel", "write_equations", "write_hdpc_targets", "write_schedule"]
+__all__ = ["peel", "reduce_binary", "write_equations", "write_schedule"]
 
-# Positions in the array of `Parameters.array`.
-_K, _J, _S, _H, _W, _L, _P, _P1, _B = range(9)
+# Positions in `Parameters.array`.
+_J, _W, _L, _P, _P1 = 1, 4, 5, 6, 7
 
 _LIVE = -1
-_CANDIDATES = 64  # Rows of degree 2 looked at for the largest component; more of them find nothing better.
+
+# Rows of the scratch array of `peel`: by row of the system ...
+_DEGREE = 0  # number of live columns
+_XOR = 1  # XOR of the live columns: the column itself where the degree is one
+_ONES = 2  # stack of rows that came to degree 1 ...
+_TWOS = 3  # ... and to degree 2
+# ... and by column.
+_HOLDERS = 4  # where the list of rows that hold the column begins
 
 # Positions in the counter array of `peel`.
-_ONES, _TWOS, _PIVOTS, _INACTIVE = range(4)
+_ONE_COUNT, _TWO_COUNT, _PIVOTS, _INACTIVE = 0, 1, 2, 3
 
 
 @inlined
-def _random(tables, y, i, m):  # type: ignore[no-untyped-def]
-    """Rand[y, i, m], section 5.3.5.1."""
+def _random(tables, y, i):  # type: ignore[no-untyped-def]
+    """Rand[y, i, 2^32], section 5.3.5.1; the caller reduces it."""
     return (
         tables[0, (y + i) & 255]
         ^ tables[1, ((y >> 8) + i) & 255]
         ^ tables[2, ((y >> 16) + i) & 255]
         ^ tables[3, ((y >> 24) + i) & 255]
-    ) % m
+    )
 
 
 @inlined
@@ -53,16 +65,18 @@ def _write_encoding_row(parameters, tables, thresholds, isi, columns, position):
     a = 53591 + parameters[_J] * 997
     a += 1 - (a & 1)
     y = (10267 * (parameters[_J] + 1) + isi * a) & 0xFFFFFFFF
-    v = _random(tables, y, 0, 1 << 20)
+    v = _random(tables, y, np.int64(0)) & 0xFFFFF
     degree = 1
     while v >= thresholds[degree]:
         degree += 1
     degree = min(degree, w - 2)
-    a = 1 + _random(tables, y, 1, w - 1)
-    b = _random(tables, y, 2, w)
-    pi_degree = 2 + _random(tables, isi, 3, 2) if degree < 4 else 2
-    a1 = 1 + _random(tables, isi, 4, p1 - 1)
-    b1 = _random(tables, isi, 5, p1)
+    a = 1 + _random(tables, y, np.int64(1)) % (w - 1)
+    b = _random(tables, y, np.int64(2)) % w
+    pi_degree = 2
+    if degree < 4:
+        pi_degree += _random(tables, isi, np.int64(3)) & 1
+    a1 = 1 + _random(tables, isi, np.int64(4)) % (p1 - 1)
+    b1 = _random(tables, isi, np.int64(5)) % p1
     for _ in range(degree):
         columns[position] = b
         position += 1
@@ -78,237 +92,128 @@ def _write_encoding_row(parameters, tables, thresholds, isi, columns, position):
     return position
 
 
-@inlined
-def _write_ldpc_rows(parameters, start, columns):  # type: ignore[no-untyped-def]
-    """Section 5.3.3.3: column i < B is in rows b, b + a, b + 2a (mod S); then the identity and two PI columns each."""
-    s, w, p, b_count = parameters[_S], parameters[_W], parameters[_P], parameters[_B]
-    start[: s + 1] = 0
-    for i in range(b_count):
-        row = i % s
-        for _ in range(3):
-            start[row + 1] += 1
-            row = (row + 1 + i // s) % s
-    for row in range(s):
-        start[row + 1] += start[row] + 3
-    for i in range(b_count):
-        row = i % s
-        for _ in range(3):
-            columns[start[row]] = i
-            start[row] += 1
-            row = (row + 1 + i // s) % s
-    for row in range(s):
-        position = start[row]
-        columns[position] = b_count + row
-        columns[position + 1] = w + row % p
-        columns[position + 2] = w + (row + 1) % p
-        start[row] = position + 3
-    for row in range(s, 0, -1):
-        start[row] = start[row - 1]
-    start[0] = 0
-    return start[s]
-
-
 @kernel
-def write_equations(parameters, tables, thresholds, ldpc_count, isis, start, columns):  # type: ignore[no-untyped-def]
-    """Columns of `ldpc_count` (S or 0) LDPC rows and of one encoding row for each ISI: row r is start[r]..start[r + 1].
+def write_equations(parameters, tables, thresholds, isis, first_row, start, columns):  # type: ignore[no-untyped-def]
+    """The columns of one encoding row for each ISI: row first_row + i is columns[start[first_row + i]:start[... + 1]].
 
-    parameters int64[9], tables int64[4, 256], thresholds int64[31], isis int64[n], start int32[ldpc_count + n + 1],
-    columns int32[3 B + 3 S + 33 n] or more.
+    parameters int64[9], tables int64[4, 256], thresholds int64[31], isis int64[n], start int32[first_row + n + 1] of
+    which the first `first_row` + 1 are given, columns int32[start[first_row] + 33 n] or more.
     """
-    position = 0
-    start[0] = 0
-    if ldpc_count > 0:
-        position = _write_ldpc_rows(parameters, start, columns)
+    position = np.int64(start[first_row])
     for index in range(isis.shape[0]):
         position = _write_encoding_row(parameters, tables, thresholds, isis[index], columns, position)
-        start[ldpc_count + index + 1] = position
-
-
-@kernel
-def write_hdpc_targets(parameters, tables, targets):  # type: ignore[no-untyped-def]
-    """targets int32[2, K' + S]: the two rows of MT that hold a one in column j (section 5.3.3.3); 0 and H at the end."""
-    h = parameters[_H]
-    last = targets.shape[1] - 1
-    targets[0, last] = 0
-    targets[1, last] = h
-    for j in range(last):
-        first = _random(tables, j + 1, 6, h)
-        targets[0, j] = first
-        targets[1, j] = (first + _random(tables, j + 1, 7, h - 1) + 1) % h
+        start[first_row + index + 1] = position
 
 
 @inlined
-def _component(parent, column):  # type: ignore[no-untyped-def]
-    """The root of a column's component in the graph whose edges are the rows of degree 2."""
-    while parent[column] != column:
-        parent[column] = parent[parent[column]]
-        column = parent[column]
-    return column
+def _note_degree(work, counters, row):  # type: ignore[no-untyped-def]
+    """Row `row` came to degree 1 or 2: it goes on that stack."""
+    if work[_DEGREE, row] == 1:
+        work[_ONES, counters[_ONE_COUNT]] = row
+        counters[_ONE_COUNT] += 1
+    elif work[_DEGREE, row] == 2:
+        work[_TWOS, counters[_TWO_COUNT]] = row
+        counters[_TWO_COUNT] += 1
 
 
 @inlined
-def _first_live(start, columns, column_rank, row):  # type: ignore[no-untyped-def]
-    position = start[row]
-    while column_rank[columns[position]] != _LIVE:
-        position += 1
-    return columns[position]
+def _choose_row(work, counters, row_count):  # type: ignore[no-untyped-def]
+    """The row that came to degree 2 last; without any, a row of the smallest degree above; -1: none.
 
-
-@inlined
-def _join(start, columns, column_rank, live_xor, parent, component_size, row):  # type: ignore[no-untyped-def]
-    """Row `row` has two live columns now: their components become one."""
-    first = _first_live(start, columns, column_rank, row)
-    a = _component(parent, first)
-    b = _component(parent, live_xor[row] ^ first)
-    if a != b:
-        if component_size[a] < component_size[b]:
-            a, b = b, a
-        parent[b] = a
-        component_size[a] += component_size[b]
-
-
-@inlined
-def _retire(  # type: ignore[no-untyped-def]
-    column, start, columns, row_start, rows, degree, live_xor, ones, twos, counters, column_rank, parent, component_size
-):
-    """Column `column` is no longer live: the rows that hold it lose a degree."""
-    for position in range(row_start[column], row_start[column + 1]):
-        row = rows[position]
-        degree[row] -= 1
-        live_xor[row] ^= column
-        if degree[row] == 1:
-            ones[counters[_ONES]] = row
-            counters[_ONES] += 1
-        elif degree[row] == 2:
-            twos[counters[_TWOS]] = row
-            counters[_TWOS] += 1
-            _join(start, columns, column_rank, live_xor, parent, component_size, row)
-
-
-@inlined
-def _choose_row(degree, live_xor, twos, counters, start, columns, column_rank, parent, component_size):  # type: ignore[no-untyped-def]
-    """A row of degree 2 in (nearly) the largest component; without any, a row of the smallest degree; -1: none."""
-    best, best_size, kept = -1, 0, counters[_TWOS]
-    position = kept - 1
-    seen = 0
-    while position >= 0 and seen < _CANDIDATES:
-        row = twos[position]
-        if degree[row] == 2:
-            seen += 1
-            size = component_size[_component(parent, _first_live(start, columns, column_rank, row))]
-            if size > best_size:
-                best, best_size = row, size
-        else:
-            kept -= 1
-            twos[position] = twos[kept]
-        position -= 1
-    counters[_TWOS] = kept
-    if best < 0:
-        for row in range(degree.shape[0]):
-            if degree[row] > 2 and (best < 0 or degree[row] < degree[best]):
-                best = row
+    The RFC takes a row of the largest component among the rows of degree 2. Keeping the components costs seven times as
+    much as all the rest of the peeling, and the last row is in the largest one nearly always: u grows by 0 to 12 %.
+    """
+    while counters[_TWO_COUNT] > 0:
+        row = np.int64(work[_TWOS, counters[_TWO_COUNT] - 1])
+        if work[_DEGREE, row] == 2:
+            return row
+        counters[_TWO_COUNT] -= 1
+    best = np.int64(-1)
+    for row in range(row_count):
+        if work[_DEGREE, row] > 2 and (best < 0 or work[_DEGREE, row] < work[_DEGREE, best]):
+            best = row
     return best
 
 
 @inlined
-def _index_columns(w, start, columns, row_start, rows, degree, live_xor):  # type: ignore[no-untyped-def]
+def _index_columns(w, row_count, start, columns, work, holders):  # type: ignore[no-untyped-def]
     """The transposed lists (which rows hold column c < W), and each row's degree and XOR of columns."""
-    row_start[:] = 0
-    for row in range(degree.shape[0]):
+    for column in range(w + 1):
+        work[_HOLDERS, column] = 0
+    for row in range(row_count):
         count = 0
         total = 0
         for position in range(start[row], start[row + 1]):
             column = columns[position]
             if column < w:
-                row_start[column + 1] += 1
+                work[_HOLDERS, column + 1] += 1
                 count += 1
                 total ^= column
-        degree[row] = count
-        live_xor[row] = total
+        work[_DEGREE, row] = count
+        work[_XOR, row] = total
     for column in range(w):
-        row_start[column + 1] += row_start[column]
-    for row in range(degree.shape[0]):
+        work[_HOLDERS, column + 1] += work[_HOLDERS, column]
+    for row in range(row_count):
         for position in range(start[row], start[row + 1]):
             column = columns[position]
             if column < w:
-                rows[row_start[column]] = row
-                row_start[column] += 1
+                holders[work[_HOLDERS, column]] = row
+                work[_HOLDERS, column] += 1
     for column in range(w, 0, -1):
-        row_start[column] = row_start[column - 1]
-    row_start[0] = 0
+        work[_HOLDERS, column] = work[_HOLDERS, column - 1]
+    work[_HOLDERS, 0] = 0
 
 
 @kernel
-def peel(parameters, start, columns, work, rows, column_rank, pivot_rows, counters):  # type: ignore[no-untyped-def]
+def peel(parameters, start, columns, work, holders, column_rank, pivot_rows, counters):  # type: ignore[no-untyped-def]
     """Order pivots; returns their number p.
 
-    start int32[M + 1], columns: the binary rows. work int32[4 M + 3 W + 1] and rows int32[len(columns)]: scratch.
-    column_rank int32[L]: out. pivot_rows int32[W]: row of pivot i. counters int64[4]: scratch.
+    start int32[M + 1], columns: the binary rows. work int32[5, max(M, W + 1)], holders int32[len(columns)], counters
+    int64[4]: scratch. column_rank int32[L]: out. pivot_rows int32[W]: out, row of pivot i.
     """
-    w, total = parameters[_W], parameters[_L]
-    count = start.shape[0] - 1
-    degree = work[:count]
-    live_xor = work[count : 2 * count]
-    ones = work[2 * count : 3 * count]
-    twos = work[3 * count : 4 * count]
-    row_start = work[4 * count : 4 * count + w + 1]
-    parent = work[4 * count + w + 1 : 4 * count + 2 * w + 1]
-    component_size = work[4 * count + 2 * w + 1 : 4 * count + 3 * w + 1]
-    _index_columns(w, start, columns, row_start, rows, degree, live_xor)
-    counters[:] = 0
-    counters[_INACTIVE] = total - w
-    for column in range(w):
-        column_rank[column] = _LIVE
-        parent[column] = column
-        component_size[column] = 1
-    for column in range(w, total):
-        column_rank[column] = -2 - (column - w)
-    for row in range(count):
-        if degree[row] == 1:
-            ones[counters[_ONES]] = row
-            counters[_ONES] += 1
-        elif degree[row] == 2:
-            twos[counters[_TWOS]] = row
-            counters[_TWOS] += 1
-            _join(start, columns, column_rank, live_xor, parent, component_size, row)
+    w, row_count = parameters[_W], start.shape[0] - 1
+    _index_columns(w, row_count, start, columns, work, holders)
+    for index in range(4):
+        counters[index] = 0
+    for column in range(column_rank.shape[0]):
+        column_rank[column] = _LIVE if column < w else w - column - 2
+    counters[_INACTIVE] = parameters[_L] - w
+    for row in range(row_count):
+        _note_degree(work, counters, row)
     live = w
     while live > 0:
-        if counters[_ONES] > 0:
-            counters[_ONES] -= 1
-            row = ones[counters[_ONES]]
-            if degree[row] != 1:
+        if counters[_ONE_COUNT] > 0:
+            counters[_ONE_COUNT] -= 1
+            row = np.int64(work[_ONES, counters[_ONE_COUNT]])
+            if work[_DEGREE, row] != 1:
                 continue
-            column = live_xor[row]
+            column = np.int64(work[_XOR, row])
             column_rank[column] = counters[_PIVOTS]
             pivot_rows[counters[_PIVOTS]] = row
             counters[_PIVOTS] += 1
         else:
-            row = _choose_row(degree, live_xor, twos, counters, start, columns, column_rank, parent, component_size)
+            row = _choose_row(work, counters, row_count)
             if row < 0:
                 break
-            column = _first_live(start, columns, column_rank, row)
-            if degree[row] == 2:
-                other = live_xor[row] ^ column
-                if row_start[other + 1] - row_start[other] > row_start[column + 1] - row_start[column]:
+            position = start[row]
+            while column_rank[columns[position]] != _LIVE:
+                position += 1
+            column = np.int64(columns[position])
+            if work[_DEGREE, row] == 2:
+                # Either would do: the one in more rows leaves shorter gather lists behind.
+                other = work[_XOR, row] ^ column
+                weight = work[_HOLDERS, column + 1] - work[_HOLDERS, column]
+                if work[_HOLDERS, other + 1] - work[_HOLDERS, other] > weight:
                     column = other
             column_rank[column] = -2 - counters[_INACTIVE]
             counters[_INACTIVE] += 1
         live -= 1
-        _retire(
-            column,
-            start,
-            columns,
-            row_start,
-            rows,
-            degree,
-            live_xor,
-            ones,
-            twos,
-            counters,
-            column_rank,
-            parent,
-            component_size,
-        )
+        for position in range(work[_HOLDERS, column], work[_HOLDERS, column + 1]):
+            row = np.int64(holders[position])
+            work[_DEGREE, row] -= 1
+            work[_XOR, row] ^= column
+            if work[_DEGREE, row] <= 2:
+                _note_degree(work, counters, row)
     for column in range(w):
         if column_rank[column] == _LIVE:
             column_rank[column] = -2 - counters[_INACTIVE]
@@ -317,67 +222,72 @@ def peel(parameters, start, columns, work, rows, column_rank, pivot_rows, counte
 
 
 @inlined
-def _write_gather(start, columns, column_rank, row, pivot, entries, position):  # type: ignore[no-untyped-def]
-    """The other pivot columns of a row (all of them earlier ones); returns the end."""
+def _write_row(start, columns, column_rank, row, bits, target, entries, position):  # type: ignore[no-untyped-def]
+    """A row's other pivot columns to `entries`, its bits over the inactive columns to bits[target]; returns the end."""
+    for word in range(bits.shape[1]):
+        bits[target, word] = 0
     for source in range(start[row], start[row + 1]):
         column = columns[source]
-        if column_rank[column] >= 0 and column_rank[column] != pivot:
+        rank = column_rank[column]
+        if rank < 0:
+            bits[target, (-2 - rank) >> 6] ^= 1 << ((-2 - rank) & 63)
+        elif rank != target:
             entries[position] = column
             position += 1
+            for word in range(bits.shape[1]):
+                bits[target, word] ^= bits[rank, word]
     return position
 
 
-@inlined
-def _write_bits(start, columns, column_rank, row, pivot, bits, target):  # type: ignore[no-untyped-def]
-    """bits[target]: the row's inactive columns after substitution of the earlier pivots (whose bits are bits[rank])."""
-    target[:] = 0
-    for source in range(start[row], start[row + 1]):
-        rank = column_rank[columns[source]]
-        if rank < 0:
-            inactive = -2 - rank
-            target[inactive >> 6] ^= 1 << (inactive & 63)
-        elif rank != pivot:
-            for word in range(target.shape[0]):
-                target[word] ^= bits[rank, word]
+@kernel
+def write_schedule(start, columns, column_rank, order, pivot_count, bits, bounds, entries):  # type: ignore[no-untyped-def]
+    """Gather lists and bits of the rows in `order`: first the pivots in theirs, then the rows that are not pivots.
+
+    order int32[M]; bits int64[M, words]: out; bounds int32[3, M]: begin, end of the pivot sources and end with the
+    inactive sources (of pivots only) of gather row i in entries int32[len(columns)].
+    """
+    position = np.int64(0)
+    for index in range(order.shape[0]):
+        row = np.int64(order[index])
+        bounds[0, index] = position
+        position = _write_row(start, columns, column_rank, row, bits, index, entries, position)
+        bounds[1, index] = position
+        if index < pivot_count:
+            for source in range(start[row], start[row + 1]):
+                if column_rank[columns[source]] < 0:
+                    entries[position] = columns[source]
+                    position += 1
+        bounds[2, index] = position
 
 
 @kernel
-def write_schedule(  # type: ignore[no-untyped-def]
-    start, columns, column_rank, pivot_rows, is_pivot, bits, residual_bits, bounds, entries, pivot_columns, residual_rows
-):
-    """Gather lists of pivots and residual rows, and the residual rows' bits.
+def reduce_binary(bits, unknowns, column_row, used):  # type: ignore[no-untyped-def]
+    """Reduced echelon form of the first `unknowns` columns; returns the rank.
 
-    column_rank int32[L], pivot_rows int32[p]; is_pivot uint8[M]: scratch; bits int64[p, words]: bits of each pivot row;
-    residual_bits int64[M - p, words or more]: out; bounds int32[3, p + M - p]: begin, end of pivot sources, end with
-    inactive sources of gather row i; entries int32[len(columns)]; pivot_columns int32[p]; residual_rows int32[M - p].
+    bits int64[n, words(unknowns) + words(n)]: coefficients, then zeros, where the record of added rows is written;
+    column_row int32[unknowns]: the row that settles a column, or -1; used uint8[n]: scratch.
     """
-    pivots = pivot_rows.shape[0]
-    words = bits.shape[1]
-    is_pivot[:] = 0
-    for rank in range(pivots):
-        is_pivot[pivot_rows[rank]] = 1
-    for column in range(column_rank.shape[0]):
-        if column_rank[column] >= 0:
-            pivot_columns[column_rank[column]] = column
-    position = 0
-    for rank in range(pivots):
-        row = pivot_rows[rank]
-        bounds[0, rank] = position
-        position = _write_gather(start, columns, column_rank, row, rank, entries, position)
-        bounds[1, rank] = position
-        for source in range(start[row], start[row + 1]):
-            if column_rank[columns[source]] < 0:
-                entries[position] = columns[source]
-                position += 1
-        bounds[2, rank] = position
-        _write_bits(start, columns, column_rank, row, rank, bits, bits[rank])
-    residual = 0
-    for row in range(is_pivot.shape[0]):
-        if is_pivot[row] == 0:
-            residual_rows[residual] = row
-            bounds[0, pivots + residual] = position
-            position = _write_gather(start, columns, column_rank, row, -1, entries, position)
-            bounds[1, pivots + residual] = position
-            bounds[2, pivots + residual] = position
-            _write_bits(start, columns, column_rank, row, -1, bits, residual_bits[residual, :words])
-            residual += 1
+    count, width = bits.shape
+    record = (unknowns + 63) >> 6
+    for row in range(count):
+        used[row] = 0
+        bits[row, record + (row >> 6)] |= 1 << (row & 63)
+    rank = 0
+    for column in range(unknowns):
+        word = column >> 6
+        mask = 1 << (column & 63)
+        pivot = -1
+        for row in range(count):
+            if used[row] == 0 and bits[row, word] & mask != 0:
+                pivot = row
+                break
+        column_row[column] = pivot
+        if pivot < 0:
+            continue
+        used[pivot] = 1
+        rank += 1
+        for row in range(count):
+            if row != pivot and bits[row, word] & mask != 0:
+                for k in range(word, width):
+                    bits[row, k] ^= bits[pivot, k]
+    return rank
