@@ -1,7 +1,8 @@
 """The live display, and the only importer of rich: a table of peers, or one bar for a fetch.
 
 What happens once is printed above the live region and stays; the region itself is redrawn in place with each
-snapshot, and is gone when the display is closed. No thread redraws: the engine's snapshots set the pace. Every text is
+snapshot, and is gone when the display is closed. No thread redraws: the engine's snapshots set the pace, and those that
+come too soon after a slow redraw are passed over. Every text is
 a `Text`, so that a name in brackets is never taken for markup.
 """
 
@@ -49,6 +50,9 @@ LABEL_WIDTH_MAX = 40
 ECHO_WIDTH = 2
 HEIGHT_RESERVED = 6  # Lines of a terminal that the table leaves: heading, footer and some of what is above.
 
+ROW_COUNT_MAX = 24
+REDRAW_SHARE = 0.02  # of the engine's time: a slow redraw (many rows, a slow terminal) is followed by a longer pause.
+
 STATE_HEADING = "state"
 STATE_STYLES = {"done": "green", "gone": "red", "silent": "yellow", "reconnecting": "yellow"}
 STATE_ORDER = {"streaming": 0, "waiting": 1, "silent": 2, "done": 3, "gone": 4}
@@ -68,6 +72,8 @@ class LiveDisplay:
             emoji=False,
         )
         self._narrator = Narrator(env.platform)
+        self._env = env
+        self._next_redraw_s = 0.0
         self._live: Live | None = None
         self._name = ""  # of the object that is fetched
         self._done_count = 0
@@ -84,6 +90,8 @@ class LiveDisplay:
             self._name = escape_controls(event.name)
         elif isinstance(event, PeerFinished):
             self._done_count += 1
+        if isinstance(event, (PeersProgress, TransferProgress)) and self._env.now_s() < self._next_redraw_s:
+            return
         region = self._region(event)
         if region is not None:
             self._show(region)
@@ -104,7 +112,10 @@ class LiveDisplay:
                 redirect_stderr=False,
             )
             self._live.start()
+        began_s = self._env.now_s()
         self._live.update(region, refresh=True)
+        ended_s = self._env.now_s()
+        self._next_redraw_s = ended_s + (ended_s - began_s) / REDRAW_SHARE
 
     def _region(self, event: Event) -> RenderableType | None:
         """What the live region shows after `event`; None leaves it."""
@@ -182,7 +193,7 @@ class LiveDisplay:
 
     def _peers(self, event: PeersProgress) -> RenderableType:
         self._object_names.update(peer.name for peer in event.peers)
-        shown_max = max(1, self._console.height - HEIGHT_RESERVED)
+        shown_max = max(1, min(ROW_COUNT_MAX, self._console.height - HEIGHT_RESERVED))
         peers = sorted(event.peers, key=lambda peer: STATE_ORDER.get(peer.state, 0))
         footer = Text(self._footer(event, hidden_count=max(0, len(peers) - shown_max)), style="dim")
         return Group(self._peer_table(peers[:shown_max]), footer) if peers else footer

@@ -106,7 +106,9 @@ def format_size(size: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The two largest units: `2.4s`, `45s`, `1m 20s`, `2h 5m`, `3d 4h`."""
+    """The two largest units: `<0.1s`, `2.4s`, `45s`, `1m 20s`, `2h 5m`, `3d 4h`."""
+    if 0 < seconds < 0.05:
+        return "<0.1s"
     if seconds < 9.95:
         return f"{max(seconds, 0.0):.1f}".removesuffix(".0") + "s"
     whole = round(seconds)

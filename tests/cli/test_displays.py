@@ -206,6 +206,21 @@ def test_more_peers_than_lines_are_counted() -> None:
     assert "more not shown; 200 active" in footer
 
 
+def test_slow_redraws_are_passed_over_so_that_the_engine_keeps_its_time() -> None:
+    stage = Stage(width=80)
+    ticks = iter(range(10_000))
+    stage.env.now_s = lambda: next(ticks) * 0.05  # Every look at the clock is 50 ms later: a slow terminal.
+    display = LiveDisplay(stage.env)
+    display.handle(offered())
+    redraw_count = 0
+    for _ in range(200):
+        before = len(stage.stderr.getvalue())
+        display.handle(transfer(0.5))
+        redraw_count += len(stage.stderr.getvalue()) > before
+    display.close()
+    assert 2 <= redraw_count <= 5
+
+
 def test_no_line_of_the_region_fills_the_terminal() -> None:
     peers = (peer("[2001:db8:1234:5678:9abc:def0:1234:5678]:40000", host="x" * 64, name="n" * 255), peer(name="other"))
     for width in (60, 80, 100, 120):

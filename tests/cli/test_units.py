@@ -142,6 +142,8 @@ def test_sizes_print_in_decimal_units(size: int, text: str) -> None:
     [
         (-1, "0s"),
         (0, "0s"),
+        (0.02, "<0.1s"),
+        (0.05, "0.1s"),
         (2.44, "2.4s"),
         (3.0, "3s"),
         (9.97, "10s"),
