@@ -233,7 +233,8 @@ class LiveDisplay:
 
 
 def _bar(fraction: float) -> ProgressBar:
-    return ProgressBar(total=1.0, completed=min(max(fraction, 0.0), 1.0), width=None)
+    completed = min(max(fraction, 0.0), 1.0)
+    return ProgressBar(total=1.0, completed=completed, complete_style="cyan", finished_style="green")
 
 
 def _eta(eta_s: float | None, label: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,14 @@ def start_waiting(is_obedient: bool) -> subprocess.Popen[bytes]:
     return process
 
 
+def interrupt_until_it_ends(process: subprocess.Popen[bytes]) -> None:
+    """Press Ctrl-C until that helps: two signals in the same instant may be delivered as one."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+
+
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_cleanly_with_130_and_says_that_the_part_is_kept(number: signal.Signals) -> None:
@@ -160,14 +169,42 @@ def test_a_signal_ends_cleanly_with_130_and_says_that_the_part_is_kept(number: s
 @POSIX
 def test_signals_end_a_command_whose_engine_does_not_listen() -> None:
     process = start_waiting(is_obedient=False)
-    while process.poll() is None:  # Two signals in the same instant may be delivered as one.
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            continue
+    interrupt_until_it_ends(process)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+@POSIX
+@pytest.mark.parametrize("is_obedient", [True, False])
+def test_an_interrupted_terminal_has_its_cursor_back(is_obedient: bool) -> None:
+    source = WAITING_FETCH.format(is_obedient=is_obedient).replace(
+        'print("ready", file=sys.stderr, flush=True)', 'observer.handle(Searching("HOST", 6330))'
+    )
+    source = source.replace("import sys\n", "import sys\nfrom fountain.engine.observer import Searching\n", 1)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", source],
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm"},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"asking HOST" not in shown:
+        shown += os.read(ours, 4096)
+    assert b"\x1b[?25l" in shown
+    if is_obedient:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    else:
+        interrupt_until_it_ends(process)
+    with contextlib.suppress(OSError):  # Linux says EIO where others say that the stream ends.
+        while octets := os.read(ours, 4096):
+            shown += octets
+    os.close(ours)
+    assert process.returncode == 130
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
 
 
 def test_handlers_are_put_back() -> None:
