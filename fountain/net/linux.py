@@ -55,6 +55,7 @@ class LinuxEndpoint(PortableEndpoint):
         self._segmenting = True
         self._segment_messages: dict[int, Ancillary] = {}
         self._source = b""
+        self._plain: Ancillary = []  # the control messages of the last single datagram: nothing new in the same again
         self._drop_count = 0
         if self.local_address[0] in _WILDCARDS:
             self._ask_for_packet_info()
@@ -73,10 +74,10 @@ class LinuxEndpoint(PortableEndpoint):
     # --- Receive ---------------------------------------------------------------------------------------------
 
     def _fill(self, train: Train) -> bool:
-        received = self._receive_message((train.view,))
+        received = self._insist(self._recvmsg_into, (train.view,), _ANCILLARY_SIZE)
         if received is None:
             return False
-        length, segment_size, address = received
+        length, segment_size, address = self._message(received)
         if length > SEGMENT_COUNT_MAX * segment_size:
             self._stash.view[:length] = train.view[:length]
             self._stash.keep(length, segment_size, address)
@@ -86,38 +87,61 @@ class LinuxEndpoint(PortableEndpoint):
         train.address = address
         return True
 
-    def _extend(self, train: Train) -> bool:
-        start = train.length
-        room = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * train.segment_size) - start
-        received = self._receive_message((train.view[start : start + room], self._spill))
-        if received is None:
-            return False
-        length, segment_size, address = received
+    def _gather(self, train: Train) -> None:
+        """Receive more segments, in a tight loop: without coalescing on the way, each turn is one datagram."""
+        receive, view, spill = self._recvmsg_into, train.view, self._spill
+        size, start = train.segment_size, train.length
+        end = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * size)
+        count = 0
+        while start + size <= end:
+            try:
+                received = receive((view[start:end], spill), _ANCILLARY_SIZE)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self.statistics.receive_errors += 1
+                self._note_error(error.errno)
+                break
+            if received[0] == size and received[3] == self._raw and received[1] == self._plain:
+                start += size
+                count += 1
+                continue
+            start = self._add(train, start, end, self._message(received))
+            if start % size or self._stash.waiting:
+                break
+        train.length = start
+        self.statistics.datagrams_received += count
+        self.statistics.octets_received += count * size
+
+    def _add(self, train: Train, start: int, end: int, message: tuple[int, int, Address]) -> int:
+        """The new end of the train, with what was received at `start`; what does not belong there is stashed."""
+        length, segment_size, address = message
+        room = end - start
         belongs = segment_size == train.segment_size or length == segment_size < train.segment_size
         if belongs and address == train.address and 0 < length <= room:
-            train.length += length
-            return True
-        self._stash.view[: min(length, room)] = train.view[start : start + min(length, room)]
-        if length > room:
-            self._stash.view[room:length] = self._spill[: length - room]
+            return start + length
+        inside = min(length, room)
+        self._stash.view[:inside] = train.view[start : start + inside]
+        self._stash.view[inside:length] = self._spill[: length - inside]
         self._stash.keep(length, segment_size, address)
-        return False
+        return start
 
-    def _receive_message(self, views: tuple[memoryview, ...]) -> tuple[int, int, Address] | None:
-        """One system call: octets, segment size and sender."""
-        received = self._insist(self._recvmsg_into, views, _ANCILLARY_SIZE)
-        if received is None:
-            return None
+    def _message(self, received: tuple[int, Ancillary, int, tuple[Any, ...]]) -> tuple[int, int, Address]:
+        """Octets, segment size and sender of what one system call brought."""
         length, ancillary, _, raw = received
         segment_size = length
         source = b""
+        coalesced = False
         for level, kind, value in ancillary:
             if level == _SOL_UDP:
                 segment_size = int.from_bytes(value[:4], sys.byteorder)
+                coalesced = True
             elif level == socket.SOL_SOCKET:
                 self._count_drops(value)
             elif kind in (_IP_PKTINFO, _IPV6_PKTINFO):
                 source = value
+        if not coalesced:
+            self._plain = ancillary
         if raw != self._raw or source != self._source:
             self._note_sender(raw, source)
         statistics = self.statistics

@@ -83,8 +83,8 @@ class PortableEndpoint:
         """Fill `train` with waiting datagrams of one sender; False when nothing waits. Never blocks."""
         if not self._stash.take(train) and not self._fill(train):
             return False
-        while train.has_room and self._extend(train):
-            pass
+        if train.has_room:
+            self._gather(train)
         return True
 
     def _fill(self, train: Train) -> bool:
@@ -95,6 +95,11 @@ class PortableEndpoint:
         train.length, train.address = received
         train.segment_size = train.length
         return True
+
+    def _gather(self, train: Train) -> None:
+        """Receive more segments of the same train."""
+        while self._extend(train) and train.has_room:
+            pass
 
     def _extend(self, train: Train) -> bool:
         """Receive behind the last segment; what does not belong there goes to the stash and ends the train."""

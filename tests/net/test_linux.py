@@ -228,3 +228,37 @@ def test_the_table_of_routes_forgets_the_peer_not_heard_for_longest() -> None:
     routes.heard(("192.0.2.2", 1), source)
     assert routes.find(("192.0.2.1", 0)).source == source
     assert routes.find(("192.0.2.1", 1)).source == []
+
+
+@pytest.mark.parametrize("bind_host", ["127.0.0.1", ""])
+def test_datagrams_that_nothing_coalesced_make_one_train_all_the_same(bind_host: str) -> None:
+    sender, receiver = open_endpoint("127.0.0.1", portable=True), open_endpoint(bind_host)
+    octets = os.urandom(20 * 100 + 30)
+    sender.send(octets, len(octets), 100, ("127.0.0.1", receiver.local_address[1]))
+    train = Train()
+    assert wait([receiver], 5 * SECOND_NS)
+    assert receiver.receive(train)
+    assert (bytes(train.view[: train.length]), train.segment_count) == (octets, 21)
+    assert receiver.statistics.datagrams_received == 21
+    assert receiver.statistics.octets_received == len(octets)
+    assert not receiver.receive(train)
+    sender.close()
+    receiver.close()
+
+
+def test_a_train_longer_than_ours_is_received_in_two() -> None:
+    receiver = open_endpoint("127.0.0.1")
+    octets = os.urandom(100 * 50)
+    train = Train()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        try:
+            sender.sendmsg([octets], [(17, UDP_SEGMENT, (50).to_bytes(2, sys.byteorder))], 0, receiver.local_address)
+        except OSError:
+            receiver.close()
+            pytest.skip("this kernel sends at most 64 segments in one call")
+    found = []
+    while wait([receiver], 0) and receiver.receive(train):
+        found.append(bytes(train.view[: train.length]))
+    assert [len(part) for part in found] == [64 * 50, 36 * 50]
+    assert b"".join(found) == octets
+    receiver.close()
