@@ -60,6 +60,10 @@ class PartBlocks:
         self._digests = FileDigests([entry.size for entry in tree.files])
         self._digested_count = 0
 
+    def begin(self) -> None:
+        """Start the journal of a part that holds nothing yet."""
+        self._journal.rewrite(())
+
     def recover(self, is_whole: bool, progress: Progress | None) -> None:
         """Find out which blocks an earlier run left; `is_whole`: all files stood there with their sizes."""
         vouched = self._journal.load()
@@ -68,8 +72,6 @@ class PartBlocks:
             self._unproven = set(vouched)
         elif vouched:
             self._journal.rewrite(())
-        if not is_whole and vouched is None:
-            return  # A new part: there is nothing to find.
         offsets = ((block, self.geometry.block_offset(block)) for block in np.flatnonzero(~self.verified).tolist())
         candidates = [
             block for block, offset in offsets if self._octets.may_hold_data(offset, self.geometry.block_size(block))

@@ -221,7 +221,10 @@ class Part:
             raise
         blocks = PartBlocks(self._workspace, tree, manifest, self.object_id)
         try:
-            blocks.recover(is_whole, progress)
+            if self._is_resumed:
+                blocks.recover(is_whole, progress)
+            else:
+                blocks.begin()
         except BaseException:
             blocks.close()
             tree.close()
@@ -230,7 +233,7 @@ class Part:
 
     def _check_space(self, wanted: int) -> None:
         free = free_size(self._workspace.path)
-        if wanted + _SPARE_SIZE > free:
+        if wanted > 0 and wanted + _SPARE_SIZE > free:  # What an earlier run reserved is there, however full the disk.
             place = printable(str(self.destination.parent))
             raise DiskFullError(
                 f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free.",

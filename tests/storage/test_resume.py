@@ -212,6 +212,19 @@ def test_a_file_that_is_not_as_it_was_left_makes_everything_be_hashed(
     assert snapshot(tmp_path / "copy") == snapshot(source.path)
 
 
+def test_without_journal_and_with_a_file_missing_the_rest_is_still_found(
+    tmp_path: Path, source: FileSource, system: str
+) -> None:
+    part = begun(source, tmp_path / "copy", 0, 1, 2, 7, source.geometry.block_count - 1)
+    part.close()
+    (part._workspace.path / "state").unlink()
+    (part._workspace.part_path / "b" / "d").unlink()
+    again = open_part(source, tmp_path / "copy")
+    assert np.flatnonzero(again.verified).tolist() == [0, 1, 2, source.geometry.block_count - 1]
+    finish_rest(source, again)
+    assert snapshot(tmp_path / "copy") == snapshot(source.path)
+
+
 def test_a_block_that_rots_after_it_was_journaled_is_found_at_the_end_and_collected_again(
     tmp_path: Path, source: FileSource, system: str
 ) -> None:

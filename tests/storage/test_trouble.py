@@ -69,8 +69,7 @@ def test_a_disk_that_fills_meanwhile_keeps_the_part_and_the_rest_comes_later(
         opened.set_manifest(source.manifest_bytes)
         blocks = blocks_of(source)
         with pytest.raises(DiskFullError) as caught:
-            for index, rows in enumerate(blocks):
-                assert opened.write_block(index, rows)
+            all(opened.write_block(index, rows) for index, rows in enumerate(blocks))
         assert "what was received is kept" in caught.value.hint
         held = int(opened.verified.sum())
         assert 0 < held < len(blocks)
@@ -79,6 +78,24 @@ def test_a_disk_that_fills_meanwhile_keeps_the_part_and_the_rest_comes_later(
         remount("size=8m")
         again = open_part(source, small / "copy")
         assert int(again.verified.sum()) == held
+        for index, rows in enumerate(blocks):
+            assert again.write_block(index, rows)
+        again.finish()
+        assert (small / "copy").read_bytes() == (tmp_path / "file").read_bytes()
+
+
+@needs_root
+def test_a_part_that_is_all_reserved_resumes_on_a_full_disk(tmp_path: Path, rng: random.Random) -> None:
+    (tmp_path / "file").write_bytes(rng.randbytes(3 << 20))
+    small = tmp_path / "small"
+    with mounted(small, "size=5m"), serve(tmp_path / "file", 1024, 64) as source:
+        opened = open_part(source, small / "copy")
+        opened.set_manifest(source.manifest_bytes)
+        blocks = blocks_of(source)
+        opened.write_block(0, blocks[0])
+        opened.close()
+        (small / "filler").write_bytes(bytes(shutil.disk_usage(small).free - 16_384))
+        again = open_part(source, small / "copy")
         for index, rows in enumerate(blocks):
             assert again.write_block(index, rows)
         again.finish()
