@@ -86,6 +86,19 @@ def fetch(source: FileSource, destination: Path, *, overwrite: bool = False, see
         part.close()
 
 
+def crash(part: Part) -> None:
+    """What the system does for a process that is killed: descriptors close, nothing else happens."""
+    part._release()
+    part._workspace.close()
+
+
+def finish_rest(source: FileSource, part: Part) -> None:
+    for index, rows in enumerate(blocks_of(source)):
+        if not part.verified[index]:
+            assert part.write_block(index, rows)
+    part.finish()
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, int, bytes | None]]:
     """Mode, modification time and contents of everything at and below `root`."""
     places = [root, *(root.rglob("*") if root.is_dir() else ())]
