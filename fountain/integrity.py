@@ -3,9 +3,9 @@
 Primitives come from `blake3`, `hashlib` and `cryptography`; this module only arranges them. All randomness comes in as
 arguments, so that the machines that use it can be replayed from one seed.
 
-Session keys are an X25519 exchange through HKDF-SHA256, bound to the Offer and the Request that were exchanged (the shape
-of the Noise NK pattern): each direction, and the data stream, has its own AES-128-GCM key and 96-bit iv. The nonce
-is iv XOR sequence number (RFC 8446 section 5.3), and a sequence number is never used twice with one key.
+Session keys are an X25519 exchange through HKDF-SHA256, bound to the Offer and the Request that were exchanged (the
+shape of the Noise NK pattern): each direction, and the data stream, has its own AES-128-GCM key and 96-bit iv. The
+nonce is iv XOR sequence number (RFC 8446 section 5.3), and a sequence number is never used twice with one key.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The loops: where codes and protocol, network and storage, time and threads meet."""

@@ -138,7 +138,7 @@ class Collector:
         return octets
 
     def close_finished(self) -> None:
-        """Free the decoders of blocks that are no longer open: the manifest turned out to be known, or they are done."""
+        """Free the decoders of blocks that are not open any more."""
         open_blocks = set(self.table)
         for block in [block for block in self._decoders if block not in open_blocks]:
             self._recycle(block)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fountain.errors import FountainError, IncompleteError, NobodyAnsweredError, RefusedError
-from fountain.protocol.client import ClientEvent, Failure
+from fountain.protocol.client_events import ClientEvent, Failure
 from fountain.wire.control import RefusalReason
 
 __all__ = ["KEPT_HINT", "fetch_failure", "refusal_error"]
@@ -41,7 +41,7 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float) ->
         case Failure.REFUSED:
             return refusal_error(event.refusal)
         case _:
-            return IncompleteError(f"{host} fell silent for {timeout_s:g} s before the transfer was complete.", KEPT_HINT)
+            return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
 
 
 def refusal_error(reason: RefusalReason | None) -> FountainError:

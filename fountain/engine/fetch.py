@@ -40,7 +40,8 @@ from fountain.limits import NS
 from fountain.net.address import resolve
 from fountain.net.endpoint import open_endpoint
 from fountain.net.waiting import Waker, wait
-from fountain.protocol.client import ClientEvent, ClientMachine
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.client_events import ClientEvent
 from fountain.storage.part import Part, resolve_destination
 from fountain.wire.control import OfferBody, Want
 from fountain.wire.session import StopReason

@@ -1,14 +1,16 @@
-"""The receiving side, stepped by a loop: trains in, reports out, blocks to the sink. The mirror of `fountain.engine.sender`.
+"""The receiving side, stepped by a loop: trains in, reports out, blocks to the sink. The mirror of
+`fountain.engine.sender`.
 
     endpoint -> train -> opened packets -> slab rows -> block -> sink
 
-A `Receiver` owns the client machine, one endpoint, the decoders and the sink, and never waits: `step` does what can be done
-now and says when to come back. The same class runs behind a real socket and in the simulated world.
+A `Receiver` owns the client machine, one endpoint, the decoders and the sink, and never waits: `step` does what can be
+done now and says when to come back. The same class runs behind a real socket and in the simulated world.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,8 @@ from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client import ClientEvent, ClientMachine, ClientState
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.client_events import ClientEvent, ClientState
 from fountain.wire.control import MAGIC, OfferBody
 from fountain.wire.session import Run, StopReason
 
@@ -219,7 +222,7 @@ class Receiver:
             return
         table = self.collector.table
         while self._workers.has_room and (block := table.poll_ready()) is not None:
-            self._workers.submit(lambda block=block, job=self.collector.job: job(block))
+            self._workers.submit(functools.partial(self.collector.job, block))
         if table.is_complete:
             if self._workers.is_idle:
                 self.phase = Phase.FINISHING
@@ -274,9 +277,8 @@ class Receiver:
     def _send(self) -> None:
         while (waiting := self.machine.poll_datagram()) is not None:
             data, to_data_port = waiting
-            octets = np.frombuffer(data, dtype=np.uint8)
             for address in self._addresses(to_data_port):
-                self._endpoint.send(octets, len(data), len(data), address)
+                self._endpoint.send(data, len(data), len(data), address)
 
     def _addresses(self, to_data_port: bool) -> Sequence[Address]:
         if self._server is None:

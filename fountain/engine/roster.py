@@ -72,7 +72,7 @@ class Roster:
         if session.stop_reason is not None:
             reason = _REASONS[session.stop_reason]
         else:
-            reason = _BYE_REASONS[session.bye_reason or ByeReason.IDLE]
+            reason = _BYE_REASONS[ByeReason.IDLE if session.bye_reason is None else session.bye_reason]
         return PeerGone(**common, fraction=session.fraction, reason=reason)
 
     def progress(self, now_ns: int) -> PeersProgress:

@@ -2,15 +2,13 @@
 
     source -> block rows -> symbols -> sealed packets -> train -> endpoint
 
-A `Sender` owns the server machine, the objects and two endpoints, and never waits: `step` does what can be done now and says
-when to come back. The same class runs behind real sockets and in the simulated world.
+A `Sender` owns the server machine, the objects and two endpoints, and never waits: `step` does what can be done now
+and says when to come back. The same class runs behind real sockets and in the simulated world.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from fountain.engine.packer import Packer
 from fountain.engine.served import ObjectSymbols
@@ -69,8 +67,7 @@ class Sender:
         """Send the control packets that wait. One that the socket does not take is lost, as on the way."""
         while (waiting := self.machine.poll_datagram()) is not None:
             data, address, from_data_port = waiting
-            octets = np.frombuffer(data, dtype=np.uint8)
-            (self._data if from_data_port else self._control).send(octets, len(data), len(data), address)
+            (self._data if from_data_port else self._control).send(data, len(data), len(data), address)
 
     def _receive(self, endpoint: Endpoint, now_ns: int, *, on_data_port: bool) -> None:
         train = self._received
@@ -104,7 +101,7 @@ class Sender:
 
     def _send(self, train: Train) -> bool:
         """Whether the whole train is out of our hands; what is left of it waits."""
-        sent = self._data.send(train.octets, train.length, train.segment_size, train.address)
+        sent = self._data.send(train.view, train.length, train.segment_size, train.address)
         if sent < train.length:
             left = train.length - sent
             train.octets[:left] = train.octets[sent : train.length].copy()

@@ -52,12 +52,24 @@ class ServeSummary:
     reason: str
 
 
+class _InterruptedError(Exception):
+    """The server was stopped before it served."""
+
+
 def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
     """Serve until `stop` is set, every expected peer is done, or nobody has come for the idle time.
 
     Raises:
         UsageError, StorageError, TransportError: the server could not start, or its only object changed.
     """
+    try:
+        return _serve(config, observer, stop)
+    except _InterruptedError:
+        observer.handle(Stopped("interrupted"))
+        return ServeSummary(0, config.expect, "interrupted")
+
+
+def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
     with ExitStack() as stack:
         code = code_by_name(config.code)
         warm_up = WarmUp(code)
@@ -65,7 +77,7 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
         stack.callback(control.close)
         data = open_endpoint(config.bind, config.data_port)
         stack.callback(data.close)
-        sources = [stack.enter_context(_open(path, config, code.profile_id, observer)) for path in config.paths]
+        sources = [stack.enter_context(_open(path, config, code.profile_id, observer, stop)) for path in config.paths]
         _check_names(sources)
         warm_up.finish(lambda: observer.handle(Preparing("compiling kernels, first run only")), stop)
         objects = [
@@ -79,8 +91,12 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
         return server.run()
 
 
-def _open(path: Path, config: ServeConfig, profile_id: bytes, observer: Observer) -> FileSource:
+def _open(
+    path: Path, config: ServeConfig, profile_id: bytes, observer: Observer, stop: threading.Event
+) -> FileSource:
     def tell(done: int, total: int) -> None:
+        if stop.is_set():
+            raise _InterruptedError
         observer.handle(Preparing(f"reading {path}", done, total))
 
     source = open_source(path, symbol_size=symbol_size_for_mtu(config.mtu), profile_id=profile_id, progress=tell)

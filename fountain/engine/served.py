@@ -54,7 +54,7 @@ class _CachedBlock:
 class ObjectSymbols:
     """Any symbol of any block of one object, and of its manifest (block numbers with MANIFEST_BIT)."""
 
-    def __init__(self, source: BlockSource, code: Code, *, is_directory: bool, data_port: int, open: bool) -> None:  # noqa: A002
+    def __init__(self, source: BlockSource, code: Code, *, is_directory: bool, data_port: int, open: bool) -> None:
         self.source = source
         self.code = code
         geometry = source.geometry

@@ -1,4 +1,4 @@
-"""From a train to the slabs: packets are checked, opened, and each symbol written once, to the row where it is decoded."""
+"""From a train to the slabs: packets are checked and opened, each symbol written once, to where it is decoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Unpacker:
     `loss` is the fraction of packets to throw away unseen: a test of the code, not of the network.
     """
 
-    def __init__(self, collector: Collector, *, symbol_size: int, open: bool, loss: float, seed: int) -> None:  # noqa: A002
+    def __init__(self, collector: Collector, *, symbol_size: int, open: bool, loss: float, seed: int) -> None:
         self.duplicate_count = 0
         self.damaged_count = 0
         self.malformed_count = 0
@@ -41,8 +41,8 @@ class Unpacker:
     def take(self, train: Train, session: ClientSession) -> tuple[int, int] | None:
         """Take in the data packets of `session` in `train`.
 
-        Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet; None when
-        there was none.
+        Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet; None
+        when there was none.
         """
         rows = train.rows()
         if rows.shape[1] != self._packet_size:
@@ -93,7 +93,7 @@ class Unpacker:
         """Decrypt each packet straight into its slab row (or nowhere that matters); which tags fitted."""
         authentic = np.ones(len(indices), dtype=np.bool_)
         decrypt, nonce = session.keys.data.cipher.decrypt_into, session.keys.data.nonce
-        octets, stride = memoryview(rows.reshape(-1)), rows.shape[1]  # type: ignore[arg-type]
+        octets, stride = memoryview(rows.reshape(-1)), rows.shape[1]
         expected = session.counter.expected
         sequences = self._columns.sequence[indices].tolist()
         for at, (index, slot) in enumerate(zip(indices.tolist(), slots.tolist())):

@@ -1,7 +1,7 @@
 """Have every kernel compiled (once, then cached on disk) before the first packet needs it.
 
-A kernel that is compiled in the middle of a transfer would hold up the receive loop and so cause the loss that it should
-repair.
+A kernel that is compiled in the middle of a transfer would hold up the receive loop and so cause the loss that it
+should repair.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WarmUp:
         self._thread.start()
 
     def finish(self, tell: Callable[[], None], stop: threading.Event) -> None:
-        """Wait for the end; calls `tell` when it takes so long that kernels must be compiling. Returns early on `stop`."""
+        """Wait for the end, but not beyond `stop`; calls `tell` when kernels seem to be compiling."""
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
             tell()

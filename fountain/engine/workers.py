@@ -1,8 +1,8 @@
 """Who performs what takes long: decoding, verifying, writing. A job goes in, its result comes out of `poll`.
 
-`ThreadWorkers` runs jobs on a few threads (kernels, digests and file calls release the GIL) and wakes the loop when one is
-done; `InlineWorkers` runs each at once, for the simulated world. At most `job_count_max` jobs wait or run: whoever submits
-looks at `has_room` first, which is how a slow disk slows the stream instead of filling memory.
+`ThreadWorkers` runs jobs on a few threads (kernels, digests and file calls release the GIL) and wakes the loop when
+one is done; `InlineWorkers` runs each at once, for the simulated world. At most `job_count_max` jobs wait or run:
+whoever submits looks at `has_room` first, which is how a slow disk slows the stream instead of filling memory.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import socket
 
 __all__ = ["local_addresses"]
 
-# Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing, but chooses the local address that
-# would be used to reach the rest of the world.
+# Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing, but chooses the local address
+# that would be used to reach the rest of the world.
 _PROBES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 

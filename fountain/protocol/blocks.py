@@ -2,10 +2,11 @@
 
 The rules
 ---------
-A block is COLLECTING from its first symbol. When it needs no more it is READY, and once the application takes it on it is
-WORKING: decoded, verified, written. That ends in DONE, or back in COLLECTING: with a few symbols more to get (the set
-was rank deficient), or from nothing (its digest did not fit). A block of the object waits in READY until the manifest,
-which has the digests, is known. Only COLLECTING blocks take symbols; packets for others are superfluous, not wrong.
+A block is COLLECTING from its first symbol. When it needs no more it is READY, and once the application takes it on it
+is WORKING: decoded, verified, written. That ends in DONE, or back in COLLECTING: with a few symbols more to get (the
+set was rank deficient), or from nothing (its digest did not fit). A block of the object waits in READY until the
+manifest, which has the digests, is known. Only COLLECTING blocks take symbols; packets for others are superfluous, not
+wrong.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class BlockTable:
         self.done = Runs()
         self.manifest_known = False
         self.superfluous_count = 0
-        self._manifest_done: set[int] = set()
+        self._manifest_done: dict[int, None] = {}  # in the order in which they were done
         self._states: dict[int, BlockState] = {}
         self._have: dict[int, int] = {}
         self._need: dict[int, int] = {}
@@ -112,7 +113,7 @@ class BlockTable:
     def finished(self, block: int) -> None:
         """A WORKING block is done."""
         if block & MANIFEST_BIT:
-            self._manifest_done.add(block)
+            self._manifest_done[block] = None
         else:
             self.done.add(block)
             self._recent.append(block)
@@ -149,10 +150,18 @@ class BlockTable:
             (block, self._need[block] if state is BlockState.COLLECTING else 0)
             for block, state in self._states.items()
         ]
-        needs += [(block, 0) for block in self._manifest_done if not self.manifest_known]
+        if not self.manifest_known:
+            needs += [(block, 0) for block in self._told_manifest_blocks()]
         if len(self.done) > RUN_COUNT_MAX:
             needs += [(block, 0) for block in self._recent]
         return tuple(needs[:NEED_COUNT_MAX])
+
+    def _told_manifest_blocks(self) -> list[int]:
+        """Blocks of the manifest that a Report names as done: the latest, and in turn those before them."""
+        done = list(self._manifest_done)
+        older = done[:-_RECENT_COUNT]
+        start = self._page * _RECENT_COUNT % len(older) if older else 0
+        return done[-_RECENT_COUNT:] + older[start : start + _RECENT_COUNT]
 
     def done_page(self) -> tuple[Run, ...]:
         """The next page of runs for a Report."""

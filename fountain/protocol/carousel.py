@@ -70,6 +70,7 @@ class Carousel:
         self._lane = lane
         self._manifest_next = manifest.block_count if has_manifest else 0
         self._has_manifest = has_manifest
+        self._held: set[int] = set()  # blocks of the manifest that the client holds; if one fails, it is named again
         self._next = 0
         self._open: dict[int, _OpenBlock] = {}
         self._debtors: deque[_OpenBlock] = deque()
@@ -111,6 +112,8 @@ class Carousel:
         if self._has_manifest:
             self._manifest_next = self._manifest.block_count
         reported = dict(needs)
+        self._held.update(block for block, need in reported.items() if block & MANIFEST_BIT and not need)
+        self._held.difference_update(block for block, need in reported.items() if need)
         for block in [block for block in self._open if self._is_done(block)]:
             if self._passing is self._open.pop(block):
                 self._passing = None
@@ -174,14 +177,21 @@ class Carousel:
         return started
 
     def _can_start(self) -> bool:
-        while self._next < self._geometry.block_count and (self._next in self.done or self._next in self._open):
+        while self._manifest_next < self._manifest.block_count and self._is_started(self._manifest_next | MANIFEST_BIT):
+            self._manifest_next += 1
+        while self._next < self._geometry.block_count and self._is_started(self._next):
             self._next += 1
         if len(self._open) >= self.open_limit:
             return False
         return self._manifest_next < self._manifest.block_count or self._next < self._geometry.block_count
 
     def _is_done(self, block: int) -> bool:
-        return self._has_manifest if block & MANIFEST_BIT else block in self.done
+        if block & MANIFEST_BIT:
+            return self._has_manifest or block in self._held
+        return block in self.done
+
+    def _is_started(self, block: int) -> bool:
+        return block in self._open or self._is_done(block)
 
     def _exists(self, block: int) -> bool:
         geometry = self._manifest if block & MANIFEST_BIT else self._geometry

@@ -8,7 +8,7 @@ The rules
 1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes. The application looks at it and
    says `request`, with what it holds already.
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
-3. RECEIVING reports at least every REPORT_INTERVAL_MAX_NS. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for
+3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for
    the same object; symbols held stay useful, whatever session brought them. A stream that comes back by itself is
    welcome until a new one has begun.
 4. Nothing heard for `timeout_ns` ends in a failure that says how far it came (unless it never came anywhere and `wait`
@@ -18,14 +18,14 @@ The rules
 
 from __future__ import annotations
 
-import enum
 from collections import Counter, deque
-from dataclasses import dataclass
 
 from fountain.integrity import derive, key_pair, session_keys
 from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
+from fountain.protocol.client_events import ClientEvent, ClientState, Failure
 from fountain.protocol.client_session import ClientSession
+from fountain.protocol.reporter import Reporter
 from fountain.protocol.server import transcript
 from fountain.wire.control import (
     Hello,
@@ -46,59 +46,21 @@ from fountain.wire.session import (
     Bye,
     ByeReason,
     Echo,
-    Report,
     RequestBody,
     SessionHeader,
     Stop,
     StopReason,
 )
 
-__all__ = ["ClientEvent", "ClientMachine", "ClientState", "Failure"]
+__all__ = ["ClientMachine"]
 
 HELLO_INTERVAL_NS = NS // 4
 HELLO_INTERVAL_MAX_NS = 2 * NS
 REQUEST_INTERVAL_NS = NS // 4
 REQUEST_TRIES_MAX = 4  # Then the cookie may be stale, or the server another one: ask again from the start.
 SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
-REPORT_INTERVAL_MIN_NS = NS // 100
-REPORT_INTERVAL_MAX_NS = NS // 4
-KEEPALIVE_NS = 10 * NS  # A Ping to the data port keeps its way through address translation open (RFC 8085 section 3.5).
 STOP_INTERVAL_NS = NS // 20
 STOP_LIMIT_NS = NS * 6 // 10
-
-
-class ClientState(enum.Enum):
-    """Where the client is."""
-
-    SEARCHING = "searching"
-    REQUESTING = "requesting"
-    RECEIVING = "receiving"
-    STOPPING = "stopping"
-    CLOSED = "closed"
-
-
-class Failure(enum.Enum):
-    """Why a client gave up."""
-
-    NOBODY = "nobody answered"
-    UNREACHABLE = "the port is closed"
-    NO_DATA = "the server answered, but no data came"
-    SILENCE = "the server fell silent"
-    REFUSED = "the server refused"
-    SOURCE_CHANGED = "the server's file changed"
-    SEAL = "one side wants sealed data, the other does not"
-
-
-@dataclass(frozen=True)
-class ClientEvent:
-    """`offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `failed` (failure, refusal)."""
-
-    kind: str
-    offer: OfferBody | None = None
-    entries: tuple[tuple[str, int], ...] = ()
-    reason: str = ""
-    failure: Failure | None = None
-    refusal: RefusalReason | None = None
 
 
 class ClientMachine:
@@ -134,10 +96,7 @@ class ClientMachine:
         self._tries = 0
         self._retry_ns = now_ns
         self._heard_ns = now_ns
-        self._report_ns = now_ns
-        self._report_interval_ns = REPORT_INTERVAL_MIN_NS
-        self._reported_count = 0
-        self._keepalive_ns = now_ns + KEEPALIVE_NS
+        self._reporter = Reporter(now_ns)
         self._stop_packet = (StopReason.DONE, 0)
         self._stop_limit_ns = 0
 
@@ -203,7 +162,7 @@ class ClientMachine:
     # --- What the application asks -------------------------------------------------------------------------
 
     def request(self, blocks: BlockTable, now_ns: int) -> None:
-        """Ask for the stream of the offered object; `blocks` says what is held, and keeps it from session to session."""
+        """Ask for the stream of the offered object; `blocks` says, from session to session, what is held."""
         assert self._pending is not None
         if self.offer is None:
             self._heard_ns = now_ns  # Opening a part may have taken its time.
@@ -239,16 +198,19 @@ class ClientMachine:
         if self.session is None or self.state in (ClientState.STOPPING, ClientState.CLOSED):
             self.state = ClientState.CLOSED
             return
+        # A server that is being searched for will hardly answer: tell it once.
+        patience_ns = 0 if self.state is ClientState.SEARCHING else STOP_LIMIT_NS
         self.state = ClientState.STOPPING
         self._stop_packet = (reason, self.session.counter.received_count)
         self._stop_limit_ns = now_ns + STOP_LIMIT_NS
         self._tries = 0
         self._retry_ns = now_ns
         self._retry_stop(now_ns)
+        self._stop_limit_ns = now_ns + patience_ns
 
     def report_soon(self, now_ns: int) -> None:
         """Something changed that the server should know: let the next report not wait."""
-        self._report_ns = min(self._report_ns, now_ns)
+        self._reporter.soon(now_ns)
 
     # --- What must go out ----------------------------------------------------------------------------------
 
@@ -263,7 +225,7 @@ class ClientMachine:
     def next_timeout(self) -> int:
         """When to come back at the latest."""
         if self.state is ClientState.RECEIVING:
-            return min(self._report_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
+            return min(self._reporter.due_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
         if self.state is ClientState.STOPPING:
             return min(self._retry_ns, self._stop_limit_ns)
         if self._wait and not self.was_connected:
@@ -281,11 +243,10 @@ class ClientMachine:
         if session is self._candidate:
             self.session, self._candidate = session, None
             self.all_sessions.append(session)
-            self._reported_count = 0
         if self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
             self.state = ClientState.RECEIVING
             self.was_connected = True
-            self._report_ns = now_ns
+            self._reporter.soon(now_ns)
             self._events.append(ClientEvent("connected"))
 
     def _retry(self, now_ns: int) -> None:
@@ -408,39 +369,14 @@ class ClientMachine:
         self._events.append(ClientEvent("failed", failure=failure, refusal=refusal, offer=offer))
 
     def _beat(self, now_ns: int) -> None:
-        if now_ns >= self._keepalive_ns and self.session is not None:
-            self._keepalive_ns = now_ns + KEEPALIVE_NS
-            self._datagrams.append(
-                (self.session.seal_packet(PacketType.PING, Echo(now_ns & (2**64 - 1)).encode()), True)
-            )
-        if now_ns >= self._report_ns:
-            self._report(now_ns)
-
-    def _report(self, now_ns: int) -> None:
         assert self.session is not None
         assert self.blocks is not None
-        session, counter = self.session, self.session.counter
-        echo_us, hold_us = session.echo(now_ns)
-        report = Report(
-            expected_sequence=counter.expected,
-            received_count=counter.received_count,
-            echo_timestamp_us=echo_us,
-            hold_us=hold_us,
-            kernel_drop_count=self.kernel_drop_count,
-            damaged_count=session.damaged_count,
-            open_limit=self.blocks.open_limit,
-            has_manifest=self.blocks.manifest_known,
-            done=self.blocks.done_page(),
-            needs=self.blocks.needs(),
-        )
-        self._datagrams.append((session.seal_packet(PacketType.REPORT, report.encode()), False))
-        if counter.received_count != self._reported_count:
-            self._reported_count = counter.received_count
-            self._report_interval_ns = min(max(session.rtt_ns, REPORT_INTERVAL_MIN_NS), REPORT_INTERVAL_MAX_NS)
-        else:
-            # Nothing new: an idle stream is told of ever more seldom, down to a heartbeat.
-            self._report_interval_ns = min(2 * self._report_interval_ns, REPORT_INTERVAL_MAX_NS)
-        self._report_ns = now_ns + self._report_interval_ns
+        ping = self._reporter.keepalive(self.session, now_ns)
+        if ping is not None:
+            self._datagrams.append((ping, True))
+        report = self._reporter.report(self.session, self.blocks, self.kernel_drop_count, now_ns)
+        if report is not None:
+            self._datagrams.append((report, False))
 
     def _retry_stop(self, now_ns: int) -> None:
         if now_ns >= self._stop_limit_ns:

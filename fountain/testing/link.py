@@ -14,9 +14,10 @@ __all__ = ["Link"]
 class Link:
     """What happens to datagrams. Fractions are probabilities; times are nanoseconds; `rate_bps` of 0 is no limit.
 
-    `jitter_ns` adds up to so much to each datagram's delay, each for itself: it reorders. `burst` loses runs of datagrams
-    (a Gilbert model: mean length `burst_length`) on top of the independent `loss`. `partitions` are (from, until) times
-    during which nothing passes. With a rate, datagrams queue, and those beyond `queue_size` octets are dropped.
+    `jitter_ns` adds up to so much to each datagram's delay, each for itself: it reorders. `burst` loses runs of
+    datagrams (a Gilbert model: mean length `burst_length`) on top of the independent `loss`. `partitions` are (from,
+    until) times during which nothing passes. With a rate, datagrams queue, and those beyond `queue_size` octets are
+    dropped.
     """
 
     loss: float = 0.0
@@ -48,7 +49,8 @@ class Link:
             octets = datagram
             if octets and draw.random() < self.corrupt:
                 octets = self._damage(octets, draw)
-            arrivals.append((ready_ns + self.delay_ns + (draw.randrange(self.jitter_ns) if self.jitter_ns else 0), octets))
+            jitter_ns = draw.randrange(self.jitter_ns) if self.jitter_ns else 0
+            arrivals.append((ready_ns + self.delay_ns + jitter_ns, octets))
         return arrivals
 
     def _queue(self, size: int, now_ns: int) -> int | None:

@@ -13,4 +13,5 @@ def payload(size: int, seed: int = 0) -> bytes:
         word = np.arange(-(-size // 8), dtype=np.uint64) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
         word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (word ^ (word >> np.uint64(31))).tobytes()[:size]
+    octets: bytes = (word ^ (word >> np.uint64(31))).tobytes()
+    return octets[:size]

@@ -1,11 +1,12 @@
 """The seeded world: hosts with real senders and receivers, links between them, one virtual clock.
 
-Time is an integer and jumps to whatever happens next: a datagram's arrival, a deadline, a scheduled action. Nothing in it
-looks at a real clock or draws from a source other than the world's seed, so a run is a function of its seed.
+Time is an integer and jumps to whatever happens next: a datagram's arrival, a deadline, a scheduled action. Nothing in
+it looks at a real clock or draws from a source other than the world's seed, so a run is a function of its seed.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
 import random
 from collections import defaultdict
@@ -22,7 +23,8 @@ from fountain.engine.workers import InlineWorkers
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
-from fountain.protocol.client import ClientEvent, ClientMachine
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.server import ServerEvent
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
@@ -57,18 +59,21 @@ class _Host:
 class Server(_Host):
     """A host that serves objects at its name's address, on the default ports."""
 
-    def __init__(self, world: World, name: str, sources: Sequence[MemorySource], settings: dict[str, object]) -> None:
+    def __init__(
+        self, world: World, name: str, sources: Sequence[MemorySource], *, rate_bps: int, peer_count_max: int, open:
+        bool,
+    ) -> None:  # fmt: skip
         super().__init__(name)
         self.events: list[ServerEvent] = []
         self._endpoints = [world.network.attach((name, port)) for port in (CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT)]
-        is_open = bool(settings.pop("open", False))
         objects = [
-            ObjectSymbols(source, world.code, is_directory=False, data_port=DATA_PORT_DEFAULT, open=is_open)
+            ObjectSymbols(source, world.code, is_directory=False, data_port=DATA_PORT_DEFAULT, open=open)
             for source in sources
         ]
-        options: dict[str, int] = {"rate_bps": 20_000_000, "peer_count_max": 64}
-        options.update(settings)  # type: ignore[arg-type]
-        self.sender = Sender(objects, *self._endpoints, secret=world.draw_bytes(32), now_ns=world.now_ns, **options)
+        self.sender = Sender(
+            objects, *self._endpoints, secret=world.draw_bytes(32), rate_bps=rate_bps, peer_count_max=peer_count_max,
+            now_ns=world.now_ns,
+        )  # fmt: skip
 
     def step(self, now_ns: int) -> int:
         """Let the sender do what it can."""
@@ -87,8 +92,8 @@ class Client(_Host):
     """A host that fetches one object from a server into a sink that outlives it."""
 
     def __init__(
-        self, world: World, name: str, server: str, *, sink: MemorySink | None, loss: float, wait: bool, open: bool,  # noqa: A002
-        timeout_ns: int, want: tuple[Want, bytes],
+        self, world: World, name: str, server: str, *, sink: MemorySink | None, loss: float, wait: bool, open: bool,  #
+        noqa: A002 timeout_ns: int, want: tuple[Want, bytes],
     ) -> None:  # fmt: skip
         super().__init__(name)
         self.sink = sink
@@ -146,7 +151,8 @@ class World:
         self.network = MemoryNetwork(self._carry)
         self.links: dict[tuple[str, str], Link] = defaultdict(Link)
         self.hosts: list[_Host] = []
-        self.taps: list[Callable[[bytes, Address, Address], None]] = []
+        self.taps: list[Callable[[bytes, Address, Address], None]] = []  # see each datagram that is sent
+        self.arrival_taps: list[Callable[[bytes, Address, Address], None]] = []  # see each as it arrives
         self._actions: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
 
@@ -161,13 +167,18 @@ class World:
             name, content, symbol_size=symbol_size, block_symbol_limit=block, profile_id=self.code.profile_id
         )
 
-    def serve(self, *sources: MemorySource, name: str = "server", **settings: object) -> Server:
-        """A server, from now on. `settings`: rate_bps, peer_count_max, open."""
-        return self._add(Server(self, name, sources, settings))
+    def serve(
+        self, *sources: MemorySource, name: str = "server", rate_bps: int = 20_000_000, peer_count_max: int = 64,
+        open: bool = False,
+    ) -> Server:  # fmt: skip
+        """A server, from now on."""
+        server = Server(self, name, sources, rate_bps=rate_bps, peer_count_max=peer_count_max, open=open)
+        return self._add(server)
 
     def fetch(
         self, *, name: str = "client", server: str = "server", sink: MemorySink | None = None, loss: float = 0.0,
-        wait: bool = False, open: bool = False, timeout_ns: int = 10 * NS, want: tuple[Want, bytes] = (Want.ANY, bytes(32)),  # noqa: A002
+        wait: bool = False, open: bool = False, timeout_ns: int = 10 * NS,
+        want: tuple[Want, bytes] = (Want.ANY, bytes(32)),
     ) -> Client:  # fmt: skip
         """A client, from now on."""
         client = Client(
@@ -234,9 +245,11 @@ class World:
             tap(datagram, source, target)
         link = self.links[source[0], target[0]]
         for at_ns, octets in link.carry(datagram, self.now_ns, self.draw):
-            self._push(at_ns, lambda octets=octets: self._deliver(octets, source, target))
+            self._push(at_ns, functools.partial(self._deliver, octets, source, target))
 
     def _deliver(self, octets: bytes, source: Address, target: Address) -> None:
+        for tap in self.arrival_taps:
+            tap(octets, source, target)
         self.network.deliver(octets, source, target)
         for host in self.hosts:
             if host.name in (target[0], source[0]):

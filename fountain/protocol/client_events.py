@@ -1,0 +1,44 @@
+"""Where a client is, and what it tells the application."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from fountain.wire.control import OfferBody, RefusalReason
+
+__all__ = ["ClientEvent", "ClientState", "Failure"]
+
+
+class ClientState(enum.Enum):
+    """Where the client is."""
+
+    SEARCHING = "searching"
+    REQUESTING = "requesting"
+    RECEIVING = "receiving"
+    STOPPING = "stopping"
+    CLOSED = "closed"
+
+
+class Failure(enum.Enum):
+    """Why a client gave up."""
+
+    NOBODY = "nobody answered"
+    UNREACHABLE = "the port is closed"
+    NO_DATA = "the server answered, but no data came"
+    SILENCE = "the server fell silent"
+    REFUSED = "the server refused"
+    SOURCE_CHANGED = "the server's file changed"
+    SEAL = "one side wants sealed data, the other does not"
+
+
+@dataclass(frozen=True)
+class ClientEvent:
+    """`offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `failed` (failure, refusal)."""
+
+    kind: str
+    offer: OfferBody | None = None
+    entries: tuple[tuple[str, int], ...] = ()
+    reason: str = ""
+    failure: Failure | None = None
+    refusal: RefusalReason | None = None
