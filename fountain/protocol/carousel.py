@@ -112,8 +112,8 @@ class Carousel:
         if self._has_manifest:
             self._manifest_next = self._manifest.block_count
         reported = dict(needs)
-        self._held.update(block for block, need in reported.items() if block & MANIFEST_BIT and not need)
-        self._held.difference_update(block for block, need in reported.items() if need)
+        self._held.update(b for b, need in reported.items() if b & MANIFEST_BIT and not need and self._exists(b))
+        self._held.difference_update(b for b, need in reported.items() if need)
         for block in [block for block in self._open if self._is_done(block)]:
             if self._passing is self._open.pop(block):
                 self._passing = None

@@ -327,14 +327,14 @@ class ClientMachine:
         if packet_type is PacketType.STOP_ACK and self.state is ClientState.STOPPING:
             self.state = ClientState.CLOSED
         elif packet_type is PacketType.BYE:
-            self._handle_bye(session, Bye.parse(body), now_ns)
+            self._handle_bye(Bye.parse(body), now_ns)
         elif packet_type in (PacketType.PING, PacketType.PONG):
             self._hear(session, now_ns)
             echo = Echo.parse(body)
             if packet_type is PacketType.PING and isinstance(echo, Echo):
                 self._datagrams.append((session.seal_packet(PacketType.PONG, echo.encode()), False))
 
-    def _handle_bye(self, session: ClientSession, bye: Bye | Reject, now_ns: int) -> None:
+    def _handle_bye(self, bye: Bye | Reject, now_ns: int) -> None:
         if isinstance(bye, Reject):
             self.rejects[bye] += 1
         elif self.state is ClientState.STOPPING:

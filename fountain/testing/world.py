@@ -92,8 +92,8 @@ class Client(_Host):
     """A host that fetches one object from a server into a sink that outlives it."""
 
     def __init__(
-        self, world: World, name: str, server: str, *, sink: MemorySink | None, loss: float, wait: bool, open: bool,  #
-        noqa: A002 timeout_ns: int, want: tuple[Want, bytes],
+        self, world: World, name: str, server: str, *, sink: MemorySink | None, loss: float, wait: bool, open: bool,
+        timeout_ns: int, want: tuple[Want, bytes],
     ) -> None:  # fmt: skip
         super().__init__(name)
         self.sink = sink
