@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fountain.codes.ledger import HELD, commit_rows, reserve_rows
+from fountain.field import aligned_rows
 from fountain.limits import ESI_LIMIT
 
 __all__ = ["BlockDecoder", "BlockEncoder", "Code", "Progress", "SlabDecoder", "slab_row_count"]
@@ -22,6 +24,8 @@ __all__ = ["BlockDecoder", "BlockEncoder", "Code", "Progress", "SlabDecoder", "s
 Rows = NDArray[np.uint8]
 EsiArray = NDArray[np.uint32]
 SlotArray = NDArray[np.int32]
+
+assert ESI_LIMIT == 1 << 24, "fountain.codes.ledger has the limit in its machine code"
 
 # Repair rows that a slab holds beyond K: a code that needs more symbols than this to solve a block must say so by
 # keeping its own rows. RaptorQ fails with probability 256^-(h+1) at K + h symbols.
@@ -57,7 +61,7 @@ class BlockDecoder(Protocol):
         """Symbols held and still wanted, without solving anything."""
 
     def reserve(self, esis: EsiArray) -> SlotArray:
-        """Slab rows for these symbols, int32[n]; -1 where the symbol is a duplicate, impossible or no longer wanted."""
+        """Slab rows for these symbols, uint32[n] -> int32[n]; -1: a duplicate, impossible or no longer wanted."""
 
     def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
         """The rows of the last `reserve` that were written and stand; the others are free again."""
@@ -87,67 +91,51 @@ class Code(Protocol):
 class SlabDecoder:
     """Rows and their ESIs, for any code: source symbols of a systematic code go to row ESI, others behind row K.
 
-    Subclasses implement `_solve`, which reads `self.row_esi` (int64[rows], -1 where a row is empty) and `self.slab`,
-    leaves the source symbols in `slab[:K]` and returns 0, or returns how many more symbols it wants.
+    Subclasses implement `_solve`, which reads `self.row_esi` (int64[rows], negative where a row is empty) and
+    `self.slab`, leaves the source symbols in `slab[:K]` and returns 0, or returns how many more symbols it wants.
     """
 
     def __init__(self, symbol_count: int, symbol_size: int, slab: Rows | None, *, systematic: bool) -> None:
         rows = slab_row_count(symbol_count)
         if slab is None:
-            slab = np.empty((rows, symbol_size), dtype=np.uint8)
-        if (
-            slab.dtype != np.uint8
-            or slab.shape[0] < rows
-            or slab.shape[1] != symbol_size
-            or not slab.flags.c_contiguous
-        ):
-            raise ValueError(f"slab must be C-contiguous uint8[{rows} or more, {symbol_size}], not {slab.shape}")
+            slab = aligned_rows(rows, symbol_size)
+        if slab.dtype != np.uint8 or slab.ndim != 2 or len(slab) < rows or slab.shape[1] != symbol_size:
+            raise ValueError(f"slab must be uint8[{rows} or more, {symbol_size}], not {slab.dtype}{list(slab.shape)}")
+        if not slab.flags.c_contiguous or not slab.flags.writeable:
+            raise ValueError("slab must be C-contiguous and writable")
         self.slab: Rows = slab[:rows]
         self.symbol_count = symbol_count
         self.symbol_size = symbol_size
         self.systematic = systematic
         self.row_esi = np.full(rows, -1, dtype=np.int64)
         self.solved = False
-        self._held: dict[int, int] = {}
-        self._next_row = symbol_count if systematic else 0
         self._extra = 0
+        source_count = symbol_count if systematic else 0
+        free_count = rows - source_count
+        self._counters = np.array([0, free_count, 0], dtype=np.int64)
+        stacks = np.empty((2, rows), dtype=np.int32)
+        stacks[0, :free_count] = np.arange(rows - 1, source_count - 1, -1)
+        table = np.full(1 << (2 * free_count - 1).bit_length(), -1, dtype=np.int32)
+        self._ledger = (source_count, self.row_esi, table, stacks, self._counters)
 
     @property
     def progress(self) -> Progress:
         """Distinct symbols held, and how many more are wanted before the next attempt."""
-        if self.solved:
-            return Progress(len(self._held), 0)
-        return Progress(len(self._held), max(0, self.symbol_count + self._extra - len(self._held)))
+        held = int(self._counters[HELD])
+        return Progress(held, 0 if self.solved else max(0, self.symbol_count + self._extra - held))
 
     def reserve(self, esis: EsiArray) -> SlotArray:
         """Rows for these symbols; -1 for duplicates (also within `esis`), impossible ESIs, or when nothing is wanted."""
-        slots = np.full(len(esis), -1, dtype=np.int32)
+        slots = np.empty(len(esis), dtype=np.int32)
         if self.solved:
-            return slots
-        promised: set[int] = set()
-        row = self._next_row
-        for index, esi in enumerate(esis.tolist()):
-            if esi in self._held or esi in promised or not 0 <= esi < ESI_LIMIT:
-                continue
-            if self.systematic and esi < self.symbol_count:
-                slots[index] = esi
-            elif row < len(self.slab):
-                slots[index] = row
-                row += 1
-            else:
-                continue
-            promised.add(esi)
+            slots.fill(-1)
+        else:
+            reserve_rows(esis, slots, *self._ledger)
         return slots
 
     def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
         """Record the rows that were written; `slots` of -1 are skipped."""
-        for esi, slot in zip(esis.tolist(), slots.tolist()):
-            if slot < 0:
-                continue
-            self.row_esi[slot] = esi
-            self._held[esi] = slot
-            if slot >= self._next_row:
-                self._next_row = slot + 1
+        commit_rows(esis, slots, *self._ledger)
         return self.progress
 
     def decode(self) -> Progress:
@@ -155,7 +143,7 @@ class SlabDecoder:
         if not self.solved and self.progress.need == 0:
             wanted = self._solve()
             self.solved = wanted == 0
-            self._extra = max(self._extra, len(self._held) + wanted - self.symbol_count)
+            self._extra = max(self._extra, int(self._counters[HELD]) + wanted - self.symbol_count)
         return self.progress
 
     def _solve(self) -> int:
