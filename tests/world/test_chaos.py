@@ -1,0 +1,34 @@
+"""Chaos from one integer: whatever the network and the hosts do, a fetch ends with exactly the object, or without a result.
+
+Each seed is a test of its own. A failure prints the seed and all that was drawn from it; `python -m tests.world.replay
+SEED` plays it again with a log, and `--seed N` moves the whole range of seeds to N and up.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.world.chaos import Options, Play
+
+SEED_COUNT = 300
+SOAK_COUNT = 10_000
+SOAK_GROUP_COUNT = 100
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    first = metafunc.config.getoption("seed")
+    if "world_seed" in metafunc.fixturenames:
+        metafunc.parametrize("world_seed", range(first, first + SEED_COUNT))
+    if "world_seeds" in metafunc.fixturenames:
+        starts = range(first, first + SOAK_COUNT, SOAK_GROUP_COUNT)
+        metafunc.parametrize("world_seeds", [range(at, at + SOAK_GROUP_COUNT) for at in starts], ids=str)
+
+
+def test_the_object_arrives_whole_or_not_at_all(world_seed: int) -> None:
+    Play(Options.drawn(world_seed)).run()
+
+
+@pytest.mark.slow
+def test_the_object_arrives_whole_or_not_at_all_in_a_soak(world_seeds: range) -> None:
+    for world_seed in world_seeds:
+        Play(Options.drawn(world_seed)).run()
