@@ -71,10 +71,10 @@ class Packer:
 def _seal(rows: Rows, source: Rows, places: NDArray[np.int64], seal: Seal, sequence: int) -> None:
     """Encrypt each symbol straight from where it lies into its packet; the header is the associated data."""
     encrypt, nonce = seal.cipher.encrypt_into, seal.nonce
-    octets, stride = memoryview(rows.reshape(-1)), rows.shape[1]
+    octets, stride = rows.reshape(-1).data, rows.shape[1]
     start = 0
     for place in places.tolist():
         body = start + DATA_HEADER_SIZE
-        encrypt(nonce(sequence), source[place], octets[start:body], octets[body : start + stride])  # type: ignore[arg-type]
+        encrypt(nonce(sequence), source[place], octets[start:body], octets[body : start + stride])
         sequence += 1
         start += stride

@@ -93,7 +93,7 @@ class Unpacker:
         """Decrypt each packet straight into its slab row (or nowhere that matters); which tags fitted."""
         authentic = np.ones(len(indices), dtype=np.bool_)
         decrypt, nonce = session.keys.data.cipher.decrypt_into, session.keys.data.nonce
-        octets, stride = memoryview(rows.reshape(-1)), rows.shape[1]
+        octets, stride = rows.reshape(-1).data, rows.shape[1]
         expected = session.counter.expected
         sequences = self._columns.sequence[indices].tolist()
         for at, (index, slot) in enumerate(zip(indices.tolist(), slots.tolist())):
@@ -105,7 +105,7 @@ class Unpacker:
                     nonce(expand_sequence(sequences[at], expected)),
                     octets[body : start + stride],
                     octets[start:body],
-                    target,  # type: ignore[arg-type]
+                    target,
                 )
             except InvalidTag:
                 authentic[at] = False

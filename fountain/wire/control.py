@@ -198,7 +198,7 @@ class OfferBody:
             return Reject.BAD_NAME
         if is_directory > 1 or not 1 <= fields[5] <= MANIFEST_SIZE_MAX or not fields[8]:
             return Reject.BAD_FIELD
-        body = cls(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN))
+        body = cls(*(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN)))
         try:
             _ = body.geometry, body.manifest_geometry
         except ValueError:
@@ -346,7 +346,7 @@ class Request:
         if len(data) < REQUEST_HEADER_SIZE + TAG_SIZE:
             return Reject.BAD_LENGTH
         fields = _REQUEST.unpack_from(data, HEADER_SIZE)
-        return cls(*fields, bool(flags & FLAG_OPEN), data[REQUEST_HEADER_SIZE:])
+        return cls(*(*fields, bool(flags & FLAG_OPEN), data[REQUEST_HEADER_SIZE:]))
 
 
 Handshake = Hello | Offer | Listing | Refusal | Request

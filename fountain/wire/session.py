@@ -207,7 +207,7 @@ class Report:
             return Reject.BAD_FIELD
         if any(block & ~MANIFEST_BIT >= BLOCK_COUNT_MAX for block, _ in needs):
             return Reject.BAD_FIELD
-        return cls(*fields, bool(has_manifest), done, needs)
+        return cls(*(*fields, bool(has_manifest), done, needs))
 
 
 @dataclass(frozen=True)
