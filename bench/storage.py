@@ -44,6 +44,7 @@ def write_random(path: Path, size: int) -> None:
 
 
 def begin(source: FileSource, destination: Path) -> Part:
+    destination.unlink(missing_ok=True)
     part = Part.open(destination, source.object_id, source.name, source.geometry.object_size, overwrite=True)
     part.set_manifest(source.manifest_bytes)
     return part
@@ -77,9 +78,7 @@ def main() -> None:
         print(f"{size / 1e6:.0f} MB in {count} blocks of up to {scratch.size:,} octets, {os.cpu_count()} cores")
         measured("scan and hash", size, lambda: open_source(path, symbol_size=symbol_size, profile_id=PROFILE))
         measured("read_block", size, lambda: [source.read_block(index, scratch) for index in range(count)])
-        part = begin(
-            source, copy
-        )  # Once untimed: the first writes of a fresh machine measure its memory, not this code.
+        part = begin(source, copy)  # Untimed: memory that a machine touches for the first time is slow.
         deliver(source, part, range(count))
         part.discard()
         shuffled = random.Random(1).sample(range(count), count)
