@@ -1,0 +1,101 @@
+"""The session of docs/wire.md as records: one small file, asked for, sent and stopped. Its octets stand in the page."""
+
+from __future__ import annotations
+
+import hashlib
+
+from blake3 import blake3
+
+from fountain.wire import session
+from fountain.wire.control import (
+    Hello,
+    Listing,
+    Offer,
+    OfferBody,
+    PacketType,
+    Refusal,
+    RefusalReason,
+    Request,
+    Want,
+)
+from fountain.wire.manifest import Entry, EntryKind, Manifest
+from fountain.wire.session import Bye, ByeReason, Echo, Report, RequestBody, Stop, StopReason
+from tests.pages import golden_blocks, marked_tables, value_blocks
+
+PAGE = "docs/wire.md"
+TABLES = {name.removeprefix("table: "): table for name, table in marked_tables(PAGE).items() if ": " in name}
+GOLDEN = golden_blocks(PAGE)
+KEYS = value_blocks(PAGE)["keys"]
+SEALED = value_blocks(PAGE)["sealed"]
+
+# --- The session of the page --------------------------------------------------------------------------------
+
+CONTENT = bytes(range(100))
+SYMBOL_SIZE = 64
+SESSION = 0x0123456789ABCDEF
+NONCE = bytes(range(0xA0, 0xB0))
+COOKIE = bytes([0, 0, 0, 7, *range(0xC0, 0xD0)])
+PROFILE = hashlib.sha256(b"fountain/raptorq/rfc6330/1").digest()[:8]
+
+ENTRY = Entry(EntryKind.FILE, 0o644, 1_700_000_000_123_456_789, len(CONTENT), "hello.txt")
+MANIFEST = Manifest(PROFILE, SYMBOL_SIZE, 1002, len(CONTENT), "hello.txt", (ENTRY,), blake3(CONTENT).digest())
+
+
+def golden(name: str) -> bytes:
+    return b"".join(data for _, data, _ in GOLDEN[name])
+
+
+HELLO = Hello(NONCE, Want.NAME, blake3(b"hello.txt").digest())
+BODY = OfferBody(
+    object_id=blake3(golden("manifest")).digest(),
+    server_public=KEYS["server public"],
+    key_index=3,
+    profile_id=PROFILE,
+    object_size=len(CONTENT),
+    manifest_size=len(golden("manifest")),
+    symbol_size=SYMBOL_SIZE,
+    block_symbol_limit=1002,
+    data_port=6331,
+    is_directory=False,
+    name="hello.txt",
+    open=False,
+)
+OFFER = Offer(NONCE, COOKIE, BODY)
+LISTING = Listing(NONCE, 0, 1, (("hello.txt", 100), ("photos", 5_000_000_000)))
+REFUSAL = Refusal(NONCE, RefusalReason.STALE_COOKIE)
+REQUEST = Request(
+    SESSION, NONCE, COOKIE, 3, BODY.object_id, KEYS["client public"], open=False, sealed=golden("request")[120:]
+)
+REQUEST_BODY = RequestBody(bytes.fromhex("1122334455667788"), 40, False, "alice", ((3, 2), (6, 1)))
+REPORT = Report(
+    expected_sequence=4_294_967_302,
+    received_count=4_294_967_000,
+    echo_timestamp_us=0x00ABCDEF,
+    hold_us=1500,
+    kernel_drop_count=7,
+    damaged_count=2,
+    open_limit=40,
+    has_manifest=False,
+    done=((0, 5), (9, 1)),
+    needs=((5, 12), (session.MANIFEST_BIT, 1)),
+)
+STOP = Stop(StopReason.DONE, 4_294_967_100)
+ECHO = Echo(0xFEEDFACECAFEBEEF)
+BYE = Bye(ByeReason.IDLE)
+
+HANDSHAKE = {"hello": HELLO, "offer": OFFER, "listing": LISTING, "refusal": REFUSAL, "request": REQUEST}
+BODIES = {
+    "request body": REQUEST_BODY,
+    "report body": REPORT,
+    "stop body": STOP,
+    "echo body": ECHO,
+    "bye body": BYE,
+}
+SESSION_PACKETS = {
+    "report": (PacketType.REPORT, 1, "report body", "to-server"),
+    "ping": (PacketType.PING, 2, "echo body", "to-server"),
+    "stop": (PacketType.STOP, 3, "stop body", "to-server"),
+    "pong": (PacketType.PONG, 1, "echo body", "to-client"),
+    "stop ack": (PacketType.STOP_ACK, 2, "", "to-client"),
+    "bye": (PacketType.BYE, 3, "bye body", "to-client"),
+}

@@ -1,0 +1,350 @@
+"""docs/wire.md against the code, both ways: its tables, its golden octets, its keys. The page cannot lie.
+
+Records are written here as values; their octets stand in the page alone. Keys are derived once more by a twin made of
+`hmac` and `hashlib`, from the X25519 vector of RFC 7748 section 6.1.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import struct
+from dataclasses import replace
+from enum import IntEnum
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fountain.codes.raptorq import RaptorQ
+from fountain.integrity import Seal, SessionKeys, key_pair, session_keys
+from fountain.limits import CONTROL_SIZE_MAX, NAME_SIZE_MAX
+from fountain.protocol.replay import expand_sequence
+from fountain.protocol.server import transcript
+from fountain.wire import control, manifest, session, train
+from fountain.wire.control import PacketType, RefusalReason, Want, parse_handshake, parse_header
+from fountain.wire.reject import Reject
+from fountain.wire.session import ByeReason, SessionHeader, StopReason
+from tests.pages import all_tables, marked_tables, page
+from tests.wire.golden import (
+    BODIES,
+    BODY,
+    CONTENT,
+    GOLDEN,
+    HANDSHAKE,
+    KEYS,
+    MANIFEST,
+    OFFER,
+    PAGE,
+    PROFILE,
+    REQUEST,
+    SEALED,
+    SESSION,
+    SESSION_PACKETS,
+    SYMBOL_SIZE,
+    TABLES,
+    golden,
+)
+from tests.wire.test_train import naive_crc32c
+
+# --- Tables -------------------------------------------------------------------------------------------------
+
+# The struct formats behind the fixed part of each table, and the sizes of what is written around them by hand.
+FORMATS: dict[str, list[struct.Struct | int]] = {
+    "control header": [control._HEADER],
+    "hello": [8, control._HELLO, 1200 - 8 - control._HELLO.size],
+    "offer": [8, control.NONCE_SIZE, control.COOKIE_SIZE, control._OFFER_BODY],
+    "listing": [8, control._LISTING],
+    "listing entry": [control._LISTING_ENTRY],
+    "refusal": [8, control._REFUSAL],
+    "request": [8, control._REQUEST],
+    "request body": [session._REQUEST_BODY],
+    "session header": [8, session._SESSION],
+    "report body": [session._REPORT],
+    "stop body": [session._STOP],
+    "echo body": [session._ECHO],
+    "bye body": [session._BYE],
+    "manifest": [manifest._HEADER],
+    "manifest entry": [manifest._ENTRY],
+}
+
+
+def format_sizes(form: str) -> list[int]:
+    """The size of each field of a big-endian struct format: `>4sBH` is 4, 1, 2."""
+    assert form[0] == ">"
+    sizes = []
+    for count, code in re.findall(r"(\d*)([sBHIQq])", form):
+        size = struct.calcsize(">" + code)
+        sizes += [int(count)] if code == "s" else [size] * int(count or 1)
+    assert sum(sizes) == struct.calcsize(form)
+    return sizes
+
+
+def value_of(expression: str, variables: dict[str, int]) -> int:
+    """`48 + 32 Z` with the values of its letters."""
+    total = 0
+    for term in expression.split("+"):
+        product = 1
+        for factor in term.split():
+            product *= int(factor) if factor.isdecimal() else variables[factor]
+        total += product
+    return total
+
+
+def layout(name: str) -> list[tuple[str, str, str]]:
+    """(offset, size, field) of each row of a table."""
+    return [(row["offset"], row["size"], row["field"]) for row in TABLES[name]]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_fields_of_a_table_are_those_of_the_struct_format(name: str) -> None:
+    sizes: list[int] = []
+    for part in FORMATS[name]:
+        sizes += [part] if isinstance(part, int) else format_sizes(part.format)
+    offset = 0
+    for (written_offset, written_size, field), size in zip(layout(name), sizes):
+        assert (written_offset, written_size) == (str(offset), str(size)), field
+        offset += size
+    assert len(layout(name)) >= len(sizes)
+    assert all(not size.isdecimal() for _, size, _ in layout(name)[len(sizes) :])
+
+
+def test_every_table_has_its_struct_format_and_every_layout_its_golden_octets() -> None:
+    assert set(TABLES) == {*FORMATS, "data"}
+    assert {name.split()[0] if name.startswith("data") else name for name in GOLDEN} | {"control header"} == set(TABLES)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_octets_stand_where_the_table_says(name: str) -> None:
+    variables, end, fields = {"T": SYMBOL_SIZE}, 0, list(GOLDEN[name])
+    if fields[-1][2] == "entries":
+        fields.pop()
+    rows = layout(name.split()[0] if name.startswith("data ") else name)
+    assert len(rows) == len(fields)
+    for (offset, data, field), (written_offset, size, described) in zip(fields, rows):
+        words = re.fullmatch(r"(.+?)(?: ([A-Z]))?", described)
+        assert words is not None
+        assert words[1] == field
+        assert offset == end == value_of(written_offset, variables), field
+        assert size == "rest" or len(data) == value_of(size, variables), field
+        end += len(data)
+        if words[2] is not None:
+            variables[words[2]] = int.from_bytes(data, "big")
+
+
+def test_data_table_covers_header_and_tail() -> None:
+    rows = layout("data")
+    assert [int(size) for _, size, _ in rows[:-2]] == [1, 1, 2, 8, 4, 4, 4, 3, 1]
+    assert rows[-2:] == [("28", "T", "symbol"), ("28 + T", "16", "tail")]
+
+
+def test_types_and_reasons_of_the_page_are_those_of_the_code() -> None:
+    tables = {next(iter(table[0])): table for table in all_tables(PAGE)}
+    assert {int(row["type"]): row["packet"] for row in tables["type"]} == {kind: kind.name for kind in PacketType}
+    reasons = next(table for table in all_tables(PAGE) if list(table[0])[:2] == ["reason", "name"])
+    assert {int(row["reason"]): row["name"] for row in reasons} == {reason: reason.name for reason in RefusalReason}
+
+    def named(table: str, field: str) -> str:
+        return next(row["rule"] for row in TABLES[table] if row["field"] == field)
+
+    def numbered(kind: type[IntEnum]) -> str:
+        return ", ".join(f"{member.value} {member.name}" for member in kind)
+
+    assert named("stop body", "reason") == numbered(StopReason)
+    assert named("bye body", "reason") == numbered(ByeReason)
+    assert named("hello", "want kind") == numbered(Want)
+    flags = f"{train.FLAG_OPEN} OPEN, {train.FLAG_MANIFEST} MANIFEST, {train.FLAG_PROBE} PROBE"
+    assert named("data", "flags").startswith(flags + ";")
+
+
+def test_drop_reasons_of_the_page_are_those_of_the_code() -> None:
+    rows = marked_tables(PAGE)["rejects"]
+    assert {row["reason"]: row["meaning"] for row in rows} == {reason.name: reason.value for reason in Reject}
+
+
+# --- Records ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HANDSHAKE)
+def test_handshake_packet_is_written_and_read_as_on_the_page(name: str) -> None:
+    record, octets = HANDSHAKE[name], golden(name)
+    assert record.encode() == octets
+    header = parse_header(octets)
+    assert not isinstance(header, Reject)
+    assert parse_handshake(octets, *header) == record
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_body_is_written_and_read_as_on_the_page(name: str) -> None:
+    record, octets = BODIES[name], golden(name)
+    assert record.encode() == octets
+    assert type(record).parse(octets) == record
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_body_of_another_length_is_refused(name: str) -> None:
+    octets, kind = golden(name), type(BODIES[name])
+    for wrong in (octets[:-1], octets + b"\0", b""):
+        assert kind.parse(wrong) is Reject.BAD_LENGTH
+
+
+@pytest.mark.parametrize("name", HANDSHAKE)
+def test_handshake_packet_of_another_length_is_refused(name: str) -> None:
+    octets = golden(name)
+    for wrong in (octets + b"\0", octets[: 8 + 15]):
+        header = parse_header(wrong)
+        if name == "request" and len(wrong) > len(octets):
+            continue  # The length of a Request's sealed body is proved by its tag alone.
+        record = header if isinstance(header, Reject) else parse_handshake(wrong, *header)
+        assert isinstance(record, Reject), name
+
+
+@pytest.mark.parametrize("name", [*HANDSHAKE, *BODIES, "manifest"])
+def test_reserved_octets_must_be_zero(name: str) -> None:
+    octets = golden(name)
+    for offset, data, field in GOLDEN[name]:
+        if field not in ("reserved", "padding"):
+            continue
+        for at in (offset, offset + len(data) - 1):
+            wrong = octets[:at] + b"\x01" + octets[at + 1 :]
+            if name == "manifest":
+                assert manifest.parse(wrong) is Reject.RESERVED_NOT_ZERO
+            elif name in BODIES:
+                assert type(BODIES[name]).parse(wrong) is Reject.RESERVED_NOT_ZERO
+            else:
+                header = parse_header(wrong)
+                assert not isinstance(header, Reject)
+                assert parse_handshake(wrong, *header) is Reject.RESERVED_NOT_ZERO
+
+
+def test_manifest_is_written_and_read_as_on_the_page() -> None:
+    assert manifest.encode(MANIFEST) == golden("manifest")
+    assert manifest.parse(golden("manifest")) == MANIFEST
+    assert golden("manifest entry") in golden("manifest")
+
+
+def test_profile_of_the_page_is_the_built_in_code() -> None:
+    assert RaptorQ.profile_id == PROFILE
+
+
+def test_longest_offer_is_as_long_as_the_page_says() -> None:
+    longest = replace(OFFER, body=replace(BODY, name="n" * NAME_SIZE_MAX)).encode()
+    assert f"At most {len(longest)} octets" in page(PAGE)
+    assert len(longest) <= CONTROL_SIZE_MAX
+
+
+# --- Keys ---------------------------------------------------------------------------------------------------
+
+
+def naive_hkdf(secret: bytes, info: bytes, size: int) -> bytes:
+    """RFC 5869 with SHA-256 and 32 zero octets of salt."""
+    key = hmac.digest(bytes(32), secret, "sha256")
+    out, last, count = b"", b"", 0
+    while len(out) < size:
+        count += 1
+        last = hmac.digest(key, last + info + bytes([count]), "sha256")
+        out += last
+    return out[:size]
+
+
+def page_keys() -> SessionKeys:
+    return SessionKeys(*(Seal(KEYS[f"{name} key"], KEYS[f"{name} iv"]) for name in ("data", "to-server", "to-client")))
+
+
+def test_key_schedule_of_the_page_follows_from_the_private_keys() -> None:
+    private, public = key_pair(KEYS["client private"])
+    other, other_public = key_pair(KEYS["server private"])
+    assert (public, other_public) == (KEYS["client public"], KEYS["server public"])
+    assert private.exchange(other.public_key()) == KEYS["shared"]
+    assert KEYS["transcript"] == b"\0" + golden("offer")[44:] + golden("request")[:120]
+    assert KEYS["digest of it"] == blake3(KEYS["transcript"]).digest()
+    assert KEYS["info"] == b"fountain 1 session" + KEYS["digest of it"]
+    names = ["data key", "data iv", "to-server key", "to-server iv", "to-client key", "to-client iv"]
+    assert naive_hkdf(KEYS["shared"], KEYS["info"], 84) == b"".join(KEYS[name] for name in names)
+
+
+def test_both_sides_derive_the_keys_of_the_page() -> None:
+    assert transcript(BODY, REQUEST.header()) == KEYS["transcript"]
+    for own, peer in (("client", "server"), ("server", "client")):
+        keys = session_keys(key_pair(KEYS[f"{own} private"])[0], KEYS[f"{peer} public"], KEYS["transcript"])
+        assert keys is not None
+        for name, seal in (("data", keys.data), ("to-server", keys.to_server), ("to-client", keys.to_client)):
+            assert seal.iv == KEYS[f"{name} iv"]
+            assert seal.seal(9, b"header", b"body") == getattr(page_keys(), name.replace("-", "_")).seal(
+                9, b"header", b"body"
+            )
+
+
+def naive_open(name: str, sequence: int, header: bytes, sealed: bytes) -> bytes:
+    nonce = int.from_bytes(KEYS[f"{name} iv"], "big") ^ sequence
+    return AESGCM(KEYS[f"{name} key"]).decrypt(nonce.to_bytes(12, "big"), sealed, header)
+
+
+def test_request_carries_its_body_under_number_zero() -> None:
+    octets = golden("request")
+    assert naive_open("to-server", 0, octets[:120], octets[120:]) == golden("request body")
+    assert page_keys().to_server.seal(0, octets[:120], golden("request body")) == octets[120:]
+
+
+@pytest.mark.parametrize("name", SESSION_PACKETS)
+def test_session_packet_is_sealed_and_opened_as_on_the_page(name: str) -> None:
+    kind, sequence, body_name, direction = SESSION_PACKETS[name]
+    octets, body = SEALED[name], golden(body_name) if body_name else b""
+    header = SessionHeader(kind, SESSION, sequence)
+    assert octets[:24] == header.encode()
+    assert SessionHeader.parse(octets, kind, 0) == header
+    assert naive_open(direction, sequence, octets[:24], octets[24:]) == body
+    assert getattr(page_keys(), direction.replace("-", "_")).seal(sequence, octets[:24], body) == octets[24:]
+
+
+def test_page_seals_no_two_packets_with_one_key_and_number() -> None:
+    used = [(direction, sequence) for _, sequence, _, direction in SESSION_PACKETS.values()]
+    assert len(set(used)) == len(used) == len(SEALED)
+    assert set(SEALED) == set(SESSION_PACKETS)
+    assert golden("session header") == SEALED["report"][:24]
+
+
+# --- Data packets -------------------------------------------------------------------------------------------
+
+
+def data_rows(flags: int, sequence: int, symbol: bytes) -> np.ndarray:
+    rows = np.zeros((1, train.DATA_OVERHEAD_SIZE + SYMBOL_SIZE), dtype=np.uint8)
+    train.pack_headers(
+        rows, flags=flags, rtt_hint=train.rtt_code(20_000), session=SESSION, sequence=sequence,
+        timestamp_us=0x00ABCDEF, block=0, esis=np.zeros(1, dtype=np.uint32),
+    )  # fmt: skip
+    if flags & train.FLAG_OPEN:
+        train.pack_open(rows, np.frombuffer(symbol, dtype=np.uint8).reshape(1, -1), np.zeros(1, dtype=np.int64))
+    else:
+        sealed = page_keys().data.seal(sequence, rows[0, :28].tobytes(), symbol)
+        rows[0, 28:] = np.frombuffer(sealed, dtype=np.uint8)
+    return rows
+
+
+def parsed(octets: bytes) -> train.Columns:
+    columns = train.Columns(1)
+    train.parse_headers(np.frombuffer(octets, dtype=np.uint8).reshape(1, -1).copy(), SESSION, columns)
+    assert columns.verdict[0] == train.GOOD
+    assert train.rtt_from_code(int(columns.rtt_hint[0])) == 20_000
+    assert (columns.timestamp_us[0], columns.block[0], columns.esi[0]) == (0x00ABCDEF, 0, 0)
+    return columns
+
+
+def test_sealed_data_packet_is_written_and_read_as_on_the_page() -> None:
+    octets, sequence = golden("data sealed"), 2**32 + 5
+    assert data_rows(0, sequence, CONTENT[:64]).tobytes() == octets
+    columns = parsed(octets)
+    assert columns.flags[0] == 0
+    assert expand_sequence(int(columns.sequence[0]), sequence - 3) == sequence
+    assert naive_open("data", sequence, octets[:28], octets[28:]) == CONTENT[:64]
+
+
+def test_open_data_packet_is_written_and_read_as_on_the_page() -> None:
+    octets, flags = golden("data open"), train.FLAG_OPEN | train.FLAG_MANIFEST
+    assert data_rows(flags, 6, golden("manifest")[:64]).tobytes() == octets
+    columns = parsed(octets)
+    assert (columns.flags[0], columns.sequence[0]) == (flags, 6)
+    assert train.check_open(np.frombuffer(octets, dtype=np.uint8).reshape(1, -1).copy()).all()
+    assert octets[28:-16] == golden("manifest")[:64]
+    assert octets[-16:] == naive_crc32c(octets[:-16]).to_bytes(4, "big") + bytes(12)
