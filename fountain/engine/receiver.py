@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,12 @@ def runs_of(verified: np.ndarray) -> list[Run]:
     return [(int(first), int(end - first)) for first, end in zip(edges[::2], edges[1::2])]
 
 
+def _contradiction() -> IntegrityError:
+    return IntegrityError(
+        "The server's manifest contradicts what it announced.", "Start the server again from the original files."
+    )
+
+
 class Receiver:
     """One fetch. `open_sink` is called with the offer and gives the code and the sink, or raises FountainError."""
 
@@ -89,6 +95,7 @@ class Receiver:
         self.succeeded = False
         self.finished_ns = 0
         self._committing = False
+        self._described: OfferBody | None = None  # the offer that the sink was opened for, without its key
 
     @property
     def received_count(self) -> int:
@@ -210,9 +217,14 @@ class Receiver:
             self.collector.table.forget_manifest()
             if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
                 self.fail(error, StopReason.INTEGRITY, now_ns)
+            else:
+                self.machine.reconnect("the manifest was damaged", now_ns)  # The old stream believes that we have it.
         except FountainError as error:
             self.fail(error, StopReason.STORAGE, now_ns)
         else:
+            if len(self.sink.verified) != self.collector.table.geometry.block_count:
+                self.fail(_contradiction(), StopReason.INTEGRITY, now_ns)
+                return
             self.collector.table.know_manifest(runs_of(self.sink.verified))
             self.collector.close_finished()
 
@@ -257,6 +269,13 @@ class Receiver:
             self.phase = Phase.ENDED
 
     def _open(self, offer: OfferBody, now_ns: int) -> None:
+        described = replace(offer, key_index=0, server_public=b"")
+        if self.collector is not None and described == self._described:
+            self.machine.request(self.collector.table, now_ns)
+            return
+        self._described = described
+        if self.sink is not None:
+            self.sink.close()  # It was opened for an Offer that nothing vouched for.
         try:
             code, self.sink = self._open_sink(offer)
         except FountainError as error:
@@ -269,7 +288,7 @@ class Receiver:
         self.unpacker = Unpacker(
             self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=self._loss, seed=self._seed
         )
-        if len(self.sink.verified) or self.sink.complete:
+        if len(self.sink.verified) == geometry.block_count and (geometry.block_count or self.sink.complete):
             table.know_manifest(runs_of(self.sink.verified))
         self.phase = Phase.RECEIVING
         self.machine.request(table, now_ns)

@@ -8,9 +8,11 @@ The rules
 1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes. The application looks at it and
    says `request`, with what it holds already.
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
-3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for
-   the same object; symbols held stay useful, whatever session brought them. A stream that comes back by itself is
-   welcome until a new one has begun.
+   Without one, after a few tries, it is SEARCHING again. Nothing vouches for an Offer until then, so the application is
+   offered the next one anew.
+3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for the same
+   object; symbols held stay useful, whatever session brought them. A stream that comes back by itself is welcome
+   until a new one has begun.
 4. Nothing heard for `timeout_ns` ends in a failure that says how far it came (unless it never came anywhere and `wait`
    is set). A port that is reported unreachable fails at once, but only before the first Offer.
 5. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
@@ -104,6 +106,8 @@ class ClientMachine:
 
     def handle_datagram(self, data: bytes, now_ns: int) -> None:
         """A control packet from the server's address. Garbage is counted, never an error."""
+        if self.state is ClientState.CLOSED:
+            return
         header = parse_header(data)
         if isinstance(header, Reject):
             self.rejects[header] += 1
@@ -203,10 +207,15 @@ class ClientMachine:
         self.state = ClientState.STOPPING
         self._stop_packet = (reason, self.session.counter.received_count)
         self._stop_limit_ns = now_ns + STOP_LIMIT_NS
-        self._tries = 0
-        self._retry_ns = now_ns
+        self._tries, self._retry_ns = 0, now_ns
         self._retry_stop(now_ns)
         self._stop_limit_ns = now_ns + patience_ns
+
+    def reconnect(self, reason: str, now_ns: int) -> None:
+        """Leave the stream for a new one, which begins from what is held now."""
+        if self.state is ClientState.RECEIVING:
+            self.session = None
+            self._search_again(reason, now_ns)
 
     def report_soon(self, now_ns: int) -> None:
         """Something changed that the server should know: let the next report not wait."""
@@ -251,7 +260,7 @@ class ClientMachine:
 
     def _retry(self, now_ns: int) -> None:
         if self.state is ClientState.REQUESTING and self._tries >= REQUEST_TRIES_MAX:
-            self.state, self._tries = ClientState.SEARCHING, 0
+            self._doubt_offer()
         if self.state is ClientState.REQUESTING:
             self._datagrams.append((self._request, True))
             self._retry_ns = now_ns + (REQUEST_INTERVAL_NS << self._tries)
@@ -260,11 +269,17 @@ class ClientMachine:
             self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << min(self._tries, 8), HELLO_INTERVAL_MAX_NS)
         self._tries += 1
 
+    def _doubt_offer(self) -> None:
+        """No answer to the Request. If there never was one, the Offer may have been damaged: look at a new one."""
+        self.state, self._tries = ClientState.SEARCHING, 0
+        if not self.was_connected:
+            self.blocks = self._candidate = None
+
     def _send_hello(self, page: int = 0) -> None:
         if not self._nonce or self._pending is not None:
             self._nonce = self._draw(b"nonce")[:16]
             self._pending = None
-        if self.offer is not None:
+        if self.offer is not None and self.blocks is not None:
             hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id)
         elif self._want_kind is Want.ANY:
             hello = Hello(self._nonce, Want.ANY, page.to_bytes(32, "big"))
@@ -275,7 +290,7 @@ class ClientMachine:
     def _handle_offer(self, offer: Offer, now_ns: int) -> None:
         if self.state is not ClientState.SEARCHING or self._pending is not None:
             return
-        if self.offer is not None and self.offer.object_id != offer.body.object_id:
+        if self.offer is not None and self.blocks is not None and self.offer.object_id != offer.body.object_id:
             self.rejects["other object"] += 1
             return
         self._answered(now_ns)
@@ -294,7 +309,7 @@ class ClientMachine:
             self._heard_ns = now_ns
 
     def _handle_listing(self, listing: Listing, now_ns: int) -> None:
-        if self.state is not ClientState.SEARCHING or self.offer is not None or self._want_kind is not Want.ANY:
+        if self.state is not ClientState.SEARCHING or self.blocks is not None or self._want_kind is not Want.ANY:
             return
         self._answered(now_ns)
         self._entries += [entry for entry in listing.entries if entry not in self._entries]
@@ -306,7 +321,7 @@ class ClientMachine:
 
     def _handle_refusal(self, reason: RefusalReason, now_ns: int) -> None:
         if self.state is ClientState.REQUESTING and reason is RefusalReason.STALE_COOKIE:
-            self.state, self._tries = ClientState.SEARCHING, 0
+            self._doubt_offer()
             self._retry(now_ns)
         elif self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
             if self.was_connected and reason is RefusalReason.NO_SUCH_OBJECT:
@@ -355,12 +370,8 @@ class ClientMachine:
         self._retry(now_ns)
 
     def _give_up(self) -> None:
-        if self.was_connected:
-            self._fail(Failure.SILENCE)
-        elif self.was_answered:
-            self._fail(Failure.NO_DATA, offer=self.offer)
-        else:
-            self._fail(Failure.NOBODY)
+        silence = Failure.NO_DATA if self.was_answered else Failure.NOBODY
+        self._fail(Failure.SILENCE if self.was_connected else silence, offer=self.offer)
 
     def _fail(
         self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None

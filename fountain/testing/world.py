@@ -135,7 +135,7 @@ class Client(_Host):
         self.endpoint.close()
 
     def _open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
-        if self.sink is None:
+        if self.sink is None or self.sink.object_id != offer.object_id:
             self.sink = MemorySink(offer.object_id)
         return self._code, self.sink
 

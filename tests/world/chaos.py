@@ -25,8 +25,8 @@ PATIENT_NS = 25 * NS  # A time-out that no drawn silence reaches.
 HASTY_NS = 3 * NS
 LINK_HEADERS_SIZE = 86  # around a symbol: our own header and tail, UDP, IPv4, Ethernet
 
-# How a fetch may end while faults last; whoever typed the command then types it again. A damaged Hello, Offer or Refusal
-# is not authenticated by anything, so under corruption a refusal may be a mistake.
+# How a fetch may end while faults last; whoever typed the command then types it again. Nothing authenticates a damaged
+# Hello, Offer or Refusal, so under corruption a refusal may be a mistake.
 FAILURES_OF_SILENCE = {Failure.NOBODY, Failure.NO_DATA, Failure.SILENCE}
 FAILURES_OF_DAMAGE = {Failure.REFUSED, Failure.SEAL}
 
@@ -220,7 +220,7 @@ class Play:
         """Everything, oracles included."""
         self._arrange()
         try:
-            self.world.run(lambda: self.world.now_ns - self._start_ns >= FAULTS_NS or self._all_done, limit_ns=FAULTS_NS)
+            self.world.run(lambda: self._all_done, limit_ns=FAULTS_NS)
             self._check_liveness()
             self._check_quiet()
         except (AssertionError, RuntimeError) as error:
@@ -274,7 +274,7 @@ class Play:
 
     def _remove_client(self, name: str) -> None:
         client = self.clients.pop(name)
-        self.sinks[name] = client.sink
+        self.sinks[name] = client.sink if client.sink and client.sink.object_id == self.source.object_id else None
         self.gone[client.endpoint.local_address] = self.world.now_ns
         self.world.kill(client)
 
@@ -335,11 +335,8 @@ class Play:
 
     def _check_liveness(self) -> None:
         """Once faults stop, everybody finishes."""
-        for client in self.options.clients:
-            for link in (client.out, client.back):
-                link.loss = link.burst = link.duplicate = link.corrupt = 0.0
-                link.rate_bps = link.jitter_ns = 0
-                link.partitions.clear()
+        for (source, target), link in list(self.world.links.items()):
+            self.world.link(source, target, Link(delay_ns=link.delay_ns))
         remaining_count = sum(self._missing_symbol_count(client) for client in self.clients.values())
         size = remaining_count * (self.options.symbol_size + LINK_HEADERS_SIZE)
         limit_ns = size * 8 * NS // self.options.rate_bps * 3 // 2 + 10 * NS

@@ -1,4 +1,4 @@
-"""Chaos from one integer: whatever the network and the hosts do, a fetch ends with exactly the object, or without a result.
+"""Chaos from one integer: whatever the network and the hosts do, a fetch ends with exactly the object, or with none.
 
 Each seed is a test of its own. A failure prints the seed and all that was drawn from it; `python -m tests.world.replay
 SEED` plays it again with a log, and `--seed N` moves the whole range of seeds to N and up.
