@@ -1,4 +1,4 @@
-"""One chaotic run of the world: everything is drawn from one seed, and watched by oracles from the first octet to the last.
+"""One chaotic run of the world: all is drawn from one seed, and watched by oracles from the first octet to the last.
 
 The drawing (`Options`), the watching (`Watch`) and the play (`Play`) are apart, so that a failure can be read: it
 prints the seed and each drawn option, and `python -m tests.world.replay SEED` plays it again with a log.
