@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Collection, Iterable
@@ -71,8 +72,10 @@ class PartOctets:
         with self._handles.use(file) as descriptor:
             try:
                 data = os.lseek(descriptor, offset, os.SEEK_DATA)
-            except OSError:  # ENXIO: no data up to the end of the file.
-                data = sys.maxsize
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # A file system that cannot tell.
+                    return True
+                data = sys.maxsize  # No data up to the end of the file.
         # Blocks are asked about in order: one long hole must not be walked again for each (slow on tmpfs).
         self._holes[file] = (offset, data)
         return data < offset + size

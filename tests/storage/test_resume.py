@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from fountain.errors import IncompleteError
+from fountain.storage import octets
 from fountain.storage.journal import encode_journal, parse_journal
 from fountain.storage.part import Part
 from fountain.storage.source import FileSource
@@ -122,6 +124,22 @@ def test_written_blocks_count_after_a_kill_though_they_were_never_committed(
     assert blocks is not None
     assert blocks._unproven == {1, 4, 6}  # They were committed when they had been found.
     third.discard()
+
+
+def test_where_holes_cannot_be_found_everything_is_hashed(
+    tmp_path: Path, source: FileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = begun(source, tmp_path / "copy", 1)
+    part.write_block(4, blocks_of(source)[4])
+    crash(part)
+
+    def refused(*_: int) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(octets.os, "lseek", refused)
+    again = open_part(source, tmp_path / "copy")
+    assert np.flatnonzero(again.verified).tolist() == [1, 4]
+    again.discard()
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "torn header", "foreign", "torn record", "garbage"])
