@@ -1,0 +1,202 @@
+"""The pages tell the truth: what they name exists, what they count is so, their links lead somewhere.
+
+docs/wire.md has tests of its own, in tests/wire/test_wire_golden.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from fountain.cli import exit_status
+from fountain.protocol import blocks
+from tests.pages import ROOT, all_tables, marked_tables, page
+from tests.test_tidy import GROUND, MAY_IMPORT
+
+PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+EACH_PAGE = pytest.mark.parametrize("name", PAGES)
+ARCHITECTURE = "docs/architecture.md"
+
+_PATH = re.compile(r"`((?:fountain|tests|bench|docs|examples)/[\w./-]*)`")
+_DOTTED = re.compile(r"`((?:fountain|bench)(?:\.\w+)+)`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"^[$#] (.*)$", re.MULTILINE)
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_UNITS = {"": 1, "ms": 10**6, "s": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def prose(name: str) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", page(name))
+
+
+def resolve(dotted: str) -> object:
+    """The module, or the attribute of a module, that a dotted name means."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        folder = ROOT.joinpath(*parts[:cut])
+        if folder.with_suffix(".py").exists() or (folder / "__init__.py").exists():
+            found: object = import_module(".".join(parts[:cut]))
+            for part in parts[cut:]:
+                found = getattr(found, part)
+            return found
+    raise AssertionError(f"{dotted} is neither a module nor in one")
+
+
+def anchors(name: str) -> set[str]:
+    """The anchors of a page's headings, as code forges make them."""
+    headings = re.findall(r"^#+ (.*)$", prose(name), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+# --- What is named exists -----------------------------------------------------------------------------------
+
+
+@EACH_PAGE
+def test_paths_that_a_page_names_exist(name: str) -> None:
+    missing = [path for path in _PATH.findall(page(name)) if not (ROOT / path).exists()]
+    assert not missing
+
+
+@EACH_PAGE
+def test_modules_and_names_that_a_page_names_exist(name: str) -> None:
+    for dotted in _DOTTED.findall(prose(name)):
+        resolve(dotted)
+
+
+@EACH_PAGE
+def test_links_lead_somewhere(name: str) -> None:
+    for link in _LINK.findall(prose(name)):
+        if re.match(r"\w+:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (ROOT / name).parent / target if target else ROOT / name
+        assert path.exists(), link
+        if anchor:
+            assert anchor in anchors(str(path.resolve().relative_to(ROOT))), link
+
+
+def options_of(module: str) -> set[str]:
+    """The options that a command takes: every string in its module that looks like one."""
+    source = (ROOT / "fountain" / "cli" / module).read_text(encoding="utf-8")
+    return set(_OPTION.findall(source)) | set(
+        _OPTION.findall((ROOT / "fountain" / "cli" / "arguments.py").read_text(encoding="utf-8"))
+    )
+
+
+@EACH_PAGE
+def test_commands_that_a_page_shows_have_these_options(name: str) -> None:
+    commands = _COMMAND.findall(page(name)) + re.findall(r"`(fountain-[^`]*)`", page(name))
+    for command in commands:
+        for part in re.split(r"[|&;]", command):
+            words = re.search(r"\bfountain-(serve|fetch)\b(.*)", part)
+            if words:
+                unknown = set(_OPTION.findall(words[2])) - options_of(f"{words[1]}.py")
+                assert not unknown, command
+
+
+@EACH_PAGE
+def test_make_targets_that_a_page_names_exist(name: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
+    named = re.findall(r"(?:^\$ |`)make ([a-z]+)", page(name), re.MULTILINE)
+    assert set(named) <= targets
+
+
+def test_commands_are_those_that_are_installed() -> None:
+    scripts = re.findall(r"^([\w-]+) = \"fountain\.cli\.", page("pyproject.toml"), re.MULTILINE)
+    named = {command for name in PAGES for command in re.findall(r"\bfountain-(?:serve|fetch)\b", page(name))}
+    assert named == set(scripts)
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = {(ROOT / "docs" / link.partition("#")[0]).resolve() for link in _LINK.findall(page("docs/index.md"))}
+    missing = [name for name in PAGES if name.startswith("docs/") and (ROOT / name).resolve() not in linked]
+    assert missing == ["docs/index.md"]
+
+
+# --- What is counted is so ----------------------------------------------------------------------------------
+
+
+def number(text: str) -> int:
+    """`4 MiB`, `250 ms`, `65,536` in octets, nanoseconds, or as they are."""
+    written = re.fullmatch(r"([\d,]+)(?: (\w+))?", text)
+    assert written is not None, text
+    return int(written[1].replace(",", "")) * _UNITS[written[2] or ""]
+
+
+@EACH_PAGE
+def test_constants_have_the_values_that_a_page_says(name: str) -> None:
+    for table in all_tables(name):
+        if list(table[0])[:2] == ["constant", "value"]:
+            for row in table:
+                assert resolve(row["constant"].strip("`")) == number(row["value"]), row["constant"]
+
+
+def test_exit_statuses_of_the_readme_are_those_of_the_code() -> None:
+    sentence = re.search(r"Exit status: (.*?)\.\s", page("README.md"), re.DOTALL)
+    assert sentence is not None
+    numbers = {int(text) for text in re.findall(r"\b\d+\b", sentence[1])}
+    assert numbers == {int(status) for status in exit_status.ExitStatus}
+
+
+# --- Architecture -------------------------------------------------------------------------------------------
+
+
+def test_floors_of_the_page_are_those_that_are_enforced() -> None:
+    told = {}
+    for row in marked_tables(ARCHITECTURE)["floors"]:
+        words = {word.strip(" `") for word in row["may import"].split(",")} - {""}
+        told[row["area"].strip("`")] = words - {"ground"} | (GROUND if "ground" in words else set())
+    assert told == MAY_IMPORT
+
+
+def assigned_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
+    """(method, state) for each assignment of a member of `enum_name` to an attribute `state`."""
+    found = set()
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and ".state" in ast.unparse(node.targets[0]):
+                states = re.findall(rf"\b{enum_name}\.(\w+)", ast.unparse(node.value))
+                found |= {(function.name, state) for state in states}
+    return found
+
+
+@pytest.mark.parametrize("heading", [name for name in marked_tables(ARCHITECTURE) if name.startswith("states: ")])
+def test_state_tables_tell_every_change_of_state(heading: str) -> None:
+    path, enum_name = heading.removeprefix("states: ").split()
+    rows = marked_tables(ARCHITECTURE)[heading]
+    told = {(row["where"].strip("`"), row["to"]) for row in rows}
+    assert told == assigned_states(ROOT / path, enum_name)
+    states = getattr(import_module(path.removesuffix(".py").replace("/", ".")), enum_name)
+    named = {state for row in rows for state in [*row["from"].split(", "), row["to"]]} - {""}
+    assert named == {member.name for member in states}
+
+
+def test_block_states_of_the_page_are_those_of_the_code() -> None:
+    told: dict[str, set[str]] = {}
+    for row in marked_tables(ARCHITECTURE)["block states"]:
+        told.setdefault(row["from"], set()).add(row["to"])
+    assert told == {state.name: {after.name for after in following} for state, following in blocks._NEXT.items()}
+
+
+# --- The wire -----------------------------------------------------------------------------------------------
+
+
+def test_counters_of_the_wire_page_are_those_of_the_machines() -> None:
+    counted: dict[str, set[str]] = {}
+    for side in ("server", "client"):
+        source = (ROOT / "fountain" / "protocol" / f"{side}.py").read_text(encoding="utf-8")
+        for reason in re.findall(r'rejects\["([\w ]+)"\]', source):
+            counted.setdefault(reason, set()).add(side)
+    told = {
+        row["counter"]: {"server", "client"} if row["where"] == "both" else {row["where"]}
+        for row in marked_tables("docs/wire.md")["counters"]
+    }
+    assert told == counted
