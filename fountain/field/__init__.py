@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
-from fountain.field.product import ACTIVE, invert, pack, product
+from fountain.field.product import ACTIVE, invert, product
 from fountain.field.tables import AFFINE, INVERSE, NIBBLES
 
 __all__ = [
@@ -29,8 +29,7 @@ __all__ = [
 
 _ALIGNMENT = 64
 
-_EMPTY_EDGE = np.empty((0, _ALIGNMENT), dtype=np.uint8)
-_EMPTY_ADDRESSES = np.empty(0, dtype=np.int64)
+_NO_EDGES = np.empty(0, dtype=np.int64)
 
 
 class RowSet(NamedTuple):
@@ -40,19 +39,23 @@ class RowSet(NamedTuple):
     stride: int
 
 
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def row_set(array: NDArray[np.uint8]) -> RowSet:
     """The rows of uint8[n, T] with contiguous rows. The caller keeps `array` alive while the result is used."""
     if array.dtype != np.uint8 or array.ndim != 2 or (array.shape[1] > 1 and array.strides[1] != 1):
         raise ValueError(f"rows must be uint8[n, T] with contiguous rows, not {array.dtype}{list(array.shape)}")
-    return RowSet(array.__array_interface__["data"][0], array.strides[0])
+    return RowSet(_address(array), array.strides[0])
 
 
-def aligned_rows(count: int, size: int, *, stride: int = 0) -> NDArray[np.uint8]:
-    """uint8[count, stride or size] whose first row starts on a 64-octet boundary; not initialised."""
-    stride = stride or size
-    buffer = np.empty(count * stride + _ALIGNMENT, dtype=np.uint8)
-    start = -buffer.__array_interface__["data"][0] % _ALIGNMENT
-    return buffer[start : start + count * stride].reshape(count, stride)
+def aligned_rows(count: int, size: int) -> NDArray[np.uint8]:
+    """uint8[count, size] whose first row starts on a 64-octet boundary; not initialised."""
+    buffer = np.empty(count * size + _ALIGNMENT, dtype=np.uint8)
+    start = -_address(buffer) % _ALIGNMENT
+    return buffer[start : start + count * size].reshape(count, size)
 
 
 def row_addresses(rows: RowSet, numbers: NDArray[Any]) -> NDArray[np.int64]:
@@ -83,13 +86,7 @@ def fold_rows(sums: RowSet, source: RowSet, indices: NDArray[np.int32], targets:
     fold(*sums, *source, indices, targets, size)
 
 
-def _table(tier: tiers.Tier) -> int:
-    table = AFFINE if tier.method == "affine" else NIBBLES
-    address: int = table.__array_interface__["data"][0]
-    return address
-
-
-_TABLES = {tier.name: _table(tier) for tier in tiers.TIERS}
+_TABLES = {tier.name: _address(AFFINE if tier.method == "affine" else NIBBLES) for tier in tiers.TIERS}
 
 
 def multiply_rows(
@@ -112,16 +109,18 @@ def multiply_rows(
         coefficients = np.ascontiguousarray(coefficients)
     tiles = -(-count // tier.rows)
     packed = np.empty((tiles, terms, tier.rows), dtype=np.uint8)
-    pack(*row_set(coefficients), count, packed)
-    surplus = tiles * tier.rows - count
-    if surplus:
+    slots = np.empty(tiles * tier.rows, dtype=np.int64)
+    slots[:count] = targets
+    if len(slots) > count:
         spill = np.empty(size, dtype=np.uint8)
-        targets = np.concatenate((targets, np.full(surplus, spill.__array_interface__["data"][0], dtype=np.int64)))
-    edge, addresses = _EMPTY_EDGE, _EMPTY_ADDRESSES
+        slots[count:] = _address(spill)
+    edges = _NO_EDGES
     if size % _ALIGNMENT:
-        edge = np.empty((terms + len(targets), _ALIGNMENT), dtype=np.uint8)
-        addresses = np.empty(len(edge), dtype=np.int64)
-    product(tier.tag, _TABLES[tier.name], packed, sources, targets, size, int(accumulate), edge, addresses)
+        zeros = np.zeros((terms + len(slots), _ALIGNMENT), dtype=np.uint8)
+        edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
+    table = _TABLES[tier.name]
+    coefficient_rows = row_set(coefficients)
+    product(tier.tag, table, *coefficient_rows, count, packed, sources, slots, size, int(accumulate), edges)
 
 
 def multiply_matrices(

@@ -3,7 +3,7 @@
     target[i] (+)= sum over k of coefficient[i, k] * source[k]          rows of `size` octets
 
 A tile holds R target rows x V registers in registers while it runs over k: one load of the source feeds R products,
-one coefficient feeds V. Coefficients are packed tile by tile (`pack`), so that the R octets of one k lie together.
+one coefficient feeds V. Coefficients are packed tile by tile first, so that the R octets of one k lie together.
 Sources are taken in runs of `_RUN` rows, which stay in the first cache while all tiles use them.
 
 How one product is computed depends on the tier (see `fountain.field.tiers`), everything else is the same for all:
@@ -22,6 +22,7 @@ from typing import Any
 
 import llvmlite.binding
 import numba.extending
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils as untyped_cgutils
 from numba.core import config, types
@@ -29,7 +30,7 @@ from numba.core import config, types
 from fountain._jit import inlined, kernel
 from fountain.field.tiers import TIERS, Tier, choose
 
-__all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "pack", "product"]
+__all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "product"]
 
 cgutils: Any = untyped_cgutils
 intrinsic: Any = numba.extending.intrinsic
@@ -258,8 +259,8 @@ def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
 # --- Kernels -----------------------------------------------------------------------------------------------
 
 
-@kernel
-def pack(address, stride, count, packed):  # type: ignore[no-untyped-def]
+@inlined
+def _pack(address, stride, count, packed):  # type: ignore[no-untyped-def]
     """`count` rows of coefficients at `address` -> packed uint8[tiles, k, R], rows beyond `count` zero."""
     rows = packed.shape[2]
     for tile in range(packed.shape[0]):
@@ -271,61 +272,58 @@ def pack(address, stride, count, packed):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _product_of_edges(  # type: ignore[no-untyped-def]
-    tag, table, packed, sources, targets, first_octet, octets, accumulate, edge, edge_addresses
-):
-    """The last octets of each row: copied to registers' worth of scratch padded with zeros, multiplied there, and back."""
+def _multiply_edges(tag, table, packed, sources, targets, first_octet, octets, accumulate, edges):  # type: ignore[no-untyped-def]
+    """The last octets of each row: copied to registers' worth of scratch at edges[i], multiplied there, copied back."""
     count = sources.shape[0]
     rows = packed.shape[2]
-    for i in range(edge.shape[0]):
-        edge[i, :] = 0
-        edge_addresses[i] = edge[i].ctypes.data
     for i in range(count):
-        _copy(edge_addresses[i], sources[i] + first_octet, octets)
-    if accumulate > 0:
-        for i in range(targets.shape[0]):
-            _copy(edge_addresses[count + i], targets[i] + first_octet, octets)
-    for tile in range(packed.shape[0]):
-        target = edge_addresses[count + tile * rows :].ctypes.data
-        _tile_of_one(tag, table, packed[tile].ctypes.data, edge_addresses.ctypes.data, count, target, 0, accumulate)
+        _copy(edges[i], sources[i] + first_octet, octets)
     for i in range(targets.shape[0]):
-        _copy(targets[i] + first_octet, edge_addresses[count + i], octets)
+        _copy(edges[count + i], targets[i] + first_octet, octets)
+    for tile in range(packed.shape[0]):
+        target = edges.ctypes.data + 8 * (count + tile * rows)
+        packed_tile = packed.ctypes.data + tile * count * rows
+        _tile_of_one(tag, table, packed_tile, edges.ctypes.data, count, target, np.int64(0), accumulate)
+    for i in range(targets.shape[0]):
+        _copy(targets[i] + first_octet, edges[count + i], octets)
 
 
 @kernel
-def product(tag, table, packed, sources, targets, size, accumulate, edge, edge_addresses):  # type: ignore[no-untyped-def]
+def product(tag, table, coefficients, stride, count, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
     """target (+)= coefficients . source; see the module's docstring.
 
-    packed uint8[tiles, k, R]; sources int64[k], targets int64[tiles * R]: addresses of rows of `size` octets, where the
-    surplus targets of the last tile name a row that nobody reads; edge uint8[k + tiles * R, 64] and edge_addresses
-    int64[k + tiles * R]: scratch for the last octets of rows whose size is not a multiple of 64 (empty where it is).
+    coefficients: address of `count` rows, `stride` octets apart; packed uint8[tiles, k, R]: scratch. sources int64[k],
+    targets int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the last tile name a row
+    that nobody reads. edges int64[k + tiles * R]: addresses of 64 octets of zeros each, scratch for the last octets of
+    rows whose size is not a multiple of 64 (empty where it is).
     """
+    _pack(coefficients, stride, count, packed)
     width = _register_size(tag)
-    count = packed.shape[1]
+    terms = packed.shape[1]
     rows = packed.shape[2]
     whole = size - size % width
-    offset = 0
+    offset = np.int64(0)
     while offset < whole:
         left = (whole - offset) // width
         registers = min(left, _tile_registers(tag))
         if left == 4:
             registers = min(registers, 2)
-        for first in range(0, count, _RUN):
-            run = min(_RUN, count - first)
-            keep = 1 if accumulate + first > 0 else 0
-            source = sources[first:].ctypes.data
+        for first in range(0, terms, _RUN):
+            run = min(_RUN, terms - first)
+            keep = accumulate + first
+            source = sources.ctypes.data + 8 * first
             for tile in range(packed.shape[0]):
-                coefficients = packed[tile, first:].ctypes.data
-                target = targets[tile * rows :].ctypes.data
+                packed_tile = packed.ctypes.data + (tile * terms + first) * rows
+                target = targets.ctypes.data + 8 * tile * rows
                 if registers == 3:
-                    _tile_of_three(tag, table, coefficients, source, run, target, offset, keep)
+                    _tile_of_three(tag, table, packed_tile, source, run, target, offset, keep)
                 elif registers == 2:
-                    _tile_of_two(tag, table, coefficients, source, run, target, offset, keep)
+                    _tile_of_two(tag, table, packed_tile, source, run, target, offset, keep)
                 else:
-                    _tile_of_one(tag, table, coefficients, source, run, target, offset, keep)
+                    _tile_of_one(tag, table, packed_tile, source, run, target, offset, keep)
         offset += registers * width
     if size > whole:
-        _product_of_edges(tag, table, packed, sources, targets, whole, size - whole, accumulate, edge, edge_addresses)
+        _multiply_edges(tag, table, packed, sources, targets, whole, size - whole, accumulate, edges)
 
 
 @kernel

@@ -1,36 +1,51 @@
-"""Which engine: the time that each would take, from constants that `bench/codec.py` calibrates.
+"""Which engine: the time that each would take, from a model with constants that `bench/codec.py --calibrate` prints.
 
 Only ratios matter, and only near the point where both engines take the same time, so constants of one machine serve.
+Times are in nanoseconds, rates in octets a nanosecond.
 """
 
 from __future__ import annotations
 
+from fountain.codes.raptorq.parameters import Parameters
 from fountain.field.product import ACTIVE
 
 __all__ = ["dense_decode_is_cheaper", "dense_encode_is_cheaper"]
 
-# Octets of source x rows that a tiled product makes in a nanosecond.
-_PRODUCT_RATE = {"gfni512": 200.0, "gfni256": 90.0, "avx2": 40.0, "ssse3": 20.0, "neon": 20.0, "portable": 5.0}
+# Octets of source x rows that a tiled product makes.
+_PRODUCT_RATES = {"gfni512": 360.0, "gfni256": 180.0, "avx2": 76.0, "ssse3": 54.0, "neon": 40.0, "portable": 9.0}
+_PRODUCT_RATE = _PRODUCT_RATES[ACTIVE.name]
+_INVERSE_NS = 30.0 / _PRODUCT_RATE  # One step of Gauss-Jordan elimination, of m^3 for m unknowns.
 
-_STRUCTURE_NS = 600.0  # Structure phase for one symbol of K.
-_GATHER_RATE = 32.0  # Octets that a plan's data phase reads in a nanosecond ...
-_GATHER_READS = 16.0  # ... and how many symbols it reads for one symbol of K.
-
-
-def _product_ns(terms: int, rows: int, symbol_size: int) -> float:
-    return terms * rows * symbol_size / _PRODUCT_RATE[ACTIVE.name]
-
-
-def _plan_ns(symbol_count: int, symbol_size: int) -> float:
-    return symbol_count * _GATHER_READS * symbol_size / _GATHER_RATE
+_GATHER_RATE = 80.0  # Octets that a gather reads from the second-level cache ...
+_PLAN_READS = 18.0  # ... and how many symbols a plan's data phase reads for one symbol of K.
+_ROW_READS = 7.2  # Intermediate symbols in one encoding symbol, on average.
+_STRUCTURE_NS = 200.0  # Structure phase for one symbol of K ...
+_STRUCTURE_START_NS = 60_000.0  # ... and before the first.
 
 
-def dense_decode_is_cheaper(symbol_count: int, symbol_size: int, missing: int) -> bool:
-    """Whether to recover `missing` source symbols with generator rows rather than with a plan of their own."""
-    dense = _product_ns(symbol_count + missing, missing, symbol_size) + _product_ns(2 * missing, missing, missing) * 8
-    return dense < symbol_count * _STRUCTURE_NS + _plan_ns(symbol_count, symbol_size)
+def _product(rows: int, terms: int, size: int) -> float:
+    return rows * terms * size / _PRODUCT_RATE
 
 
-def dense_encode_is_cheaper(symbol_count: int, symbol_size: int, repairs: int) -> bool:
-    """Whether to make `repairs` symbols in all with generator rows rather than from intermediate symbols."""
-    return _product_ns(symbol_count, repairs, symbol_size) < _plan_ns(symbol_count, symbol_size)
+def _data_phase(parameters: Parameters, size: int) -> float:
+    inactive = int(2.0 * parameters.L**0.5) + parameters.H
+    gathers = parameters.L * _PLAN_READS * size / _GATHER_RATE
+    return gathers + _product(inactive + 3 * parameters.H, inactive, size)
+
+
+def _generator_rows(parameters: Parameters, count: int) -> float:
+    return count * _ROW_READS * parameters.K_prime / _GATHER_RATE
+
+
+def dense_decode_is_cheaper(parameters: Parameters, size: int, missing: int) -> bool:
+    """Whether to recover `missing` source symbols of `size` octets with generator rows rather than with a plan."""
+    dense = _generator_rows(parameters, missing) + _product(missing, parameters.K_prime + missing, size)
+    structure = _STRUCTURE_START_NS + parameters.L * _STRUCTURE_NS
+    outputs = missing * _ROW_READS * size / _GATHER_RATE
+    return dense + _INVERSE_NS * missing**3 < structure + _data_phase(parameters, size) + outputs
+
+
+def dense_encode_is_cheaper(parameters: Parameters, size: int, repairs: int) -> bool:
+    """Whether to make `repairs` symbols, all told, with generator rows rather than from intermediate symbols."""
+    dense = _generator_rows(parameters, repairs) + _product(repairs, parameters.K_prime, size)
+    return dense < _data_phase(parameters, size) + repairs * _ROW_READS * size / _GATHER_RATE

@@ -12,12 +12,9 @@ from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generat
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.raptorq.plan import Plan, make_plan, run_plan
 from fountain.codes.raptorq.workspace import padded_size, workspace
-from fountain.field import aligned_rows, combine_rows, invert_matrix, multiply_rows, row_addresses, row_set
+from fountain.field import combine_rows, invert_matrix, multiply_rows, row_addresses, row_set
 
 __all__ = ["RaptorQDecoder"]
-
-# Equations used beyond the unknowns at the first attempt: with 8 of them failure has probability 256^-9.
-_SURPLUS = 8
 
 
 class RaptorQDecoder(SlabDecoder):
@@ -32,11 +29,12 @@ class RaptorQDecoder(SlabDecoder):
         self._padding = self._parameters.K_prime - symbol_count
 
     def _solve(self) -> int:
-        missing = np.flatnonzero(self.row_esi[: self.symbol_count] < 0)
+        empty = self.row_esi < 0
+        missing = empty[: self.symbol_count].nonzero()[0]
         if len(missing) == 0:
             return 0
-        repair = self.symbol_count + np.flatnonzero(self.row_esi[self.symbol_count :] >= 0)
-        few = repair[: len(missing) + _SURPLUS]
+        repair = self.symbol_count + (~empty[self.symbol_count :]).nonzero()[0]
+        few = repair[: len(missing)]
         wanted = self._solve_with(missing, few)
         if wanted > 0 and len(few) < len(repair):
             wanted = self._solve_with(missing, repair)
@@ -44,33 +42,28 @@ class RaptorQDecoder(SlabDecoder):
 
     def _solve_with(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
         small = self._parameters.K_prime <= GENERATOR_SYMBOL_COUNT_MAX
-        if small and dense_decode_is_cheaper(self.symbol_count, self.symbol_size, len(missing)):
+        if small and dense_decode_is_cheaper(self._parameters, self.symbol_size, len(missing)):
             return self._solve_dense(missing, repair)
         return self._solve_by_plan(missing, repair)
 
     def _solve_dense(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
         """Subtract what is known from the repair symbols; the missing ones are what a small system then says."""
-        count = len(missing)
+        count, size = len(missing), self.symbol_size
         coefficients = generator_rows(self._parameters, self.row_esi[repair] + self._padding)
-        system = aligned_rows(len(repair), padded_size(count + len(repair)))
-        system[:] = 0
+        width = padded_size(count + len(repair))
+        system = np.zeros((len(repair), width), dtype=np.uint8)
         system[:, :count] = coefficients[:, missing]
-        system[:, count : count + len(repair)] = np.eye(len(repair), dtype=np.uint8)
+        system.reshape(-1)[count :: width + 1] = 1
         rank, chosen = invert_matrix(system, count)
         if rank < count:
             return count - rank
         coefficients[:, missing] = 0
-        used = np.sort(chosen)
-        inverse = np.ascontiguousarray(system[chosen][:, count + used])
-        symbols = row_addresses(row_set(self.slab), np.arange(len(self.slab)))
-        multiply_rows(
-            coefficients[used, : self.symbol_count],
-            symbols[: self.symbol_count],
-            symbols[repair[used]],
-            self.symbol_size,
-            accumulate=True,
-        )
-        multiply_rows(inverse, symbols[repair[used]], symbols[missing], self.symbol_size)
+        slab = row_set(self.slab)
+        sums = row_addresses(slab, repair)
+        known = row_addresses(slab, np.arange(self.symbol_count))
+        multiply_rows(coefficients[:, : self.symbol_count], known, sums, size, accumulate=True)
+        inverse = system[chosen, count : count + len(repair)]
+        multiply_rows(inverse, sums, row_addresses(slab, missing), size)
         return 0
 
     def _solve_by_plan(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:

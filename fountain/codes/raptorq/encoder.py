@@ -58,7 +58,7 @@ class RaptorQEncoder:
     def _should_use_generator(self) -> bool:
         if self._parameters.K_prime > GENERATOR_SYMBOL_COUNT_MAX:
             return False
-        return dense_encode_is_cheaper(self._count, self._size, self._repairs_made)
+        return dense_encode_is_cheaper(self._parameters, self._size, self._repairs_made)
 
     def _multiply(self, isis: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         coefficients = generator_rows(self._parameters, isis)[:, : self._count]

@@ -20,17 +20,17 @@ from fountain.codes.raptorq.plan import encoding_plan, run_plan
 from fountain.codes.raptorq.workspace import padded_size
 from fountain.field import aligned_rows, combine_rows, row_set
 
-__all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator"]
+__all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator", "solve_identity"]
 
-# The matrix grows with the square of K' (4.3 MB here); above, a plan costs less than reading it.
-GENERATOR_SYMBOL_COUNT_MAX = 2040
+# The matrix grows with the square of K': 1 MB for blocks of 1,000 symbols, 17 MB here.
+GENERATOR_SYMBOL_COUNT_MAX = 4096
 _CACHE_SIZE_MAX = 24 << 20
 
 _cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _solve_identity(parameters: Parameters) -> NDArray[np.uint8]:
+def solve_identity(parameters: Parameters) -> NDArray[np.uint8]:
     """A^-1 restricted to the source columns, in rows padded to 64 octets."""
     count = parameters.K_prime
     plan = encoding_plan(parameters)
@@ -45,7 +45,7 @@ def prepare_generator(parameters: Parameters) -> NDArray[np.uint8]:
     with _lock:
         matrix = _cache.get(parameters.K_prime)
         if matrix is None:
-            matrix = _solve_identity(parameters)
+            matrix = solve_identity(parameters)
             _cache[parameters.K_prime] = matrix
             while sum(other.nbytes for other in _cache.values()) > _CACHE_SIZE_MAX:
                 _cache.popitem(last=False)
@@ -58,7 +58,7 @@ def generator_rows(parameters: Parameters, isis: NDArray[np.int64]) -> NDArray[n
     """uint8[n, K']: the coefficients of the source symbols in the symbol of each ISI."""
     matrix = prepare_generator(parameters)
     start, columns = binary_equations(parameters, isis)
-    rows = aligned_rows(len(isis), matrix.shape[1])
+    rows = np.empty((len(isis), matrix.shape[1]), dtype=np.uint8)
     numbers = np.arange(len(isis), dtype=np.int32)
     target, source = row_set(rows), row_set(matrix)
     combine_rows(target, numbers, target, numbers, 0, source, (start[:-1], start[1:]), columns, parameters.K_prime)
