@@ -115,10 +115,11 @@ class KeyRing:
             self._keys.clear()
         while self._period < period:
             self._period += 1
-            self._turn()
+            self._turn(is_wanted=self._period > period - 2)
 
-    def _turn(self) -> None:
+    def _turn(self, *, is_wanted: bool = True) -> None:
         index = self._period - self._first_period
-        self._keys[index] = key_pair(derive(self._secret, b"key"))
+        if is_wanted:
+            self._keys[index] = key_pair(derive(self._secret, b"key"))
         self._secret = derive(self._secret, b"next")
         self._keys.pop(index - 2, None)

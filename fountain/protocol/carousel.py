@@ -5,7 +5,7 @@ The rules
 1. The manifest's blocks come first (unless the client has them), then the object's, in order.
 2. A block is opened by its pass: each of its K source symbols once, starting at the session's own place (codes that
    are not systematic send K symbols of the lane). A block that the client holds a part of already, from an earlier
-   session, has no pass: only its need is sent.
+   session, has no pass, or not the rest of it: only its need is sent.
 3. Every report settles what is owed: the need of each open block, less what is still under way and likely to arrive,
    over the share that arrives. Debts are paid before the pass goes on, oldest block first, always with fresh symbols.
 4. Packets count as under way until a report's `expected_sequence` passes them, or until a report comes that should have
@@ -45,15 +45,23 @@ class _OpenBlock:
 
     def settle(self, resolved: int, loss: float) -> None:
         """Compute the debt from the need, given that packets below sequence `resolved` arrived or were lost."""
-        while self.under_way and self.under_way[0][0] + self.under_way[0][1] <= resolved:
-            self.under_way.popleft()
-        flying = sum(count - max(0, resolved - first) for first, count in self.under_way)
+        flying = self._flying_count(resolved)
         arriving = flying * (1.0 - loss)
         # One standard deviation less than the mean while packets fly: a later report corrects what is missing, but
         # nothing takes back what was sent too much.
         margin = math.sqrt(flying * loss * (1.0 - loss))
         owed = self.need - arriving - margin if flying else float(self.need)
         self.debt = max(1, round(owed / (1.0 - loss))) if owed > 0.5 else 0
+
+    def is_held_in_part(self, need: int, resolved: int, loss: float) -> bool:
+        """Whether a client that still needs so many symbols has clearly more than this session sent it."""
+        arriving = self._flying_count(resolved) * (1.0 - loss)
+        return (need - arriving) / (1.0 - loss) < 0.75 * (self.symbol_count - self.pass_sent)
+
+    def _flying_count(self, resolved: int) -> int:
+        while self.under_way and self.under_way[0][0] + self.under_way[0][1] <= resolved:
+            self.under_way.popleft()
+        return sum(count - max(0, resolved - first) for first, count in self.under_way)
 
 
 class Carousel:
@@ -121,6 +129,10 @@ class Carousel:
             if block not in self._open and not self._is_done(block) and self._exists(block):
                 # Held in part since an earlier session. Opened beyond the limit if need be: it fills no new memory.
                 self._open[block] = _OpenBlock(block, self._symbol_count(block), passed=True, need=need)
+        passing = self._passing
+        if passing and passing.block in reported and passing.is_held_in_part(reported[passing.block], resolved, loss):
+            passing.passed = True
+            self._passing = None
         self._debtors.clear()
         for entry in self._open.values():
             entry.debt = 0

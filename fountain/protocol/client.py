@@ -8,13 +8,12 @@ The rules
 1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes. The application looks at it and
    says `request`, with what it holds already.
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
-   Without one, after a few tries, it is SEARCHING again. Nothing vouches for an Offer until then, so the application is
-   offered the next one anew.
+   Without one, after a few tries, it is SEARCHING again; nothing vouched for the Offer, so the next is `offered` anew.
 3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for the same
    object; symbols held stay useful, whatever session brought them. A stream that comes back by itself is welcome
    until a new one has begun.
-4. Nothing heard for `timeout_ns` ends in a failure that says how far it came (unless it never came anywhere and `wait`
-   is set). A port that is reported unreachable fails at once, but only before the first Offer.
+4. Nothing heard for `timeout_ns` ends in a failure (unless nothing ever was heard and `wait` is set). A port that is
+   reported unreachable fails at once, but only before the first Offer.
 5. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
 """
 
@@ -91,6 +90,7 @@ class ClientMachine:
         self._datagrams: deque[tuple[bytes, bool]] = deque()
         self._events: deque[ClientEvent] = deque()
         self._entries: list[tuple[str, int]] = []
+        self._page = 0  # of the listing, that is wanted next
         self._nonce = b""
         self._pending: Offer | None = None
         self._candidate: ClientSession | None = None
@@ -275,14 +275,14 @@ class ClientMachine:
         if not self.was_connected:
             self.blocks = self._candidate = None
 
-    def _send_hello(self, page: int = 0) -> None:
+    def _send_hello(self) -> None:
         if not self._nonce or self._pending is not None:
             self._nonce = self._draw(b"nonce")[:16]
             self._pending = None
         if self.offer is not None and self.blocks is not None:
             hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id)
         elif self._want_kind is Want.ANY:
-            hello = Hello(self._nonce, Want.ANY, page.to_bytes(32, "big"))
+            hello = Hello(self._nonce, Want.ANY, self._page.to_bytes(32, "big"))
         else:
             hello = Hello(self._nonce, self._want_kind, self._want)
         self._datagrams.append((hello.encode(), False))
@@ -312,12 +312,15 @@ class ClientMachine:
         if self.state is not ClientState.SEARCHING or self.blocks is not None or self._want_kind is not Want.ANY:
             return
         self._answered(now_ns)
-        self._entries += [entry for entry in listing.entries if entry not in self._entries]
-        if listing.page + 1 < listing.page_count:
-            self._send_hello(listing.page + 1)
-            return
-        self.state = ClientState.CLOSED
-        self._events.append(ClientEvent("listed", entries=tuple(self._entries)))
+        is_new = listing.page == self._page
+        if is_new:
+            self._entries += listing.entries
+            self._page, self._tries = self._page + 1, 0
+        if self._page >= listing.page_count:
+            self.state = ClientState.CLOSED
+            self._events.append(ClientEvent("listed", entries=tuple(self._entries)))
+        elif is_new:
+            self._retry(now_ns)
 
     def _handle_refusal(self, reason: RefusalReason, now_ns: int) -> None:
         if self.state is ClientState.REQUESTING and reason is RefusalReason.STALE_COOKIE:
@@ -373,9 +376,7 @@ class ClientMachine:
         silence = Failure.NO_DATA if self.was_answered else Failure.NOBODY
         self._fail(Failure.SILENCE if self.was_connected else silence, offer=self.offer)
 
-    def _fail(
-        self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None
-    ) -> None:
+    def _fail(self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None) -> None:
         self.state = ClientState.CLOSED
         self._events.append(ClientEvent("failed", failure=failure, refusal=refusal, offer=offer))
 

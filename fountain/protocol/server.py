@@ -110,6 +110,7 @@ class ServerMachine:
         self._jar = CookieJar(derive(secret, b"cookies"))
         self._ring = KeyRing(derive(secret, b"keys"), now_ns)
         self._limiter = HelloLimiter()
+        self._pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in objects])
         self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
         self._lane_index = 0
         self._turns: deque[ServerSession] = deque()
@@ -235,9 +236,8 @@ class ServerMachine:
             cookie = self._jar.bake(address, hello.nonce, offer.object_id, now_ns)
             answer = Offer(hello.nonce, cookie, offer).encode()
         elif hello.want_kind is Want.ANY:
-            pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in self.objects])
-            page = min(int.from_bytes(hello.want, "big"), len(pages) - 1)
-            answer = Listing(hello.nonce, page, len(pages), tuple(pages[page])).encode()
+            page = min(int.from_bytes(hello.want, "big"), len(self._pages) - 1)
+            answer = Listing(hello.nonce, page, len(self._pages), tuple(self._pages[page])).encode()
         else:
             answer = self._refuse(hello.nonce, RefusalReason.NO_SUCH_OBJECT, address)
         self._datagrams.append((answer, address, False))

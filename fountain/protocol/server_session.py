@@ -98,6 +98,7 @@ class ServerSession:
         self._control_sequence = 0
         self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)
         self._resolved = 0
+        self._reported_count = 0  # received packets, by the latest report
 
     @property
     def fraction(self) -> float:
@@ -127,9 +128,10 @@ class ServerSession:
         self._sends.append((self.sequence, now_ns))
 
     def handle_report(self, report: Report, now_ns: int) -> None:
-        """Learn from an authentic report; one that claims what was never sent is ignored."""
-        if report.expected_sequence > self.sequence:
+        """Learn from an authentic report; one that claims what was never sent, or comes late, is ignored."""
+        if report.expected_sequence > self.sequence or report.received_count < self._reported_count:
             return
+        self._reported_count = report.received_count
         if report.expected_sequence:
             sent_us_ago = (now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF
             rtt_us = sent_us_ago - report.hold_us

@@ -65,7 +65,7 @@ class MemorySink:
         self.result: bytes | None = None
         self.written_block_count = 0
         self.manifest: Manifest | None = None
-        self._capacity = capacity
+        self.capacity = capacity
         self._geometry: Geometry | None = None
         self._verified: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
 
@@ -107,7 +107,7 @@ class MemorySink:
         octets = rows.tobytes()[:size]
         if blake3(octets).digest() != self.manifest.digests[32 * index : 32 * index + 32]:
             return False
-        if self._capacity is not None and (int(self._verified.sum()) + 1) * size > self._capacity:
+        if self.capacity is not None and (int(self._verified.sum()) + 1) * size > self.capacity:
             raise StorageError("No space is left.")
         start = self._geometry.block_offset(index)
         self.content[start : start + size] = octets

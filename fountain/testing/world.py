@@ -245,9 +245,10 @@ class World:
             tap(datagram, source, target)
         link = self.links[source[0], target[0]]
         for at_ns, octets in link.carry(datagram, self.now_ns, self.draw):
-            self._push(at_ns, functools.partial(self._deliver, octets, source, target))
+            self._push(at_ns, functools.partial(self.deliver, octets, source, target))
 
-    def _deliver(self, octets: bytes, source: Address, target: Address) -> None:
+    def deliver(self, octets: bytes, source: Address, target: Address) -> None:
+        """A datagram arrives now: one that was sent, or one that somebody forged."""
         for tap in self.arrival_taps:
             tap(octets, source, target)
         self.network.deliver(octets, source, target)
