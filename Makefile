@@ -3,7 +3,7 @@
 #
 #   make test    linter, types and tests
 #   make demo    serve a 200 MB file on loopback, fetch it through 10 % loss, compare the bytes
-#   make bench   the benchmarks of docs/benchmarks.md
+#   make bench   how fast the codec, the data path and storage are; BENCHES=codec for one
 #   make lint    linter and types alone
 #   make clean   remove everything that these made
 #
@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
 PYTEST_FLAGS ?= -n auto
+BENCHES ?= codec datapath storage
 
 .DELETE_ON_ERROR:
 .PHONY: test lint demo bench clean
@@ -29,7 +30,7 @@ demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
 
 bench: $(VENV)/.ready-bench
-	$(BIN)/python -m bench.run
+	set -e; for name in $(BENCHES); do $(BIN)/python -m bench.$$name; done
 
 clean:
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
