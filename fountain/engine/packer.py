@@ -11,7 +11,7 @@ from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 from fountain.protocol.server import Order
 from fountain.wire.session import MANIFEST_BIT
-from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open, rtt_code
+from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, nonces, pack_headers, pack_open, rtt_code
 
 __all__ = ["Packer"]
 
@@ -70,11 +70,12 @@ class Packer:
 
 def _seal(rows: Rows, source: Rows, places: NDArray[np.int64], seal: Seal, sequence: int) -> None:
     """Encrypt each symbol straight from where it lies into its packet; the header is the associated data."""
-    encrypt, nonce = seal.cipher.encrypt_into, seal.nonce
+    encrypt = seal.cipher.encrypt_into
+    nonce_octets = nonces(seal.iv, np.arange(sequence, sequence + len(rows), dtype=np.uint64)).tobytes()
     octets, stride = rows.reshape(-1).data, rows.shape[1]
     start = 0
-    for place in places.tolist():
+    for at, place in enumerate(places.tolist()):
         body = start + DATA_HEADER_SIZE
-        encrypt(nonce(sequence), source[place], octets[start:body], octets[body : start + stride])
-        sequence += 1
+        nonce = nonce_octets[12 * at : 12 * at + 12]
+        encrypt(nonce, source[place].data, octets[start:body], octets[body : start + stride])
         start += stride

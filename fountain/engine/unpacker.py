@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from numpy.typing import NDArray
@@ -11,13 +13,24 @@ from fountain.engine.collector import Collector
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 from fountain.protocol.client_session import ClientSession
-from fountain.protocol.replay import expand_sequence
 from fountain.wire.session import MANIFEST_BIT
-from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, Columns, parse_headers, rtt_from_code, scatter_open
+from fountain.wire.train import (
+    FLAG_MANIFEST,
+    FLAG_OPEN,
+    GOOD,
+    Columns,
+    expand_sequences,
+    nonces,
+    parse_headers,
+    rtt_from_code,
+    scatter_open,
+)
 
 __all__ = ["Unpacker"]
 
 Rows = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+Slots = NDArray[np.int32]
 
 
 class Unpacker:
@@ -37,6 +50,7 @@ class Unpacker:
         self._columns = Columns(SEGMENT_COUNT_MAX)
         self._packet_size = symbol_size + DATA_OVERHEAD_SIZE
         self._scratch = np.empty((SEGMENT_COUNT_MAX, symbol_size), dtype=np.uint8)
+        self._nowhere = self._scratch[0].data
 
     def take(self, train: Train, session: ClientSession) -> tuple[int, int] | None:
         """Take in the data packets of `session` in `train`.
@@ -49,87 +63,107 @@ class Unpacker:
             self.malformed_count += len(rows)
             return None
         columns = self._columns
-        count = len(rows)
-        parse_headers(rows, session.session_id, columns)
-        good = columns.verdict[:count] == 0
-        good &= ((columns.flags[:count] & FLAG_OPEN) != 0) == self._open
-        self.malformed_count += count - int(good.sum())
+        count = parse_headers(rows, session.session_id, columns)
+        flags = columns.flags[:count]
+        indices = np.flatnonzero((columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self._open))
+        self.malformed_count += count - len(indices)
         if self._loss:
-            good &= self._random.random(count) >= self._loss
-        manifest = np.where(columns.flags[:count] & FLAG_MANIFEST, MANIFEST_BIT, 0)
-        keys = columns.block[:count] | manifest.astype(np.uint32)
+            indices = indices[self._random.random(len(indices)) >= self._loss]
+        if not len(indices):
+            return None
+        keys = columns.block[indices]
+        if flags.any():
+            keys |= ((flags[indices] & FLAG_MANIFEST) != 0) * np.uint32(MANIFEST_BIT)
         last = -1
-        indices = np.flatnonzero(good)
-        edges = np.flatnonzero(np.diff(keys[indices])) + 1
-        for part in np.split(indices, edges):
-            if len(part):
-                last = max(last, self._take_block(rows, int(keys[part[0]]), part, session))
+        for start, end in _runs(keys):
+            last = max(last, self._take_block(rows, int(keys[start]), indices[start:end], session))
         if last < 0:
             return None
         return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
 
-    def _take_block(self, rows: Rows, block: int, indices: NDArray[np.int64], session: ClientSession) -> int:
+    def _take_block(self, rows: Rows, block: int, indices: Indices, session: ClientSession) -> int:
         """Take the packets `indices` of one block; the last authentic index, or -1."""
         esis = self._columns.esi[indices]
         decoder = self._collector.decoder(block)
-        slots = _no_slots(len(indices)) if decoder is None else _reserve(decoder, esis)
-        opener = self._open_clear if self._open else self._open_sealed
-        authentic = opener(rows, indices, slots, decoder, session)
-        self.damaged_count += len(indices) - int(authentic.sum())
-        session.damaged_count += len(indices) - int(authentic.sum())
-        for low in self._columns.sequence[indices[authentic]].tolist():
-            session.counter.accept(expand_sequence(low, session.counter.expected))
+        slots = np.full(len(indices), -1, dtype=np.int32) if decoder is None else _reserve(decoder, esis)
+        sequences = expand_sequences(self._columns.sequence[indices], session.counter.expected)
+        if self._open:
+            damaged = self._open_clear(rows, indices, slots, decoder)
+        else:
+            damaged = self._open_sealed(rows, indices, slots, decoder, session, sequences)
+        if damaged:
+            self.damaged_count += len(damaged)
+            session.damaged_count += len(damaged)
+            slots[damaged] = -1
+            indices, sequences = np.delete(indices, damaged), np.delete(sequences, damaged)
+        if not len(indices):
+            return -1
+        _count(session, sequences)
         if decoder is not None:
-            self.duplicate_count += int((slots[authentic] < 0).sum())
-            slots[~authentic] = -1
+            self.duplicate_count += int(np.count_nonzero(slots < 0)) - len(damaged)
             progress = decoder.commit(esis, slots)
             self._collector.table.progress(block, progress.have, progress.need)
-        return int(indices[authentic][-1]) if authentic.any() else -1
+        return int(indices[-1])
 
     def _open_sealed(
-        self, rows: Rows, indices: NDArray[np.int64], slots: NDArray[np.int32], decoder: BlockDecoder | None,
-        session: ClientSession,
-    ) -> NDArray[np.bool_]:  # fmt: skip
-        """Decrypt each packet straight into its slab row (or nowhere that matters); which tags fitted."""
-        authentic = np.ones(len(indices), dtype=np.bool_)
-        decrypt, nonce = session.keys.data.cipher.decrypt_into, session.keys.data.nonce
+        self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: ClientSession,
+        sequences: NDArray[np.uint64],
+    ) -> list[int]:  # fmt: skip
+        """Decrypt each packet straight into its slab row (or nowhere that matters); which ones are not authentic."""
+        damaged = []
+        seal = session.keys.data
+        decrypt = seal.cipher.decrypt_into
+        nonce_octets = nonces(seal.iv, sequences).tobytes()
         octets, stride = rows.reshape(-1).data, rows.shape[1]
-        expected = session.counter.expected
-        sequences = self._columns.sequence[indices].tolist()
+        slab = None if decoder is None else decoder.slab
         for at, (index, slot) in enumerate(zip(indices.tolist(), slots.tolist())):
             start = index * stride
             body = start + DATA_HEADER_SIZE
-            target = self._scratch[0] if decoder is None or slot < 0 else decoder.slab[slot]
+            target = self._nowhere if slab is None or slot < 0 else slab[slot].data
             try:
                 decrypt(
-                    nonce(expand_sequence(sequences[at], expected)),
-                    octets[body : start + stride],
-                    octets[start:body],
-                    target,
+                    nonce_octets[12 * at : 12 * at + 12], octets[body : start + stride], octets[start:body], target
                 )
             except InvalidTag:
-                authentic[at] = False
-        return authentic
+                damaged.append(at)
+        return damaged
 
-    def _open_clear(
-        self, rows: Rows, indices: NDArray[np.int64], slots: NDArray[np.int32], decoder: BlockDecoder | None,
-        _session: ClientSession,
-    ) -> NDArray[np.bool_]:  # fmt: skip
-        """Check each packet's CRC-32C while its symbol is copied to its slab row; which ones fitted."""
+    def _open_clear(self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None) -> list[int]:
+        """Check each packet's CRC-32C while its symbol is copied to its slab row; which ones are damaged."""
         first, end = int(indices[0]), int(indices[-1]) + 1
-        places = np.full(end - first, -1, dtype=np.int64)
-        places[indices - first] = slots
+        places = slots
+        if end - first != len(indices):
+            places = np.full(end - first, -1, dtype=np.int32)
+            places[indices - first] = slots
         slab = self._scratch if decoder is None else decoder.slab
-        return scatter_open(rows[first:end], slab, places)[indices - first]
+        good = scatter_open(rows[first:end], slab, places)
+        if good.all():
+            return []
+        damaged: list[int] = np.flatnonzero(~good[indices - first]).tolist()
+        return damaged
 
 
-def _no_slots(count: int) -> NDArray[np.int32]:
-    return np.full(count, -1, dtype=np.int32)
+def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
+    """(start, end) of the runs of equal keys; nearly always there is one."""
+    if keys[0] == keys[-1] and (keys == keys[0]).all():
+        return [(0, len(keys))]
+    edges = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
+    return list(pairwise(edges))
 
 
-def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32]) -> NDArray[np.int32]:
+def _count(session: ClientSession, sequences: NDArray[np.uint64]) -> None:
+    first, last = int(sequences[0]), int(sequences[-1])
+    if last - first == len(sequences) - 1 and (np.diff(sequences) == 1).all():
+        session.counter.accept_run(first, len(sequences))
+    else:
+        for sequence in sequences.tolist():
+            session.counter.accept(sequence)
+
+
+def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32]) -> Slots:
     """Slots for as many of these symbols as the block still needs: one more could not help."""
     slots = decoder.reserve(esis)
-    surplus = np.flatnonzero(slots >= 0)[decoder.progress.need :]
-    slots[surplus] = -1
+    need = decoder.progress.need
+    if need < len(slots):
+        slots[np.flatnonzero(slots >= 0)[need:]] = -1
     return slots

@@ -160,7 +160,7 @@ class ClientMachine:
                 self._search_again("the server is silent", now_ns)
             else:
                 self._beat(now_ns)
-        elif now_ns >= self._retry_ns:
+        elif now_ns >= self._retry_ns and not self._is_offering:
             self._retry(now_ns)
 
     # --- What the application asks -------------------------------------------------------------------------
@@ -240,6 +240,11 @@ class ClientMachine:
         if self._wait and not self.was_connected:
             return self._retry_ns
         return min(self._retry_ns, self._heard_ns + self._timeout_ns)
+
+    @property
+    def _is_offering(self) -> bool:
+        """Whether the application has an offer to look at: no new Hello may make it void meanwhile."""
+        return self.state is ClientState.SEARCHING and self._pending is not None and self.blocks is None
 
     # --- Inside --------------------------------------------------------------------------------------------
 

@@ -62,6 +62,18 @@ class SequenceCounter:
         return True
 
 
+    def accept_run(self, first: int, count: int) -> None:
+        """Count `count` consecutive numbers from `first` on, as `accept` would one by one."""
+        start = first % self._size
+        if first != self.expected or start + count > self._size:
+            for sequence in range(first, first + count):
+                self.accept(sequence)
+            return
+        self._seen[start : start + count] = b"\1" * count
+        self.expected += count
+        self.received_count += count
+
+
 def expand_sequence(low: int, expected: int) -> int:
     """The 64-bit number whose low 32 bits are `low` and which is nearest to `expected` (RFC 9000 appendix A.3)."""
     candidate = (expected & ~0xFFFF_FFFF) | low
