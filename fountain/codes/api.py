@@ -125,17 +125,18 @@ class SlabDecoder:
         return Progress(held, 0 if self.solved else max(0, self.symbol_count + self._extra - held))
 
     def reserve(self, esis: EsiArray) -> SlotArray:
-        """Rows for these symbols; -1 for duplicates (also within `esis`), impossible ESIs, or when nothing is wanted."""
+        """Rows for these symbols; -1: a duplicate (also within `esis`), impossible, or nothing is wanted any more."""
         slots = np.empty(len(esis), dtype=np.int32)
         if self.solved:
             slots.fill(-1)
         else:
-            reserve_rows(esis, slots, *self._ledger)
+            reserve_rows(np.ascontiguousarray(esis, dtype=np.uint32), slots, *self._ledger)
         return slots
 
     def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
         """Record the rows that were written; `slots` of -1 are skipped."""
-        commit_rows(esis, slots, *self._ledger)
+        names = np.ascontiguousarray(esis, dtype=np.uint32)
+        commit_rows(names, np.ascontiguousarray(slots, dtype=np.int32), *self._ledger)
         return self.progress
 
     def decode(self) -> Progress:

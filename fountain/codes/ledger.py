@@ -1,10 +1,11 @@
 """Which row of a slab holds which symbol: the bookkeeping of every packet, in two kernels over a whole batch.
 
-`row_esi[row]` is the ESI that stands in a row, -1 where the row is empty, and -2 - ESI while it is promised to a symbol
-(reserved, not yet committed). Source symbols have their own rows 0 .. source_count - 1. All others take rows from a
-stack of free ones and are found again through an open-addressed hash table of row numbers (-1: empty), at most half full.
+`row_esi[row]` is the ESI that stands in a row, -1 where the row is empty, and -2 - ESI while it is promised to a
+symbol (reserved, not yet committed). Source symbols have their own rows 0 .. source_count - 1. All others take rows
+from a stack of free ones and are found again through an open-addressed hash table of row numbers (-1: empty), which is
+at most half full.
 
-Promises of one batch are the last entries of the table, so taking them back in reverse order leaves it as it was before.
+Promises of one batch are the last entries of the table: taking them back in reverse order leaves it as it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ COUNTERS = 3
 HELD, _FREE, _PROMISED = 0, 1, 2  # Positions in `counters`: symbols that stand, free rows, rows promised.
 _FREE_ROWS, _PROMISED_ROWS = 0, 1  # Rows of `stacks`.
 _EMPTY = np.int64(-1)
-_ESI_LIMIT = 1 << 24
+_ESI_LIMIT = 1 << 24  # fountain.limits.ESI_LIMIT: `fountain.codes.api` asserts it
 
 
 @inlined

@@ -201,10 +201,10 @@ def combine(  # type: ignore[no-untyped-def]
     target, target_stride, target_rows, initial, initial_stride, initial_rows, initial_count, source, source_stride,
     begin, end, entries, size,
 ):  # fmt: skip
-    """target[target_rows[i]] = initial[initial_rows[i]] XOR source[entries[j]] for begin[i] <= j < end[i]; `size` octets.
+    """target[target_rows[i]] = initial[initial_rows[i]] XOR source[entries[j]] for begin[i] <= j < end[i].
 
-    Rows are processed in order, so a row may read targets of earlier rows. An initial row outside 0..initial_count - 1
-    counts as zero. target_rows, initial_rows, begin, end, entries: int32.
+    Rows of `size` octets are processed in order, so a row may read targets of earlier rows. An initial row outside
+    0..initial_count - 1 counts as zero. target_rows, initial_rows, begin, end, entries: int32.
     """
     list_address = entries.ctypes.data
     for i in range(target_rows.shape[0]):

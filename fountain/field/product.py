@@ -25,7 +25,8 @@ import numba.extending
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils as untyped_cgutils
-from numba.core import config, types
+from numba.core import config as untyped_config
+from numba.core import types
 
 from fountain._jit import inlined, kernel
 from fountain.field.tiers import TIERS, Tier, choose
@@ -33,6 +34,7 @@ from fountain.field.tiers import TIERS, Tier, choose
 __all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "product"]
 
 cgutils: Any = untyped_cgutils
+config: Any = untyped_config
 intrinsic: Any = numba.extending.intrinsic
 
 _BYTE = ir.IntType(8)

@@ -48,7 +48,8 @@ def _affine_matrices() -> NDArray[np.uint64]:
     powers_of_two = MULTIPLY[:, [1 << j for j in range(8)]]
     output_bit = (powers_of_two[:, None, :] >> np.arange(8, dtype=np.uint8)[None, :, None]) & 1
     rows = np.packbits(output_bit, axis=2, bitorder="little")[:, ::-1, 0]
-    return np.ascontiguousarray(rows).view(np.uint64)[:, 0].copy()
+    matrices: NDArray[np.uint64] = np.ascontiguousarray(rows).view(np.uint64)[:, 0].copy()
+    return matrices
 
 
 def _nibble_products() -> NDArray[np.uint8]:
