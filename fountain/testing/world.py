@@ -20,6 +20,7 @@ from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.sender import Sender
 from fountain.engine.served import ObjectSymbols
 from fountain.engine.workers import InlineWorkers
+from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
@@ -102,7 +103,7 @@ class Client(_Host):
         self.endpoint: MemoryEndpoint = world.network.attach((name, world.draw_port()))
         machine = ClientMachine(
             secret=world.draw_bytes(32), want_kind=want[0], want=want[1], open=open, wait=wait, timeout_ns=timeout_ns,
-            peer_id=name.encode().ljust(8, b"\0")[:8], host=name, now_ns=world.now_ns,
+            peer_id=digest(name.encode())[:8], host=name, now_ns=world.now_ns,
         )  # fmt: skip
         self.receiver = Receiver(
             machine, self.endpoint, [(server, CONTROL_PORT_DEFAULT)], InlineWorkers(),
@@ -234,7 +235,8 @@ class World:
         return True
 
     def _happen(self) -> None:
-        while self._actions and self._actions[0][0] <= self.now_ns:
+        latest = self._order  # What these actions have happen at once has its turn after the hosts.
+        while self._actions and self._actions[0][0] <= self.now_ns and self._actions[0][1] <= latest:
             heapq.heappop(self._actions)[2]()
         for host in list(self.hosts):
             if host.alive and host.due_ns <= self.now_ns:
