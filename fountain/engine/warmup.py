@@ -12,6 +12,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fountain.codes.api import Code
+from fountain.limits import DATA_OVERHEAD_SIZE
+from fountain.net.train import Train
+from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
 
 __all__ = ["WarmUp"]
 
@@ -19,10 +22,10 @@ _PATIENCE_S = 0.7  # Loading from the cache takes less; what takes longer is com
 
 
 class WarmUp:
-    """Runs the kernels of `code` once on a thread of its own, while the handshake goes on."""
+    """Runs the kernels of `code` and of trains once on a thread of its own, while the handshake goes on."""
 
     def __init__(self, code: Code) -> None:
-        self._thread = threading.Thread(target=_round_trip, args=(code,), name="warm-up", daemon=True)
+        self._thread = threading.Thread(target=_run, args=(code,), name="warm-up", daemon=True)
         self._thread.start()
 
     def finish(self, tell: Callable[[], None], stop: threading.Event) -> None:
@@ -32,6 +35,24 @@ class WarmUp:
             tell()
             while self._thread.is_alive() and not stop.is_set():
                 self._thread.join(0.1)
+
+
+def _run(code: Code) -> None:
+    _travel()  # First: a train comes before anything can be decoded.
+    _round_trip(code)
+
+
+def _travel() -> None:
+    """Pack and parse a small train, in arrays of the kinds that the packer and the unpacker use."""
+    count, size = 4, 64
+    symbols = np.zeros((count, size), dtype=np.uint8)
+    places = np.arange(count)
+    rows = Train().lay_out(count, size + DATA_OVERHEAD_SIZE)
+    esis = np.arange(count, dtype=np.uint32)
+    pack_headers(rows, flags=FLAG_OPEN, rtt_hint=0, session=1, sequence=0, timestamp_us=0, block=0, esis=esis)
+    pack_open(rows, symbols, places)
+    parse_headers(rows, 1, Columns(count))
+    scatter_open(rows, symbols, places)
 
 
 def _round_trip(code: Code) -> None:
