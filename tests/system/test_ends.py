@@ -69,7 +69,7 @@ def test_waiting_outlasts_a_closed_port_and_the_timeout_until_a_server_appears(
     fetch = programs.fetch("--wait", "--timeout", "0.2", "-o", copy.parent.parent, port=port)
     fetch.wait_event("searching")
     time.sleep(1.0)  # Several timeouts: without --wait it would have ended.
-    assert fetch.process.poll() is None
+    assert fetch.is_running
     path = write_file(100_000)
     programs.serve(path, port=port)
     assert fetch.wait() == 0, fetch.err
@@ -93,7 +93,7 @@ def test_a_killed_server_that_stays_away_is_status_4_and_a_later_fetch_resumes(
     programs: Programs, write_file: Writer, copy: Path
 ) -> None:
     path = write_file(SIZE)
-    server, fetch = catch_in_the_middle(programs, path, copy, "--timeout", "1")
+    server, fetch = catch_in_the_middle(programs, path, copy, "--timeout", "3")
     server.kill()
     assert fetch.wait() == 4
     assert "run the same command again" in fetch.event("failed")["hint"]
@@ -103,7 +103,7 @@ def test_a_killed_server_that_stays_away_is_status_4_and_a_later_fetch_resumes(
 
 def test_an_interrupted_server_says_so_and_ends_with_130(programs: Programs, write_file: Writer, copy: Path) -> None:
     path = write_file(SIZE)
-    server, fetch = catch_in_the_middle(programs, path, copy, "--timeout", "1")
+    server, fetch = catch_in_the_middle(programs, path, copy, "--timeout", "3")
     assert server.interrupt() == 130
     assert server.event("stopped")["reason"] == "interrupted"
     assert server.event("peer_gone")["reason"] == "the server stopped"

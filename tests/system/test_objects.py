@@ -80,7 +80,7 @@ def test_a_file_of_any_size_arrives(
     fetch = programs.fetch(name, "-o", tmp_path / "copy", port=server.port)
     assert fetch.wait() == 0, fetch.err
     assert (tmp_path / "copy").read_bytes() == (served / name).read_bytes()
-    assert sorted(os.listdir(tmp_path)) == ["copy", "fetch-0"]
+    assert sorted(os.listdir(tmp_path)) == ["copy", "fetch-1"]
     assert fetch.event("fetched")["size"] == SIZES[name]
 
 

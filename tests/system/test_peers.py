@@ -42,7 +42,7 @@ def test_a_peer_that_fetches_twice_counts_once(programs: Programs, write_file: W
     for options in ([], ["--overwrite"]):
         assert programs.fetch("-o", tmp_path / "same", *options, port=server.port).wait() == 0
     server.wait_event("peer_finished", count=2)
-    assert server.process.poll() is None
+    assert server.is_running
     assert server.interrupt() == 130
     assert "1 of 2 expected peers" in server.err
 
