@@ -46,7 +46,7 @@ def _address(array: NDArray[Any]) -> int:
 
 def row_set(array: NDArray[np.uint8]) -> RowSet:
     """The rows of uint8[n, T] with contiguous rows. The caller keeps `array` alive while the result is used."""
-    if array.dtype != np.uint8 or array.ndim != 2 or (array.shape[1] > 1 and array.strides[1] != 1):
+    if array.dtype != np.uint8 or array.ndim != 2 or (array.size > len(array) and array.strides[1] != 1):
         raise ValueError(f"rows must be uint8[n, T] with contiguous rows, not {array.dtype}{list(array.shape)}")
     return RowSet(_address(array), array.strides[0])
 
@@ -100,10 +100,12 @@ def multiply_rows(
 ) -> None:
     """target[i] = (or +=) sum of coefficients[i, k] * source[k]; rows of `size` octets given by their addresses.
 
-    coefficients uint8[r, k]; sources int64[k]; targets int64[r]. Targets and sources must not overlap.
+    coefficients uint8[r, k]; sources int64[k]; targets int64[r]. Targets and sources must not overlap. Without any
+    term (k = 0) only `accumulate` makes sense: there is nothing to write then.
     """
     count, terms = coefficients.shape
     if count == 0 or terms == 0:
+        assert accumulate or count == 0, "an empty sum is not written"
         return
     if coefficients.strides[1] != 1:
         coefficients = np.ascontiguousarray(coefficients)
@@ -132,7 +134,8 @@ def multiply_matrices(
     padded[:, : right.shape[1]] = right
     out = np.zeros((left.shape[0], width), dtype=np.uint8)
     targets = row_addresses(row_set(out), np.arange(len(out)))
-    multiply_rows(left, row_addresses(row_set(padded), np.arange(len(padded))), targets, width, tier=tier)
+    sources = row_addresses(row_set(padded), np.arange(len(padded)))
+    multiply_rows(left, sources, targets, width, accumulate=True, tier=tier)
     return out[:, : right.shape[1]]
 
 

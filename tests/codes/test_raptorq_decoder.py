@@ -140,14 +140,15 @@ def test_too_few_independent_symbols_tell_the_need_and_change_nothing(
         assert fresh < 4003
 
 
-def test_failure_probability_is_within_the_bounds_of_the_rfc(rng: random.Random) -> None:
-    parameters = parameters_for(20)
+@pytest.mark.parametrize("count", [10, 20, 101])
+def test_failure_probability_is_within_the_bounds_of_the_rfc(count: int, rng: random.Random) -> None:
+    parameters = parameters_for(count)
     failed = [0, 0, 0]
     trials = 4000
     for _ in range(trials):
-        isis = np.array(rng.sample(range(200), 22), dtype=np.int64)
+        isis = np.array(rng.sample(range(3 * count), count + 2), dtype=np.int64)
         for extra in range(3):
-            if make_plan(parameters, isis[: 20 + extra])[0] is not None:
+            if make_plan(parameters, isis[: count + extra])[0] is not None:
                 break
             failed[extra] += 1
     assert failed[0] <= trials // 50  # The bound is 1 in 100, and chance has some room.

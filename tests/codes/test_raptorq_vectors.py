@@ -14,7 +14,7 @@ from fountain.codes.raptorq import decoder as decoder_module
 from fountain.codes.raptorq import encoder as encoder_module
 from fountain.codes.raptorq.equations import binary_equations, hdpc_targets
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
-from fountain.codes.raptorq.plan import encoding_plan, run_plan
+from fountain.codes.raptorq.plan import encoding_plan, make_plan, run_plan
 from fountain.field import aligned_rows, fold_rows, row_set
 from tests import naive
 from tests.codes.vectors import load, object_data, packet, source_block
@@ -130,3 +130,25 @@ def hdpc_matrix(parameters: Parameters) -> NDArray[np.uint8]:
     identity = np.eye(width, dtype=np.uint8)
     fold_rows(row_set(sums), row_set(identity), np.arange(width, dtype=np.int32), targets, width)
     return sums
+
+
+@pytest.mark.parametrize("count", [10, 60, 300])
+@pytest.mark.parametrize("surplus", [0, 1, 5, 12, 60])
+def test_any_set_of_symbols_gives_the_same_intermediate_symbols(count: int, surplus: int, seed: int) -> None:
+    """With more equations than unknowns the HDPC rows are needed less and less, and from H more on not at all."""
+    generator = np.random.default_rng(seed)
+    parameters = parameters_for(count)
+    source = generator.integers(0, 256, (parameters.K_prime, 20), dtype=np.uint8)
+    plan = encoding_plan(parameters)
+    space = aligned_rows(plan.workspace_rows, 64)
+    run_plan(plan, row_set(source), plan.given_rows, len(source), 20, space)
+    isis = generator.permutation(4 * count)[: parameters.K_prime + surplus]
+    given = encode(source, isis.tolist())
+    other, missing = make_plan(parameters, isis)
+    if other is None:
+        assert surplus < 2
+        assert missing > 0
+        return
+    again = aligned_rows(other.workspace_rows, 64)
+    run_plan(other, row_set(given), other.given_rows, len(given), 20, again)
+    assert (again[: parameters.L, :20] == space[: parameters.L, :20]).all()
