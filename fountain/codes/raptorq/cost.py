@@ -1,4 +1,4 @@
-"""Which engine: the time that each would take, from a model with constants that `bench/codec.py --calibrate` prints.
+"""Which engine: the time that each would take, from a model with constants measured on a Zen 5 core.
 
 Only ratios matter, and only near the point where both engines take the same time, so constants of one machine serve.
 Times are in nanoseconds, rates in octets a nanosecond.
