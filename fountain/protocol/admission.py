@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from ipaddress import IPv6Address
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -37,7 +38,7 @@ class HelloLimiter:
 
     def admit(self, host: str, now_ns: int) -> bool:
         """Whether a Hello from `host` may be answered now. IPv6 hosts are limited by their /64."""
-        key = ":".join(host.split(":")[:4]) if ":" in host else host
+        key = _network(host) if ":" in host else host
         finish = max(self._finish.pop(key, 0), now_ns)
         ok = finish - now_ns <= HELLO_INTERVAL_NS * (HELLO_BURST_COUNT - 1)
         self._finish[key] = finish + HELLO_INTERVAL_NS if ok else finish
@@ -50,6 +51,12 @@ class HelloLimiter:
             return False
         self._global_finish_ns = global_finish + HELLO_GLOBAL_INTERVAL_NS
         return True
+
+
+def _network(host: str) -> str:
+    """The /64 of an IPv6 address, however it is written; an IPv4 address that is mapped into IPv6 stands for itself."""
+    address = IPv6Address(host)
+    return str(address.ipv4_mapped) if address.ipv4_mapped else address.packed[:8].hex()
 
 
 class CookieJar:

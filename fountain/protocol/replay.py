@@ -23,8 +23,10 @@ class ReplayWindow:
             self._seen = ((self._seen << min(ahead, self._size)) | 1) & ((1 << self._size) - 1)
             self._highest = sequence
             return True
+        if -ahead >= self._size:
+            return False
         bit = 1 << -ahead
-        if -ahead >= self._size or self._seen & bit:
+        if self._seen & bit:
             return False
         self._seen |= bit
         return True
