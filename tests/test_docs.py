@@ -185,19 +185,3 @@ def test_block_states_of_the_page_are_those_of_the_code() -> None:
     for row in marked_tables(ARCHITECTURE)["block states"]:
         told.setdefault(row["from"], set()).add(row["to"])
     assert told == {state.name: {after.name for after in following} for state, following in blocks._NEXT.items()}
-
-
-# --- The wire -----------------------------------------------------------------------------------------------
-
-
-def test_counters_of_the_wire_page_are_those_of_the_machines() -> None:
-    counted: dict[str, set[str]] = {}
-    for side in ("server", "client"):
-        source = (ROOT / "fountain" / "protocol" / f"{side}.py").read_text(encoding="utf-8")
-        for reason in re.findall(r'rejects\["([\w ]+)"\]', source):
-            counted.setdefault(reason, set()).add(side)
-    told = {
-        row["counter"]: {"server", "client"} if row["where"] == "both" else {row["where"]}
-        for row in marked_tables("docs/wire.md")["counters"]
-    }
-    assert told == counted

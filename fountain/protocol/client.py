@@ -19,7 +19,7 @@ The rules
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 
 from fountain.integrity import derive, key_pair, session_keys
 from fountain.limits import NS
@@ -40,7 +40,7 @@ from fountain.wire.control import (
     parse_handshake,
     parse_header,
 )
-from fountain.wire.reject import Reject
+from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import (
     REQUEST_RUN_COUNT_MAX,
     SESSION_HEADER_SIZE,
@@ -50,7 +50,9 @@ from fountain.wire.session import (
     RequestBody,
     SessionHeader,
     Stop,
+    StopAck,
     StopReason,
+    parse_body,
 )
 
 __all__ = ["ClientMachine"]
@@ -78,7 +80,7 @@ class ClientMachine:
         self.was_answered = False  # the server sent an Offer or a Listing
         self.was_connected = False  # data came
         self.all_sessions: list[ClientSession] = []  # that ever brought data, for totals
-        self.rejects: Counter[Reject | str] = Counter()
+        self.rejects = RejectCounter()
         self.kernel_drop_count = 0
         self._secret = secret
         self._draw_count = 0
@@ -110,7 +112,7 @@ class ClientMachine:
             return
         header = parse_header(data)
         if isinstance(header, Reject):
-            self.rejects[header] += 1
+            self.rejects.add(header)
             return
         packet_type, flags = header
         if packet_type >= PacketType.REPORT:
@@ -118,9 +120,9 @@ class ClientMachine:
             return
         record = parse_handshake(data, packet_type, flags)
         if isinstance(record, Reject):
-            self.rejects[record] += 1
+            self.rejects.add(record)
         elif isinstance(record, Hello | Request) or record.nonce != self._nonce:
-            self.rejects["stray handshake"] += 1
+            self.rejects.add(Reject.OUT_OF_PLACE)
         elif isinstance(record, Offer):
             self._handle_offer(record, now_ns)
         elif isinstance(record, Listing):
@@ -187,7 +189,7 @@ class ClientMachine:
         header = clear.header()
         keys = session_keys(private, offer.body.server_public, transcript(offer.body, header))
         if keys is None:
-            self.rejects["server key"] += 1
+            self.rejects.add(Reject.BAD_FIELD)
             return
         self._candidate = ClientSession(session_id, keys)
         self._request = header + keys.to_server.seal(0, header, body.encode())
@@ -296,7 +298,7 @@ class ClientMachine:
         if self.state is not ClientState.SEARCHING or self._pending is not None:
             return
         if self.offer is not None and self.blocks is not None and self.offer.object_id != offer.body.object_id:
-            self.rejects["other object"] += 1
+            self.rejects.add(Reject.OUT_OF_PLACE)
             return
         self._answered(now_ns)
         if offer.body.open != self._open:
@@ -339,28 +341,30 @@ class ClientMachine:
 
     def _handle_session_packet(self, data: bytes, packet_type: PacketType, flags: int, now_ns: int) -> None:
         header = SessionHeader.parse(data, packet_type, flags)
-        session = self.find_session(header.session) if isinstance(header, SessionHeader) else None
-        if session is None or isinstance(header, Reject):
-            self.rejects["unknown session"] += 1
+        if isinstance(header, Reject):
+            self.rejects.add(header)
+            return
+        session = self.find_session(header.session)
+        if session is None:
+            self.rejects.add(Reject.UNKNOWN_SESSION)
             return
         body = session.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
-        if body is None:
-            self.rejects["forged or replayed"] += 1
-            return
-        if packet_type is PacketType.STOP_ACK and self.state is ClientState.STOPPING:
-            self.state = ClientState.CLOSED
-        elif packet_type is PacketType.BYE:
-            self._handle_bye(Bye.parse(body), now_ns)
-        elif packet_type in (PacketType.PING, PacketType.PONG):
+        record = body if isinstance(body, Reject) else parse_body(packet_type, body)
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+        elif isinstance(record, Bye):
+            self._handle_bye(record, now_ns)
+        elif isinstance(record, Echo):
             self._hear(session, now_ns)
-            echo = Echo.parse(body)
-            if packet_type is PacketType.PING and isinstance(echo, Echo):
-                self._datagrams.append((session.seal_packet(PacketType.PONG, echo.encode()), False))
+            if packet_type is PacketType.PING:
+                self._datagrams.append((session.seal_packet(PacketType.PONG, record.encode()), False))
+        elif isinstance(record, StopAck) and self.state is ClientState.STOPPING:
+            self.state = ClientState.CLOSED
+        else:
+            self.rejects.add(Reject.OUT_OF_PLACE)
 
-    def _handle_bye(self, bye: Bye | Reject, now_ns: int) -> None:
-        if isinstance(bye, Reject):
-            self.rejects[bye] += 1
-        elif self.state is ClientState.STOPPING:
+    def _handle_bye(self, bye: Bye, now_ns: int) -> None:
+        if self.state is ClientState.STOPPING:
             self.state = ClientState.CLOSED
         elif bye.reason is ByeReason.SOURCE_CHANGED:
             self._fail(Failure.SOURCE_CHANGED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fountain.integrity import SessionKeys
 from fountain.protocol.replay import ReplayWindow, SequenceCounter
 from fountain.wire.control import PacketType
+from fountain.wire.reject import Reject
 from fountain.wire.session import SessionHeader
 
 __all__ = ["ClientSession"]
@@ -34,12 +35,12 @@ class ClientSession:
         """Timestamp to send back, and for how many microseconds it was held here."""
         return self._echo_us, max(0, now_ns - self._echo_arrival_ns) // 1000
 
-    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | None:
-        """The body of an authentic control packet that was not seen before, else None."""
+    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | Reject:
+        """The body of an authentic control packet that was not seen before, or why not."""
         body = self.keys.to_client.open(header.sequence, raw_header, sealed)
-        if body is None or not self._replay.accept(header.sequence):
-            return None
-        return body
+        if body is None:
+            return Reject.BAD_SEAL
+        return body if self._replay.accept(header.sequence) else Reject.REPLAYED
 
     def seal_packet(self, packet_type: PacketType, body: bytes) -> bytes:
         """A whole packet for the server."""

@@ -18,7 +18,7 @@ The rules
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,7 +50,7 @@ from fountain.wire.control import (
     parse_handshake,
     parse_header,
 )
-from fountain.wire.reject import Reject
+from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import (
     SESSION_HEADER_SIZE,
     Bye,
@@ -60,7 +60,9 @@ from fountain.wire.session import (
     RequestBody,
     SessionHeader,
     Stop,
+    StopAck,
     StopReason,
+    parse_body,
 )
 
 __all__ = ["Order", "ServerEvent", "ServerMachine", "transcript"]
@@ -104,7 +106,7 @@ class ServerMachine:
     ) -> None:
         self.objects = list(objects)
         self.sessions: dict[int, ServerSession] = {}
-        self.rejects: Counter[Reject | str] = Counter()
+        self.rejects = RejectCounter()
         self.pacer = Pacer(rate_bps, now_ns)
         self._peer_count_max = peer_count_max
         self._jar = CookieJar(derive(secret, b"cookies"))
@@ -125,7 +127,7 @@ class ServerMachine:
         """A datagram arrived on the control port, or on the data port. Garbage is counted, never an error."""
         header = parse_header(data)
         if isinstance(header, Reject):
-            self.rejects[header] += 1
+            self.rejects.add(header)
             return
         packet_type, flags = header
         if packet_type >= PacketType.REPORT:
@@ -137,7 +139,7 @@ class ServerMachine:
         elif isinstance(record, Request) and on_data_port:
             self._handle_request(record, address, now_ns)
         else:
-            self.rejects[record if isinstance(record, Reject) else Reject.BAD_TYPE] += 1
+            self.rejects.add(record if isinstance(record, Reject) else Reject.BAD_TYPE)
 
     def handle_timeout(self, now_ns: int) -> None:
         """Let time pass: sessions fall silent, are pinged, end; old ids are forgotten."""
@@ -228,7 +230,7 @@ class ServerMachine:
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
         if not self._limiter.admit(address[0], now_ns):
-            self.rejects["hello rate"] += 1
+            self.rejects.add(Reject.TOO_MANY)
             return
         index = self._find(hello)
         if index is not None:
@@ -261,7 +263,7 @@ class ServerMachine:
 
     def _handle_request(self, request: Request, address: Address, now_ns: int) -> None:
         if not self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns):
-            self.rejects["cookie"] += 1
+            self.rejects.add(Reject.BAD_COOKIE)
             if self._limiter.admit(address[0], now_ns):
                 self._datagrams.append((Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode(), address, True))
             return
@@ -287,9 +289,9 @@ class ServerMachine:
         header = request.header()
         keys = session_keys(private, request.client_public, transcript(offer, header))
         sealed = keys.to_server.open(0, header, request.sealed) if keys else None
-        body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_CHECKSUM
+        body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_SEAL
         if keys is None or isinstance(body, Reject):
-            self.rejects["request"] += 1
+            self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
             return None
         for other in list(self.sessions.values()):
             if other.peer_id == body.peer_id and other.object_index == index:
@@ -309,49 +311,37 @@ class ServerMachine:
     ) -> None:  # fmt: skip
         header = SessionHeader.parse(data, packet_type, flags)
         if isinstance(header, Reject):
-            self.rejects[header] += 1
+            self.rejects.add(header)
             return
         session = self.sessions.get(header.session) or self._tombstones.get(header.session)
         if session is None:
-            self.rejects["unknown session"] += 1
+            self.rejects.add(Reject.UNKNOWN_SESSION)
             return
         body = session.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
-        if body is None:
-            self.rejects["forged or replayed"] += 1
+        record = body if isinstance(body, Reject) else parse_body(packet_type, body)
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+            return
+        if isinstance(record, Bye | StopAck):
+            self.rejects.add(Reject.OUT_OF_PLACE)
             return
         session.heard_ns = now_ns
         if not on_data_port:
             session.control_address = address
-        if packet_type is PacketType.STOP:
-            self._handle_stop(session, Stop.parse(body), address, now_ns, on_data_port)
+        if isinstance(record, Stop):
+            self._handle_stop(session, record, address, now_ns, on_data_port)
         elif session.state is not SessionState.ENDED:
-            self._handle_live(session, packet_type, body, address, now_ns, on_data_port)
-
-    def _handle_live(
-        self, session: ServerSession, packet_type: PacketType, body: bytes, address: Address, now_ns: int,
-        on_data_port: bool,
-    ) -> None:  # fmt: skip
-        session.state = SessionState.STREAMING
-        if packet_type is PacketType.REPORT:
-            report = Report.parse(body)
-            if isinstance(report, Reject):
-                self.rejects[report] += 1
-            else:
-                session.handle_report(report, now_ns)
-        elif packet_type is PacketType.PING:
-            echo = Echo.parse(body)
-            if isinstance(echo, Echo):
-                self._datagrams.append((session.seal_packet(PacketType.PONG, echo.encode()), address, on_data_port))
-        elif packet_type is not PacketType.PONG:
-            self.rejects[Reject.BAD_TYPE] += 1
+            session.state = SessionState.STREAMING
+            if isinstance(record, Report):
+                session.handle_report(record, now_ns)
+            elif packet_type is PacketType.PING:
+                pong = session.seal_packet(PacketType.PONG, record.encode())
+                self._datagrams.append((pong, address, on_data_port))
 
     def _handle_stop(
-        self, session: ServerSession, stop: Stop | Reject, address: Address, now_ns: int, on_data_port: bool
+        self, session: ServerSession, stop: Stop, address: Address, now_ns: int, on_data_port: bool
     ) -> None:
-        if isinstance(stop, Reject):
-            self.rejects[stop] += 1
-            return
-        self._datagrams.append((session.seal_packet(PacketType.STOP_ACK, b""), address, on_data_port))
+        self._datagrams.append((session.seal_packet(PacketType.STOP_ACK, StopAck().encode()), address, on_data_port))
         if session.state is not SessionState.ENDED:
             session.stop_reason = stop.reason
             session.received_count = stop.received_count

@@ -15,6 +15,7 @@ from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
 from fountain.protocol.replay import ReplayWindow
 from fountain.wire.control import OfferBody, PacketType
+from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Report, RequestBody, SessionHeader, StopReason
 
 __all__ = [
@@ -107,12 +108,12 @@ class ServerSession:
             return 1.0
         return self.carousel.done.count / self._block_count if self._block_count else 0.0
 
-    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | None:
-        """The body of an authentic packet that was not seen before, else None."""
+    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | Reject:
+        """The body of an authentic packet that was not seen before, or why not."""
         body = self.keys.to_server.open(header.sequence, raw_header, sealed)
-        if body is None or not self._replay.accept(header.sequence):
-            return None
-        return body
+        if body is None:
+            return Reject.BAD_SEAL
+        return body if self._replay.accept(header.sequence) else Reject.REPLAYED
 
     def seal_packet(self, packet_type: PacketType, body: bytes) -> bytes:
         """A whole packet for the client."""

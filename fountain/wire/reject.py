@@ -29,6 +29,7 @@ class Reject(enum.Enum):
     REPLAYED = "a sequence number that was seen before"
     UNKNOWN_SESSION = "a session that does not exist here"
     OUT_OF_PLACE = "a record that does not fit the state of the session"
+    TOO_MANY = "more than the rate limits allow"
 
 
 class RejectCounter:

@@ -33,7 +33,9 @@ __all__ = [
     "Run",
     "SessionHeader",
     "Stop",
+    "StopAck",
     "StopReason",
+    "parse_body",
 ]
 
 SESSION_HEADER_SIZE = 24
@@ -97,7 +99,8 @@ class SessionHeader:
             return Reject.RESERVED_NOT_ZERO
         if packet_type < PacketType.REPORT:
             return Reject.BAD_TYPE
-        return cls(packet_type, *_SESSION.unpack_from(data, HEADER_SIZE))
+        header = cls(packet_type, *_SESSION.unpack_from(data, HEADER_SIZE))
+        return header if header.sequence else Reject.BAD_FIELD  # 0 is the nonce of the Request.
 
 
 def _pack_pairs(pairs: Iterable[tuple[int, int]]) -> bytes:
@@ -207,6 +210,8 @@ class Report:
             return Reject.BAD_FIELD
         if any(block & ~MANIFEST_BIT >= BLOCK_COUNT_MAX for block, _ in needs):
             return Reject.BAD_FIELD
+        if len({block for block, _ in needs}) < need_count:
+            return Reject.BAD_FIELD
         return cls(*(*fields, bool(has_manifest), done, needs))
 
 
@@ -232,6 +237,20 @@ class Stop:
         if reason > StopReason.SUPERSEDED:
             return Reject.BAD_FIELD
         return cls(StopReason(reason), received_count)
+
+
+@dataclass(frozen=True)
+class StopAck:
+    """The server has ended the stream."""
+
+    def encode(self) -> bytes:
+        """No octets."""
+        return b""
+
+    @classmethod
+    def parse(cls, data: bytes) -> StopAck | Reject:
+        """The record, unless there are octets."""
+        return Reject.BAD_LENGTH if data else cls()
 
 
 @dataclass(frozen=True)
@@ -273,3 +292,20 @@ class Echo:
         if len(data) != _ECHO.size:
             return Reject.BAD_LENGTH
         return cls(*_ECHO.unpack(data))
+
+
+Body = Report | Stop | StopAck | Echo | Bye
+
+_BODIES: dict[PacketType, type[Body]] = {
+    PacketType.REPORT: Report,
+    PacketType.STOP: Stop,
+    PacketType.STOP_ACK: StopAck,
+    PacketType.PING: Echo,
+    PacketType.PONG: Echo,
+    PacketType.BYE: Bye,
+}
+
+
+def parse_body(packet_type: PacketType, body: bytes) -> Body | Reject:
+    """The record in the opened body of a session packet, or why not."""
+    return _BODIES[packet_type].parse(body)

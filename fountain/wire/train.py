@@ -2,7 +2,7 @@
 
     offset  size  field, big-endian
     0       1     version (high nibble, 1) and type (low nibble, 0xD)
-    1       1     flags: OPEN 1, MANIFEST 2, PROBE 4; the others are zero
+    1       1     flags: OPEN 1, MANIFEST 2; the others are zero
     2       2     round-trip time in microseconds: mantissa (12 bits) << exponent (4 bits); 0 is unknown
     4       8     session id
     12      4     sequence number, the low 32 bits of 64
@@ -32,7 +32,6 @@ __all__ = [
     "FLAGS_KNOWN",
     "FLAG_MANIFEST",
     "FLAG_OPEN",
-    "FLAG_PROBE",
     "GOOD",
     "REASONS",
     "Columns",
@@ -51,8 +50,7 @@ Rows = NDArray[np.uint8]
 
 FLAG_OPEN = 1
 FLAG_MANIFEST = 2
-FLAG_PROBE = 4
-FLAGS_KNOWN = FLAG_OPEN | FLAG_MANIFEST | FLAG_PROBE
+FLAGS_KNOWN = FLAG_OPEN | FLAG_MANIFEST
 
 _FIRST_OCTET = 0x1D
 _RTT_MANTISSA_MAX = (1 << 12) - 1

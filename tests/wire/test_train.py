@@ -186,7 +186,7 @@ def test_headers_are_written_without_touching_symbol_and_tail() -> None:
     rows = random_rows(4, 100)
     before = rows.copy()
     train.pack_headers(
-        rows, flags=4, rtt_hint=0, session=1, sequence=0, timestamp_us=0, block=1, esis=np.zeros(4, dtype=np.uint32)
+        rows, flags=2, rtt_hint=0, session=1, sequence=0, timestamp_us=0, block=1, esis=np.zeros(4, dtype=np.uint32)
     )
     assert np.array_equal(rows[:, 28:], before[:, 28:])
 
@@ -265,7 +265,7 @@ def test_misuse_raises_and_writes_nothing() -> None:
         train.check_open(rows[::2])
     with pytest.raises(ValueError, match="columns hold"):
         train.parse_headers(rows, SESSION, train.Columns(3))
-    for wrong in ({"flags": 8}, {"esis": esis[:3]}, {"block": esis[:2]}):
+    for wrong in ({"flags": 4}, {"esis": esis[:3]}, {"block": esis[:2]}):
         fields = {"flags": 0, "rtt_hint": 0, "session": 1, "sequence": 0, "timestamp_us": 0, "block": 0, "esis": esis}
         with pytest.raises(ValueError, match=r"packets need|flags"):
             train.pack_headers(rows, **(fields | wrong))  # type: ignore[arg-type]

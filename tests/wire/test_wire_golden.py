@@ -156,7 +156,7 @@ def test_types_and_reasons_of_the_page_are_those_of_the_code() -> None:
     assert named("stop body", "reason") == numbered(StopReason)
     assert named("bye body", "reason") == numbered(ByeReason)
     assert named("hello", "want kind") == numbered(Want)
-    flags = f"{train.FLAG_OPEN} OPEN, {train.FLAG_MANIFEST} MANIFEST, {train.FLAG_PROBE} PROBE"
+    flags = f"{train.FLAG_OPEN} OPEN, {train.FLAG_MANIFEST} MANIFEST"
     assert named("data", "flags").startswith(flags + ";")
 
 
