@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from fountain.protocol.server import Order
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, nonces, pack_headers, pack_open, rtt_code
 
-__all__ = ["Packer"]
+__all__ = ["Packer", "packet_parts"]
 
 Rows = NDArray[np.uint8]
 
@@ -23,6 +25,8 @@ class Packer:
 
     def __init__(self) -> None:
         self._train = Train()
+        self._parts_size = 0
+        self._packet_parts: list[tuple[memoryview, memoryview]] = []
         self._scratch: Rows = np.empty((0, 0), dtype=np.uint8)
 
     def pack(self, order: Order, symbols: ObjectSymbols) -> Train:
@@ -50,9 +54,16 @@ class Packer:
             if session.offer.open:
                 pack_open(part, source, places)
             else:
-                _seal(part, source, places, session.keys.data, order.sequence + start)
+                parts = self._parts(size)[start : start + len(esis)]
+                _seal(parts, source, places, session.keys.data, order.sequence + start)
             start += len(esis)
         return self._train
+
+    def _parts(self, symbol_size: int) -> list[tuple[memoryview, memoryview]]:
+        if self._parts_size != symbol_size:  # Objects of one server share their symbol size: this happens once.
+            self._parts_size = symbol_size
+            self._packet_parts = packet_parts(self._train, symbol_size + DATA_OVERHEAD_SIZE)
+        return self._packet_parts
 
     def _symbols(
         self, symbols: ObjectSymbols, block: int, esis: list[int], esi_array: NDArray[np.uint32], size: int
@@ -68,14 +79,25 @@ class Packer:
         return encoded, np.arange(len(esis))
 
 
-def _seal(rows: Rows, source: Rows, places: NDArray[np.int64], seal: Seal, sequence: int) -> None:
+def packet_parts(train: Train, packet_size: int) -> list[tuple[memoryview, memoryview]]:
+    """Views of the header and of the body with its tail, for every packet that a train of such packets can hold."""
+    count = min(SEGMENT_COUNT_MAX, len(train.view) // packet_size)
+    starts = range(0, count * packet_size, packet_size)
+    return [
+        (train.view[start : start + DATA_HEADER_SIZE], train.view[start + DATA_HEADER_SIZE : start + packet_size])
+        for start in starts
+    ]
+
+
+def _seal(
+    parts: Sequence[tuple[memoryview, memoryview]], source: Rows, places: NDArray[np.int64], seal: Seal, sequence: int
+) -> None:
     """Encrypt each symbol straight from where it lies into its packet; the header is the associated data."""
     encrypt = seal.cipher.encrypt_into
-    nonce_octets = nonces(seal.iv, np.arange(sequence, sequence + len(rows), dtype=np.uint64)).tobytes()
-    octets, stride = rows.reshape(-1).data, rows.shape[1]
-    start = 0
-    for at, place in enumerate(places.tolist()):
-        body = start + DATA_HEADER_SIZE
-        nonce = nonce_octets[12 * at : 12 * at + 12]
-        encrypt(nonce, source[place].data, octets[start:body], octets[body : start + stride])
-        start += stride
+    nonce_octets = nonces(seal.iv, np.arange(sequence, sequence + len(places), dtype=np.uint64)).tobytes()
+    symbols, size = source.reshape(-1).data, source.shape[1]
+    nonce_at = 0
+    for place, (header, body) in zip(places.tolist(), parts):
+        nonce = nonce_octets[nonce_at : nonce_at + 12]
+        nonce_at += 12
+        encrypt(nonce, symbols[place * size : place * size + size], header, body)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fountain.codes.api import BlockDecoder
 from fountain.engine.collector import Collector
-from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
+from fountain.engine.packer import packet_parts
+from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 from fountain.protocol.client_session import ClientSession
 from fountain.wire.session import MANIFEST_BIT
@@ -51,6 +52,8 @@ class Unpacker:
         self._packet_size = symbol_size + DATA_OVERHEAD_SIZE
         self._scratch = np.empty((SEGMENT_COUNT_MAX, symbol_size), dtype=np.uint8)
         self._nowhere = self._scratch[0].data
+        self._train: Train | None = None
+        self._parts: list[tuple[memoryview, memoryview]] = []
 
     def take(self, train: Train, session: ClientSession) -> tuple[int, int] | None:
         """Take in the data packets of `session` in `train`.
@@ -62,6 +65,8 @@ class Unpacker:
         if rows.shape[1] != self._packet_size:
             self.malformed_count += len(rows)
             return None
+        if train is not self._train:
+            self._train, self._parts = train, packet_parts(train, self._packet_size)
         columns = self._columns
         count = parse_headers(rows, session.session_id, columns)
         flags = columns.flags[:count]
@@ -90,7 +95,7 @@ class Unpacker:
         if self._open:
             damaged = self._open_clear(rows, indices, slots, decoder)
         else:
-            damaged = self._open_sealed(rows, indices, slots, decoder, session, sequences)
+            damaged = self._open_sealed(indices, slots, decoder, session, sequences)
         if damaged:
             self.damaged_count += len(damaged)
             session.damaged_count += len(damaged)
@@ -106,26 +111,25 @@ class Unpacker:
         return int(indices[-1])
 
     def _open_sealed(
-        self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: ClientSession,
+        self, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: ClientSession,
         sequences: NDArray[np.uint64],
     ) -> list[int]:  # fmt: skip
         """Decrypt each packet straight into its slab row (or nowhere that matters); which ones are not authentic."""
         damaged = []
-        seal = session.keys.data
+        seal, parts, size = session.keys.data, self._parts, self._scratch.shape[1]
         decrypt = seal.cipher.decrypt_into
         nonce_octets = nonces(seal.iv, sequences).tobytes()
-        octets, stride = rows.reshape(-1).data, rows.shape[1]
-        slab = None if decoder is None else decoder.slab
-        for at, (index, slot) in enumerate(zip(indices.tolist(), slots.tolist())):
-            start = index * stride
-            body = start + DATA_HEADER_SIZE
-            target = self._nowhere if slab is None or slot < 0 else slab[slot].data
+        slab = None if decoder is None else decoder.slab.reshape(-1).data
+        nonce_at = 0
+        for index, slot in zip(indices.tolist(), slots.tolist()):
+            header, body = parts[index]
+            target = self._nowhere if slab is None or slot < 0 else slab[slot * size : slot * size + size]
+            nonce = nonce_octets[nonce_at : nonce_at + 12]
+            nonce_at += 12
             try:
-                decrypt(
-                    nonce_octets[12 * at : 12 * at + 12], octets[body : start + stride], octets[start:body], target
-                )
+                decrypt(nonce, body, header, target)
             except InvalidTag:
-                damaged.append(at)
+                damaged.append(nonce_at // 12 - 1)
         return damaged
 
     def _open_clear(self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None) -> list[int]:
