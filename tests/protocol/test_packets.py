@@ -1,0 +1,216 @@
+"""Control and session packets: what is written is read again, and no octets whatever make a reader raise."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fountain.integrity import key_pair
+from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, NS
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.server import ServerMachine
+from fountain.protocol.server_session import ServedObject
+from fountain.wire.control import (
+    FLAG_OPEN,
+    MAGIC,
+    Hello,
+    Listing,
+    Offer,
+    OfferBody,
+    PacketType,
+    Refusal,
+    RefusalReason,
+    Request,
+    Want,
+    parse_handshake,
+    parse_header,
+)
+from fountain.wire.reject import Reject
+from fountain.wire.session import (
+    MANIFEST_BIT,
+    NEED_COUNT_MAX,
+    REQUEST_RUN_COUNT_MAX,
+    RUN_COUNT_MAX,
+    Bye,
+    ByeReason,
+    Echo,
+    Report,
+    RequestBody,
+    SessionHeader,
+    Stop,
+    StopReason,
+)
+
+U16, U32, U64 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF), st.integers(0, (1 << 64) - 1)
+NONCES = st.binary(min_size=16, max_size=16)
+OCTETS_32 = st.binary(min_size=32, max_size=32)
+NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60)
+
+
+@st.composite
+def runs(draw: st.DrawFn, count_max: int) -> tuple[tuple[int, int], ...]:
+    """Ascending runs that do not touch."""
+    at, found = 0, []
+    for gap, count in draw(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), max_size=count_max)):
+        found.append((at + gap, count))
+        at += gap + count
+    return tuple(found)
+
+
+NEEDS = st.lists(
+    st.tuples(st.one_of(st.integers(0, 1000), st.integers(0, 9).map(lambda index: index | MANIFEST_BIT)), U32),
+    unique_by=lambda need: need[0],
+    max_size=NEED_COUNT_MAX,
+).map(tuple)
+SEQUENCES = st.integers(1, (1 << 64) - 1)
+
+OFFER_BODIES = st.builds(
+    OfferBody,
+    object_id=OCTETS_32,
+    server_public=OCTETS_32,
+    key_index=U32,
+    profile_id=st.binary(min_size=8, max_size=8),
+    object_size=st.integers(0, 1 << 30),
+    manifest_size=st.integers(1, 1 << 20),
+    symbol_size=st.integers(64, 1500),
+    block_symbol_limit=st.integers(1000, 4000),
+    data_port=st.integers(1, 0xFFFF),
+    is_directory=st.booleans(),
+    name=NAMES,
+    open=st.booleans(),
+)
+ENTRIES = st.lists(st.tuples(NAMES, U64), max_size=4).map(tuple)
+HANDSHAKES = st.one_of(
+    st.builds(Hello, NONCES, st.sampled_from(Want), OCTETS_32),
+    st.builds(Offer, NONCES, st.binary(min_size=20, max_size=20), OFFER_BODIES),
+    st.builds(Listing, NONCES, st.integers(0, 9), st.integers(10, 20), ENTRIES),
+    st.builds(Refusal, NONCES, st.sampled_from(RefusalReason)),
+    st.builds(
+        Request, U64, NONCES, st.binary(min_size=20, max_size=20), U32, OCTETS_32, OCTETS_32, st.booleans(),
+        st.binary(min_size=16, max_size=800),
+    ),
+)  # fmt: skip
+BODIES = st.one_of(
+    st.builds(
+        RequestBody, st.binary(min_size=8, max_size=8), st.integers(1, 0xFFFF), st.booleans(),
+        st.text("host", max_size=63), runs(REQUEST_RUN_COUNT_MAX),
+    ),
+    st.builds(Report, U64, U64, U32, U32, U32, U32, U16, st.booleans(), runs(RUN_COUNT_MAX), NEEDS),
+    st.builds(Stop, st.sampled_from(StopReason), U64),
+    st.builds(Bye, st.sampled_from(ByeReason)),
+    st.builds(Echo, U64),
+)  # fmt: skip
+
+
+@given(HANDSHAKES)
+def test_a_handshake_packet_reads_as_what_was_written(record: Any) -> None:
+    octets = record.encode()
+    assert len(octets) <= CONTROL_SIZE_MAX
+    header = parse_header(octets)
+    assert not isinstance(header, Reject)
+    assert parse_handshake(octets, *header) == record
+
+
+@given(BODIES)
+def test_a_body_reads_as_what_was_written(record: Any) -> None:
+    assert type(record).parse(record.encode()) == record
+
+
+@given(st.sampled_from([kind for kind in PacketType if kind >= PacketType.REPORT]), U64, SEQUENCES)
+def test_a_session_header_reads_as_what_was_written(kind: PacketType, session: int, sequence: int) -> None:
+    header = SessionHeader(kind, session, sequence)
+    octets = header.encode() + bytes(16)
+    parsed = parse_header(octets)
+    assert not isinstance(parsed, Reject)
+    assert SessionHeader.parse(octets, *parsed) == header
+
+
+@given(BODIES, st.data())
+def test_a_body_with_another_length_is_rejected(record: Any, data: st.DataObject) -> None:
+    octets = record.encode()
+    length = data.draw(st.integers(0, len(octets) - 1))
+    assert isinstance(type(record).parse(octets[:length]), Reject)
+    assert isinstance(type(record).parse(octets + b"\0"), Reject)
+
+
+@given(st.binary(max_size=300))
+def test_no_octets_make_a_reader_raise(octets: bytes) -> None:
+    for body in (RequestBody, Report, Stop, Bye, Echo):
+        body.parse(octets)
+    for kind in PacketType:
+        parse_handshake(MAGIC + octets, kind, 0)
+        SessionHeader.parse(octets, kind, 0)
+    parse_header(octets)
+
+
+@given(HANDSHAKES, st.data())
+def test_a_damaged_handshake_packet_is_read_or_rejected(record: Any, data: st.DataObject) -> None:
+    octets = bytearray(record.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(octets[: data.draw(st.integers(0, len(octets)))])
+    header = parse_header(damaged)
+    if not isinstance(header, Reject):
+        read = parse_handshake(damaged, *header)
+        assert isinstance(read, Reject) or read.encode() == damaged
+
+
+@pytest.mark.parametrize("reserved", [0x0002, 0x8000])
+def test_reserved_flags_are_rejected(reserved: int) -> None:
+    octets = bytearray(Hello(bytes(16)).encode())
+    octets[6:8] = reserved.to_bytes(2, "big")
+    assert parse_header(bytes(octets)) is Reject.RESERVED_NOT_ZERO
+    octets[6:8] = FLAG_OPEN.to_bytes(2, "big")
+    assert Hello.parse(bytes(octets), FLAG_OPEN) is Reject.RESERVED_NOT_ZERO
+
+
+def test_padding_of_a_hello_is_zero_and_complete() -> None:
+    octets = Hello(bytes(16)).encode()
+    assert len(octets) == HELLO_SIZE
+    assert Hello.parse(octets[:-1] + b"\1", 0) is Reject.RESERVED_NOT_ZERO
+    assert Hello.parse(octets[:-1], 0) is Reject.BAD_LENGTH
+
+
+# --- Machines ----------------------------------------------------------------------------------------------
+
+
+def machines() -> tuple[ServerMachine, ClientMachine]:
+    offer = OfferBody(
+        object_id=bytes(range(32)), server_public=key_pair(bytes(32))[1], key_index=0, profile_id=bytes(8),
+        object_size=5_000, manifest_size=100, symbol_size=64, block_symbol_limit=16, data_port=6331,
+        is_directory=False, name="object", open=False,
+    )  # fmt: skip
+    server = ServerMachine(
+        secret=bytes(32), objects=[ServedObject(offer, True)], rate_bps=10**9, peer_count_max=4, now_ns=0
+    )
+    client = ClientMachine(
+        secret=bytes(32), want_kind=Want.ANY, want=bytes(32), open=False, wait=False, timeout_ns=10 * NS,
+        peer_id=bytes(8), host="host", now_ns=0,
+    )  # fmt: skip
+    return server, client
+
+
+@settings(max_examples=300)
+@given(
+    st.one_of(st.binary(max_size=1300), HANDSHAKES.map(lambda record: record.encode())),
+    st.booleans(),
+    st.integers(0, 5),
+)
+def test_no_datagram_makes_a_machine_raise(octets: bytes, on_data_port: bool, seed: int) -> None:
+    server, client = machines()
+    draw = random.Random(seed)
+    for now_ns in range(0, 30 * NS, 3 * NS):
+        server.handle_datagram(octets, ("192.0.2.1", 1), now_ns, on_data_port=on_data_port)
+        client.handle_datagram(octets, now_ns)
+        damaged = bytearray(octets or b"\0")
+        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        server.handle_datagram(bytes(damaged), ("192.0.2.1", 1), now_ns, on_data_port=on_data_port)
+        client.handle_datagram(bytes(damaged), now_ns)
+        server.handle_timeout(now_ns)
+        client.handle_timeout(now_ns)
+    assert not server.sessions
+    assert client.session is None
