@@ -1,0 +1,174 @@
+"""Decoders of open blocks, their memory, and what becomes of a block; and the receiver's arithmetic of runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fountain.codes.api import slab_row_count
+from fountain.codes.registry import code_by_name
+from fountain.engine.collector import (
+    COLLECT_MEMORY_SIZE_MAX,
+    OPEN_BLOCK_COUNT_MAX,
+    BlockOutcome,
+    Collector,
+    open_block_limit,
+)
+from fountain.engine.receiver import runs_of
+from fountain.engine.workers import InlineWorkers
+from fountain.geometry import Geometry
+from fountain.limits import BLOCK_SIZE_MAX, BLOCK_SYMBOL_COUNT_MAX, RECEIVE_MEMORY_SIZE_MAX
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.runs import Runs
+from fountain.testing import MemorySink, MemorySource, payload
+from fountain.wire.session import MANIFEST_BIT
+
+K, T = 8, 64
+CODE = code_by_name("raptorq")
+
+
+class Stage:
+    """An object of four blocks, its sink, and a collector between them."""
+
+    def __init__(self, *, capacity: int | None = None) -> None:
+        self.source = MemorySource(
+            "object", payload(4 * K * T - 5), symbol_size=T, block_symbol_limit=K, profile_id=CODE.profile_id
+        )
+        self.sink = MemorySink(self.source.object_id, capacity=capacity)
+        self.sink.set_manifest(self.source.manifest_bytes)
+        manifest = Geometry(len(self.source.manifest_bytes), T, K)
+        self.table = BlockTable(self.source.geometry, manifest, 3)
+        self.collector = Collector(CODE, self.table, self.sink)
+
+    def rows(self, block: int) -> np.ndarray:
+        return self.source.read_block(block, np.empty((K, T), dtype=np.uint8))
+
+    def feed(self, block: int, esis: list[int], *, damage: bool = False) -> None:
+        """Give these symbols to the decoder of `block`."""
+        encoder = CODE.encoder(self.rows(block))
+        symbols = np.empty((len(esis), T), dtype=np.uint8)
+        encoder.encode(np.array(esis, dtype=np.uint32), symbols)
+        decoder = self.collector.decoder(block)
+        assert decoder is not None
+        array = np.array(esis, dtype=np.uint32)
+        slots = decoder.reserve(array)
+        for slot, symbol in zip(slots.tolist(), symbols):
+            if slot >= 0:
+                decoder.slab[slot] = symbol ^ damage
+        progress = decoder.commit(array, slots)
+        self.table.progress(block, progress.have, progress.need)
+
+    def work(self) -> BlockOutcome:
+        """Finish one block that is ready."""
+        block = self.table.poll_ready()
+        assert block is not None
+        outcome = self.collector.job(block)
+        if outcome.error is None:
+            self.collector.settle(outcome)
+        return outcome
+
+
+@pytest.mark.parametrize("esis", [range(K), range(100, 100 + K + 1), [*range(0, K, 2), *range(50, 50 + K // 2 + 1)]])
+def test_a_block_goes_to_the_sink_whichever_symbols_came(esis: range | list[int]) -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    stage.feed(2, list(esis))
+    assert stage.work().done
+    assert list(stage.sink.verified) == [False, False, True, False]
+    assert 2 in stage.table.done
+    assert stage.collector.decoder(2) is None
+
+
+def test_a_block_waits_for_the_manifest() -> None:
+    stage = Stage()
+    stage.feed(0, list(range(K)))
+    assert stage.table.poll_ready() is None
+    stage.table.know_manifest()
+    assert stage.work().done
+
+
+def test_a_block_with_a_wrong_symbol_is_thrown_away_and_collected_again() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    stage.feed(1, list(range(K)), damage=True)
+    assert not stage.work().done
+    assert stage.collector.bad_block_count == 1
+    assert dict(stage.table.needs()) == {1: K}
+    stage.feed(1, list(range(K)))
+    assert stage.work().done
+    assert stage.sink.written_block_count == 1
+
+
+def test_memory_of_a_finished_block_is_used_again() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    slabs = set()
+    for block in range(4):
+        stage.feed(block, list(range(K)))
+        decoder = stage.collector.decoder(block)
+        assert decoder is None  # it takes no more
+        slabs.add(stage.collector._slab_of[block].ctypes.data)
+        assert stage.work().done
+    assert len(slabs) == 1
+    assert stage.table.is_complete
+    assert stage.sink.finish()[0][1].name == "object"
+
+
+def test_no_more_blocks_are_open_than_the_limit() -> None:
+    stage = Stage()
+    for block in range(3):
+        assert stage.collector.decoder(block) is not None
+    assert stage.collector.decoder(3) is None
+    assert stage.collector.decoder(MANIFEST_BIT) is None
+
+
+def test_a_full_disk_is_an_outcome() -> None:
+    stage = Stage(capacity=0)
+    stage.table.know_manifest()
+    stage.feed(0, list(range(K)))
+    outcome = stage.work()
+    assert (outcome.done, outcome.error is not None) == (False, True)
+
+
+def test_the_manifest_comes_as_octets_once_all_of_it_is_decoded() -> None:
+    stage = Stage()
+    manifest = stage.source.manifest_bytes
+    octets = np.frombuffer(manifest.ljust(-(-len(manifest) // T) * T, b"\0"), dtype=np.uint8).reshape(-1, T)
+    decoder = stage.collector.decoder(MANIFEST_BIT)
+    assert decoder is not None
+    esis = np.arange(len(octets), dtype=np.uint32)
+    decoder.slab[decoder.reserve(esis)] = octets
+    progress = decoder.commit(esis, np.arange(len(octets), dtype=np.int32))
+    stage.table.progress(MANIFEST_BIT, progress.have, progress.need)
+    assert stage.collector.take_manifest() is None
+    stage.work()
+    assert stage.collector.take_manifest() == manifest
+
+
+@given(st.integers(0, BLOCK_SYMBOL_COUNT_MAX), st.integers(1, 9_000))
+def test_open_blocks_fit_the_memory(symbol_count: int, symbol_size: int) -> None:
+    limit = open_block_limit(symbol_count, symbol_size)
+    assert 2 <= limit <= OPEN_BLOCK_COUNT_MAX
+    slab_size = slab_row_count(symbol_count) * symbol_size
+    assert limit * slab_size <= COLLECT_MEMORY_SIZE_MAX or limit == 2
+    if symbol_count * symbol_size <= BLOCK_SIZE_MAX and symbol_count >= 64:
+        assert limit * slab_size <= RECEIVE_MEMORY_SIZE_MAX
+
+
+@given(st.lists(st.booleans(), max_size=100))
+def test_runs_of_flags_are_those_of_their_indices(flags: list[bool]) -> None:
+    runs = Runs(runs_of(np.array(flags, dtype=np.bool_)))
+    assert [block in runs for block in range(len(flags))] == flags
+
+
+def test_workers_in_line_give_results_in_order() -> None:
+    workers = InlineWorkers()
+    assert workers.is_idle
+    workers.submit(lambda: 1)
+    workers.submit(lambda: 2)
+    assert workers.has_room
+    assert not workers.is_idle
+    assert [workers.poll(), workers.poll(), workers.poll()] == [1, 2, None]
+    assert workers.is_idle
