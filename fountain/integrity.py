@@ -29,6 +29,7 @@ __all__ = [
     "digest",
     "key_pair",
     "keyed_digest",
+    "sealed_count_max",
     "session_keys",
 ]
 
@@ -95,6 +96,11 @@ class SessionKeys:
     data: Seal
     to_server: Seal
     to_client: Seal
+
+
+def sealed_count_max(packet_size: int) -> int:
+    """How many packets of so many octets one AES-GCM key may seal (RFC 9001 appendix B.1)."""
+    return 1 << 28 if packet_size <= 1 << 11 else 1 << 23
 
 
 def session_keys(private: X25519PrivateKey, peer_public: bytes, transcript: bytes) -> SessionKeys | None:

@@ -24,6 +24,7 @@ _BYE_REASONS = {
     ByeReason.STOPPING: "the server stopped",
     ByeReason.SOURCE_CHANGED: "the file changed",
     ByeReason.IDLE: "silent for 30 s",
+    ByeReason.KEYS_SPENT: "sent to get new keys",
 }
 
 

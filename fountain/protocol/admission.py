@@ -1,7 +1,8 @@
 """Who may make the server work: Hello rate limits, stateless cookies, and the server's rotating keys.
 
 Until an address has proved that it receives there, the server keeps no state for it (but a slot in a bounded table of
-rate limits), does no public-key work, and never sends it more octets than it sent (RFC 9000 section 8).
+rate limits), does no public-key work, and never sends it more octets than it sent (RFC 9000 section 8). A cookie that
+came back is remembered until it is stale: it is good for one session.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fountain.integrity import derive, key_pair, keyed_digest
 from fountain.limits import NS
 from fountain.wire.control import COOKIE_SIZE
 
-__all__ = ["Address", "CookieJar", "HelloLimiter", "KeyRing"]
+__all__ = ["Address", "CookieJar", "HelloLimiter", "KeyRing", "SpentCookies"]
 
 Address = tuple[str, int]
 
@@ -26,6 +27,7 @@ HELLO_INTERVAL_NS = NS // 20  # 20 Hellos a second for one address ...
 HELLO_BURST_COUNT = 20  # ... after so many at once: a lab behind one address may start together.
 HELLO_GLOBAL_INTERVAL_NS = NS // 2_000
 HELLO_GLOBAL_BURST_COUNT = 400
+SPENT_COOKIE_COUNT_MAX = 65_536  # Beyond it no cookie is taken until the oldest is stale: nothing is spent twice.
 HELLO_TABLE_COUNT_MAX = 65_536  # The oldest entry makes room: an attacker with so many addresses gains one Offer each.
 
 
@@ -84,6 +86,25 @@ class CookieJar:
         cookie = epoch.to_bytes(4, "big") + keyed_digest(key, host.encode(), port.to_bytes(2, "big"), nonce, object_id)
         assert len(cookie) == COOKIE_SIZE
         return cookie
+
+
+class SpentCookies:
+    """Which session each cookie was spent on, for as long as it lives: it buys no second one."""
+
+    def __init__(self) -> None:
+        self._spent: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # (session id, when), oldest first
+
+    def spend(self, cookie: bytes, session_id: int, now_ns: int) -> bool:
+        """Whether `cookie`, which fits, is good for `session_id`: it is new, or was spent on that very session."""
+        while self._spent and now_ns - next(iter(self._spent.values()))[1] >= 2 * COOKIE_PERIOD_NS:
+            self._spent.popitem(last=False)
+        known = self._spent.get(cookie)
+        if known is not None:
+            return known[0] == session_id
+        if len(self._spent) >= SPENT_COOKIE_COUNT_MAX:
+            return False
+        self._spent[cookie] = (session_id, now_ns)
+        return True
 
 
 class KeyRing:

@@ -8,8 +8,9 @@ The rules
 ---------
 1. A Hello is answered by one packet no longer than itself: an Offer with a cookie, a Listing, or a Refusal. Nothing is
    remembered.
-2. A Request whose cookie fits proves that its sender receives at that address. It opens one session: its id, chosen by
-   the client, makes it idempotent, and ids of ended sessions stay taken until their cookies have expired.
+2. A Request whose cookie fits proves that its sender receives at that address. It opens one session, and its cookie no
+   other: the id, chosen by the client, makes it idempotent, and ids of ended sessions stay taken until their cookies
+   have expired. A peer that asks again from the same host ends its older session first, so it never lacks a place.
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
 4. A session streams while reports come. After SILENT_NS without one it pauses, but for a probe now and then; after
    GONE_NS it ends. Stop ends it at once and is acknowledged, as often as it comes.
@@ -24,7 +25,7 @@ from dataclasses import dataclass, replace
 
 from fountain.integrity import derive, session_keys
 from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
-from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing
+from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies
 from fountain.protocol.carousel import Segment
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer
@@ -110,6 +111,7 @@ class ServerMachine:
         self.pacer = Pacer(rate_bps, now_ns)
         self._peer_count_max = peer_count_max
         self._jar = CookieJar(derive(secret, b"cookies"))
+        self._spent = SpentCookies()
         self._ring = KeyRing(derive(secret, b"keys"), now_ns)
         self._limiter = HelloLimiter()
         self._pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in objects])
@@ -219,6 +221,10 @@ class ServerMachine:
             if now_ns - session.last_sent_ns < PROBE_INTERVAL_NS:
                 return None
             limit = 1
+        if session.sequence + limit > session.packet_count_max:
+            self._send_bye(session, ByeReason.KEYS_SPENT)
+            self._end(session, now_ns)
+            return None
         segments = session.carousel.take(max(1, limit), session.sequence)
         if not segments:
             return None
@@ -262,13 +268,14 @@ class ServerMachine:
         return Refusal(nonce, reason).encode()
 
     def _handle_request(self, request: Request, address: Address, now_ns: int) -> None:
-        if not self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns):
+        fits = self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns)
+        if fits and (request.session in self.sessions or request.session in self._tombstones):
+            return  # A copy of the Request that opened it: the stream itself is the answer.
+        if not fits or not self._spent.spend(request.cookie, request.session, now_ns):
             self.rejects.add(Reject.BAD_COOKIE)
             if self._limiter.admit(address[0], now_ns):
                 self._datagrams.append((Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode(), address, True))
             return
-        if request.session in self.sessions or request.session in self._tombstones:
-            return  # A copy of the Request that opened it: the stream itself is the answer.
         refusal = self._open_session(request, address, now_ns)
         if refusal is not None:
             self._datagrams.append((self._refuse(request.nonce, refusal, address), address, True))
@@ -280,8 +287,6 @@ class ServerMachine:
         served = self.objects[index]
         if request.open != served.offer.open:
             return RefusalReason.SEAL_MISMATCH
-        if len(self.sessions) >= self._peer_count_max:
-            return RefusalReason.SERVER_FULL
         private = self._ring.private(request.key_index, now_ns)
         if private is None:
             return RefusalReason.STALE_COOKIE
@@ -293,11 +298,9 @@ class ServerMachine:
         if keys is None or isinstance(body, Reject):
             self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
             return None
-        for other in list(self.sessions.values()):
-            if other.peer_id == body.peer_id and other.object_index == index:
-                # The same fetch, back after it lost us: its old stream has nobody to receive it any more.
-                other.stop_reason = StopReason.SUPERSEDED
-                self._end(other, now_ns)
+        self._supersede(address[0], body.peer_id, index, now_ns)
+        if len(self.sessions) >= self._peer_count_max:
+            return RefusalReason.SERVER_FULL
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
         self._lane_index += 1
         session = ServerSession(request.session, address, keys, served, index, lane, body, now_ns)
@@ -305,6 +308,13 @@ class ServerMachine:
         self._turns.append(session)
         self._events.append(ServerEvent("opened", address, session))
         return None
+
+    def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> None:
+        """End the older sessions of a fetch that is back: their streams have nobody to receive them any more."""
+        for other in list(self.sessions.values()):
+            if (other.address[0], other.peer_id, other.object_index) == (host, peer_id, index):
+                other.stop_reason = StopReason.SUPERSEDED
+                self._end(other, now_ns)
 
     def _handle_session_packet(
         self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, on_data_port: bool

@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 
-from fountain.integrity import SessionKeys, digest
-from fountain.limits import NS
+from fountain.integrity import SessionKeys, digest, sealed_count_max
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Carousel
 from fountain.protocol.estimate import LossEstimate, RttEstimate
@@ -32,6 +32,7 @@ SILENT_NS = 2 * NS  # No report for so long: the stream pauses, but for a probe 
 PROBE_INTERVAL_NS = 1 * NS
 GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
 PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
+_SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 _REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
 
 
@@ -80,6 +81,9 @@ class ServerSession:
         self.ended_ns = 0
         self.last_sent_ns = now_ns
         self.sequence = 0
+        self.packet_count_max = _SEQUENCE_LIMIT  # Open packets wear out no key.
+        if not served.offer.open:
+            self.packet_count_max = sealed_count_max(served.offer.symbol_size + DATA_OVERHEAD_SIZE)
         self.sent_count = 0
         self.received_count = 0  # as the client reports it
         self.rtt = RttEstimate()
@@ -129,17 +133,22 @@ class ServerSession:
         self._sends.append((self.sequence, now_ns))
 
     def handle_report(self, report: Report, now_ns: int) -> None:
-        """Learn from an authentic report; one that claims what was never sent, or comes late, is ignored."""
-        if report.expected_sequence > self.sequence or report.received_count < self._reported_count:
+        """Learn from an authentic report; one that comes late is ignored.
+
+        A client that expects what was never sent was misled by a forged open packet: its needs are believed, its
+        sequence number and times are not, and packets under way are settled by time alone.
+        """
+        if report.received_count < self._reported_count:
             return
         self._reported_count = report.received_count
-        if report.expected_sequence:
+        expected_sequence = report.expected_sequence if report.expected_sequence <= self.sequence else 0
+        if expected_sequence:
             sent_us_ago = (now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF
             rtt_us = sent_us_ago - report.hold_us
             if 0 <= rtt_us < 60_000_000:
                 self.rtt.sample(rtt_us * 1000)
         resolved_before = self._resolved
-        self._resolve(report.expected_sequence, now_ns)
+        self._resolve(expected_sequence, now_ns)
         newly_expected = self._resolved - resolved_before
         if newly_expected > 0:
             self.loss.sample(newly_expected, report.received_count - self.received_count)

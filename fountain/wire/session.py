@@ -76,6 +76,7 @@ class ByeReason(enum.IntEnum):
     STOPPING = 0
     SOURCE_CHANGED = 1
     IDLE = 2  # no report for too long
+    KEYS_SPENT = 3  # as many packets as one key may seal: ask again, for new keys
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ class Bye:
         reason, reserved = _BYE.unpack(data)
         if any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if reason > ByeReason.IDLE:
+        if reason > ByeReason.KEYS_SPENT:
             return Reject.BAD_FIELD
         return cls(ByeReason(reason))
 

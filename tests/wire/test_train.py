@@ -47,7 +47,7 @@ def naive_verdict(packet: bytes, session: int) -> Reject | None:
         return Reject.BAD_VERSION
     if packet[0] & 15 != 0xD:
         return Reject.BAD_TYPE
-    if packet[1] > 7 or packet[27]:
+    if packet[1] > 3 or packet[27]:
         return Reject.RESERVED_NOT_ZERO
     return None if int.from_bytes(packet[4:12], "big") == session else Reject.UNKNOWN_SESSION
 
