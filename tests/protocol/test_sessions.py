@@ -1,0 +1,284 @@
+"""Who gets a session of a server, who loses one, and how long one lasts: both machines, without any network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fountain.geometry import Geometry
+from fountain.integrity import derive, sealed_count_max
+from fountain.limits import NS
+from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX, Address, SpentCookies
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.client_events import ClientState
+from fountain.protocol.server import ServerMachine
+from fountain.protocol.server_session import ServedObject, ServerSession
+from fountain.wire.control import OfferBody, PacketType, RefusalReason, Request, Want, parse_handshake, parse_header
+from fountain.wire.reject import Reject
+from fountain.wire.session import ByeReason, Echo, Report, SessionHeader, Stop, StopReason
+
+MS = NS // 1000
+HOME: Address = ("192.0.2.1", 40_000)
+
+
+class Pair:
+    """A server, and as many clients as a test makes; what goes between them is handed over at once."""
+
+    def __init__(self, *, peer_count_max: int = 8, open: bool = False) -> None:
+        body = OfferBody(
+            object_id=b"o" * 32, server_public=bytes(32), key_index=0, profile_id=b"p" * 8, object_size=100_000,
+            manifest_size=300, symbol_size=64, block_symbol_limit=16, data_port=6331, is_directory=False, name="name",
+            open=open,
+        )  # fmt: skip
+        self.now_ns = 50 * NS
+        self.open = open
+        self.server = ServerMachine(
+            secret=bytes(32), objects=[ServedObject(body, systematic=True)], rate_bps=10**9,
+            peer_count_max=peer_count_max, now_ns=self.now_ns,
+        )  # fmt: skip
+        self._client_count = 0
+
+    def client(self, peer_id: bytes = b"peer id.") -> ClientMachine:
+        """A client that has said Hello."""
+        self._client_count += 1
+        machine = ClientMachine(
+            secret=derive(bytes(32), b"client", self._client_count), want_kind=Want.ANY, want=bytes(32),
+            open=self.open, wait=False, timeout_ns=10 * NS, peer_id=peer_id, host="host", now_ns=self.now_ns,
+        )  # fmt: skip
+        machine.handle_timeout(self.now_ns)
+        return machine
+
+    def request(self, client: ClientMachine, address: Address = HOME) -> bytes:
+        """The octets of the client's Request, not sent yet."""
+        self.carry(client, address)
+        event = client.poll_event()
+        assert event is not None
+        assert event.offer is not None
+        geometry = Geometry(event.offer.object_size, 64, 16)
+        client.request(BlockTable(geometry, event.offer.manifest_geometry, 8), self.now_ns)
+        waiting = client.poll_datagram()
+        assert waiting is not None
+        assert waiting[1]
+        return waiting[0]
+
+    def connect(self, client: ClientMachine, address: Address = HOME) -> ServerSession | None:
+        """The session that the client got, if it got one."""
+        before = set(self.server.sessions)
+        self.deliver(self.request(client, address), address)
+        self.carry(client, address)
+        new = set(self.server.sessions) - before
+        return self.server.sessions[new.pop()] if new else None
+
+    def carry(self, client: ClientMachine, address: Address) -> None:
+        """Hand over what waits on either side."""
+        while (sent := client.poll_datagram()) is not None:
+            self.server.handle_datagram(sent[0], address, self.now_ns, on_data_port=sent[1])
+        while (answer := self.server.poll_datagram()) is not None:
+            if answer[1] == address:
+                client.handle_datagram(answer[0], self.now_ns)
+
+    def deliver(self, request: bytes, address: Address = HOME) -> None:
+        """A Request comes to the data port."""
+        self.server.handle_datagram(request, address, self.now_ns, on_data_port=True)
+
+    def refusals(self) -> list[RefusalReason]:
+        """Why the server said no, since the last call."""
+        found = []
+        while (answer := self.server.poll_datagram()) is not None:
+            header = parse_header(answer[0])
+            assert not isinstance(header, Reject)
+            if header[0] is PacketType.REFUSAL:
+                record = parse_handshake(answer[0], *header)
+                found.append(record.reason)  # type: ignore[union-attr]
+        return found
+
+
+# --- Places -------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_is_back_takes_its_own_place_at_a_full_server() -> None:
+    pair = Pair(peer_count_max=1)
+    first = pair.connect(pair.client())
+    assert first is not None
+    second = pair.connect(pair.client(), (HOME[0], 40_001))
+    assert second is not None
+    assert list(pair.server.sessions.values()) == [second]
+    assert first.stop_reason is StopReason.SUPERSEDED
+
+
+def test_another_peer_takes_no_place_of_a_full_server() -> None:
+    pair = Pair(peer_count_max=1)
+    first = pair.connect(pair.client())
+    assert pair.connect(pair.client(b"another.")) is None
+    assert list(pair.server.sessions.values()) == [first]
+
+
+def test_the_same_peer_id_at_another_host_is_another_peer() -> None:
+    pair = Pair()
+    first = pair.connect(pair.client())
+    second = pair.connect(pair.client(), ("192.0.2.2", HOME[1]))
+    assert list(pair.server.sessions.values()) == [first, second]
+
+
+# --- Cookies ------------------------------------------------------------------------------------------------
+
+
+def test_a_cookie_opens_one_session_and_a_copy_of_its_request_none() -> None:
+    pair = Pair()
+    octets = pair.request(pair.client())
+    pair.deliver(octets)
+    pair.deliver(octets)
+    assert len(pair.server.sessions) == 1
+    assert pair.server.rejects.total == 0
+    header = parse_header(octets)
+    assert not isinstance(header, Reject)
+    request = parse_handshake(octets, *header)
+    assert isinstance(request, Request)
+    pair.deliver(replace(request, session=request.session ^ 1).encode())
+    assert len(pair.server.sessions) == 1
+    assert pair.server.rejects.count(Reject.BAD_COOKIE) == 1
+    assert pair.refusals() == [RefusalReason.STALE_COOKIE]
+
+
+def test_a_request_that_was_damaged_can_be_sent_again() -> None:
+    pair = Pair()
+    octets = pair.request(pair.client())
+    pair.deliver(octets[:-1] + bytes([octets[-1] ^ 1]))
+    assert not pair.server.sessions
+    assert pair.server.rejects.count(Reject.BAD_SEAL) == 1
+    pair.deliver(octets)
+    assert len(pair.server.sessions) == 1
+
+
+class TestSpentCookies:
+    def test_are_good_for_the_session_that_they_were_spent_on(self) -> None:
+        spent = SpentCookies()
+        assert spent.spend(b"cookie", 1, 0)
+        assert spent.spend(b"cookie", 1, 2 * COOKIE_PERIOD_NS - 1)
+        assert not spent.spend(b"cookie", 2, 2 * COOKIE_PERIOD_NS - 1)
+
+    def test_are_remembered_for_as_long_as_a_cookie_lives(self) -> None:
+        spent = SpentCookies()
+        assert spent.spend(b"cookie", 1, 0)
+        assert not spent.spend(b"cookie", 2, 2 * COOKIE_PERIOD_NS - 1)
+        assert spent.spend(b"cookie", 2, 2 * COOKIE_PERIOD_NS)
+
+    def test_leave_no_room_for_others_rather_than_be_forgotten(self) -> None:
+        spent = SpentCookies()
+        for index in range(SPENT_COOKIE_COUNT_MAX):
+            assert spent.spend(index.to_bytes(20, "big"), index, index)
+        assert not spent.spend(b"one more", 1, SPENT_COOKIE_COUNT_MAX)
+        assert not spent.spend(bytes(20), 1, SPENT_COOKIE_COUNT_MAX)
+        assert spent.spend(b"one more", 1, 2 * COOKIE_PERIOD_NS)
+
+
+# --- Packets of a session -----------------------------------------------------------------------------------
+
+
+def connected() -> tuple[Pair, ClientMachine, ServerSession]:
+    pair = Pair()
+    client = pair.client()
+    session = pair.connect(client)
+    assert session is not None
+    ping = session.seal_packet(PacketType.PING, Echo(1).encode())
+    client.handle_datagram(ping, pair.now_ns)
+    assert client.state is ClientState.RECEIVING
+    return pair, client, session
+
+
+@pytest.mark.parametrize("packet_type", [PacketType.PING, PacketType.PONG])
+def test_an_echo_of_another_length_is_counted_and_keeps_nothing_alive(packet_type: PacketType) -> None:
+    pair, client, session = connected()
+    assert client.session is not None
+    heard = client._heard_ns, session.heard_ns
+    pair.now_ns += MS
+    client.handle_datagram(session.seal_packet(packet_type, bytes(7)), pair.now_ns)
+    pair.server.handle_datagram(client.session.seal_packet(packet_type, bytes(9)), HOME, pair.now_ns, on_data_port=True)
+    assert client.rejects.count(Reject.BAD_LENGTH) == 1
+    assert pair.server.rejects.count(Reject.BAD_LENGTH) == 1
+    assert (client._heard_ns, session.heard_ns) == heard
+
+
+def test_a_stop_ack_with_a_body_acknowledges_nothing() -> None:
+    pair, client, session = connected()
+    client.stop(StopReason.DONE, pair.now_ns)
+    client.handle_datagram(session.seal_packet(PacketType.STOP_ACK, b"\0"), pair.now_ns)
+    assert client.state is ClientState.STOPPING
+    assert client.rejects.count(Reject.BAD_LENGTH) == 1
+    client.handle_datagram(session.seal_packet(PacketType.STOP_ACK, b""), pair.now_ns)
+    assert client.state is ClientState.CLOSED
+
+
+def test_packets_of_the_other_sides_kind_are_out_of_place() -> None:
+    pair, client, session = connected()
+    assert client.session is not None
+    client.handle_datagram(session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()), pair.now_ns)
+    assert client.rejects.count(Reject.OUT_OF_PLACE) == 1
+    bye = client.session.seal_packet(PacketType.STOP_ACK, b"")
+    pair.server.handle_datagram(bye, HOME, pair.now_ns, on_data_port=False)
+    assert pair.server.rejects.count(Reject.OUT_OF_PLACE) == 1
+    assert list(pair.server.sessions.values()) == [session]
+
+
+def test_a_copy_and_a_forgery_are_counted_apart() -> None:
+    pair, client, session = connected()
+    ping = session.seal_packet(PacketType.PING, Echo(1).encode())
+    client.handle_datagram(ping, pair.now_ns)
+    client.handle_datagram(ping, pair.now_ns)
+    client.handle_datagram(ping[:-1] + bytes([ping[-1] ^ 1]), pair.now_ns)
+    assert client.rejects.count(Reject.REPLAYED) == 1
+    assert client.rejects.count(Reject.BAD_SEAL) == 1
+    client.handle_datagram(SessionHeader(PacketType.PING, 1, 1).encode() + bytes(24), pair.now_ns)
+    assert client.rejects.count(Reject.UNKNOWN_SESSION) == 1
+    client.handle_datagram(SessionHeader(PacketType.PING, session.session_id, 0).encode() + bytes(24), pair.now_ns)
+    assert client.rejects.count(Reject.BAD_FIELD) == 1
+
+
+def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() -> None:
+    pair, client, session = connected()
+    assert client.session is not None
+    sent_count = 0
+    while sent_count < 40:
+        pair.now_ns += MS
+        order = pair.server.poll_order(pair.now_ns)
+        assert order is not None
+        sent_count += sum(len(esis) for _, esis in order.segments)
+    pair.now_ns += NS
+    rtt_ns = session.rtt.smoothed_ns
+    report = Report(1 << 20, 20, 1, 1, 0, 0, 8, True, ((0, 2),), ())
+    packet = client.session.seal_packet(PacketType.REPORT, report.encode())
+    pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
+    assert 0 in session.carousel.done
+    assert 1 in session.carousel.done
+    assert session.rtt.smoothed_ns == rtt_ns
+    assert session.carousel.has_work
+
+
+# --- Keys ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("packet_size", "count"), [(1452, 1 << 28), (2048, 1 << 28), (2049, 1 << 23)])
+def test_one_key_seals_as_many_packets_as_rfc_9001_allows(packet_size: int, count: int) -> None:
+    assert sealed_count_max(packet_size) == count
+
+
+def test_a_session_whose_key_is_worn_ends_before_one_more_packet_is_sealed() -> None:
+    pair, client, session = connected()
+    session.sequence = session.packet_count_max - 1
+    pair.now_ns += 10 * MS
+    assert pair.server.poll_order(pair.now_ns) is None
+    assert not pair.server.sessions
+    assert session.bye_reason is ByeReason.KEYS_SPENT
+    pair.carry(client, HOME)
+    (renewed,) = pair.server.sessions.values()
+    assert renewed.keys is not session.keys
+    assert pair.server.poll_order(pair.now_ns) is not None
+
+
+def test_open_packets_wear_out_no_key() -> None:
+    pair = Pair(open=True)
+    session = pair.connect(pair.client())
+    assert session is not None
+    assert session.packet_count_max > 1 << 60
