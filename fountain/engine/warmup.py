@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fountain.codes.api import Code
+from fountain.engine.loading import loading
 from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
 from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
@@ -38,8 +39,9 @@ class WarmUp:
 
 
 def _run(code: Code) -> None:
-    _travel()  # First: a train comes before anything can be decoded.
-    _round_trip(code)
+    with loading():
+        _travel()  # First: a train comes before anything can be decoded.
+        _round_trip(code)
 
 
 def _travel() -> None:

@@ -1,0 +1,186 @@
+"""A fetch from its Offer on: the part, the kernels, and what is told of the progress and of the end."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from fountain.codes.api import Code
+from fountain.codes.registry import code_by_name, code_by_profile
+from fountain.engine.clock import now_ns
+from fountain.engine.collector import BlockSink
+from fountain.engine.config import FetchConfig
+from fountain.engine.failures import KEPT_HINT, fetch_failure
+from fountain.engine.meter import RateMeter
+from fountain.engine.observer import (
+    DigestComputed,
+    Fetched,
+    Listed,
+    Observer,
+    Offered,
+    Preparing,
+    Reconnecting,
+    Resumed,
+    TransferProgress,
+)
+from fountain.engine.receiver import Phase, Receiver
+from fountain.engine.warmup import WarmUp
+from fountain.errors import FountainError, IncompleteError, RefusedError, UsageError
+from fountain.limits import NS
+from fountain.protocol.client_events import ClientEvent
+from fountain.storage.part import Part, resolve_destination
+from fountain.wire.control import OfferBody
+
+__all__ = ["Fetching"]
+
+PROGRESS_INTERVAL_NS = NS // 5
+
+
+class Fetching:
+    """What a fetch knows beside the receiver: its destination, its part, and what was told."""
+
+    def __init__(self, config: FetchConfig, observer: Observer, stop: threading.Event) -> None:
+        self._config = config
+        self._observer = observer
+        self._stop = stop
+        self._warm_up = WarmUp(code_by_name("raptorq"))
+        self._part: Part | None = None
+        self._offer: OfferBody | None = None
+        self._failure: FountainError | None = None
+        self._start_ns = now_ns()
+        self._progress_ns = self._start_ns
+        self._meter = RateMeter(self._start_ns)
+        self._reconnecting = False
+        self._address = config.host
+
+    def open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
+        """The code and the part for an offer."""
+        code = code_by_profile(offer.profile_id)
+        if code is None:
+            raise RefusedError(
+                f"The server's code (profile {offer.profile_id.hex()}) is not installed here.",
+                "Install the package that has it, or serve with --code raptorq.",
+            )
+        self._offer = offer
+        destination = resolve_destination(self._config.out, offer.name)
+        self._observer.handle(
+            Offered(
+                name=offer.name,
+                object_id=offer.object_id.hex(),
+                size=offer.object_size,
+                block_count=offer.geometry.block_count,
+                address=self._address,
+                destination=destination,
+                sealed=not offer.open,
+            )
+        )
+        self._part = Part.open(
+            destination, offer.object_id, offer.name, offer.object_size,
+            overwrite=self._config.overwrite,
+            progress=lambda done, total: self._observer.handle(Preparing("checking what is there", done, total)),
+        )  # fmt: skip
+        self._warm_up.finish(lambda: self._observer.handle(Preparing("compiling kernels, first run only")), self._stop)
+        verified_size = self._verified_size()
+        if verified_size:
+            self._observer.handle(Resumed(verified_size, offer.object_size))
+        self._start_ns = now_ns()
+        self._meter = RateMeter(self._start_ns, verified_size)
+        return code, self._part
+
+    def tell(self, receiver: Receiver, now: int) -> None:
+        """Hand events and, now and then, progress to the observer."""
+        events, receiver.events = receiver.events, []
+        for event in events:
+            self._tell_event(event)
+        if self._offer is not None and now >= self._progress_ns:
+            self._progress_ns = now + PROGRESS_INTERVAL_NS
+            self._observer.handle(self._progress(receiver, self._offer, now))
+
+    def finish(self, receiver: Receiver) -> Path:
+        """The end: raise what went wrong, or tell of the object and return where it stands."""
+        error = receiver.error or self._failure
+        if error is not None:
+            raise error
+        if not receiver.succeeded:
+            raise IncompleteError("The fetch was interrupted.", KEPT_HINT if self._part is not None else "")
+        assert self._part is not None
+        assert self._offer is not None
+        for hex_digest, path in receiver.files:
+            self._observer.handle(DigestComputed(hex_digest, path, path.stat().st_size))
+        self._tell_fetched(receiver, self._offer, self._part.destination)
+        return self._part.destination
+
+    def close(self) -> None:
+        """Keep the part, if there is one."""
+        if self._part is not None:
+            self._part.close()
+
+    def _tell_fetched(self, receiver: Receiver, offer: OfferBody, path: Path) -> None:
+        duration_s = max(1e-9, (receiver.finished_ns - self._start_ns) / NS)
+        self._observer.handle(
+            Fetched(
+                path=path,
+                name=offer.name,
+                object_id=offer.object_id.hex(),
+                size=offer.object_size,
+                duration_s=duration_s,
+                rate_bps=offer.object_size * 8 / duration_s,
+                received_count=receiver.received_count,
+                overhead_count=receiver.collector.overhead_count if receiver.collector else 0,
+                block_count=offer.geometry.block_count,
+                loss=receiver.loss_fraction,
+            )
+        )
+
+    def _tell_event(self, event: ClientEvent) -> None:
+        config = self._config
+        if event.kind == "listed":
+            self._observer.handle(Listed(event.entries))
+            self._failure = UsageError(
+                f"{config.host} serves several objects.", f"Name one of them: fountain-fetch {config.host} NAME"
+            )
+        elif event.kind == "reconnecting":
+            self._reconnecting = True
+            self._observer.handle(Reconnecting(event.reason))
+        elif event.kind == "connected":
+            self._reconnecting = False
+        elif event.kind == "failed":
+            self._failure = fetch_failure(event, config.host, config.port, config.timeout_ns / NS)
+
+    def _verified_size(self) -> int:
+        if self._part is None or self._offer is None:
+            return 0
+        verified, geometry = self._part.verified, self._offer.geometry
+        if not len(verified):
+            return 0
+        size = int(verified.sum()) * geometry.block_symbols_max * geometry.symbol_size
+        return min(size, geometry.object_size)
+
+    def _progress(self, receiver: Receiver, offer: OfferBody, now: int) -> TransferProgress:
+        geometry = offer.geometry
+        verified_size = self._verified_size()
+        held = receiver.collector.table.held_symbol_count if receiver.collector else 0
+        symbols = min(geometry.symbol_count, -(-verified_size // geometry.symbol_size) + held)
+        size = min(symbols * geometry.symbol_size, geometry.object_size)
+        self._meter.update(size, now)
+        rate = self._meter.rate_bps
+        state = "receiving"
+        if receiver.phase is Phase.FINISHING:
+            state = "finishing"
+        elif self._reconnecting:
+            state = "reconnecting"
+        unpacker = receiver.unpacker
+        return TransferProgress(
+            symbol_count=symbols,
+            symbol_total=geometry.symbol_count,
+            verified_size=verified_size,
+            total_size=geometry.object_size,
+            rate_bps=rate,
+            loss=receiver.loss_fraction,
+            eta_s=(geometry.object_size - size) * 8 / rate if rate > 0 else None,
+            state=state,
+            received_count=receiver.received_count,
+            duplicate_count=unpacker.duplicate_count if unpacker else 0,
+            damaged_count=unpacker.damaged_count if unpacker else 0,
+            kernel_drop_count=receiver.machine.kernel_drop_count,
+        )
