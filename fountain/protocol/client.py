@@ -21,13 +21,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from fountain.integrity import derive, key_pair, session_keys
+from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_events import ClientEvent, ClientState, Failure
-from fountain.protocol.client_session import ClientSession
+from fountain.protocol.client_session import ClientSession, ask
 from fountain.protocol.reporter import Reporter
-from fountain.protocol.server import transcript
 from fountain.wire.control import (
     Hello,
     Listing,
@@ -173,26 +172,15 @@ class ClientMachine:
         if self.offer is None:
             self._heard_ns = now_ns  # Opening a part may have taken its time.
         self.offer, self.blocks = self._pending.body, blocks
-        offer = self._pending
         session_id = int.from_bytes(self._draw(b"session")[:8], "big")
-        private, public = key_pair(self._draw(b"private"))
-        body = RequestBody(
-            self._peer_id,
-            blocks.open_limit,
-            blocks.manifest_known,
-            self._host,
-            blocks.done.page(0, REQUEST_RUN_COUNT_MAX),
-        )
-        clear = Request(
-            session_id, offer.nonce, offer.cookie, offer.body.key_index, offer.body.object_id, public, self._open, b""
-        )
-        header = clear.header()
-        keys = session_keys(private, offer.body.server_public, transcript(offer.body, header))
-        if keys is None:
+        done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
+        body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done)
+        asked = ask(self._pending, body, open=self._open, session_id=session_id, secret=self._draw(b"private"))
+        if asked is None:
             self.rejects.add(Reject.BAD_FIELD)
+            self._doubt_offer()
             return
-        self._candidate = ClientSession(session_id, keys)
-        self._request = header + keys.to_server.seal(0, header, body.encode())
+        self._candidate, self._request = asked
         self.state = ClientState.REQUESTING
         self._tries = 0
         self._retry(now_ns)

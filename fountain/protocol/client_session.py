@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from fountain.integrity import SessionKeys
+from fountain.integrity import SessionKeys, key_pair, session_keys
 from fountain.protocol.replay import ReplayWindow, SequenceCounter
-from fountain.wire.control import PacketType
+from fountain.protocol.server import transcript
+from fountain.wire.control import Offer, PacketType, Request
 from fountain.wire.reject import Reject
-from fountain.wire.session import SessionHeader
+from fountain.wire.session import RequestBody, SessionHeader
 
-__all__ = ["ClientSession"]
+__all__ = ["ClientSession", "ask"]
+
+
+def ask(
+    offer: Offer, body: RequestBody, *, open: bool, session_id: int, secret: bytes
+) -> tuple[ClientSession, bytes] | None:  # fmt: skip
+    """The session that answers `offer`, and the Request that opens it; None when the server's key is not one."""
+    private, public = key_pair(secret)
+    described = offer.body
+    header = Request(
+        session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b""
+    ).header()
+    keys = session_keys(private, described.server_public, transcript(described, header))
+    if keys is None:
+        return None
+    return ClientSession(session_id, keys), header + keys.to_server.seal(0, header, body.encode())
 
 
 class ClientSession:
