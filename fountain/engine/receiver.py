@@ -53,6 +53,13 @@ class _Committed:
 
 
 @dataclass(frozen=True)
+class _Adopted:
+    """The sink took the manifest, or `refusal` says why not."""
+
+    refusal: FountainError | None = None
+
+
+@dataclass(frozen=True)
 class _Finished:
     files: Sequence[tuple[str, Path]] = ()
     error: FountainError | None = None
@@ -95,6 +102,7 @@ class Receiver:
         self.succeeded = False
         self.finished_ns = 0
         self._committing = False
+        self._adopting = False
         self._described: OfferBody | None = None  # the offer that the sink was opened for, without its key
 
     @property
@@ -182,6 +190,9 @@ class Receiver:
                 self.fail(error, StopReason.INTEGRITY if is_wrong else StopReason.STORAGE, now_ns)
             if isinstance(result, _Committed):
                 self._committing = False
+            elif isinstance(result, _Adopted):
+                self._adopting = False
+                self._settle_manifest(result.refusal, now_ns)
             elif isinstance(result, _Finished) and error is None:
                 self.files = result.files
                 self.succeeded = True
@@ -194,9 +205,10 @@ class Receiver:
         assert self.collector is not None
         self.collector.settle(outcome)
         self.machine.report_soon(now_ns)
-        manifest = self.collector.take_manifest()
+        manifest = None if self._adopting else self.collector.take_manifest()
         if manifest is not None:
-            self._take_manifest(manifest, now_ns)
+            self._adopting = True
+            self._workers.submit(functools.partial(self._adopt, manifest))
         if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
             self.fail(
                 IntegrityError(
@@ -207,26 +219,24 @@ class Receiver:
                 now_ns,
             )
 
-    def _take_manifest(self, octets: bytes, now_ns: int) -> None:
+    def _settle_manifest(self, refusal: FountainError | None, now_ns: int) -> None:
         assert self.collector is not None
         assert self.sink is not None
-        try:
-            self.sink.set_manifest(octets)
-        except IntegrityError as error:
+        if isinstance(refusal, IntegrityError):
             self.collector.bad_block_count += 1
             self.collector.table.forget_manifest()
             if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
-                self.fail(error, StopReason.INTEGRITY, now_ns)
+                self.fail(refusal, StopReason.INTEGRITY, now_ns)
             else:
                 self.machine.reconnect("the manifest was damaged", now_ns)  # The old stream believes that we have it.
-        except FountainError as error:
-            self.fail(error, StopReason.STORAGE, now_ns)
+        elif refusal is not None:
+            self.fail(refusal, StopReason.STORAGE, now_ns)
+        elif len(self.sink.verified) != self.collector.table.geometry.block_count:
+            self.fail(_contradiction(), StopReason.INTEGRITY, now_ns)
         else:
-            if len(self.sink.verified) != self.collector.table.geometry.block_count:
-                self.fail(_contradiction(), StopReason.INTEGRITY, now_ns)
-                return
             self.collector.table.know_manifest(runs_of(self.sink.verified))
             self.collector.close_finished()
+            self.machine.report_soon(now_ns)
 
     def _advance(self, now_ns: int) -> None:
         """Give workers what is ready; finish when all is done."""
@@ -242,6 +252,15 @@ class Receiver:
         elif not self._committing and self._workers.has_room and self.sink.commit_due(now_ns):
             self._committing = True
             self._workers.submit(self._commit)
+
+    def _adopt(self, manifest: bytes) -> _Adopted:
+        """Lay out the files: a worker's job, because reserving their space may take seconds."""
+        assert self.sink is not None
+        try:
+            self.sink.set_manifest(manifest)
+        except FountainError as error:
+            return _Adopted(error)
+        return _Adopted()
 
     def _commit(self) -> _Committed:
         assert self.sink is not None
