@@ -73,11 +73,15 @@ class Pair:
 
     def carry(self, client: ClientMachine, address: Address) -> None:
         """Hand over what waits on either side."""
-        while (sent := client.poll_datagram()) is not None:
-            self.server.handle_datagram(sent[0], address, self.now_ns, on_data_port=sent[1])
-        while (answer := self.server.poll_datagram()) is not None:
-            if answer[1] == address:
-                client.handle_datagram(answer[0], self.now_ns)
+        is_quiet = False
+        while not is_quiet:
+            is_quiet = True
+            while (sent := client.poll_datagram()) is not None:
+                self.server.handle_datagram(sent[0], address, self.now_ns, on_data_port=sent[1])
+            while (answer := self.server.poll_datagram()) is not None:
+                is_quiet = False
+                if answer[1] == address:
+                    client.handle_datagram(answer[0], self.now_ns)
 
     def deliver(self, request: bytes, address: Address = HOME) -> None:
         """A Request comes to the data port."""
