@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fountain.codes.api import BlockDecoder, Code, Progress, slab_row_count
 from fountain.errors import FountainError
+from fountain.field import aligned_rows
 from fountain.protocol.blocks import BlockTable
 from fountain.wire.session import MANIFEST_BIT
 
@@ -146,11 +147,11 @@ class Collector:
     def _open(self, block: int) -> BlockDecoder:
         count = self.table.symbol_count(block)
         if block & MANIFEST_BIT:
-            slab = np.empty((slab_row_count(count), self._symbol_size), dtype=np.uint8)
+            slab = aligned_rows(slab_row_count(count), self._symbol_size)
         elif self._slabs:
             slab = self._slabs.pop()
         else:
-            slab = np.empty((slab_row_count(self.table.geometry.block_symbols_max), self._symbol_size), dtype=np.uint8)
+            slab = aligned_rows(slab_row_count(self.table.geometry.block_symbols_max), self._symbol_size)
         self._slab_of[block] = slab
         self._decoders[block] = self._code.decoder(count, self._symbol_size, slab)
         return self._decoders[block]
