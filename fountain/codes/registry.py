@@ -1,8 +1,8 @@
 """Codes by name (as `--code` takes it) and by profile id (as the wire carries it).
 
-`raptorq` is built in. A third-party package adds a code with an entry point in the group "fountain.codes": the entry
-point's name is the code's name, its object a class or function without arguments that returns a `Code`. Entry points
-are read when a code is asked for, and a broken one is an error for whoever asks for it, nobody else.
+`raptorq` and `lt` are built in. A third-party package adds a code with an entry point in the group "fountain.codes":
+the entry point's name is the code's name, its object a class or function without arguments that returns a `Code`. Entry
+points are read when a code is asked for, and a broken one is an error for whoever asks for it, nobody else.
 """
 
 from __future__ import annotations
@@ -12,22 +12,32 @@ from importlib import metadata
 from typing import cast
 
 from fountain.codes.api import Code
+from fountain.codes.guard import GuardedCode
+from fountain.codes.lt import LT
 from fountain.codes.raptorq import RaptorQ
-from fountain.errors import UsageError
+from fountain.errors import RefusedError, UsageError
+from fountain.limits import BLOCK_SYMBOL_COUNT_MAX
 
-__all__ = ["ENTRY_POINT_GROUP", "available", "code_by_name", "code_by_profile"]
+__all__ = ["ENTRY_POINT_GROUP", "available", "code_by_name", "code_by_profile", "missing_code_error"]
 
 ENTRY_POINT_GROUP = "fountain.codes"
 _PROFILE_ID_SIZE = 8
 
-_codes: dict[str, Code] = {RaptorQ.name: RaptorQ()}
+_BUILT_IN: tuple[Code, ...] = (RaptorQ(), LT())
+_BUILT_IN_NAMES = frozenset(code.name for code in _BUILT_IN)
+_codes: dict[str, Code] = {code.name: code for code in _BUILT_IN}
 _lock = threading.Lock()
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
-    found = {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
-    found.pop(RaptorQ.name, None)  # The built-in code cannot be replaced: both sides must agree on what a name means.
-    return found
+    # Built-in codes cannot be replaced: both sides must agree on what a name means.
+    points = metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return {point.name: point for point in points if point.name not in _BUILT_IN_NAMES}
+
+
+def _origin(point: metadata.EntryPoint) -> str:
+    distribution = getattr(point, "dist", None)
+    return f"{point.value} of the package {distribution.name}" if distribution is not None else point.value
 
 
 def _load(point: metadata.EntryPoint) -> Code:
@@ -35,20 +45,33 @@ def _load(point: metadata.EntryPoint) -> Code:
         code = cast(Code, point.load()())
     except Exception as error:  # Whatever a foreign package raises, the person who named it must see which one it was.
         raise UsageError(
-            f"The code {point.name!r} could not be loaded from {point.value}: {error!r}.",
+            f"The code {point.name!r} could not be loaded from {_origin(point)}: {error!r}.",
             "Repair or uninstall the package that registers it, or choose another code.",
         ) from error
-    profile_id = getattr(code, "profile_id", None)
-    if (
-        not isinstance(profile_id, bytes)
-        or len(profile_id) != _PROFILE_ID_SIZE
-        or getattr(code, "name", "") != point.name
-    ):
+    wrong = _what_is_wrong(code, point.name)
+    if wrong:
         raise UsageError(
-            f"The code {point.name!r} of {point.value} has no 8-octet profile_id or another name.",
-            "Its class must follow fountain.codes.api.Code.",
+            f"The code {point.name!r} of {_origin(point)} {wrong}.", "Its class must follow fountain.codes.api.Code."
         )
-    return code
+    return GuardedCode(code, _origin(point))
+
+
+def _what_is_wrong(code: object, name: str) -> str:
+    """Why a foreign object cannot be the code called `name`; empty when it can."""
+    if getattr(code, "name", None) != name:
+        return f"calls itself {getattr(code, 'name', None)!r}"
+    profile_id = getattr(code, "profile_id", None)
+    if not isinstance(profile_id, bytes) or len(profile_id) != _PROFILE_ID_SIZE:
+        return f"has no profile_id of {_PROFILE_ID_SIZE} octets"
+    if profile_id in (other.profile_id for other in _BUILT_IN):
+        return "has the profile_id of a built-in code"
+    if not isinstance(getattr(code, "systematic", None), bool):
+        return "does not say whether it is systematic"
+    largest = getattr(code, "symbol_count_max", None)
+    if not isinstance(largest, int) or not 1 <= largest <= BLOCK_SYMBOL_COUNT_MAX:
+        return f"has no symbol_count_max from 1 to {BLOCK_SYMBOL_COUNT_MAX}"
+    missing = [method for method in ("prepare", "encoder", "decoder") if not callable(getattr(code, method, None))]
+    return f"has no method {missing[0]}" if missing else ""
 
 
 def available() -> list[str]:
@@ -84,3 +107,23 @@ def code_by_profile(profile_id: bytes) -> Code | None:
         if code.profile_id == profile_id:
             return code
     return None
+
+
+def missing_code_error(profile_id: bytes) -> RefusedError:
+    """Why an object of a code that `code_by_profile` does not know cannot be fetched, and what to install.
+
+    Nothing but its profile id is known of such a code. Many choose eight letters for it, which are then shown.
+    """
+    letters = profile_id.rstrip(b"\0 ")
+    spoken = f"{letters.decode()!r}, " if letters and letters.isascii() and letters.decode().isprintable() else ""
+    broken = []
+    for name in _entry_points():
+        try:
+            code_by_name(name)
+        except UsageError as error:
+            broken.append(error.message)
+    names = ", ".join(name for name in available() if name in _codes)
+    hint = f"Install the package that has it here, too, or serve with a code that is here: {names}."
+    return RefusedError(
+        f"The server's code (profile {spoken}{profile_id.hex()}) is not installed here.", " ".join([*broken, hint])
+    )
