@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fountain.engine.served import ObjectSymbols
+from fountain.engine.stock import RepairStock
 from fountain.integrity import Seal
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
@@ -19,11 +20,17 @@ __all__ = ["Packer", "packet_parts"]
 
 Rows = NDArray[np.uint8]
 
+_PLACES = np.arange(SEGMENT_COUNT_MAX)
+
 
 class Packer:
-    """Packs one train at a time, always in the same buffer: send it, or keep it, before the next `pack`."""
+    """Packs one train at a time, always in the same buffer: send it, or keep it, before the next `pack`.
 
-    def __init__(self) -> None:
+    Repair symbols come out of `stock`; what is not there is encoded at once.
+    """
+
+    def __init__(self, stock: RepairStock) -> None:
+        self._stock = stock
         self._train = Train()
         self._parts_size = 0
         self._packet_parts: list[tuple[memoryview, memoryview]] = []
@@ -41,21 +48,23 @@ class Packer:
         rows = self._train.lay_out(count, size + DATA_OVERHEAD_SIZE)
         self._train.address = session.address
         start = 0
+        scratch = self._scratch_rows(size)
         rtt_hint = rtt_code(session.rtt.smoothed_ns // 1000)
         for block, esis in order.segments:
             part = rows[start : start + len(esis)]
             esi_array = np.array(esis, dtype=np.uint32)
-            source, places = self._symbols(symbols, block, esis, esi_array, size)
+            gathered = scratch[: len(esis)]
+            self._gather(session.session_id, symbols, block, esis, gathered)
             flags = (FLAG_MANIFEST if block & MANIFEST_BIT else 0) | (FLAG_OPEN if session.offer.open else 0)
             pack_headers(
                 part, flags=flags, rtt_hint=rtt_hint, session=session.session_id, sequence=order.sequence + start,
                 timestamp_us=order.timestamp_us, block=block & ~MANIFEST_BIT, esis=esi_array,
             )  # fmt: skip
             if session.offer.open:
-                pack_open(part, source, places)
+                pack_open(part, gathered, _PLACES[: len(esis)])
             else:
                 parts = self._parts(size)[start : start + len(esis)]
-                _seal(parts, source, places, session.keys.data, order.sequence + start)
+                _seal(parts, gathered, session.keys.data, order.sequence + start)
             start += len(esis)
         return self._train
 
@@ -65,18 +74,26 @@ class Packer:
             self._packet_parts = packet_parts(self._train, symbol_size + DATA_OVERHEAD_SIZE)
         return self._packet_parts
 
-    def _symbols(
-        self, symbols: ObjectSymbols, block: int, esis: list[int], esi_array: NDArray[np.uint32], size: int
-    ) -> tuple[Rows, NDArray[np.int64]]:
-        """Rows that hold the symbols, and the place of each: the block itself for source symbols, else scratch."""
-        rows = symbols.rows(block)
-        if symbols.code.systematic and max(esis) < len(rows):
-            return rows, esi_array.astype(np.int64)
-        if self._scratch.shape[1:] != (size,):
-            self._scratch = np.empty((SEGMENT_COUNT_MAX, size), dtype=np.uint8)
-        encoded = self._scratch[: len(esis)]
-        symbols.encode(block, esi_array, encoded)
-        return encoded, np.arange(len(esis))
+    def _scratch_rows(self, symbol_size: int) -> Rows:
+        if self._scratch.shape[1:] != (symbol_size,):
+            self._scratch = np.empty((SEGMENT_COUNT_MAX, symbol_size), dtype=np.uint8)
+        return self._scratch
+
+    def _gather(self, session_id: int, symbols: ObjectSymbols, block: int, esis: list[int], out: Rows) -> None:
+        """The symbols of `esis` into `out`: source symbols from the file, run by run, repair symbols from the stock."""
+        start = 0
+        if symbols.code.systematic:
+            symbol_count = symbols.symbol_count(block)
+            while start < len(esis) and esis[start] < symbol_count:
+                end = start + 1
+                while end < len(esis) and esis[end] == esis[end - 1] + 1 and esis[end] < symbol_count:
+                    end += 1
+                symbols.source_symbols(block, esis[start], out[start:end])
+                start = end
+        if start < len(esis):
+            start += self._stock.take(session_id, block, esis[start:], out[start:])
+        if start < len(esis):
+            symbols.encode(block, np.array(esis[start:], dtype=np.uint32), out[start:])
 
 
 def packet_parts(train: Train, packet_size: int) -> list[tuple[memoryview, memoryview]]:
@@ -90,14 +107,15 @@ def packet_parts(train: Train, packet_size: int) -> list[tuple[memoryview, memor
 
 
 def _seal(
-    parts: Sequence[tuple[memoryview, memoryview]], source: Rows, places: NDArray[np.int64], seal: Seal, sequence: int
+    parts: Sequence[tuple[memoryview, memoryview]], symbols: Rows, seal: Seal, sequence: int
 ) -> None:
-    """Encrypt each symbol straight from where it lies into its packet; the header is the associated data."""
+    """Encrypt symbols[i] into packet i; its header is the associated data."""
     encrypt = seal.cipher.encrypt_into
-    nonce_octets = nonces(seal.iv, np.arange(sequence, sequence + len(places), dtype=np.uint64)).tobytes()
-    symbols, size = source.reshape(-1).data, source.shape[1]
-    nonce_at = 0
-    for place, (header, body) in zip(places.tolist(), parts):
+    nonce_octets = nonces(seal.iv, np.arange(sequence, sequence + len(symbols), dtype=np.uint64)).tobytes()
+    octets, size = symbols.reshape(-1).data, symbols.shape[1]
+    nonce_at = start = 0
+    for header, body in parts:
         nonce = nonce_octets[nonce_at : nonce_at + 12]
         nonce_at += 12
-        encrypt(nonce, symbols[place * size : place * size + size], header, body)
+        encrypt(nonce, octets[start : start + size], header, body)
+        start += size

@@ -9,9 +9,11 @@ and says when to come back. The same class runs behind real sockets and in the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 
 from fountain.engine.packer import Packer
 from fountain.engine.served import ObjectSymbols
+from fountain.engine.stock import RepairStock
 from fountain.errors import StorageError
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -29,7 +31,7 @@ class Sender:
 
     def __init__(
         self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
-        peer_count_max: int, now_ns: int,
+        peer_count_max: int, now_ns: int, executor: Executor,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
         self.machine = ServerMachine(
@@ -41,7 +43,8 @@ class Sender:
         )
         self.failures: list[StorageError] = []
         self._control, self._data = control, data
-        self._packer = Packer()
+        self._stock = RepairStock(executor)
+        self._packer = Packer(self._stock)
         self._received = Train()
         self._unsent: Train | None = None
 
@@ -56,12 +59,18 @@ class Sender:
         self._receive(self._data, now_ns, on_data_port=True)
         self.machine.handle_timeout(now_ns)
         self.flush()
+        while (preparation := self.machine.poll_preparation()) is not None:
+            session, block, esis = preparation
+            self._stock.order(session.session_id, block, esis, self.objects[session.object_index])
         self._stream(now_ns)
         return self.machine.next_timeout(now_ns)
 
     def poll_event(self) -> ServerEvent | None:
         """What the machine wants told."""
-        return self.machine.poll_event()
+        event = self.machine.poll_event()
+        if event is not None and event.kind == "ended" and event.session is not None:
+            self._stock.forget(event.session.session_id)
+        return event
 
     def flush(self) -> None:
         """Send the control packets that wait. One that the socket does not take is lost, as on the way."""

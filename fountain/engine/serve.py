@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from fountain.engine.observer import (
 )
 from fountain.engine.roster import Roster
 from fountain.engine.sender import Sender
-from fountain.engine.served import ObjectSymbols
+from fountain.engine.served import BlockCache, ObjectSymbols
 from fountain.engine.warmup import WarmUp
 from fountain.errors import UsageError
 from fountain.geometry import symbol_size_for_mtu
@@ -39,6 +41,7 @@ __all__ = ["ServeSummary", "serve"]
 
 PROGRESS_INTERVAL_NS = NS // 5
 STOP_CHECK_NS = NS // 10
+_ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
 REFUSAL_INTERVAL_NS = NS
 
@@ -80,13 +83,21 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         sources = [stack.enter_context(_open(path, config, code.profile_id, observer, stop)) for path in config.paths]
         _check_names(sources)
         warm_up.finish(lambda: observer.handle(Preparing("compiling kernels, first run only")), stop)
+        cache = BlockCache()
         objects = [
             ObjectSymbols(
-                source, code, is_directory=source.manifest.is_tree, data_port=data.local_address[1], open=config.open
+                source,
+                code,
+                cache,
+                is_directory=source.manifest.is_tree,
+                data_port=data.local_address[1],
+                open=config.open,
             )
             for source in sources
         ]
-        server = _Server(config, observer, stop, objects, control, data)
+        executor = ThreadPoolExecutor(_ENCODER_COUNT, "encoder")
+        stack.callback(executor.shutdown, cancel_futures=True)
+        server = _Server(config, observer, stop, objects, control, data, executor)
         server.announce(sources)
         return server.run()
 
@@ -117,7 +128,7 @@ class _Server:
 
     def __init__(
         self, config: ServeConfig, observer: Observer, stop: threading.Event, objects: list[ObjectSymbols],
-        control: Endpoint, data: Endpoint,
+        control: Endpoint, data: Endpoint, executor: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
         start_ns = now_ns()
         self._config = config
@@ -126,7 +137,7 @@ class _Server:
         self._control, self._data = control, data
         self._sender = Sender(
             objects, control, data, secret=secrets.token_bytes(32), rate_bps=config.rate_bps,
-            peer_count_max=config.peer_count_max, now_ns=start_ns,
+            peer_count_max=config.peer_count_max, now_ns=start_ns, executor=executor,
         )  # fmt: skip
         self._roster = Roster(start_ns)
         self._progress_ns = start_ns

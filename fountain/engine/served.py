@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +16,11 @@ from fountain.protocol.server_session import ServedObject
 from fountain.wire.control import OfferBody
 from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["BlockSource", "ObjectSymbols"]
+__all__ = ["BlockCache", "BlockSource", "ObjectSymbols"]
 
-# Blocks kept in memory, for all objects of a server together: peers at different places of one object, and top-ups for
-# the last few blocks, are served without reading them again. 24 blocks of the default size are 34 MB.
-BLOCK_CACHE_COUNT = 24
+# Whole blocks are read for the sake of repair symbols alone, and kept for the next top-up: this many octets of them for
+# all objects of a server together.
+BLOCK_CACHE_SIZE_MAX = 32 << 20
 
 
 class BlockSource(Protocol):
@@ -32,31 +34,49 @@ class BlockSource(Protocol):
     def read_block(self, index: int, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Block `index` as uint8[K, T], zero padded, in a view of `out`."""
 
+    def read_symbols(self, index: int, first: int, out: NDArray[np.uint8]) -> None:
+        """Source symbols `first`, `first` + 1, ... of block `index` into `out`, uint8[n, T], zero padded."""
+
     def close(self) -> None:
         """Release what is held open."""
 
 
-class _CachedBlock:
-    """One block in memory, with its encoder (made when a repair symbol is first wanted)."""
+class BlockCache:
+    """Encoders of the blocks used last, each with the block that it encodes. Safe to share between threads."""
 
-    def __init__(self, rows: NDArray[np.uint8], code: Code) -> None:
-        self.rows = rows
-        self._code = code
-        self._encoder: BlockEncoder | None = None
+    def __init__(self, size_max: int = BLOCK_CACHE_SIZE_MAX) -> None:
+        self._size_max = size_max
+        self._entries: OrderedDict[tuple[bytes, int], tuple[BlockEncoder, int]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
 
-    @property
-    def encoder(self) -> BlockEncoder:
-        if self._encoder is None:
-            self._encoder = self._code.encoder(self.rows)
-        return self._encoder
+    def encoder(self, key: tuple[bytes, int], load: Callable[[], NDArray[np.uint8]], code: Code) -> BlockEncoder:
+        """The encoder of `key` (object id, block); `load` reads the block when it is not here."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+                return entry[0]
+        rows = load()
+        encoder = code.encoder(rows)
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = (encoder, rows.nbytes)
+                self._size += rows.nbytes
+            while self._size > self._size_max and len(self._entries) > 1:
+                self._size -= self._entries.popitem(last=False)[1][1]
+        return encoder
 
 
 class ObjectSymbols:
     """Any symbol of any block of one object, and of its manifest (block numbers with MANIFEST_BIT)."""
 
-    def __init__(self, source: BlockSource, code: Code, *, is_directory: bool, data_port: int, open: bool) -> None:
+    def __init__(
+        self, source: BlockSource, code: Code, cache: BlockCache, *, is_directory: bool, data_port: int, open: bool
+    ) -> None:
         self.source = source
         self.code = code
+        self._cache = cache
         geometry = source.geometry
         offer = OfferBody(
             object_id=source.object_id,
@@ -74,39 +94,41 @@ class ObjectSymbols:
         )
         self.served = ServedObject(offer, code.systematic)
         self._manifest_geometry = offer.manifest_geometry
-        self._cache: OrderedDict[int, _CachedBlock] = OrderedDict()
+        self._manifest = np.zeros((self._manifest_geometry.symbol_count, geometry.symbol_size), dtype=np.uint8)
+        self._manifest.reshape(-1)[: offer.manifest_size] = np.frombuffer(source.manifest_bytes, dtype=np.uint8)
 
-    def rows(self, block: int) -> NDArray[np.uint8]:
-        """The source symbols of a block, uint8[K, T].
+    def symbol_count(self, block: int) -> int:
+        """K of a block."""
+        geometry = self._manifest_geometry if block & MANIFEST_BIT else self.source.geometry
+        return geometry.block_symbols(block & ~MANIFEST_BIT)
+
+    def source_symbols(self, block: int, first: int, out: NDArray[np.uint8]) -> None:
+        """Source symbols `first`, `first` + 1, ... of a block into `out`, uint8[n, T]; all of them must exist.
 
         Raises:
             StorageError: the files changed or cannot be read.
         """
-        return self._block(block).rows
+        if block & MANIFEST_BIT:
+            start = self._manifest_start(block) + first
+            out[:] = self._manifest[start : start + len(out)]
+        else:
+            self.source.read_symbols(block, first, out)
 
     def encode(self, block: int, esis: NDArray[np.uint32], out: NDArray[np.uint8]) -> None:
-        """Encoding symbols of a block into `out`, uint8[n, T]."""
-        self._block(block).encoder.encode(esis, out)
+        """Encoding symbols of a block into `out`, uint8[n, T].
 
-    def _block(self, block: int) -> _CachedBlock:
-        cached = self._cache.get(block)
-        if cached is not None:
-            self._cache.move_to_end(block)
-            return cached
-        cached = _CachedBlock(self._load(block), self.code)
-        self._cache[block] = cached
-        if len(self._cache) > BLOCK_CACHE_COUNT:
-            self._cache.popitem(last=False)
-        return cached
+        Raises:
+            StorageError: the files changed or cannot be read.
+        """
+        encoder = self._cache.encoder((self.source.object_id, block), lambda: self._load(block), self.code)
+        encoder.encode(esis, out)
 
     def _load(self, block: int) -> NDArray[np.uint8]:
-        geometry = self._manifest_geometry if block & MANIFEST_BIT else self.source.geometry
-        index = block & ~MANIFEST_BIT
-        rows = np.empty((geometry.block_symbols(index), geometry.symbol_size), dtype=np.uint8)
-        if not block & MANIFEST_BIT:
-            return self.source.read_block(index, rows)
-        start, size = geometry.block_offset(index), geometry.block_size(index)
-        flat = rows.reshape(-1)
-        flat[:size] = np.frombuffer(self.source.manifest_bytes, dtype=np.uint8, count=size, offset=start)
-        flat[size:] = 0
-        return rows
+        if block & MANIFEST_BIT:
+            start = self._manifest_start(block)
+            return self._manifest[start : start + self.symbol_count(block)]
+        rows = np.empty((self.symbol_count(block), self.source.geometry.symbol_size), dtype=np.uint8)
+        return self.source.read_block(block, rows)
+
+    def _manifest_start(self, block: int) -> int:
+        return self._manifest_geometry.block_offset(block & ~MANIFEST_BIT) // self._manifest_geometry.symbol_size

@@ -12,11 +12,13 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from concurrent.futures import Executor, Future
+from typing import Protocol, TypeVar
 
-__all__ = ["InlineWorkers", "Job", "ThreadWorkers", "Workers"]
+__all__ = ["InlineExecutor", "InlineWorkers", "Job", "ThreadWorkers", "Workers"]
 
 Job = Callable[[], object]
+T = TypeVar("T")
 
 _THREAD_COUNT_MAX = 4  # More decode faster than one receive loop can feed them.
 
@@ -68,6 +70,19 @@ class InlineWorkers:
 
     def close(self) -> None:
         """Nothing is left to end."""
+
+
+class InlineExecutor(Executor):
+    """A `concurrent.futures` executor that performs each call when it is submitted."""
+
+    def submit(self, fn: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
+        """Call `fn` now; the future is done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # As an executor's threads do: whoever asks for the result gets it.
+            future.set_exception(error)
+        return future
 
 
 class ThreadWorkers:

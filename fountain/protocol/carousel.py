@@ -39,6 +39,7 @@ class _OpenBlock:
     passed: bool = False  # its pass is over, or it has none
     pass_sent: int = 0
     repair_sent: int = 0
+    repair_announced: int = 0  # up to where `poll_preparation` has told of them
     need: int = 0
     debt: int = 0
     under_way: deque[tuple[int, int]] = field(default_factory=deque)  # (first sequence, count), ascending
@@ -93,6 +94,16 @@ class Carousel:
     def is_complete(self) -> bool:
         """Every block is known to be done."""
         return self._has_manifest and self.done.count >= self._geometry.block_count
+
+    def poll_preparation(self) -> Segment | None:
+        """Symbols of a debt that will be sent next, told once: they may be encoded ahead."""
+        for entry in self._debtors:
+            first = max(entry.repair_announced, entry.repair_sent)
+            end = entry.repair_sent + entry.debt
+            if end > first:
+                entry.repair_announced = end
+                return entry.block, self._lane.repair(entry.symbol_count, first, end - first)
+        return None
 
     def take(self, limit: int, sequence: int) -> list[Segment]:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""

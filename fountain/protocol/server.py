@@ -118,6 +118,7 @@ class ServerMachine:
         self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
         self._lane_index = 0
         self._turns: deque[ServerSession] = deque()
+        self._reported: list[ServerSession] = []  # whose debts may have changed
         self._tombstones: dict[int, ServerSession] = {}
         self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
         self._events: deque[ServerEvent] = deque()
@@ -184,6 +185,16 @@ class ServerMachine:
     def poll_event(self) -> ServerEvent | None:
         """What the application should know."""
         return self._events.popleft() if self._events else None
+
+    def poll_preparation(self) -> tuple[ServerSession, int, list[int]] | None:
+        """Symbols (block, ESIs) that a session will be sent soon, told once: they may be encoded ahead."""
+        while self._reported:
+            session = self._reported[-1]
+            segment = session.carousel.poll_preparation() if session.state is not SessionState.ENDED else None
+            if segment is not None:
+                return session, *segment
+            self._reported.pop()
+        return None
 
     def poll_order(self, now_ns: int) -> Order | None:
         """Data packets to send now; None while the pacer holds, or nobody wants anything."""
@@ -344,6 +355,7 @@ class ServerMachine:
             session.state = SessionState.STREAMING
             if isinstance(record, Report):
                 session.handle_report(record, now_ns)
+                self._reported.append(session)
             elif packet_type is PacketType.PING:
                 pong = session.seal_packet(PacketType.PONG, record.encode())
                 self._datagrams.append((pong, address, on_data_port))

@@ -68,6 +68,18 @@ class FileSource:
         rows[size:] = 0
         return rows.reshape(symbol_count, symbol_size)
 
+    def read_symbols(self, index: int, first: int, out: NDArray[np.uint8]) -> None:
+        """Source symbols `first`, `first` + 1, ... of block `index` into `out`, uint8[n, T] C-contiguous, zero padded.
+
+        Raises:
+            StorageError: the files changed since they were scanned, or cannot be read.
+        """
+        start = first * self.geometry.symbol_size
+        flat = out.reshape(-1)
+        size = min(len(flat), self.geometry.block_size(index) - start)
+        self._read_range(self.geometry.block_offset(index) + start, size, flat)
+        flat[size:] = 0
+
     def close(self) -> None:
         """Close the files."""
         self._handles.close()
@@ -80,9 +92,13 @@ class FileSource:
 
     def _read_octets(self, index: int, rows: NDArray[np.uint8]) -> int:
         size = self.geometry.block_size(index)
+        self._read_range(self.geometry.block_offset(index), size, rows)
+        return size
+
+    def _read_range(self, offset: int, size: int, rows: NDArray[np.uint8]) -> None:
         view = memoryview(rows)  # type: ignore[arg-type]  # numpy 1 does not declare the buffer protocol.
         done = 0
-        for extent in self._layout.extents(self.geometry.block_offset(index), size):
+        for extent in self._layout.extents(offset, size):
             scanned = self._files[extent.file]
             try:
                 with self._handles.use(extent.file) as descriptor:
@@ -93,7 +109,6 @@ class FileSource:
             if count != extent.size or identity != scanned.identity:
                 raise _changed(scanned.place)
             done += count
-        return size
 
     def _open_file(self, file: int) -> int:
         # The file itself was chosen by the scan: a link put in its place since then has another identity.

@@ -44,6 +44,11 @@ class MemorySource:
         rows[len(octets) :] = 0
         return rows.reshape(-1, self.geometry.symbol_size)
 
+    def read_symbols(self, index: int, first: int, out: NDArray[np.uint8]) -> None:
+        """Source symbols `first`, `first` + 1, ... of block `index` into `out`, uint8[n, T], zero padded."""
+        whole = np.empty((self.geometry.block_symbols(index), self.geometry.symbol_size), dtype=np.uint8)
+        out[:] = self.read_block(index, whole)[first : first + len(out)]
+
     def close(self) -> None:
         """Nothing is held open."""
 

@@ -18,8 +18,8 @@ from fountain.codes.registry import code_by_name
 from fountain.engine.collector import BlockSink
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.sender import Sender
-from fountain.engine.served import ObjectSymbols
-from fountain.engine.workers import InlineWorkers
+from fountain.engine.served import BlockCache, ObjectSymbols
+from fountain.engine.workers import InlineExecutor, InlineWorkers
 from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
@@ -67,13 +67,14 @@ class Server(_Host):
         super().__init__(name)
         self.events: list[ServerEvent] = []
         self._endpoints = [world.network.attach((name, port)) for port in (CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT)]
+        cache = BlockCache()
         objects = [
-            ObjectSymbols(source, world.code, is_directory=False, data_port=DATA_PORT_DEFAULT, open=open)
+            ObjectSymbols(source, world.code, cache, is_directory=False, data_port=DATA_PORT_DEFAULT, open=open)
             for source in sources
         ]
         self.sender = Sender(
             objects, *self._endpoints, secret=world.draw_bytes(32), rate_bps=rate_bps, peer_count_max=peer_count_max,
-            now_ns=world.now_ns,
+            now_ns=world.now_ns, executor=InlineExecutor(),
         )  # fmt: skip
 
     def step(self, now_ns: int) -> int:
