@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fountain.codes.api import BlockDecoder
 from fountain.engine.collector import Collector
 from fountain.engine.packer import packet_parts
-from fountain.limits import DATA_OVERHEAD_SIZE
+from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 from fountain.protocol.client_session import ClientSession
 from fountain.wire.session import MANIFEST_BIT
@@ -32,6 +32,10 @@ __all__ = ["Unpacker"]
 Rows = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Slots = NDArray[np.int32]
+
+# How far an open packet may be ahead: more than is sent at 10 Gbit/s in a second of silence. Anybody can forge such a
+# packet; the sequence numbers of those that follow then look old, and at worst the client asks for a new session.
+OPEN_JUMP_COUNT_MAX = 1 << 20
 
 
 class Unpacker:
@@ -58,8 +62,8 @@ class Unpacker:
     def take(self, train: Train, session: ClientSession) -> tuple[int, int] | None:
         """Take in the data packets of `session` in `train`.
 
-        Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet; None
-        when there was none.
+        Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet that is
+        no copy of an earlier one; None when there was none.
         """
         rows = train.rows()
         if rows.shape[1] != self._packet_size:
@@ -70,7 +74,8 @@ class Unpacker:
         columns = self._columns
         count = parse_headers(rows, session.session_id, columns)
         flags = columns.flags[:count]
-        indices = np.flatnonzero((columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self._open))
+        good = (columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self._open)
+        indices = np.flatnonzero(good & (columns.block[:count] < BLOCK_COUNT_MAX))
         self.malformed_count += count - len(indices)
         if self._loss:
             indices = indices[self._random.random(len(indices)) >= self._loss]
@@ -87,11 +92,17 @@ class Unpacker:
         return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
 
     def _take_block(self, rows: Rows, block: int, indices: Indices, session: ClientSession) -> int:
-        """Take the packets `indices` of one block; the last authentic index, or -1."""
+        """Take the packets `indices` of one block; the last index that is authentic and new, or -1."""
+        sequences = expand_sequences(self._columns.sequence[indices], session.counter.expected)
+        if self._open:
+            near = sequences < session.counter.expected + OPEN_JUMP_COUNT_MAX
+            self.malformed_count += len(near) - int(np.count_nonzero(near))
+            indices, sequences = indices[near], sequences[near]
+            if not len(indices):
+                return -1
         esis = self._columns.esi[indices]
         decoder = self._collector.decoder(block)
         slots = np.full(len(indices), -1, dtype=np.int32) if decoder is None else _reserve(decoder, esis)
-        sequences = expand_sequences(self._columns.sequence[indices], session.counter.expected)
         if self._open:
             damaged = self._open_clear(rows, indices, slots, decoder)
         else:
@@ -103,12 +114,12 @@ class Unpacker:
             indices, sequences = np.delete(indices, damaged), np.delete(sequences, damaged)
         if not len(indices):
             return -1
-        _count(session, sequences)
+        last = _count(session, sequences)
         if decoder is not None:
             self.duplicate_count += int(np.count_nonzero(slots < 0)) - len(damaged)
             progress = decoder.commit(esis, slots)
             self._collector.table.progress(block, progress.have, progress.need)
-        return int(indices[-1])
+        return int(indices[last]) if last >= 0 else -1
 
     def _open_sealed(
         self, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: ClientSession,
@@ -155,13 +166,13 @@ def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _count(session: ClientSession, sequences: NDArray[np.uint64]) -> None:
+def _count(session: ClientSession, sequences: NDArray[np.uint64]) -> int:
+    """Count these sequence numbers; the place of the last one that is new, or -1."""
     first, last = int(sequences[0]), int(sequences[-1])
     if last - first == len(sequences) - 1 and (np.diff(sequences) == 1).all():
-        session.counter.accept_run(first, len(sequences))
-    else:
-        for sequence in sequences.tolist():
-            session.counter.accept(sequence)
+        return session.counter.accept_run(first, len(sequences))
+    accept = session.counter.accept
+    return max((place for place, sequence in enumerate(sequences.tolist()) if accept(sequence)), default=-1)
 
 
 def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32]) -> Slots:

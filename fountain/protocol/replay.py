@@ -63,17 +63,15 @@ class SequenceCounter:
         self.received_count += 1
         return True
 
-
-    def accept_run(self, first: int, count: int) -> None:
-        """Count `count` consecutive numbers from `first` on, as `accept` would one by one."""
+    def accept_run(self, first: int, count: int) -> int:
+        """Count `count` numbers from `first` on, as `accept` would; the place of the last new one among them, or -1."""
         start = first % self._size
         if first != self.expected or start + count > self._size:
-            for sequence in range(first, first + count):
-                self.accept(sequence)
-            return
+            return max((place for place in range(count) if self.accept(first + place)), default=-1)
         self._seen[start : start + count] = b"\1" * count
         self.expected += count
         self.received_count += count
+        return count - 1
 
 
 def expand_sequence(low: int, expected: int) -> int:

@@ -1,0 +1,144 @@
+"""What a receiver takes from trains of data packets: what is new, authentic, near, and of a block that can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fountain.codes.registry import code_by_name
+from fountain.engine.collector import Collector
+from fountain.engine.unpacker import OPEN_JUMP_COUNT_MAX, Unpacker
+from fountain.geometry import Geometry
+from fountain.integrity import SessionKeys, key_pair, session_keys
+from fountain.limits import BLOCK_COUNT_MAX, DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
+from fountain.net.train import Train
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.client_session import ClientSession
+from fountain.protocol.replay import DATA_WINDOW
+from fountain.testing import MemorySink, MemorySource, payload
+from fountain.wire.session import MANIFEST_BIT
+from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
+
+K, T = 16, 64
+SESSION = 7
+CODE = code_by_name("raptorq")
+
+
+def keys() -> SessionKeys:
+    made = session_keys(key_pair(b"1" * 32)[0], key_pair(b"2" * 32)[1], b"")
+    assert made is not None
+    return made
+
+
+class Stage:
+    """An unpacker of one session, and trains made for it by hand: (block, ESI) after (block, ESI)."""
+
+    def __init__(self, *, open: bool = False) -> None:
+        self.open = open
+        source = MemorySource(
+            "object", payload(4 * K * T), symbol_size=T, block_symbol_limit=K, profile_id=CODE.profile_id
+        )
+        self.session = ClientSession(SESSION, keys())
+        self.table = BlockTable(source.geometry, Geometry(len(source.manifest_bytes), T, K), 4)
+        collector = Collector(CODE, self.table, MemorySink(source.object_id))
+        self.unpacker = Unpacker(collector, symbol_size=T, open=open, loss=0.0, seed=1)
+
+    def train(self, sequence: int, symbols: list[tuple[int, int]], *, flags: int = 0, timestamp_us: int = 1) -> Train:
+        train = Train()
+        rows = train.lay_out(len(symbols), T + DATA_OVERHEAD_SIZE)
+        blocks, esis = (np.array(column, dtype=np.uint32) for column in zip(*symbols))
+        pack_headers(
+            rows, flags=flags | (FLAG_OPEN if self.open else 0), rtt_hint=0, session=SESSION, sequence=sequence,
+            timestamp_us=timestamp_us, block=blocks, esis=esis,
+        )  # fmt: skip
+        if self.open:
+            pack_open(rows, np.zeros((1, T), dtype=np.uint8), np.zeros(len(symbols), dtype=np.int64))
+        else:
+            for number, row in enumerate(rows, sequence):
+                sealed = self.session.keys.data.seal(number, row[:DATA_HEADER_SIZE].tobytes(), bytes(T))
+                row[DATA_HEADER_SIZE:] = np.frombuffer(sealed, dtype=np.uint8)
+        return train
+
+    def take(
+        self, sequence: int, symbols: list[tuple[int, int]], *, flags: int = 0, timestamp_us: int = 1
+    ) -> int | None:
+        """Send this train; the timestamp that was believed."""
+        train = self.train(sequence, symbols, flags=flags, timestamp_us=timestamp_us)
+        arrival = self.unpacker.take(train, self.session)
+        return None if arrival is None else arrival[0]
+
+
+BOTH = pytest.mark.parametrize("open", [False, True], ids=["sealed", "open"])
+
+
+@BOTH
+def test_a_copy_of_a_train_is_no_arrival(open: bool) -> None:
+    stage = Stage(open=open)
+    assert stage.take(0, [(0, 0), (0, 1), (0, 2)], timestamp_us=10) == 10
+    assert stage.take(0, [(0, 0), (0, 1), (0, 2)], timestamp_us=11) is None
+    assert stage.session.counter.received_count == 3
+    assert stage.session.counter.duplicate_count == 3
+
+
+@BOTH
+def test_a_train_that_is_new_in_part_is_an_arrival(open: bool) -> None:
+    stage = Stage(open=open)
+    assert stage.take(0, [(0, 0), (1, 0)]) == 1
+    assert stage.take(1, [(1, 0), (2, 0)], timestamp_us=2) == 2
+    assert stage.take(1, [(1, 0), (2, 0), (3, 0)], timestamp_us=3) == 3
+    assert stage.take(1, [(1, 0), (2, 0), (3, 0)], timestamp_us=4) is None
+    assert stage.session.counter.received_count == 4
+
+
+@BOTH
+def test_a_packet_that_comes_late_is_an_arrival_once(open: bool) -> None:
+    stage = Stage(open=open)
+    assert stage.take(5, [(0, 5)]) == 1
+    assert stage.take(4, [(0, 4)], timestamp_us=2) == 2
+    assert stage.take(4, [(0, 4)], timestamp_us=3) is None
+
+
+def test_an_open_packet_too_far_ahead_is_dropped_and_one_less_far_is_taken() -> None:
+    stage = Stage(open=True)
+    assert stage.take(0, [(0, 0)]) == 1
+    assert stage.take(1 + OPEN_JUMP_COUNT_MAX, [(0, 1)]) is None
+    assert stage.take(1 << 31, [(0, 1)]) is None
+    assert stage.unpacker.malformed_count == 2
+    assert stage.session.counter.expected == 1
+    assert stage.take(OPEN_JUMP_COUNT_MAX, [(0, 1)]) == 1
+    assert stage.session.counter.expected == OPEN_JUMP_COUNT_MAX + 1
+
+
+def test_a_sealed_packet_may_be_as_far_ahead_as_it_likes() -> None:
+    stage = Stage()
+    assert stage.take((1 << 31) - 1, [(0, 1)]) == 1
+
+
+def test_what_follows_a_forged_jump_within_the_window_still_counts() -> None:
+    stage = Stage(open=True)
+    assert stage.take(DATA_WINDOW - 1, [(0, 9)]) == 1
+    assert stage.take(0, [(0, 0), (0, 1)], timestamp_us=2) == 2
+
+
+@BOTH
+@pytest.mark.parametrize("block", [BLOCK_COUNT_MAX, MANIFEST_BIT, MANIFEST_BIT | 1, 2**32 - 1])
+def test_a_block_number_that_cannot_be_is_dropped_and_counted(open: bool, block: int) -> None:
+    stage = Stage(open=open)
+    assert stage.take(0, [(block, 0)]) is None
+    assert stage.unpacker.malformed_count == 1
+    assert stage.unpacker.damaged_count == 0
+    assert list(stage.table) == []
+
+
+def test_a_manifests_block_is_told_by_its_flag_alone() -> None:
+    stage = Stage()
+    assert stage.take(0, [(0, 0)], flags=FLAG_MANIFEST) == 1
+    assert list(stage.table) == [MANIFEST_BIT]
+
+
+def test_a_packet_of_an_unknown_flag_is_dropped() -> None:
+    stage = Stage()
+    train = stage.train(0, [(0, 0)])
+    train.rows()[0, 1] = 4
+    assert stage.unpacker.take(train, stage.session) is None
+    assert stage.unpacker.malformed_count == 1
