@@ -224,7 +224,8 @@ class Play:
             self._check_liveness()
             self._check_quiet()
         except (AssertionError, RuntimeError) as error:
-            raise ChaosError(f"{error}\nat {self.world!r}\n{self.options}") from error
+            again = f"python -m tests.world.replay {self.options.seed}"
+            raise ChaosError(f"{error}\nat {self.world!r}\nto play it again: {again}\n{self.options}") from error
 
     # --- What happens --------------------------------------------------------------------------------------
 
