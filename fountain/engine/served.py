@@ -20,7 +20,7 @@ __all__ = ["BlockCache", "BlockSource", "ObjectSymbols"]
 
 # Whole blocks are read for the sake of repair symbols alone, and kept for the next top-up: this many octets of them for
 # all objects of a server together.
-BLOCK_CACHE_SIZE_MAX = 32 << 20
+BLOCK_CACHE_SIZE_MAX = 16 << 20
 
 
 class BlockSource(Protocol):

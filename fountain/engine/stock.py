@@ -18,7 +18,7 @@ from fountain.engine.served import ObjectSymbols
 
 __all__ = ["RepairStock"]
 
-STOCK_SIZE_MAX = 24 << 20  # Octets of symbols that wait to be sent; what finds no room is encoded when it is sent.
+STOCK_SIZE_MAX = 12 << 20  # Octets of symbols that wait to be sent; what finds no room is encoded when it is sent.
 
 Key = tuple[int, int]  # (session id, block)
 
