@@ -52,6 +52,7 @@ class Options:
     """All that is drawn from a seed."""
 
     seed: int
+    code: str = "raptorq"
     object_size: int = 0
     symbol_size: int = 0
     block_symbol_limit: int = 0
@@ -98,6 +99,8 @@ class Options:
             options.clients.append(client)
         if len(options.clients) > 1 and draw.random() < 0.15:
             options.clients[-1].vanishes_ns = draw.randrange(4 * NS)
+        if draw.random() < 0.15:
+            options.code = "lt"
         return options
 
 
@@ -202,7 +205,7 @@ class Play:
 
     def __init__(self, options: Options, *, log: bool = False) -> None:
         self.options = options
-        self.world = World(options.seed)
+        self.world = World(options.seed, code=options.code)
         self.watch = Watch(self.world)
         self.source: MemorySource = self.world.source(
             payload(options.object_size, options.seed),
