@@ -7,12 +7,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from fountain.cli.arguments import CommandParser, named
+from fountain.cli.arguments import CommandParser, named, nonempty
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.units import format_rate, parse_integer, parse_rate, parse_seconds_ns
-from fountain.engine.config import PEER_COUNT_MAX_DEFAULT, RATE_BPS_DEFAULT, ServeConfig
+from fountain.engine.config import CODE_DEFAULT, PEER_COUNT_MAX_DEFAULT, RATE_BPS_DEFAULT, ServeConfig
 from fountain.engine.observer import Observer
 from fountain.errors import PeersMissingError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT
@@ -80,6 +80,13 @@ def serve_parser() -> CommandParser:
         default=PEER_COUNT_MAX_DEFAULT,
         help=f"refuse more peers than this at once (default {PEER_COUNT_MAX_DEFAULT})",
     )
+    add(
+        "--code",
+        metavar="NAME",
+        type=named("--code", nonempty),
+        default=CODE_DEFAULT,
+        help=f"encode with this code: raptorq, lt, or an installed one (default {CODE_DEFAULT})",
+    )
     parser.add_common_options()
     return parser
 
@@ -123,5 +130,6 @@ def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
         expect=options.expect,
         idle_exit_ns=options.idle_exit,
         peer_count_max=options.max_peers,
+        code=options.code,
     )
     return config, Output(is_json=options.json, is_quiet=options.quiet)

@@ -8,12 +8,12 @@ points are read when a code is asked for, and a broken one is an error for whoev
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from importlib import metadata
 from typing import cast
 
 from fountain.codes.api import Code
 from fountain.codes.guard import GuardedCode
-from fountain.codes.lt import LT
 from fountain.codes.raptorq import RaptorQ
 from fountain.errors import RefusedError, UsageError
 from fountain.limits import BLOCK_SYMBOL_COUNT_MAX
@@ -23,16 +23,22 @@ __all__ = ["ENTRY_POINT_GROUP", "available", "code_by_name", "code_by_profile", 
 ENTRY_POINT_GROUP = "fountain.codes"
 _PROFILE_ID_SIZE = 8
 
-_BUILT_IN: tuple[Code, ...] = (RaptorQ(), LT())
-_BUILT_IN_NAMES = frozenset(code.name for code in _BUILT_IN)
-_codes: dict[str, Code] = {code.name: code for code in _BUILT_IN}
+
+def _lt() -> Code:
+    from fountain.codes.lt import LT  # Its kernels take milliseconds to load, which most transfers need not wait for.
+
+    return LT()
+
+
+_BUILT_IN: dict[str, Callable[[], Code]] = {"raptorq": RaptorQ, "lt": _lt}
+_codes: dict[str, Code] = {}
 _lock = threading.Lock()
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
     # Built-in codes cannot be replaced: both sides must agree on what a name means.
     points = metadata.entry_points(group=ENTRY_POINT_GROUP)
-    return {point.name: point for point in points if point.name not in _BUILT_IN_NAMES}
+    return {point.name: point for point in points if point.name not in _BUILT_IN}
 
 
 def _origin(point: metadata.EntryPoint) -> str:
@@ -63,7 +69,7 @@ def _what_is_wrong(code: object, name: str) -> str:
     profile_id = getattr(code, "profile_id", None)
     if not isinstance(profile_id, bytes) or len(profile_id) != _PROFILE_ID_SIZE:
         return f"has no profile_id of {_PROFILE_ID_SIZE} octets"
-    if profile_id in (other.profile_id for other in _BUILT_IN):
+    if profile_id in (make().profile_id for make in _BUILT_IN.values()):
         return "has the profile_id of a built-in code"
     if not isinstance(getattr(code, "systematic", None), bool):
         return "does not say whether it is systematic"
@@ -76,7 +82,7 @@ def _what_is_wrong(code: object, name: str) -> str:
 
 def available() -> list[str]:
     """Names of all codes that are installed, sorted; those of entry points have not been tried."""
-    return sorted({*_codes, *_entry_points()})
+    return sorted({*_BUILT_IN, *_entry_points()})
 
 
 def code_by_name(name: str) -> Code:
@@ -86,6 +92,8 @@ def code_by_name(name: str) -> Code:
         UsageError: no such code is installed, or it cannot be loaded.
     """
     with _lock:
+        if name in _BUILT_IN and name not in _codes:
+            _codes[name] = _BUILT_IN[name]()
         if name not in _codes:
             point = _entry_points().get(name)
             if point is None:
@@ -99,7 +107,7 @@ def code_by_profile(profile_id: bytes) -> Code | None:
     for code in list(_codes.values()):
         if code.profile_id == profile_id:
             return code
-    for name in _entry_points():
+    for name in [*_BUILT_IN, *_entry_points()]:
         try:
             code = code_by_name(name)
         except UsageError:
@@ -122,7 +130,7 @@ def missing_code_error(profile_id: bytes) -> RefusedError:
             code_by_name(name)
         except UsageError as error:
             broken.append(error.message)
-    names = ", ".join(name for name in available() if name in _codes)
+    names = ", ".join(name for name in available() if name in {*_BUILT_IN, *_codes})
     hint = f"Install the package that has it here, too, or serve with a code that is here: {names}."
     return RefusedError(
         f"The server's code (profile {spoken}{profile_id.hex()}) is not installed here.", " ".join([*broken, hint])

@@ -8,11 +8,12 @@ from pathlib import Path
 from fountain.errors import UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT, MTU_MAX, MTU_MIN
 
-__all__ = ["PEER_COUNT_MAX_DEFAULT", "RATE_BPS_DEFAULT", "FetchConfig", "ServeConfig"]
+__all__ = ["CODE_DEFAULT", "PEER_COUNT_MAX_DEFAULT", "RATE_BPS_DEFAULT", "FetchConfig", "ServeConfig"]
 
 RATE_BPS_DEFAULT = 1_000_000_000
 RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer cannot be told from a dead one.
 PEER_COUNT_MAX_DEFAULT = 256
+CODE_DEFAULT = "raptorq"
 
 
 def _check_port(name: str, port: int) -> None:
@@ -40,7 +41,7 @@ class ServeConfig:
     expect: int | None = None
     idle_exit_ns: int | None = None
     peer_count_max: int = PEER_COUNT_MAX_DEFAULT
-    code: str = "raptorq"
+    code: str = CODE_DEFAULT
 
     def __post_init__(self) -> None:
         _check_port("The control port", self.port)

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from fountain.codes.api import Code
-from fountain.codes.registry import code_by_name, code_by_profile
+from fountain.codes.registry import code_by_name, code_by_profile, missing_code_error
 from fountain.engine.clock import now_ns
 from fountain.engine.collector import BlockSink
 from fountain.engine.config import FetchConfig
@@ -25,7 +25,7 @@ from fountain.engine.observer import (
 )
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.warmup import WarmUp
-from fountain.errors import FountainError, IncompleteError, RefusedError, UsageError
+from fountain.errors import FountainError, IncompleteError, UsageError
 from fountain.limits import NS
 from fountain.protocol.client_events import ClientEvent
 from fountain.storage.part import Part, resolve_destination
@@ -57,10 +57,7 @@ class Fetching:
         """The code and the part for an offer."""
         code = code_by_profile(offer.profile_id)
         if code is None:
-            raise RefusedError(
-                f"The server's code (profile {offer.profile_id.hex()}) is not installed here.",
-                "Install the package that has it, or serve with --code raptorq.",
-            )
+            raise missing_code_error(offer.profile_id)
         self._offer = offer
         destination = resolve_destination(self._config.out, offer.name)
         self._observer.handle(
@@ -77,8 +74,9 @@ class Fetching:
         self._part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
             overwrite=self._config.overwrite,
-            progress=lambda done, total: self._observer.handle(Preparing("checking what is there", done, total)),
+            progress=self._checking,
         )  # fmt: skip
+        self._warm_up.add(code)
         self._warm_up.finish(lambda: self._observer.handle(Preparing("compiling kernels, first run only")), self._stop)
         verified_size = self._verified_size()
         if verified_size:
@@ -86,6 +84,11 @@ class Fetching:
         self._start_ns = now_ns()
         self._meter = RateMeter(self._start_ns, verified_size)
         return code, self._part
+
+    def _checking(self, done: int, total: int) -> None:
+        if self._stop.is_set():
+            raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
+        self._observer.handle(Preparing("checking what is there", done, total))
 
     def tell(self, receiver: Receiver, now: int) -> None:
         """Hand events and, now and then, progress to the observer."""

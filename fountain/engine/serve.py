@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.engine.clock import now_ns
 from fountain.engine.config import ServeConfig
@@ -28,7 +29,7 @@ from fountain.engine.served import BlockCache, ObjectSymbols
 from fountain.engine.warmup import WarmUp
 from fountain.errors import UsageError
 from fountain.geometry import symbol_size_for_mtu
-from fountain.limits import NS
+from fountain.limits import BLOCK_SYMBOL_COUNT_DEFAULT, NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
@@ -80,7 +81,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         stack.callback(control.close)
         data = open_endpoint(config.bind, config.data_port)
         stack.callback(data.close)
-        sources = [stack.enter_context(_open(path, config, code.profile_id, observer, stop)) for path in config.paths]
+        sources = [stack.enter_context(_open(path, config, code, observer, stop)) for path in config.paths]
         _check_names(sources)
         warm_up.finish(lambda: observer.handle(Preparing("compiling kernels, first run only")), stop)
         cache = BlockCache()
@@ -102,15 +103,26 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         return server.run()
 
 
-def _open(
-    path: Path, config: ServeConfig, profile_id: bytes, observer: Observer, stop: threading.Event
-) -> FileSource:
+def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop: threading.Event) -> FileSource:
     def tell(done: int, total: int) -> None:
         if stop.is_set():
             raise _InterruptedError
         observer.handle(Preparing(f"reading {path}", done, total))
 
-    source = open_source(path, symbol_size=symbol_size_for_mtu(config.mtu), profile_id=profile_id, progress=tell)
+    source = open_source(
+        path,
+        symbol_size=symbol_size_for_mtu(config.mtu),
+        profile_id=code.profile_id,
+        block_symbol_limit=code.symbol_count_max if code.symbol_count_max < BLOCK_SYMBOL_COUNT_DEFAULT else None,
+        progress=tell,
+    )
+    if source.geometry.block_symbols_max > code.symbol_count_max:
+        source.close()
+        raise UsageError(
+            f"{path} would have blocks of {source.geometry.block_symbols_max} symbols, "
+            f"and the code {code.name!r} takes {code.symbol_count_max} at most.",
+            "Serve it with --code raptorq.",
+        )
     for reason in source.skipped:
         observer.handle(Warned(f"Not served: {reason}."))
     return source

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
 from fountain.codes.api import Code
 from fountain.engine.loading import loading
+from fountain.errors import FountainError
 from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
 from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
@@ -26,8 +28,16 @@ class WarmUp:
     """Runs the kernels of `code` and of trains once on a thread of its own, while the handshake goes on."""
 
     def __init__(self, code: Code) -> None:
-        self._thread = threading.Thread(target=_run, args=(code,), name="warm-up", daemon=True)
+        self._codes = [code]
+        self._thread = threading.Thread(target=_run, args=(code, None), name="warm-up", daemon=True)
         self._thread.start()
+
+    def add(self, code: Code) -> None:
+        """Warm up another code, too: after what is under way, and unless it is the same."""
+        if code not in self._codes:
+            self._codes.append(code)
+            self._thread = threading.Thread(target=_run, args=(code, self._thread), name="warm-up", daemon=True)
+            self._thread.start()
 
     def finish(self, tell: Callable[[], None], stop: threading.Event) -> None:
         """Wait for the end, but not beyond `stop`; calls `tell` when kernels seem to be compiling."""
@@ -38,8 +48,11 @@ class WarmUp:
                 self._thread.join(0.1)
 
 
-def _run(code: Code) -> None:
-    with loading():
+def _run(code: Code, before: threading.Thread | None) -> None:
+    if before is not None:
+        before.join()
+    # What a code of somebody else's package does wrong here it will do wrong again where it can be told.
+    with loading(), suppress(FountainError):
         _travel()  # First: a train comes before anything can be decoded.
         _round_trip(code)
 
@@ -59,7 +72,7 @@ def _travel() -> None:
 
 def _round_trip(code: Code) -> None:
     """Encode and decode a small block twice: with one symbol missing, and from repair symbols alone."""
-    count, size = 32, 64
+    count, size = min(32, code.symbol_count_max), 64
     source = (np.arange(count * size, dtype=np.uint32) * 31 % 251).astype(np.uint8).reshape(count, size)
     first = count if code.systematic else 0
     for esis in ([*range(1, count), *range(first, first + 3)], range(first, first + count + 3)):
