@@ -71,7 +71,9 @@ PATH_SIZE_MAX = 1024
 NAME_SIZE_MAX = 255  # The limit of common file systems for one path component.
 OBJECT_SIZE_MAX = 1 << 42  # BLOCK_COUNT_MAX blocks of the largest size.
 
-RECEIVE_MEMORY_SIZE_MAX = 128 << 20  # Slabs of open blocks in a receiver.
+# Slabs of open blocks in a receiver, which stays below 300 MB with them: 23 blocks of the default size, two of the
+# largest. A slab is touched only where symbols lie, so this is an upper bound.
+RECEIVE_MEMORY_SIZE_MAX = 64 << 20
 TRAIN_SIZE_MAX = 65_000  # A segmented send must fit one IP datagram's 16-bit length, headers included.
 
 assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX

@@ -13,24 +13,28 @@ from numpy.typing import NDArray
 from fountain.codes.api import BlockDecoder, Code, Progress, slab_row_count
 from fountain.errors import FountainError
 from fountain.field import aligned_rows
+from fountain.limits import RECEIVE_MEMORY_SIZE_MAX
 from fountain.protocol.blocks import BlockTable
+from fountain.wire.manifest import Manifest
 from fountain.wire.session import MANIFEST_BIT
 
 __all__ = ["BlockOutcome", "BlockSink", "Collector", "open_block_limit"]
 
-# Memory for the slabs of open blocks. A slab is touched only where symbols lie, so this is an upper bound.
-COLLECT_MEMORY_SIZE_MAX = 96 << 20
 OPEN_BLOCK_COUNT_MAX = 40  # Needs of all open blocks fit one Report.
 
 
 def open_block_limit(symbol_count: int, symbol_size: int) -> int:
     """How many blocks of K = `symbol_count` may be open at once."""
     slab_size = slab_row_count(max(1, symbol_count)) * symbol_size
-    return max(2, min(OPEN_BLOCK_COUNT_MAX, COLLECT_MEMORY_SIZE_MAX // slab_size))
+    return max(2, min(OPEN_BLOCK_COUNT_MAX, RECEIVE_MEMORY_SIZE_MAX // slab_size))
 
 
 class BlockSink(Protocol):
     """Where blocks go: `fountain.storage.part.Part`, or memory in the simulated world."""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest, once it is taken."""
 
     @property
     def verified(self) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from fountain.engine.collector import BlockOutcome, BlockSink, Collector, open_b
 from fountain.engine.unpacker import Unpacker
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IntegrityError
+from fountain.integrity import digest
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -29,11 +30,13 @@ from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientEvent, ClientState
 from fountain.wire.control import MAGIC, OfferBody
+from fountain.wire.manifest import Manifest, parse
+from fountain.wire.reject import Reject
 from fountain.wire.session import Run, StopReason
 
 __all__ = ["Phase", "Receiver", "runs_of"]
 
-RECEIVE_TRAIN_COUNT_MAX = 64  # Trains taken in one step before timers and workers are looked at.
+RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at.
 BAD_BLOCK_COUNT_MAX = 8  # Blocks or manifests with a wrong digest before the source itself is taken to be wrong.
 
 
@@ -54,9 +57,10 @@ class _Committed:
 
 @dataclass(frozen=True)
 class _Adopted:
-    """The sink took the manifest, or `refusal` says why not."""
+    """The sink took the manifest, or `refusal` says why not, or `error` why no manifest of this object will do."""
 
     refusal: FountainError | None = None
+    error: FountainError | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,13 @@ def _contradiction() -> IntegrityError:
     )
 
 
+def _is_as_offered(manifest: Manifest, offer: OfferBody) -> bool:
+    """Whether a manifest whose digest is right says of the object what the Offer, that nothing vouched for, said."""
+    told = (offer.profile_id, offer.object_size, offer.symbol_size, offer.block_symbol_limit, offer.name)
+    cut = (manifest.profile_id, manifest.object_size, manifest.symbol_size, manifest.block_symbol_limit, manifest.name)
+    return cut == told and manifest.is_tree == offer.is_directory
+
+
 class Receiver:
     """One fetch. `open_sink` is called with the offer and gives the code and the sink, or raises FountainError."""
 
@@ -93,6 +104,7 @@ class Receiver:
         self.phase = Phase.CONNECTING
         self.events: list[ClientEvent] = []
         self._endpoint = endpoint
+        machine.receive_buffer_size = endpoint.receive_buffer_size
         self._targets = list(targets)
         self._server: Address | None = None
         self._workers = workers
@@ -192,7 +204,8 @@ class Receiver:
                 self._committing = False
             elif isinstance(result, _Adopted):
                 self._adopting = False
-                self._settle_manifest(result.refusal, now_ns)
+                if error is None:
+                    self._settle_manifest(result.refusal, now_ns)
             elif isinstance(result, _Finished) and error is None:
                 self.files = result.files
                 self.succeeded = True
@@ -231,8 +244,6 @@ class Receiver:
                 self.machine.reconnect("the manifest was damaged", now_ns)  # The old stream believes that we have it.
         elif refusal is not None:
             self.fail(refusal, StopReason.STORAGE, now_ns)
-        elif len(self.sink.verified) != self.collector.table.geometry.block_count:
-            self.fail(_contradiction(), StopReason.INTEGRITY, now_ns)
         else:
             self.collector.table.know_manifest(runs_of(self.sink.verified))
             self.collector.close_finished()
@@ -253,11 +264,16 @@ class Receiver:
             self._committing = True
             self._workers.submit(self._commit)
 
-    def _adopt(self, manifest: bytes) -> _Adopted:
+    def _adopt(self, octets: bytes) -> _Adopted:
         """Lay out the files: a worker's job, because reserving their space may take seconds."""
         assert self.sink is not None
+        assert self._described is not None
+        if digest(octets) == self._described.object_id:
+            manifest = parse(octets)
+            if isinstance(manifest, Reject) or not _is_as_offered(manifest, self._described):
+                return _Adopted(error=_contradiction())
         try:
-            self.sink.set_manifest(manifest)
+            self.sink.set_manifest(octets)
         except FountainError as error:
             return _Adopted(error)
         return _Adopted()
@@ -300,6 +316,9 @@ class Receiver:
         except FountainError as error:
             self.fail(error, StopReason.STORAGE, now_ns)
             return
+        if self.sink.manifest is not None and not _is_as_offered(self.sink.manifest, offer):
+            self.fail(_contradiction(), StopReason.INTEGRITY, now_ns)
+            return
         geometry, manifest = offer.geometry, offer.manifest_geometry
         largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
         table = BlockTable(geometry, manifest, open_block_limit(largest, offer.symbol_size))
@@ -307,7 +326,7 @@ class Receiver:
         self.unpacker = Unpacker(
             self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=self._loss, seed=self._seed
         )
-        if len(self.sink.verified) == geometry.block_count and (geometry.block_count or self.sink.complete):
+        if self.sink.manifest is not None:
             table.know_manifest(runs_of(self.sink.verified))
         self.phase = Phase.RECEIVING
         self.machine.request(table, now_ns)

@@ -48,7 +48,6 @@ class BlockTable:
         self.open_limit = open_limit
         self.done = Runs()
         self.manifest_known = False
-        self.superfluous_count = 0
         self._manifest_done: dict[int, None] = {}  # in the order in which they were done
         self._states: dict[int, BlockState] = {}
         self._have: dict[int, int] = {}

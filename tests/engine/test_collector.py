@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fountain.codes.api import slab_row_count
+from fountain.codes.api import SPARE_ROW_COUNT, slab_row_count
 from fountain.codes.registry import code_by_name
 from fountain.engine.collector import (
-    COLLECT_MEMORY_SIZE_MAX,
     OPEN_BLOCK_COUNT_MAX,
     BlockOutcome,
     Collector,
@@ -152,9 +151,9 @@ def test_open_blocks_fit_the_memory(symbol_count: int, symbol_size: int) -> None
     limit = open_block_limit(symbol_count, symbol_size)
     assert 2 <= limit <= OPEN_BLOCK_COUNT_MAX
     slab_size = slab_row_count(symbol_count) * symbol_size
-    assert limit * slab_size <= COLLECT_MEMORY_SIZE_MAX or limit == 2
-    if symbol_count * symbol_size <= BLOCK_SIZE_MAX and symbol_count >= 64:
-        assert limit * slab_size <= RECEIVE_MEMORY_SIZE_MAX
+    assert limit * slab_size <= RECEIVE_MEMORY_SIZE_MAX or limit == 2
+    if symbol_count * symbol_size <= BLOCK_SIZE_MAX and symbol_size <= 1 << 13:
+        assert limit * slab_size <= RECEIVE_MEMORY_SIZE_MAX + limit * SPARE_ROW_COUNT * symbol_size
 
 
 @given(st.lists(st.booleans(), max_size=100))
