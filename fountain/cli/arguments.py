@@ -49,8 +49,8 @@ class CommandParser(argparse.ArgumentParser):
     A script that relies on an abbreviation breaks on the day that a second option starts with the same letters.
     argparse sees the options alone: it would not take an optional argument behind an option (`HOST --open NAME`).
 
-    `arguments` are (name, meaning) of what is not an option; the first must be given, the last may come several times
-    when `is_last_repeated`.
+    `arguments` are (name, meaning) of what is not an option; the first must be given unless `is_first_optional`,
+    the last may come several times when `is_last_repeated`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class CommandParser(argparse.ArgumentParser):
         usage: str,
         arguments: Sequence[tuple[str, str]],
         is_last_repeated: bool,
+        is_first_optional: bool = False,
         examples: Sequence[tuple[str, str]],
     ) -> None:
         super().__init__(
@@ -72,7 +73,7 @@ class CommandParser(argparse.ArgumentParser):
             add_help=False,
             allow_abbrev=False,
         )
-        self._first_name = arguments[0][0]
+        self._first_name = "" if is_first_optional else arguments[0][0]
         self._count_max = None if is_last_repeated else len(arguments)
 
     def add_common_options(self) -> None:
@@ -96,7 +97,7 @@ class CommandParser(argparse.ArgumentParser):
             if argument.startswith("-") and argument != "-":
                 raise self._unknown(argument)
         arguments += words[end + 1 :]
-        if not arguments:
+        if self._first_name and not arguments:
             raise UsageError(f"Missing: {self._first_name}.", self._help_hint)
         if self._count_max is not None and len(arguments) > self._count_max:
             raise UsageError(f"{arguments[self._count_max]!r} is one argument too many.", self._help_hint)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from fountain._version import __version__
 from fountain.cli.arguments import TextRequested
 from fountain.cli.command import run_program
+from fountain.cli.doctor import main as doctor_main
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.fetch import main as fetch_main
@@ -17,14 +18,19 @@ from fountain.errors import UsageError
 __all__ = ["main"]
 
 PROG = "python -m fountain"
-COMMANDS: dict[str, Callable[[Sequence[str], Environment], int]] = {"serve": serve_main, "fetch": fetch_main}
+COMMANDS: dict[str, Callable[[Sequence[str], Environment], int]] = {
+    "serve": serve_main,
+    "fetch": fetch_main,
+    "doctor": doctor_main,
+}
 HELP = """\
-usage: python -m fountain serve|fetch ...
+usage: python -m fountain serve|fetch|doctor ...
 
   serve PATH...      serve files and directories over UDP (also: fountain-serve)
   fetch HOST [NAME]  fetch an object from a server (also: fountain-fetch)
+  doctor [HOST]      check this machine, and the way to a host, and say what mends it
 
-`python -m fountain serve --help` and `python -m fountain fetch --help` list the options.
+`python -m fountain serve --help` lists the options of a command.
 """
 
 
