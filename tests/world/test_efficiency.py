@@ -42,7 +42,5 @@ def sent_share(seed: int, *, loss: float, one_way_ns: int, symbol_count: int, bl
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("one_way_ns", [MS // 2, 25 * MS], ids=["round-trip-1-ms", "round-trip-50-ms"])
 def test_loss_of_a_tenth_costs_a_tenth(seed: int, one_way_ns: int) -> None:
-    share = sent_share(
-        seed, loss=0.1, one_way_ns=one_way_ns, symbol_count=64, block_count=200, rate_bps=20_000_000
-    )
+    share = sent_share(seed, loss=0.1, one_way_ns=one_way_ns, symbol_count=64, block_count=200, rate_bps=20_000_000)
     assert share <= OVERHEAD_MAX

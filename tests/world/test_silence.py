@@ -231,3 +231,28 @@ def test_a_closed_data_port_is_told_apart_from_a_silent_server(seed: int) -> Non
     client = world.fetch(timeout_ns=TIMEOUT_NS)
     assert world.run(lambda: client.has_ended, TIMEOUT_NS + 10 * MS)
     assert failures(client) == [Failure.NO_DATA]
+
+
+def test_a_client_that_is_killed_20_times_is_sent_little_twice(seed: int) -> None:
+    world = World(seed)
+    source = world.source(payload(400_000, seed))
+    world.serve(source, rate_bps=2_000_000)
+    clients = [world.fetch()]
+    sent = count_data(world)
+
+    def kill_and_start() -> None:
+        (client,) = clients
+        if not client.is_done:
+            world.kill(client)
+            clients[0] = world.fetch(sink=client.sink)
+
+    assert world.run(lambda: clients[0].sink is not None and clients[0].sink.manifest is not None)
+    for _ in range(20):
+        world.at(world.draw.randrange(2 * NS), kill_and_start)
+    assert world.run(lambda: clients[0].is_done)
+    assert clients[0].sink is not None
+    assert clients[0].sink.result == source.content
+    assert clients[0].sink.written_block_count == source.geometry.block_count
+    manifest_count = -(-len(source.manifest_bytes) // 64)
+    gone_count = 2_000_000 * 4 * MS // NS // (8 * 150)  # packets to a client that is gone: two round trips
+    assert len(sent) <= source.geometry.symbol_count + manifest_count + 20 * (gone_count + 16)
