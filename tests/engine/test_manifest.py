@@ -64,10 +64,10 @@ def test_reports_and_heartbeats_go_on_while_the_files_are_laid_out(seed: int) ->
             reports.append(world.now_ns)
 
     world.taps.append(count)
-    world.run(lambda: False, 40 * NS)  # longer than any silence that is borne
+    world.run(lambda: False, 12 * NS)  # longer than a fetch waits for a silent server
     assert client.sink is not None
     assert client.sink.manifest is None
-    assert len(reports) > 100
+    assert len(reports) > 40
     assert len(server.sender.machine.sessions) == 1
     assert not [event for event in client.events if event.kind == "reconnecting"]
     workers.is_open = True
