@@ -118,8 +118,7 @@ def test_a_real_machine_is_examined_without_an_error() -> None:
 
 def test_the_page_explains_every_check_of_a_real_machine() -> None:
     told = set(re.findall(r"^\| `([^`]+)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    found = {re.sub(r"\d{4}|IPv\d", "N", finding.check) for finding in examine(Examination(host="127.0.0.1"))}
-    assert found - {re.sub(r"\d{4}|IPv\d", "N", name) for name in told} == set()
+    assert {finding.check for finding in examine(Examination(host="127.0.0.1"))} <= told
 
 
 @pytest.mark.parametrize(
