@@ -18,7 +18,7 @@ from fountain.codes.raptorq import RaptorQ
 from fountain.errors import RefusedError, UsageError
 from fountain.limits import BLOCK_SYMBOL_COUNT_MAX
 
-__all__ = ["ENTRY_POINT_GROUP", "available", "code_by_name", "code_by_profile", "missing_code_error"]
+__all__ = ["ENTRY_POINT_GROUP", "available", "code_by_name", "code_by_profile", "missing_code_error", "register"]
 
 ENTRY_POINT_GROUP = "fountain.codes"
 _PROFILE_ID_SIZE = 8
@@ -54,12 +54,14 @@ def _load(point: metadata.EntryPoint) -> Code:
             f"The code {point.name!r} could not be loaded from {_origin(point)}: {error!r}.",
             "Repair or uninstall the package that registers it, or choose another code.",
         ) from error
-    wrong = _what_is_wrong(code, point.name)
+    return _guarded(code, point.name, _origin(point))
+
+
+def _guarded(code: Code, name: str, origin: str) -> Code:
+    wrong = _what_is_wrong(code, name)
     if wrong:
-        raise UsageError(
-            f"The code {point.name!r} of {_origin(point)} {wrong}.", "Its class must follow fountain.codes.api.Code."
-        )
-    return GuardedCode(code, _origin(point))
+        raise UsageError(f"The code {name!r} of {origin} {wrong}.", "Its class must follow fountain.codes.api.Code.")
+    return GuardedCode(code, origin)
 
 
 def _what_is_wrong(code: object, name: str) -> str:
@@ -82,7 +84,21 @@ def _what_is_wrong(code: object, name: str) -> str:
 
 def available() -> list[str]:
     """Names of all codes that are installed, sorted; those of entry points have not been tried."""
-    return sorted({*_BUILT_IN, *_entry_points()})
+    return sorted({*_BUILT_IN, *_codes, *_entry_points()})
+
+
+def register(code: Code) -> None:
+    """Add a code for this process alone, in place of an earlier one of its name: for experiments, without a package.
+
+    Raises:
+        UsageError: it does not follow `fountain.codes.api.Code`, or has the name of a built-in code.
+    """
+    name = str(getattr(code, "name", ""))
+    if not name or name in _BUILT_IN:
+        raise UsageError(f"A code cannot be called {name!r}.", f"Choose another name than {', '.join(_BUILT_IN)}.")
+    guarded = _guarded(code, name, type(code).__module__)
+    with _lock:
+        _codes[name] = guarded
 
 
 def code_by_name(name: str) -> Code:

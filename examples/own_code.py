@@ -1,0 +1,79 @@
+"""A code of your own over the real network: `python examples/own_code.py`. docs/guides/own-code.md explains it.
+
+A random linear code over GF(2): symbols 0 .. K-1 are the source, each other one is the sum of a random half of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import tempfile
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from fountain import FetchConfig, ServeConfig, fetch, serve
+from fountain.codes.api import SlabDecoder
+from fountain.codes.registry import register
+from fountain.engine.observer import Serving
+
+
+def coefficients(count: int, esi: int) -> np.ndarray:
+    """Which of `count` source symbols the symbol `esi` sums, bool[K]: both sides must always draw the same."""
+    if esi < count:
+        return np.arange(count) == esi
+    octets = hashlib.shake_128(b"%d/%d" % (count, esi)).digest(-(-count // 8))
+    return np.unpackbits(np.frombuffer(octets, dtype=np.uint8), count=count).astype(bool)
+
+
+class RandomLinear:
+    """What fountain.codes.api.Code asks for."""
+
+    name, profile_id = "random-linear", b"RLC-GF2a"  # 8 octets that change whenever a symbol does
+    systematic, symbol_count_max = True, 256
+
+    def prepare(self, symbol_count: int) -> None: ...  # nothing can be computed ahead
+
+    def encoder(self, source: np.ndarray) -> SimpleNamespace:
+        def encode(esis: np.ndarray, out: np.ndarray) -> None:
+            for row, esi in zip(out, esis.tolist()):
+                np.bitwise_xor.reduce(source[coefficients(len(source), esi)], axis=0, out=row)
+
+        return SimpleNamespace(encode=encode)
+
+    def decoder(self, symbol_count: int, symbol_size: int, slab: np.ndarray | None = None) -> Decoder:
+        return Decoder(symbol_count, symbol_size, slab, systematic=True)
+
+
+class Decoder(SlabDecoder):
+    """Gaussian elimination. SlabDecoder knows what stands where: source symbols in slab[:K], others behind them."""
+
+    def _solve(self) -> int:
+        K, slab, is_known = self.symbol_count, self.slab, self.row_esi[: self.symbol_count] >= 0
+        missing, repair = np.flatnonzero(~is_known), K + np.flatnonzero(self.row_esi[K:] >= 0)
+        system = np.array([coefficients(K, esi) for esi in self.row_esi[repair].tolist()]).reshape(-1, K)
+        sums = slab[repair] ^ [np.bitwise_xor.reduce(slab[:K][row & is_known], axis=0) for row in system]
+        left = system[:, missing]
+        for column in range(len(missing)):
+            found = column + np.flatnonzero(left[column:, column])
+            if not len(found):
+                return 1  # one more symbol, please: the slab is as it was
+            left[[column, found[0]]], sums[[column, found[0]]] = left[[found[0], column]], sums[[found[0], column]]
+            others = left[:, column] & (np.arange(len(left)) != column)
+            left[others], sums[others] = left[others] ^ left[column], sums[others] ^ sums[column]
+        slab[missing] = sums[: len(missing)]
+        return 0
+
+
+if __name__ == "__main__":
+    register(RandomLinear())
+    folder, told, stop = Path(tempfile.mkdtemp()), queue.SimpleQueue(), threading.Event()
+    (folder / "sent").write_bytes(os.urandom(3_000_000))
+    offer = ServeConfig(paths=(folder / "sent",), bind="127.0.0.1", port=0, data_port=0, expect=1, code="random-linear")
+    threading.Thread(target=serve, args=(offer, SimpleNamespace(handle=told.put), stop)).start()
+    port = next(event.port for event in iter(told.get, None) if isinstance(event, Serving))
+    wish = FetchConfig(host="127.0.0.1", port=port, out=folder / "got", loss_test=0.1)
+    fetch(wish, SimpleNamespace(handle=print), stop)
+    assert (folder / "got").read_bytes() == (folder / "sent").read_bytes()
