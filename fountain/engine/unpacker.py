@@ -14,6 +14,7 @@ from fountain.engine.packer import packet_parts
 from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 from fountain.protocol.client_session import ClientSession
+from fountain.protocol.replay import expand_sequence
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import (
     FLAG_MANIFEST,
@@ -32,6 +33,8 @@ __all__ = ["Unpacker"]
 Rows = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Slots = NDArray[np.int32]
+
+_INDICES = np.arange(SEGMENT_COUNT_MAX)
 
 # How far an open packet may be ahead: more than is sent at 10 Gbit/s in a second of silence. Anybody can forge such a
 # packet; the sequence numbers of those that follow then look old, and at worst the client asks for a new session.
@@ -72,34 +75,55 @@ class Unpacker:
         if train is not self._train:
             self._train, self._parts = train, packet_parts(train, self._packet_size)
         columns = self._columns
-        count = parse_headers(rows, session.session_id, columns)
+        parse_headers(rows, session.session_id, columns)
+        if columns.uniform and not self._loss:
+            last = self._take_uniform(rows, session)
+        else:
+            last = self._take_mixed(rows, session)
+        if last < 0:
+            return None
+        return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
+
+    def _take_uniform(self, rows: Rows, session: ClientSession) -> int:
+        """Take a train as a sender packs it: one block, one kind, no gap. The last new index, or -1."""
+        columns, count, expected = self._columns, len(rows), session.counter.expected
+        flags, block = int(columns.flags[0]), int(columns.block[0])
+        first = expand_sequence(int(columns.sequence[0]), expected)
+        is_far = self._open and first + count > expected + OPEN_JUMP_COUNT_MAX
+        if (flags & FLAG_OPEN) != self._open or block >= BLOCK_COUNT_MAX or is_far:
+            return self._take_mixed(rows, session)
+        key = block | MANIFEST_BIT if flags & FLAG_MANIFEST else block
+        sequences = np.arange(first, first + count, dtype=np.uint64)
+        return self._take_block(rows, key, _INDICES[:count], sequences, session)
+
+    def _take_mixed(self, rows: Rows, session: ClientSession) -> int:
+        """Take what is good of any train, run by run of the same block. The last new index, or -1."""
+        columns, count, expected = self._columns, len(rows), session.counter.expected
         flags = columns.flags[:count]
         good = (columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self._open)
-        indices = np.flatnonzero(good & (columns.block[:count] < BLOCK_COUNT_MAX))
+        good &= columns.block[:count] < BLOCK_COUNT_MAX
+        sequences = expand_sequences(columns.sequence[:count], expected)
+        if self._open:
+            good &= sequences < expected + OPEN_JUMP_COUNT_MAX
+        indices = np.flatnonzero(good)
         self.malformed_count += count - len(indices)
         if self._loss:
             indices = indices[self._random.random(len(indices)) >= self._loss]
         if not len(indices):
-            return None
+            return -1
         keys = columns.block[indices]
         if flags.any():
             keys |= ((flags[indices] & FLAG_MANIFEST) != 0) * np.uint32(MANIFEST_BIT)
         last = -1
         for start, end in _runs(keys):
-            last = max(last, self._take_block(rows, int(keys[start]), indices[start:end], session))
-        if last < 0:
-            return None
-        return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
+            part = indices[start:end]
+            last = max(last, self._take_block(rows, int(keys[start]), part, sequences[part], session))
+        return last
 
-    def _take_block(self, rows: Rows, block: int, indices: Indices, session: ClientSession) -> int:
+    def _take_block(
+        self, rows: Rows, block: int, indices: Indices, sequences: NDArray[np.uint64], session: ClientSession
+    ) -> int:
         """Take the packets `indices` of one block; the last index that is authentic and new, or -1."""
-        sequences = expand_sequences(self._columns.sequence[indices], session.counter.expected)
-        if self._open:
-            near = sequences < session.counter.expected + OPEN_JUMP_COUNT_MAX
-            self.malformed_count += len(near) - int(np.count_nonzero(near))
-            indices, sequences = indices[near], sequences[near]
-            if not len(indices):
-                return -1
         esis = self._columns.esi[indices]
         decoder = self._collector.decoder(block)
         slots = np.full(len(indices), -1, dtype=np.int32) if decoder is None else _reserve(decoder, esis)

@@ -82,6 +82,7 @@ class Columns:
         self.timestamp_us = np.zeros(capacity, dtype=np.uint32)
         self.block = np.zeros(capacity, dtype=np.uint32)
         self.esi = np.zeros(capacity, dtype=np.uint32)
+        self.uniform = False  # all are GOOD, of one block, with the same flags and consecutive sequence numbers
 
 
 # --- Kernels ------------------------------------------------------------------------------------------------
@@ -148,8 +149,9 @@ def _parse(
     timestamp_us: NDArray[np.uint32],
     block: NDArray[np.uint32],
     esi: NDArray[np.uint32],
-) -> None:
-    """Every field of every header, and the verdict on it; `session` is uint64."""
+) -> bool:
+    """Every field of every header, and the verdict on it; `session` is uint64. Whether all packets are of one kind."""
+    uniform = True
     for index in range(rows.shape[0]):
         row = rows[index]
         verdict[index] = np.uint8(_verdict(row, session))
@@ -159,6 +161,9 @@ def _parse(
         timestamp_us[index] = np.uint32(_get(row, 16, 4))
         block[index] = np.uint32(_get(row, 20, 4))
         esi[index] = np.uint32(_get(row, 24, 3))
+        uniform &= verdict[index] == GOOD and flags[index] == flags[0] and block[index] == block[0]
+        uniform &= sequence[index] == np.uint32(sequence[0] + np.uint32(index))
+    return uniform
 
 
 # --- Pack ---------------------------------------------------------------------------------------------------
@@ -237,8 +242,9 @@ def parse_headers(rows: Rows, session: int, columns: Columns) -> int:
         raise ValueError(f"{rows.shape} is not a train that {len(columns.verdict)} columns hold")
     if rows.shape[1] <= DATA_OVERHEAD_SIZE:
         columns.verdict[:count] = _BAD_LENGTH
+        columns.uniform = False
         return count
-    _parse(
+    columns.uniform = _parse(
         rows,
         np.uint64(session),
         columns.verdict,
