@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fountain.cli.doctor import main
+from fountain.cli.doctor import doctor_parser, main
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.engine import doctor, machine_checks, network_checks, path_checks
@@ -23,7 +25,8 @@ from fountain.net.probe import Answer, Segmentation
 from fountain.wire.control import Hello, Listing, Offer, OfferBody, Refusal, RefusalReason
 from tests.cli.stage import Result, Stage
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "doctor.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "guides" / "doctor.md"
 TARGET = ("192.0.2.1", 6330)
 
 
@@ -104,6 +107,22 @@ def test_options_become_the_examination(monkeypatch: pytest.MonkeyPatch) -> None
     (examination,) = asked
     assert (examination.host, examination.port, examination.data_port) == ("h", 7000, 7001)
     assert "7000-7001" in examination.firewall_lines[0]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    probe = (
+        "import sys; from fountain.cli.main import main; status = main(['doctor', '--help']);"
+        "print(status, {'numpy', 'numba', 'rich', 'cryptography', 'blake3'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: python -m fountain doctor [OPTIONS] [HOST]")
+    assert done.stdout.splitlines()[-1] == "0 set()"
+
+
+def test_the_page_has_exactly_the_options_of_the_command() -> None:
+    told = set(re.findall(r"^\| `(--[a-z-]+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    known = {option for option in doctor_parser()._option_string_actions if option.startswith("--")}
+    assert told == known - {"--help", "--version"}
 
 
 # --- This machine -------------------------------------------------------------------------------------------

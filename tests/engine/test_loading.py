@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fountain.engine.loading import loading
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +59,9 @@ def test_what_was_loaded_is_not_looked_at_again_even_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="while loading"):
         fail()
     assert gc.get_freeze_count() > 0
+
+
+def test_a_fetch_can_ask_before_the_compiler_is_loaded() -> None:
+    probe = "import sys, fountain.engine.fetch; print({'numba', 'llvmlite'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

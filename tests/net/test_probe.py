@@ -6,9 +6,11 @@ import contextlib
 import errno
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from fountain.net.probe import (
     try_segmentation,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the system tells this on Linux only")
 PATIENCE_S = 30.0
 
@@ -125,3 +128,46 @@ def test_interfaces_have_names_and_addresses() -> None:
 
 def test_multicast_is_asked_for_both_families() -> None:
     assert set(multicast_source()) == {"IPv4", "IPv6"}
+
+
+# --- A path with a narrow place -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow_path() -> Iterator[tuple[str, str]]:
+    """A namespace, and an address that is reached from it through a router and then a link of 1400 octets."""
+    near, router, far = (f"fountain-{os.getpid()}-{place}" for place in ("near", "router", "far"))
+    commands = [
+        *(f"netns add {space}" for space in (near, router, far)),
+        f"link add near netns {near} type veth peer name left netns {router}",
+        f"link add far netns {far} type veth peer name right netns {router}",
+        f"-n {router} link set right mtu 1400",
+        f"-n {far} link set far mtu 1400",
+        f"-n {near} addr add 10.63.1.1/24 dev near",
+        f"-n {router} addr add 10.63.1.2/24 dev left",
+        f"-n {router} addr add 10.63.2.2/24 dev right",
+        f"-n {far} addr add 10.63.2.1/24 dev far",
+        f"-n {near} link set near up",
+        f"-n {router} link set left up",
+        f"-n {router} link set right up",
+        f"-n {far} link set far up",
+        f"-n {near} route add default via 10.63.1.2",
+        f"-n {far} route add default via 10.63.2.2",
+        f"netns exec {router} sysctl -qw net.ipv4.ip_forward=1",
+    ]
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True, capture_output=True)
+        yield near, "10.63.2.1"
+    finally:
+        for space in (near, router, far):
+            subprocess.run(["ip", "netns", "delete", space], check=False, capture_output=True)
+
+
+@pytest.mark.root("ip", "sysctl")
+def test_a_narrow_place_behind_a_router_is_found(narrow_path: tuple[str, str]) -> None:
+    space, host = narrow_path
+    program = f"from fountain.net.probe import try_path_mtu; print(try_path_mtu(({host!r}, 6330), 2.0))"
+    command = ["ip", "netns", "exec", space, sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1400"
