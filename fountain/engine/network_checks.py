@@ -15,6 +15,7 @@ from fountain.net.probe import (
     interface_address,
     interface_names,
     multicast_source,
+    route_source,
     try_segmentation,
 )
 from fountain.storage.system import read_link, read_system_text, system_names
@@ -71,6 +72,9 @@ def check_segmentation() -> Iterator[Finding]:
     """Whether a train passes in one call, each way."""
     if sys.platform != "linux":
         yield note("segmentation", "this system has none: each packet costs a system call")
+        return
+    if not route_source(("127.0.0.1", 9)):
+        yield problem("loopback", "it is down, so nothing can be tried on it", "sudo ip link set dev lo up")
         return
     done = try_segmentation()
     update = "the kernel refuses it, each packet costs a system call; Linux 5.0 or newer has it"

@@ -82,20 +82,19 @@ def try_segmentation() -> Segmentation:
     if sys.platform != "linux":
         return Segmentation(False, False)
     with _udp_socket(socket.AF_INET) as receiving, _udp_socket(socket.AF_INET) as sending:
-        receives = True
-        try:
+        coalesces = sends = False
+        received = b""
+        with contextlib.suppress(OSError):
             receiving.setsockopt(_SOL_UDP, _UDP_GRO, 1)
-        except OSError:
-            receives = False
-        try:
+            coalesces = True
+        with contextlib.suppress(OSError):
             receiving.bind(("127.0.0.1", 0))
             receiving.settimeout(_LOOPBACK_PATIENCE_S)
             sending.setsockopt(_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE)
             sending.sendto(bytes(_SEGMENT_COUNT * _SEGMENT_SIZE), receiving.getsockname())
-            received = len(receiving.recv(1 << 16))
-        except OSError:
-            return Segmentation(False, receives)
-        return Segmentation(True, receives and received == _SEGMENT_COUNT * _SEGMENT_SIZE)
+            sends = True
+            received = receiving.recv(1 << 16)
+        return Segmentation(sends, coalesces and len(received) == _SEGMENT_COUNT * _SEGMENT_SIZE)
 
 
 def route_source(address: Address) -> str:

@@ -175,6 +175,13 @@ def test_a_kernel_without_segmentation_is_noted(monkeypatch: pytest.MonkeyPatch)
     assert verdicts == {"UDP_SEGMENT": Verdict.OK, "UDP_GRO": Verdict.NOTE}
 
 
+def test_nothing_is_tried_on_a_loopback_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_checks.sys, "platform", "linux")
+    monkeypatch.setattr(network_checks, "route_source", lambda address: "")
+    (finding,) = network_checks.check_segmentation()
+    assert (finding.check, finding.verdict) == ("loopback", Verdict.PROBLEM)
+
+
 def test_a_port_that_is_taken_is_found_with_whoever_has_it() -> None:
     endpoint = open_endpoint("")
     (finding,) = network_checks.check_ports([endpoint.local_address[1]])
