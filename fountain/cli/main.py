@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from fountain._version import __version__
 from fountain.cli.arguments import TextRequested
+from fountain.cli.code_report import main as code_report_main
 from fountain.cli.command import run_program
 from fountain.cli.doctor import main as doctor_main
 from fountain.cli.environment import Environment
@@ -22,13 +23,15 @@ COMMANDS: dict[str, Callable[[Sequence[str], Environment], int]] = {
     "serve": serve_main,
     "fetch": fetch_main,
     "doctor": doctor_main,
+    "code-report": code_report_main,
 }
 HELP = """\
-usage: python -m fountain serve|fetch|doctor ...
+usage: python -m fountain serve|fetch|doctor|code-report ...
 
   serve PATH...      serve files and directories over UDP (also: fountain-serve)
   fetch HOST [NAME]  fetch an object from a server (also: fountain-fetch)
   doctor [HOST]      check this machine, and the way to a host, and say what mends it
+  code-report NAME   measure a code: what it needs beyond K symbols, how fast it is
 
 `python -m fountain serve --help` lists the options of a command.
 """
