@@ -11,6 +11,7 @@ from bench.peers.base import Job, Outcome, Process, free_port, wait_all
 __all__ = ["Rsync"]
 
 SETTINGS = """use chroot = no
+reverse lookup = no
 uid = 0
 gid = 0
 [bench]

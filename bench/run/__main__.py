@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from bench.lab import LabError
+from bench.peers.base import ToolError
 from bench.run.figures import Figures, machine
 from bench.run.rows import NEEDS_LABORATORY, ROWS, warm_up
 from bench.run.workplace import FULL, QUICK, Workplace
@@ -50,6 +51,9 @@ def main(argv: list[str]) -> int:
                 if name not in NEEDS_LABORATORY:
                     raise
                 print(f"{name}: left out, {error}", flush=True)
+    except ToolError as error:  # only the warming up lets it out: without that there is nothing to measure
+        print(error, file=sys.stderr)
+        return 1
     finally:
         shutil.rmtree(directory)
         if options.json:

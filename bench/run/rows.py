@@ -100,9 +100,14 @@ def measure_rtt(work: Workplace) -> None:
 
 def measure_peers(work: Workplace) -> None:
     """Many at once, and one alone to compare what an octet costs the server."""
-    for count in (1, work.scale.peer_count):
-        tool = Fountain(rate_bps=GBPS)
-        work.measure("peers", work.loopback(receiver_count=count), tool, work.scale.peers_size, patience_s=240.0)
+    size, tool = work.scale.peers_size, Fountain(rate_bps=GBPS)
+    one, many = (
+        work.measure("peers", work.loopback(receiver_count=count), tool, size, patience_s=240.0)
+        for count in (1, work.scale.peer_count)
+    )
+    if one.rates_bps and many.rates_bps:
+        ratio = many.sender_cpu_s_per_gb / one.sender_cpu_s_per_gb
+        print(f"  CPU of the server for each octet that arrived: {ratio:.2f} x that of one peer", flush=True)
 
 
 def measure_receivers(work: Workplace) -> None:
