@@ -11,11 +11,12 @@ from fountain.cli.arguments import CommandParser, named, nonempty
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
-from fountain.cli.units import format_rate, parse_integer, parse_rate, parse_seconds_ns
+from fountain.cli.units import format_rate, parse_fraction, parse_integer, parse_rate, parse_seconds_ns
 from fountain.engine.config import CODE_DEFAULT, PEER_COUNT_MAX_DEFAULT, RATE_BPS_DEFAULT, ServeConfig
 from fountain.engine.observer import Observer
 from fountain.errors import PeersMissingError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT
+from fountain.protocol.congestion import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
 __all__ = ["main", "serve_parser"]
 
@@ -53,12 +54,7 @@ def serve_parser() -> CommandParser:
         default=DATA_PORT_DEFAULT,
         help=f"UDP port that data comes from (default {DATA_PORT_DEFAULT})",
     )
-    add(
-        "--rate",
-        type=named("--rate", parse_rate),
-        default=RATE_BPS_DEFAULT,
-        help=f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)})",
-    )
+    _add_rate_options(parser)
     add(
         "--mtu",
         type=named("--mtu", parse_integer),
@@ -89,6 +85,31 @@ def serve_parser() -> CommandParser:
     )
     parser.add_common_options()
     return parser
+
+
+def _add_rate_options(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add(
+        "--rate",
+        type=named("--rate", parse_rate),
+        default=RATE_BPS_DEFAULT,
+        help=f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)})",
+    )
+    add(
+        "--cc",
+        metavar="NAME",
+        choices=CONTROL_NAMES,
+        default=CONTROL_DEFAULT,
+        help=f"congestion control: {' or '.join(CONTROL_NAMES)} (default {CONTROL_DEFAULT}); fixed sends at --rate"
+        " whatever else is on the way",
+    )
+    add(
+        "--loss-tolerance",
+        metavar="FRACTION",
+        type=named("--loss-tolerance", parse_fraction),
+        default=LOSS_TOLERANCE_DEFAULT,
+        help=f"most packets that the link itself may lose without slowing down (default {LOSS_TOLERANCE_DEFAULT:g})",
+    )
 
 
 def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
@@ -127,6 +148,8 @@ def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
         rate_bps=options.rate,
         mtu=options.mtu,
         open=options.open,
+        congestion_control=options.cc,
+        loss_tolerance=options.loss_tolerance,
         expect=options.expect,
         idle_exit_ns=options.idle_exit,
         peer_count_max=options.max_peers,

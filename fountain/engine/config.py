@@ -7,12 +7,14 @@ from pathlib import Path
 
 from fountain.errors import UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT, MTU_MAX, MTU_MIN
+from fountain.protocol.congestion import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
 __all__ = ["CODE_DEFAULT", "PEER_COUNT_MAX_DEFAULT", "RATE_BPS_DEFAULT", "FetchConfig", "ServeConfig"]
 
 RATE_BPS_DEFAULT = 1_000_000_000
 RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer cannot be told from a dead one.
 PEER_COUNT_MAX_DEFAULT = 256
+LOSS_TOLERANCE_MAX = 0.5  # Beyond it two packets are sent for one that arrives, and nobody can say whose fault it is.
 CODE_DEFAULT = "raptorq"
 
 
@@ -25,7 +27,9 @@ def _check_port(name: str, port: int) -> None:
 class ServeConfig:
     """A server: what it serves, where, and how fast.
 
-    `rate_bps` caps all data packets together, in bits per second at the IP level. Ports of 0 let the system choose.
+    `rate_bps` caps all data packets together, in bits per second at the IP level. Below it `congestion_control`
+    decides, which takes up to `loss_tolerance` of the packets to be lost by the link itself. Ports of 0 let the system
+    choose.
 
     Raises:
         UsageError: a value is out of range.
@@ -38,6 +42,8 @@ class ServeConfig:
     rate_bps: int = RATE_BPS_DEFAULT
     mtu: int = MTU_DEFAULT
     open: bool = False
+    congestion_control: str = CONTROL_DEFAULT
+    loss_tolerance: float = LOSS_TOLERANCE_DEFAULT
     expect: int | None = None
     idle_exit_ns: int | None = None
     peer_count_max: int = PEER_COUNT_MAX_DEFAULT
@@ -52,6 +58,14 @@ class ServeConfig:
             raise UsageError(f"An MTU of {self.mtu} cannot be used.", f"Choose one between {MTU_MIN} and {MTU_MAX}.")
         if self.rate_bps < RATE_BPS_MIN:
             raise UsageError(f"A rate of {self.rate_bps} bit/s is too low.", "Rates are bits per second: 100M, 2.5G.")
+        if self.congestion_control not in CONTROL_NAMES:
+            names = " or ".join(CONTROL_NAMES)
+            raise UsageError(f"There is no congestion control {self.congestion_control!r}.", f"Choose {names}.")
+        if not 0.0 <= self.loss_tolerance <= LOSS_TOLERANCE_MAX:
+            raise UsageError(
+                f"A loss tolerance of {self.loss_tolerance:g} is out of range.",
+                f"Give a fraction from 0 to {LOSS_TOLERANCE_MAX:g}: the loss of the link when nothing else uses it.",
+            )
         if self.expect is not None and self.expect < 1:
             raise UsageError("--expect needs at least one peer.", "Leave it out to serve until you stop the server.")
         if self.idle_exit_ns is not None and self.idle_exit_ns <= 0:

@@ -104,7 +104,7 @@ class Receiver:
         self.phase = Phase.CONNECTING
         self.events: list[ClientEvent] = []
         self._endpoint = endpoint
-        machine.receive_buffer_size = endpoint.receive_buffer_size
+        machine.reporter.receive_buffer_size = endpoint.receive_buffer_size
         self._targets = list(targets)
         self._server: Address | None = None
         self._workers = workers

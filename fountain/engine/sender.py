@@ -17,6 +17,7 @@ from fountain.engine.stock import RepairStock
 from fountain.errors import StorageError
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
+from fountain.protocol.congestion import ControlFactory
 from fountain.protocol.server import Order, ServerEvent, ServerMachine
 from fountain.wire.session import ByeReason
 
@@ -31,7 +32,7 @@ class Sender:
 
     def __init__(
         self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
-        peer_count_max: int, now_ns: int, executor: Executor,
+        peer_count_max: int, now_ns: int, congestion: ControlFactory | None = None, executor: Executor,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
         self.machine = ServerMachine(
@@ -40,6 +41,7 @@ class Sender:
             rate_bps=rate_bps,
             peer_count_max=peer_count_max,
             now_ns=now_ns,
+            congestion=congestion,
         )
         self.failures: list[StorageError] = []
         self._control, self._data = control, data

@@ -34,6 +34,7 @@ from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
+from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerEvent
 from fountain.storage.source import FileSource, open_source
 from fountain.wire.manifest import EntryKind
@@ -150,6 +151,7 @@ class _Server:
         self._sender = Sender(
             objects, control, data, secret=secrets.token_bytes(32), rate_bps=config.rate_bps,
             peer_count_max=config.peer_count_max, now_ns=start_ns, executor=executor,
+            congestion=control_factory(config.congestion_control, config.loss_tolerance),
         )  # fmt: skip
         self._roster = Roster(start_ns)
         self._progress_ns = start_ns

@@ -99,7 +99,7 @@ class ClientMachine:
         self._tries = 0
         self._retry_ns = now_ns
         self._heard_ns = now_ns
-        self._reporter = Reporter(now_ns)
+        self.reporter = Reporter(now_ns)
         self._stop_packet = (StopReason.DONE, 0)
         self._stop_limit_ns = 0
 
@@ -144,6 +144,7 @@ class ClientMachine:
     def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them told these times."""
         session.note_arrival(timestamp_us, rtt_us, now_ns)
+        self.reporter.note_arrivals(session)
         self._hear(session, now_ns)
 
     def handle_timeout(self, now_ns: int) -> None:
@@ -209,7 +210,7 @@ class ClientMachine:
 
     def report_soon(self, now_ns: int) -> None:
         """Something changed that the server should know: let the next report not wait."""
-        self._reporter.soon(now_ns)
+        self.reporter.soon(now_ns)
 
     # --- What must go out ----------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class ClientMachine:
     def next_timeout(self) -> int:
         """When to come back at the latest."""
         if self.state is ClientState.RECEIVING:
-            return min(self._reporter.due_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
+            return min(self.reporter.due_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
         if self.state is ClientState.STOPPING:
             return min(self._retry_ns, self._stop_limit_ns)
         if self._wait and not self.was_connected:
@@ -250,7 +251,7 @@ class ClientMachine:
         if self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
             self.state = ClientState.RECEIVING
             self.was_connected = True
-            self._reporter.soon(now_ns)
+            self.reporter.soon(now_ns)
             self._events.append(ClientEvent("connected"))
 
     def _retry(self, now_ns: int) -> None:
@@ -380,10 +381,10 @@ class ClientMachine:
     def _beat(self, now_ns: int) -> None:
         assert self.session is not None
         assert self.blocks is not None
-        ping = self._reporter.keepalive(self.session, now_ns)
+        ping = self.reporter.keepalive(self.session, now_ns)
         if ping is not None:
             self._datagrams.append((ping, True))
-        report = self._reporter.report(self.session, self.blocks, self.kernel_drop_count, now_ns)
+        report = self.reporter.report(self.session, self.blocks, self.kernel_drop_count, now_ns)
         if report is not None:
             self._datagrams.append((report, False))
 

@@ -51,6 +51,11 @@ class ClientSession:
         """Timestamp to send back, and for how many microseconds it was held here."""
         return self._echo_us, max(0, now_ns - self._echo_arrival_ns) // 1000
 
+    @property
+    def arrival_us(self) -> int:
+        """When the latest authentic data packet arrived, in microseconds modulo 2^32."""
+        return self._echo_arrival_ns // 1000 & 0xFFFF_FFFF
+
     def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | Reject:
         """The body of an authentic control packet that was not seen before, or why not."""
         body = self.keys.to_client.open(header.sequence, raw_header, sealed)

@@ -23,6 +23,12 @@ class Pacer:
         """Packets of `packet_size` octets in one train: at most `limit` and BURST_NS of the rate, at least one."""
         return max(1, min(limit, self.rate_bps * BURST_NS // (8 * NS * packet_size)))
 
+    def change_rate(self, rate_bps: int, now_ns: int) -> None:
+        """Go on at another rate: what is left to wait for shrinks or grows with it."""
+        if self._ready_ns > now_ns:
+            self._ready_ns = now_ns + (self._ready_ns - now_ns) * self.rate_bps // rate_bps
+        self.rate_bps = rate_bps
+
     def is_open(self, now_ns: int) -> bool:
         """Whether a train may go now."""
         self._ready_ns = max(self._ready_ns, now_ns - BURST_NS)

@@ -27,6 +27,7 @@ from fountain.integrity import derive, session_keys
 from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
 from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies
 from fountain.protocol.carousel import Segment
+from fountain.protocol.congestion import ControlFactory, control_factory
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer
 from fountain.protocol.server_session import (
@@ -70,7 +71,6 @@ __all__ = ["Order", "ServerEvent", "ServerMachine", "transcript"]
 
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
-LINK_OVERHEAD_SIZE = 8 + 20 + 14  # UDP, IPv4 and Ethernet headers: a rate is what the wire carries.
 SEGMENT_COUNT_MAX = 64  # Datagrams that one segmented send may hold (Linux UDP_MAX_SEGMENTS).
 
 
@@ -103,12 +103,14 @@ class ServerMachine:
     """Sessions of any number of objects. `objects[i]` is what an order's `session.object_index` names."""
 
     def __init__(
-        self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int
-    ) -> None:
+        self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int,
+        congestion: ControlFactory | None = None,
+    ) -> None:  # fmt: skip
         self.objects = list(objects)
         self.sessions: dict[int, ServerSession] = {}
         self.rejects = RejectCounter()
         self.pacer = Pacer(rate_bps, now_ns)
+        self._congestion = congestion or control_factory()
         self._peer_count_max = peer_count_max
         self._jar = CookieJar(derive(secret, b"cookies"))
         self._spent = SpentCookies()
@@ -211,10 +213,12 @@ class ServerMachine:
         return None
 
     def next_timeout(self, now_ns: int) -> int:
-        """When to come back at the latest: for the pacer if somebody waits for it, else for the next sweep."""
-        if any(session.state is SessionState.STREAMING and session.carousel.has_work for session in self._turns):
-            return max(now_ns, self.pacer.ready_ns)
-        return self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
+        """When to come back at the latest: for the first stream that may go on, else for the next sweep."""
+        due_ns = self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
+        for session in self._turns:
+            if session.state is SessionState.STREAMING and session.carousel.has_work:
+                due_ns = min(due_ns, max(self.pacer.ready_ns, session.ready_ns(now_ns)))
+        return max(now_ns, due_ns)
 
     @property
     def is_streaming(self) -> bool:
@@ -224,10 +228,14 @@ class ServerMachine:
     # --- Inside --------------------------------------------------------------------------------------------
 
     def _order(self, session: ServerSession, now_ns: int) -> Order | None:
-        packet_size = session.offer.symbol_size + DATA_OVERHEAD_SIZE
-        limit = self.pacer.train_packet_count(
-            packet_size + LINK_OVERHEAD_SIZE, min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // packet_size)
-        )
+        room = session.room_count(now_ns)
+        if not room:
+            return None
+        size_max = TRAIN_SIZE_MAX // (session.offer.symbol_size + DATA_OVERHEAD_SIZE)
+        limit = min(SEGMENT_COUNT_MAX, max(1, size_max))
+        for pacer in (self.pacer, session.pacer):
+            limit = pacer.train_packet_count(session.packet_size, limit)
+        limit = min(limit, room)
         if session.state is SessionState.SILENT:
             if now_ns - session.last_sent_ns < PROBE_INTERVAL_NS:
                 return None
@@ -236,13 +244,13 @@ class ServerMachine:
             self._send_bye(session, ByeReason.KEYS_SPENT)
             self._end(session, now_ns)
             return None
-        segments = session.carousel.take(max(1, limit), session.sequence)
+        segments = session.carousel.take(limit, session.sequence)
         if not segments:
             return None
         count = sum(len(esis) for _, esis in segments)
         order = Order(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
         session.record_train(count, now_ns)
-        self.pacer.charge(count * (packet_size + LINK_OVERHEAD_SIZE))
+        self.pacer.charge(count * session.packet_size)
         return order
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
@@ -314,7 +322,8 @@ class ServerMachine:
             return RefusalReason.SERVER_FULL
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
         self._lane_index += 1
-        session = ServerSession(request.session, address, keys, served, index, lane, body, now_ns)
+        controller = self._congestion(served.packet_size, self.pacer.rate_bps)
+        session = ServerSession(request.session, address, keys, served, index, lane, body, controller, now_ns)
         self.sessions[request.session] = session
         self._turns.append(session)
         self._events.append(ServerEvent("opened", address, session))

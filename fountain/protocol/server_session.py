@@ -11,8 +11,11 @@ from fountain.integrity import SessionKeys, digest, sealed_count_max
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Carousel
+from fountain.protocol.congestion.api import Controller
+from fountain.protocol.congestion.feedback import Feedback
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
+from fountain.protocol.pacing import Pacer
 from fountain.protocol.replay import ReplayWindow
 from fountain.wire.control import OfferBody, PacketType
 from fountain.wire.reject import Reject
@@ -33,6 +36,7 @@ PROBE_INTERVAL_NS = 1 * NS
 GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
 PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
 _SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
+LINK_OVERHEAD_SIZE = 8 + 20 + 14  # UDP, IPv4 and Ethernet headers: a rate is what the wire carries.
 _REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
 
 
@@ -51,6 +55,11 @@ class ServedObject:
     offer: OfferBody  # with the key fields of no particular time
     systematic: bool
 
+    @property
+    def packet_size(self) -> int:
+        """Octets that one data packet takes on the wire."""
+        return self.offer.symbol_size + DATA_OVERHEAD_SIZE + LINK_OVERHEAD_SIZE
+
     @cached_property
     def name_digest(self) -> bytes:
         """What a Hello that wants this object by name carries."""
@@ -62,7 +71,7 @@ class ServerSession:
 
     def __init__(
         self, session_id: int, address: Address, keys: SessionKeys, served: ServedObject, object_index: int,
-        lane: Lane, request: RequestBody, now_ns: int,
+        lane: Lane, request: RequestBody, controller: Controller, now_ns: int,
     ) -> None:  # fmt: skip
         self.session_id = session_id
         self.address = address
@@ -70,6 +79,7 @@ class ServerSession:
         self.keys = keys
         self.object_index = object_index
         self.offer = served.offer
+        self.packet_size = served.packet_size
         self.lane = lane
         self.host = request.host
         self.peer_id = request.peer_id
@@ -86,6 +96,9 @@ class ServerSession:
             self.packet_count_max = sealed_count_max(served.offer.symbol_size + DATA_OVERHEAD_SIZE)
         self.sent_count = 0
         self.received_count = 0  # as the client reports it
+        self.controller = controller
+        self.pacer = Pacer(controller.rate_bps, now_ns)
+        self.feedback = Feedback(served.packet_size, now_ns)
         self.rtt = RttEstimate()
         self.loss = LossEstimate()
         geometry = served.offer.geometry
@@ -131,6 +144,27 @@ class ServerSession:
         self.sent_count += count
         self.last_sent_ns = now_ns
         self._sends.append((self.sequence, now_ns))
+        self.feedback.on_sent(self.sequence, count, now_ns)
+        self.pacer.charge(count * self.packet_size)
+
+    def room_count(self, now_ns: int) -> int:
+        """How many packets may go now, as far as pace, window and the receiver's buffer allow."""
+        if now_ns >= self.feedback.silence_ns(self.sequence, self.rtt):
+            self.feedback.on_silence(self.sequence, now_ns)
+            self.controller.on_silence(now_ns)
+            self.pacer.change_rate(self.controller.rate_bps, now_ns)
+        if not self.pacer.is_open(now_ns):
+            return 0
+        if self.feedback.is_misled:
+            return self.packet_count_max
+        window = min(self.controller.window_count, self.feedback.receiver_window_count())
+        return max(0, window - self.feedback.under_way(self.sequence))
+
+    def ready_ns(self, now_ns: int) -> int:
+        """When there may be room again, if no report comes before."""
+        if self.room_count(now_ns) or not self.pacer.is_open(now_ns):
+            return self.pacer.ready_ns
+        return self.feedback.silence_ns(self.sequence, self.rtt)
 
     def handle_report(self, report: Report, now_ns: int) -> None:
         """Learn from an authentic report; one that comes late is ignored.
@@ -142,13 +176,19 @@ class ServerSession:
             return
         self._reported_count = report.received_count
         expected_sequence = report.expected_sequence if report.expected_sequence <= self.sequence else 0
+        rtt_ns = 0
         if expected_sequence:
             sent_us_ago = (now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF
             rtt_us = sent_us_ago - report.hold_us
             if 0 <= rtt_us < 60_000_000:
-                self.rtt.sample(rtt_us * 1000)
+                rtt_ns = max(1_000, rtt_us * 1000)
+                self.rtt.sample(rtt_ns)
         resolved_before = self._resolved
         self._resolve(expected_sequence, now_ns)
+        if expected_sequence:
+            self._control(report, rtt_ns, now_ns)
+        elif report.received_count:
+            self.feedback.settle(self._resolved, now_ns)
         newly_expected = self._resolved - resolved_before
         if newly_expected > 0:
             self.loss.sample(newly_expected, report.received_count - self.received_count)
@@ -158,6 +198,13 @@ class ServerSession:
         self.carousel.settle(
             done, report.needs, self._resolved, self.loss.fraction, has_manifest=report.has_manifest
         )
+
+    def _control(self, report: Report, rtt_ns: int, now_ns: int) -> None:
+        """Let the controller learn, and go on at the rate that it says."""
+        rate_bps = self.controller.rate_bps
+        sample = self.feedback.on_report(report, self.sequence, rtt_ns, self.rtt, rate_bps, now_ns)
+        self.controller.on_report(now_ns, sample)
+        self.pacer.change_rate(self.controller.rate_bps, now_ns)
 
     def _resolve(self, expected_sequence: int, now_ns: int) -> None:
         """Packets below `_resolved` have arrived or are lost: the client saw a later one, or should have by now."""

@@ -26,6 +26,7 @@ from fountain.net.address import Address
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientEvent
+from fountain.protocol.congestion import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
 from fountain.protocol.server import ServerEvent
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
@@ -61,8 +62,8 @@ class Server(_Host):
     """A host that serves objects at its name's address, on the default ports."""
 
     def __init__(
-        self, world: World, name: str, sources: Sequence[MemorySource], *, rate_bps: int, peer_count_max: int, open:
-        bool,
+        self, world: World, name: str, sources: Sequence[MemorySource], *, rate_bps: int, peer_count_max: int,
+        open: bool, congestion: ControlFactory,
     ) -> None:  # fmt: skip
         super().__init__(name)
         self.events: list[ServerEvent] = []
@@ -74,7 +75,7 @@ class Server(_Host):
         ]
         self.sender = Sender(
             objects, *self._endpoints, secret=world.draw_bytes(32), rate_bps=rate_bps, peer_count_max=peer_count_max,
-            now_ns=world.now_ns, executor=InlineExecutor(),
+            now_ns=world.now_ns, congestion=congestion, executor=InlineExecutor(),
         )  # fmt: skip
 
     def step(self, now_ns: int) -> int:
@@ -171,10 +172,13 @@ class World:
 
     def serve(
         self, *sources: MemorySource, name: str = "server", rate_bps: int = 20_000_000, peer_count_max: int = 64,
-        open: bool = False,
+        open: bool = False, cc: str = CONTROL_DEFAULT, loss_tolerance: float = LOSS_TOLERANCE_DEFAULT,
     ) -> Server:  # fmt: skip
         """A server, from now on."""
-        server = Server(self, name, sources, rate_bps=rate_bps, peer_count_max=peer_count_max, open=open)
+        server = Server(
+            self, name, sources, rate_bps=rate_bps, peer_count_max=peer_count_max, open=open,
+            congestion=control_factory(cc, loss_tolerance),
+        )  # fmt: skip
         return self._add(server)
 
     def fetch(

@@ -44,7 +44,7 @@ MANIFEST_BIT = 1 << 31  # In needs: the block is one of the manifest's own.
 _SESSION = struct.Struct(">QQ")
 _REQUEST_BODY = struct.Struct(">8sHBBB")
 _RUN = struct.Struct(">II")
-_REPORT = struct.Struct(">QQIIIIHBBB")
+_REPORT = struct.Struct(">QQIIIIIIHBBB")
 _STOP = struct.Struct(">B3sQ")
 _BYE = struct.Struct(">B3s")
 _ECHO = struct.Struct(">Q")
@@ -163,6 +163,10 @@ class Report:
     `expected_sequence` is one above the highest data sequence number seen; needs count every packet below it that
     arrived. `done` is a page of the runs of verified blocks (a client with many sends them in turn). `needs` names open
     blocks, those of the manifest with MANIFEST_BIT, and how many symbols each still wants.
+
+    `arrival_timestamp_us` is the client's time, modulo 2^32, when the packet of the echoed timestamp arrived: the rate
+    of arrivals is measured by one clock alone. `receive_buffer_size` bounds what may be under way beyond what the wire
+    holds.
     """
 
     expected_sequence: int
@@ -171,6 +175,8 @@ class Report:
     hold_us: int
     kernel_drop_count: int
     damaged_count: int
+    arrival_timestamp_us: int
+    receive_buffer_size: int
     open_limit: int
     has_manifest: bool
     done: tuple[Run, ...]
@@ -186,6 +192,8 @@ class Report:
                 min(self.hold_us, 0xFFFF_FFFF),
                 self.kernel_drop_count & 0xFFFF_FFFF,
                 self.damaged_count & 0xFFFF_FFFF,
+                self.arrival_timestamp_us,
+                min(self.receive_buffer_size, 0xFFFF_FFFF),
                 self.open_limit,
                 self.has_manifest,
                 len(self.done),

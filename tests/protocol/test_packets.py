@@ -99,7 +99,7 @@ BODIES = st.one_of(
         RequestBody, st.binary(min_size=8, max_size=8), st.integers(1, 0xFFFF), st.booleans(),
         st.text("host", max_size=63), runs(REQUEST_RUN_COUNT_MAX),
     ),
-    st.builds(Report, U64, U64, U32, U32, U32, U32, U16, st.booleans(), runs(RUN_COUNT_MAX), NEEDS),
+    st.builds(Report, U64, U64, U32, U32, U32, U32, U32, U32, U16, st.booleans(), runs(RUN_COUNT_MAX), NEEDS),
     st.builds(Stop, st.sampled_from(StopReason), U64),
     st.builds(Bye, st.sampled_from(ByeReason)),
     st.builds(Echo, U64),

@@ -13,6 +13,7 @@ from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientState
+from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerMachine
 from fountain.protocol.server_session import ServedObject, ServerSession
 from fountain.wire.control import OfferBody, PacketType, RefusalReason, Request, Want, parse_handshake, parse_header
@@ -36,7 +37,7 @@ class Pair:
         self.open = open
         self.server = ServerMachine(
             secret=bytes(32), objects=[ServedObject(body, systematic=True)], rate_bps=10**9,
-            peer_count_max=peer_count_max, now_ns=self.now_ns,
+            peer_count_max=peer_count_max, now_ns=self.now_ns, congestion=control_factory("fixed"),
         )  # fmt: skip
         self._client_count = 0
 
@@ -251,7 +252,7 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
         sent_count += sum(len(esis) for _, esis in order.segments)
     pair.now_ns += NS
     rtt_ns = session.rtt.smoothed_ns
-    report = Report(1 << 20, 20, 1, 1, 0, 0, 8, True, ((0, 2),), ())
+    report = Report(1 << 20, 20, 1, 1, 0, 0, 0, 0, 8, True, ((0, 2),), ())
     packet = client.session.seal_packet(PacketType.REPORT, report.encode())
     pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
     assert 0 in session.carousel.done

@@ -349,6 +349,8 @@ class Play:
         remaining_count = sum(self._missing_symbol_count(client) for client in self.clients.values())
         size = remaining_count * (self.options.symbol_size + LINK_HEADERS_SIZE)
         limit_ns = size * 8 * NS // self.options.rate_bps * 3 // 2 + 10 * NS
+        # Where more is lost than a stream tolerates, it sends a few packets in each round trip.
+        limit_ns += remaining_count * 100 * MS
         if self.options.timeout_ns == HASTY_NS:
             limit_ns += HASTY_NS
         assert self.world.run(lambda: self._all_done, limit_ns), f"not done {limit_ns / NS} s after the last fault"

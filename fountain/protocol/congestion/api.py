@@ -1,0 +1,45 @@
+"""What a congestion controller is told, and what it answers.
+
+A controller is pure: integer time comes in, nothing is drawn by chance, and the same samples give the same rates. It
+counts packets; their size is the same for a whole session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Controller", "Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one report added to what was known."""
+
+    expected_count: int  # packets that are newly known to have arrived or to be lost
+    lost_count: int  # those of them that did not arrive
+    dropped_count: int  # times that the receiver's own system newly threw packets away
+    rtt_ns: int  # round-trip time measured by this report; 0 for none
+    smoothed_rtt_ns: int
+    delivered_bps: int  # what arrived lately, over at least a round trip; 0 while unknown
+    sent_sequence: int  # data packets sent so far
+    resolved_sequence: int  # packets before this one have arrived or are lost
+    is_full: bool  # since the last report the stream sent about all that it was allowed to
+
+
+class Controller(Protocol):
+    """Decides over one stream. The rate counts whole packets with their headers."""
+
+    @property
+    def rate_bps(self) -> int:
+        """Bits per second to send at."""
+
+    @property
+    def window_count(self) -> int:
+        """Packets that may be under way; beyond that the stream waits for a report, whatever its rate."""
+
+    def on_report(self, now_ns: int, sample: Sample) -> None:
+        """A report came."""
+
+    def on_silence(self, now_ns: int) -> None:
+        """Packets are under way, and nothing was heard of any of them for too long; again after twice that time."""

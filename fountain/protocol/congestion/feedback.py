@@ -1,0 +1,131 @@
+"""From reports to samples: what is under way, what was lost, how fast it arrives, how long the silence lasts."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fountain.limits import NS
+from fountain.protocol.congestion.api import Sample
+from fountain.protocol.estimate import RttEstimate
+from fountain.wire.session import Report
+
+__all__ = ["REPORT_SPACING_NS", "Feedback"]
+
+REPORT_SPACING_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
+SILENCE_SLACK_NS = 300_000_000  # A receiver without news reports every 250 ms.
+_BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
+_FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
+_US = 1_000
+_WORD = 0xFFFF_FFFF
+
+
+class Feedback:
+    """Books of one stream. Counts are packets of `packet_size` octets on the wire."""
+
+    def __init__(self, packet_size: int, now_ns: int) -> None:
+        self.silence_count = 0  # in a row
+        self.min_rtt_ns = 0
+        self.is_misled = False  # Then what is under way is not known well enough to limit anything.
+        self._packet_size = packet_size
+        self._resolved = 0
+        self._progress_ns = now_ns  # when news of a packet under way last came, or the first one went
+        self._report_ns = now_ns
+        self._sent = 0  # at the last report
+        self._expected = 0  # by the last report
+        self._missing = 0  # by the last report, late ones not yet arrived among them
+        self._lost = 0  # missing for at least two reports
+        self._lost_expected = 0  # what was expected when `_lost` was counted
+        self._dropped: int | None = None  # by the last report
+        self._arrivals: deque[tuple[int, int]] = deque()  # (receiver's microseconds, received packets)
+        self._delivered_bps = 0
+        self._receive_buffer_size = 0
+
+    def under_way(self, sent_sequence: int) -> int:
+        """Packets that nothing is known of."""
+        return sent_sequence - self._resolved
+
+    def receiver_window_count(self) -> int:
+        """Packets that may be under way without the risk that the receiver's own buffer overflows.
+
+        Twice what arrives in a round trip is on the wire at most; the rest may wait in the buffer.
+        """
+        size = self._receive_buffer_size + 2 * self._delivered_bps * self.min_rtt_ns // (8 * NS)
+        return max(4, size // self._packet_size) if self._receive_buffer_size else 1 << 40
+
+    def on_sent(self, sent_sequence: int, count: int, now_ns: int) -> None:
+        """`count` packets went out; with them `sent_sequence` have."""
+        if sent_sequence - count <= self._resolved:
+            self._progress_ns = now_ns
+
+    def silence_ns(self, sent_sequence: int, rtt: RttEstimate) -> int:
+        """When the silence has lasted too long, if nothing comes; in the far future while nothing is under way."""
+        if not self.under_way(sent_sequence):
+            return 1 << 62
+        return self._progress_ns + ((rtt.upper_ns + SILENCE_SLACK_NS) << min(self.silence_count, _BACKOFF_MAX))
+
+    def on_silence(self, sent_sequence: int, now_ns: int) -> None:
+        """Nothing more is expected of what is under way."""
+        self.silence_count += 1
+        self._resolved = sent_sequence
+        self._progress_ns = now_ns
+
+    def settle(self, resolved_sequence: int, now_ns: int) -> None:
+        """The receiver lives, but its counts are not to be believed: time alone tells what has arrived."""
+        self.is_misled = True
+        self._resolved = max(self._resolved, resolved_sequence)
+        self._progress_ns = now_ns
+        self.silence_count = 0
+
+    def on_report(
+        self, report: Report, sent_sequence: int, rtt_ns: int, rtt: RttEstimate, rate_bps: int, now_ns: int
+    ) -> Sample:
+        """Take a report into the books; `rtt_ns` is what it measured, `rate_bps` what the stream was allowed."""
+        self.is_misled = False
+        if report.expected_sequence > self._expected:
+            self._resolved = max(self._resolved, report.expected_sequence)
+            self._progress_ns = now_ns
+            self.silence_count = 0
+        if rtt_ns:
+            self.min_rtt_ns = min(self.min_rtt_ns or rtt_ns, rtt_ns)
+        expected, lost = self._count_losses(report)
+        dropped = 0 if self._dropped is None else (report.kernel_drop_count - self._dropped) & _WORD
+        self._dropped = report.kernel_drop_count
+        self._receive_buffer_size = report.receive_buffer_size
+        self._measure_delivery(report, rtt.smoothed_ns)
+        elapsed_ns = max(1, now_ns - self._report_ns)
+        sent_bps = (sent_sequence - self._sent) * self._packet_size * 8 * NS // elapsed_ns
+        self._report_ns, self._sent = now_ns, sent_sequence
+        return Sample(
+            expected_count=expected,
+            lost_count=lost,
+            dropped_count=dropped,
+            rtt_ns=rtt_ns,
+            smoothed_rtt_ns=rtt.smoothed_ns,
+            delivered_bps=self._delivered_bps,
+            sent_sequence=sent_sequence,
+            resolved_sequence=self._resolved,
+            is_full=sent_bps >= _FULL_SHARE * rate_bps,
+        )
+
+    def _count_losses(self, report: Report) -> tuple[int, int]:
+        """Newly expected and newly lost packets. What is missing in one report alone may just be late."""
+        missing = max(0, report.expected_sequence - report.received_count)
+        lost = min(missing, self._missing)
+        expected = self._expected
+        newly_lost, newly_expected = lost - self._lost, expected - self._lost_expected
+        self._missing, self._expected = missing, max(expected, report.expected_sequence)
+        self._lost, self._lost_expected = lost, expected
+        return newly_expected, newly_lost
+
+    def _measure_delivery(self, report: Report, smoothed_rtt_ns: int) -> None:
+        arrivals = self._arrivals
+        if arrivals and report.received_count == arrivals[-1][1]:
+            return
+        arrivals.append((report.arrival_timestamp_us, report.received_count))
+        window_us = max(smoothed_rtt_ns, REPORT_SPACING_NS) // _US
+        while len(arrivals) > 2 and (arrivals[-1][0] - arrivals[1][0]) & _WORD >= window_us:
+            arrivals.popleft()
+        elapsed_us = (arrivals[-1][0] - arrivals[0][0]) & _WORD
+        if 0 < elapsed_us < 1 << 31:
+            count = arrivals[-1][1] - arrivals[0][1]
+            self._delivered_bps = count * self._packet_size * 8 * 1_000_000 // elapsed_us

@@ -1,0 +1,246 @@
+"""The default controller: CUBIC's window, paced, that does not take a lossy link for a congested one.
+
+Why and from where: docs/concepts/congestion.md. The rules
+----------------------------------------------------------
+1. The rate is window / smoothed round trip; the window obeys CUBIC (RFC 9438), so that beside TCP it gets its share.
+2. STARTUP doubles the window every round trip, until what arrives grows no more, or more is lost than any tolerated
+   link loses, or the receiver drops. A round trip of growth teaches the floor: the loss of the link itself.
+3. Later, loss is congestion when the floor does not explain it: one cut per round trip. Packets that the receiver's own
+   system dropped always are.
+4. The floor follows what is lost while the queue is short and the window well below its last limit: loss that
+   reducing the rate does not reduce. When cuts have changed nothing, they are taken back.
+5. Silence: one packet, then startup again up to half of the old window.
+6. Circuit breaker: more lost than BREAKER_LOSS for BREAKER_NS, and no loss is tolerated any more.
+"""
+
+from __future__ import annotations
+
+from fountain.limits import NS
+from fountain.protocol.congestion.api import Sample
+from fountain.protocol.congestion.cubic import CubicCurve
+from fountain.protocol.congestion.delay import QueueEstimate
+from fountain.protocol.congestion.feedback import REPORT_SPACING_NS
+from fountain.protocol.congestion.floor import LossFloor
+
+__all__ = ["LOSS_TOLERANCE_DEFAULT", "TolerantRate"]
+
+LOSS_TOLERANCE_DEFAULT = 0.15
+WINDOW_INITIAL = 10.0  # RFC 6928
+WINDOW_MIN = 4.0  # BBR's floor too: fewer packets in a round trip tell nothing
+INITIAL_SPREAD_NS = 20_000_000  # Before the first report the initial window goes out over this time.
+STARTUP_GAIN = 2.0
+GROWTH_MIN = 1.25  # per round trip, for a startup that goes on (BBR)
+PLATEAU_COUNT_MAX = 3
+CUT = 0.7  # RFC 9438's beta
+CUT_FOR_DROPS = 0.85  # The receiver's buffer is short, and its capacity changes by the millisecond.
+WINDOW_SLACK = 1.25
+DEVIATIONS = 3.0  # of chance, that are not congestion while the queue is long ...
+DEVIATIONS_CALM = 5.0  # ... and while it is short
+JUDGE_COUNT_MIN = 100  # packets before a floor above zero is held against them
+VAIN_CUT_COUNT = 3
+LOSSY = 0.005  # a floor on which CUBIC and Reno leave most of a link unused
+BREAKER_LOSS = 0.2
+BREAKER_NS = 5 * NS
+
+
+class TolerantRate:
+    """Congestion control of one stream of packets of `packet_size` octets, never above `cap_bps`."""
+
+    def __init__(self, packet_size: int, cap_bps: int, tolerance: float = LOSS_TOLERANCE_DEFAULT) -> None:
+        self.floor = LossFloor(tolerance)
+        self.queue = QueueEstimate()
+        self._bits = packet_size * 8
+        self._cap_bps = cap_bps
+        self._window = WINDOW_INITIAL
+        self._smoothed_ns = 0
+        self._curve = CubicCurve()
+        self._is_starting = True
+        self._start_limit = float("inf")
+        self._plateau_count = 0
+        self._round_bps = 0  # what arrived, as of the round before
+        self._round_end = 0
+        self._expected = 0  # of this round
+        self._lost = 0
+        self._recovered_sequence = 0
+        self._cut_count = 0  # in a row, with nothing but loss between them
+        self._delay_cut_count = 0
+        self._window_before_cuts = 0.0
+        self._breaker_ns = 0
+        self._breaker_expected = 0
+        self._breaker_lost = 0
+
+    @property
+    def rate_bps(self) -> int:
+        """Bits per second to send at."""
+        gain = STARTUP_GAIN if self._is_starting else 1.0
+        return max(1, min(self._cap_bps, int(gain * self._window * self._bits * NS) // self._period_ns))
+
+    @property
+    def window_count(self) -> int:
+        """Packets that may be under way: the window, and what goes out while a report is waited for."""
+        waiting_ns = max(REPORT_SPACING_NS, self._smoothed_ns // 4) if self._smoothed_ns else 0
+        return int(WINDOW_SLACK * self._window) + self.rate_bps * waiting_ns // (self._bits * NS) + 1
+
+    @property
+    def _period_ns(self) -> int:
+        return self._smoothed_ns or INITIAL_SPREAD_NS
+
+    def on_report(self, now_ns: int, sample: Sample) -> None:
+        """Learn, then grow or cut."""
+        self._smoothed_ns = sample.smoothed_rtt_ns
+        if sample.rtt_ns:
+            self.queue.note(sample.rtt_ns, now_ns)
+        self._watch(now_ns, sample)
+        is_recovering = sample.resolved_sequence < self._recovered_sequence
+        if sample.dropped_count and not is_recovering:
+            self._cut(now_ns, sample, CUT_FOR_DROPS)
+            return
+        if is_recovering:
+            return
+        self._expected += sample.expected_count
+        self._lost += sample.lost_count
+        is_over = sample.resolved_sequence >= self._round_end
+        if self._is_starting:
+            self._start(now_ns, sample, is_over)
+        else:
+            self._avoid(now_ns, sample, is_over)
+        if is_over:
+            self._next_round(sample)
+
+    def on_silence(self, now_ns: int) -> None:
+        """Begin again with one packet."""
+        if self._window > WINDOW_MIN:
+            self._start_limit = self._window / 2
+        self._window = 1.0
+        self._is_starting = True
+        self._recovered_sequence = 0
+        self._expected = self._lost = 0
+        self._breaker_ns = now_ns
+        self._breaker_expected = self._breaker_lost = 0
+
+    # --- Startup -------------------------------------------------------------------------------------------
+
+    def _start(self, now_ns: int, sample: Sample, is_over: bool) -> None:
+        tolerated = LossFloor(self.floor.tolerance)
+        tolerated.learn(1000, int(1000 * self.floor.tolerance))
+        if self._lost and not tolerated.explains(self._expected, self._lost, DEVIATIONS):
+            self._cut(now_ns, sample, CUT)
+            return
+        if sample.is_full:
+            arrived = max(0, sample.expected_count - sample.lost_count)
+            self._window = min(self._start_limit, self._window + min(arrived, self._window))
+        if self._window >= self._start_limit:
+            self._go_on(now_ns, self._window)
+        elif is_over and sample.is_full and sample.delivered_bps:
+            if sample.delivered_bps >= GROWTH_MIN * self._round_bps:
+                self._plateau_count = 0
+                self.floor.learn(self._expected, self._lost)
+            else:
+                self._plateau_count += PLATEAU_COUNT_MAX if self.queue.is_long else 1
+            if self._plateau_count >= PLATEAU_COUNT_MAX:
+                self._go_on(now_ns, self._carried(sample))
+
+    def _carried(self, sample: Sample) -> float:
+        """Packets that were on the way while `delivered_bps` arrived."""
+        return max(WINDOW_MIN, sample.delivered_bps * sample.smoothed_rtt_ns / (self._bits * NS))
+
+    def _go_on(self, now_ns: int, window: float) -> None:
+        self._is_starting = False
+        self._window = window
+        self._start_limit = float("inf")
+        self._curve.begin(window, window, now_ns)
+
+    # --- Avoiding congestion -------------------------------------------------------------------------------
+
+    def _avoid(self, now_ns: int, sample: Sample, is_over: bool) -> None:
+        if is_over and self._is_calm and self._window < 0.9 * self._curve.limit:
+            self.floor.learn(self._expected, self._lost)
+        elif is_over:
+            self.floor.learn_less(self._expected, self._lost)
+        if is_over and self._is_delayed:
+            self._cut_for_delay(now_ns, sample)
+            return
+        if self._is_congested(is_over):
+            self._cut_for_loss(now_ns, sample)
+            return
+        if is_over and self._expected >= 20:
+            self._cut_count = 0
+        if not self.queue.is_too_long:
+            self._delay_cut_count = 0
+        # A window that grows while nobody uses it, or beyond what the cap can ever use, means nothing.
+        if sample.is_full and self._window * self._bits * NS < 1.5 * self._cap_bps * self._period_ns:
+            arrived = max(0, sample.expected_count - sample.lost_count)
+            self._window = self._curve.grow(self._window, arrived, now_ns, self._period_ns)
+        else:
+            self._curve.pause(self._window, now_ns)
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether the queue was short all the time in which the packets of this round were sent and reported."""
+        return self.queue.calm_ns >= 2 * (self._smoothed_ns + REPORT_SPACING_NS)
+
+    def _is_congested(self, is_over: bool) -> bool:
+        if not self._lost:
+            return False
+        if not self.floor.fraction:
+            return True
+        if not is_over or self._expected < JUDGE_COUNT_MIN:
+            return False
+        return not self.floor.explains(
+            self._expected, self._lost, DEVIATIONS if self.queue.is_long else DEVIATIONS_CALM
+        )
+
+    @property
+    def _is_delayed(self) -> bool:
+        """Whether a lossy link is congested by its queue: TCP cannot fill it, so it is our own."""
+        return self.queue.is_too_long and self.floor.fraction >= LOSSY
+
+    def _cut_for_delay(self, now_ns: int, sample: Sample) -> None:
+        self._delay_cut_count += 1
+        if self._delay_cut_count > VAIN_CUT_COUNT:
+            self.queue.forget()
+            self._delay_cut_count = 0
+        else:
+            self._cut(now_ns, sample, CUT)
+
+    def _cut_for_loss(self, now_ns: int, sample: Sample) -> None:
+        if not self._cut_count:
+            self._window_before_cuts = self._window
+        self._cut_count = self._cut_count + 1 if self._is_calm else 1
+        if self._cut_count > VAIN_CUT_COUNT and self._lost <= self.floor.tolerance * self._expected:
+            # The queue is empty, less and less was sent, and as much as ever is lost: it is the link.
+            self.floor.doubt()
+            self.floor.learn(self._expected, self._lost)
+            self._cut_count = 0
+            self._go_on(now_ns, max(self._window, self._window_before_cuts * CUT))
+            self._expected = self._lost = 0
+            return
+        self._cut(now_ns, sample, CUT)
+
+    def _cut(self, now_ns: int, sample: Sample, share: float) -> None:
+        window = min(self._window, self._carried(sample)) if self._is_starting else self._window
+        limit = self._curve.limit_after(window, share)
+        self._is_starting = False
+        self._start_limit = float("inf")
+        self._window = max(WINDOW_MIN, window * share)
+        self._curve.begin(self._window, max(limit, self._window), now_ns)
+        self._recovered_sequence = sample.sent_sequence
+        self._next_round(sample)
+
+    def _next_round(self, sample: Sample) -> None:
+        self._round_end = sample.sent_sequence
+        self._round_bps = sample.delivered_bps
+        # Losses that no floor can be held against yet wait for more packets.
+        if self._is_starting or self._expected >= JUDGE_COUNT_MIN or not self.floor.fraction:
+            self._expected = self._lost = 0
+
+    def _watch(self, now_ns: int, sample: Sample) -> None:
+        """The circuit breaker (RFC 8084)."""
+        self._breaker_expected += sample.expected_count
+        self._breaker_lost += sample.lost_count
+        limit = max(BREAKER_LOSS, 1.5 * self.floor.tolerance)
+        if not self._breaker_ns or self._breaker_lost <= limit * self._breaker_expected:
+            self._breaker_ns = now_ns
+            self._breaker_expected = self._breaker_lost = 0
+        elif now_ns - self._breaker_ns >= BREAKER_NS:
+            self.floor.tolerance = 0.0
