@@ -225,7 +225,7 @@ class TransferProgress(Event):
     received_count: int  # data packets
     duplicate_count: int
     damaged_count: int
-    kernel_drop_count: int
+    kernel_drop_count: int  # times the system dropped a packet, or a train that it had joined, for want of buffer
 
 
 @dataclass(frozen=True)
