@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
-from fountain.field.product import ACTIVE, invert, product
+from fountain.field.product import ACTIVE, invert, product, solve
 from fountain.field.tables import AFFINE, INVERSE, NIBBLES
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "multiply_rows",
     "row_addresses",
     "row_set",
+    "solve_rows",
 ]
 
 _ALIGNMENT = 64
@@ -100,15 +101,13 @@ def multiply_rows(
 ) -> None:
     """target[i] = (or +=) sum of coefficients[i, k] * source[k]; rows of `size` octets given by their addresses.
 
-    coefficients uint8[r, k]; sources int64[k]; targets int64[r]. Targets and sources must not overlap. Without any
-    term (k = 0) only `accumulate` makes sense: there is nothing to write then.
+    coefficients uint8[r, k or more]; sources int64[k]; targets int64[r]. Targets and sources must not overlap. Without
+    any term (k = 0) only `accumulate` makes sense: there is nothing to write then.
     """
-    count, terms = coefficients.shape
+    count, terms = len(coefficients), len(sources)
     if count == 0 or terms == 0:
         assert accumulate or count == 0, "an empty sum is not written"
         return
-    if coefficients.strides[1] != 1:
-        coefficients = np.ascontiguousarray(coefficients)
     tiles = -(-count // tier.rows)
     packed = np.empty((tiles, terms, tier.rows), dtype=np.uint8)
     slots = np.empty(tiles * tier.rows, dtype=np.int64)
@@ -120,9 +119,8 @@ def multiply_rows(
     if size % _ALIGNMENT:
         zeros = np.zeros((terms + len(slots), _ALIGNMENT), dtype=np.uint8)
         edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
-    table = _TABLES[tier.name]
-    coefficient_rows = row_set(coefficients)
-    product(tier.tag, table, *coefficient_rows, count, packed, sources, slots, size, int(accumulate), edges)
+    factors = np.ascontiguousarray(coefficients)
+    product(tier.tag, _TABLES[tier.name], factors, 0, packed, sources, slots, size, int(accumulate), edges)
 
 
 def multiply_matrices(
@@ -147,3 +145,35 @@ def invert_matrix(system: NDArray[np.uint8], wanted: int, tier: tiers.Tier = ACT
     chosen = np.empty(wanted, dtype=np.int32)
     rank = invert(tier.tag, _TABLES[tier.name], INVERSE, system, wanted, chosen)
     return int(rank), chosen
+
+
+def solve_rows(
+    coefficients: NDArray[np.uint8],
+    unknown: NDArray[np.int64],
+    equations: NDArray[np.int64],
+    known_count: int,
+    rows: NDArray[np.uint8],
+    tier: tiers.Tier = ACTIVE,
+) -> int:
+    """Recover rows[unknown] from rows[equations[i]] = sum of coefficients[i, k] * rows[k], k < known_count.
+
+    coefficients uint8[n, known_count or more] and rows uint8[any, T] are C-contiguous; unknown rows are among the first
+    known_count, equations (n >= len(unknown)) are not. Returns the rank; below len(unknown) nothing was changed, else
+    `coefficients` and rows[equations] were used up. One call of a kernel: small systems spend more time in Python.
+    """
+    count, wanted, size = len(equations), len(unknown), rows.shape[1]
+    tiles = -(-count // tier.rows)
+    system = np.zeros((count, -(-(wanted + count) // _ALIGNMENT) * _ALIGNMENT), dtype=np.uint8)
+    packed = [np.empty((tiles, terms, tier.rows), dtype=np.uint8) for terms in (known_count, count)]
+    addresses = np.empty((2, max(known_count, tiles * tier.rows)), dtype=np.int64)
+    spill = np.empty(size, dtype=np.uint8)
+    edges = _NO_EDGES
+    if size % _ALIGNMENT:
+        zeros = np.zeros((max(known_count, count) + tiles * tier.rows, _ALIGNMENT), dtype=np.uint8)
+        edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
+    chosen = np.empty(wanted, dtype=np.int32)
+    rank = solve(
+        tier.tag, _TABLES[tier.name], INVERSE, system, chosen, coefficients, unknown, equations, known_count, rows,
+        *packed, addresses, spill, edges,
+    )  # fmt: skip
+    return int(rank)

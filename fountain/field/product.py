@@ -4,7 +4,8 @@
 
 A tile holds R target rows x V registers in registers while it runs over k: one load of the source feeds R products,
 one coefficient feeds V. Coefficients are packed tile by tile first, so that the R octets of one k lie together.
-Sources are taken in runs of `_RUN` rows, which stay in the first cache while all tiles use them.
+The last rows use tiles of half the height, the last octets tiles of one register. Sources are taken in runs of `_RUN`
+rows, which stay in the first cache while all tiles use them.
 
 How one product is computed depends on the tier (see `fountain.field.tiers`), everything else is the same for all:
 
@@ -17,6 +18,7 @@ Kernels take addresses (int64), as in `fountain.field.combine`.
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -31,7 +33,7 @@ from numba.core import types
 from fountain._jit import inlined, kernel
 from fountain.field.tiers import TIERS, Tier, choose
 
-__all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "product"]
+__all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "product", "solve"]
 
 cgutils: Any = untyped_cgutils
 config: Any = untyped_config
@@ -39,7 +41,7 @@ intrinsic: Any = numba.extending.intrinsic
 
 _BYTE = ir.IntType(8)
 _INT = ir.IntType(64)
-_RUN = 128  # Source rows that all tiles use before the next ones are read: 128 rows x 192 octets fit the first cache.
+_RUN = 192  # Source rows that all tiles use before the next ones are read: 192 rows x 128 octets fit the first cache.
 
 _TIER_OF_TAG = {len(tier.tag): tier for tier in TIERS}
 
@@ -148,60 +150,78 @@ def _accumulate(
     return total
 
 
+def _emit_terms(builder: ir.IRBuilder, tier: Tier, table: ir.Value, totals: list[Any], terms: list[Any]) -> None:
+    """totals += the products of one or two source rows: (address of the row's octets, address of its coefficients)."""
+    parts = []
+    for source, _ in terms:
+        addresses = [_offset(builder, source, tier.register_size * v) for v in range(len(totals[0]))]
+        parts.append([_prepare_source(builder, tier, _load(builder, place, _vector(tier))) for place in addresses])
+    for number, row in enumerate(totals):
+        addresses = [_offset(builder, coefficients, number) for _, coefficients in terms]
+        factors = [_prepare_factor(builder, tier, table, _load(builder, place, _BYTE)) for place in addresses]
+        for v, total in enumerate(row):
+            value = _splat(tier, 0)
+            for part, factor in zip(parts, factors):
+                value = _accumulate(builder, tier, value, part[v], factor)
+            builder.store(builder.xor(builder.load(total), value), total)
+
+
+def emit_tile(builder: ir.IRBuilder, tier: Tier, rows: int, registers: int, arguments: list[ir.Value]) -> None:
+    """One tile: `rows` rows x `registers` registers at `offset`, over `count` source rows.
+
+    Two source rows a turn: their two products are added to a sum by one ternary instruction where there is one.
+    """
+    table, packed, sources, count, targets, offset, accumulate = arguments
+    one = ir.Constant(_INT, 1)
+    octets = [tier.register_size * v for v in range(registers)]
+    starts = [builder.add(_load(builder, _offset(builder, targets, 8 * row), _INT), offset) for row in range(rows)]
+    totals = [[cgutils.alloca_once(builder, _vector(tier)) for _ in octets] for _ in starts]
+    addresses = [_offset(builder, start, octet) for start in starts for octet in octets]
+    places = list(zip(itertools.chain(*totals), addresses))
+    for total, _ in places:
+        builder.store(_splat(tier, 0), total)
+    with builder.if_then(builder.icmp_signed("!=", accumulate, ir.Constant(_INT, 0))):
+        for total, address in places:
+            builder.store(_load(builder, address, _vector(tier)), total)
+
+    def term(index: ir.Value) -> tuple[ir.Value, ir.Value]:
+        address = builder.add(sources, builder.shl(index, ir.Constant(_INT, 3)))
+        coefficients = builder.add(packed, builder.mul(index, ir.Constant(_INT, tier.rows)))
+        return builder.add(_load(builder, address, _INT), offset), coefficients
+
+    with cgutils.for_range(builder, builder.lshr(count, one)) as loop:
+        first = builder.shl(loop.index, one)
+        _emit_terms(builder, tier, table, totals, [term(first), term(builder.or_(first, one))])
+    with builder.if_then(builder.trunc(count, ir.IntType(1))):
+        _emit_terms(builder, tier, table, totals, [term(builder.sub(count, one))])
+    for total, address in places:
+        _store(builder, builder.load(total), address)
+
+
 # --- Intrinsics: a tile, a row, and what kernels must know about the tier ----------------------------------
 
 
-def emit_tile(builder: ir.IRBuilder, tier: Tier, registers: int, arguments: list[ir.Value]) -> None:
-    """One tile: R rows x `registers` registers at `offset`, over `count` source rows."""
-    table, packed, sources, count, targets, offset, accumulate = arguments
-    zero = ir.Constant(_INT, 0)
-    octets = [tier.register_size * v for v in range(registers)]
-    starts = [builder.add(_load(builder, _offset(builder, targets, 8 * row), _INT), offset) for row in range(tier.rows)]
-    totals = [[cgutils.alloca_once(builder, _vector(tier)) for _ in octets] for _ in starts]
-    with builder.if_else(builder.icmp_signed("!=", accumulate, zero)) as (keep, clear):
-        with keep:
-            for row, start in enumerate(starts):
-                for v, octet in enumerate(octets):
-                    builder.store(_load(builder, _offset(builder, start, octet), _vector(tier)), totals[row][v])
-        with clear:
-            for row in range(tier.rows):
-                for v in range(registers):
-                    builder.store(_splat(tier, 0), totals[row][v])
-    with cgutils.for_range(builder, count) as loop:
-        address = builder.add(sources, builder.shl(loop.index, ir.Constant(_INT, 3)))
-        source = builder.add(_load(builder, address, _INT), offset)
-        coefficients = builder.add(packed, builder.mul(loop.index, ir.Constant(_INT, tier.rows)))
-        parts = [
-            _prepare_source(builder, tier, _load(builder, _offset(builder, source, octet), _vector(tier)))
-            for octet in octets
-        ]
-        for row in range(tier.rows):
-            factor = _prepare_factor(builder, tier, table, _load(builder, _offset(builder, coefficients, row), _BYTE))
-            for v in range(registers):
-                total = totals[row][v]
-                builder.store(_accumulate(builder, tier, builder.load(total), parts[v], factor), total)
-    for row, start in enumerate(starts):
-        for v, octet in enumerate(octets):
-            _store(builder, builder.load(totals[row][v]), _offset(builder, start, octet))
+# --- Intrinsics: a tile, a row, and what kernels must know about the tier ----------------------------------
 
 
-def _tile_intrinsic(registers: int) -> Any:
-    @intrinsic
-    def tile(typing, tag, table, packed, sources, count, targets, offset, accumulate):  # type: ignore[no-untyped-def]
-        tier = _TIER_OF_TAG[tag.count]
-        signature = types.void(tag, *([types.int64] * 7))
+@intrinsic
+def _tile(typing, tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
+    """A tile one register wide, or `two`; without its lower half where the last `surplus` rows are not wanted."""
+    tier = _TIER_OF_TAG[tag.count]
+    signature = types.void(tag, *([types.int64] * 8), types.boolean)
 
-        def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: list[ir.Value]) -> ir.Value:
-            if registers <= tier.registers:
-                emit_tile(builder, tier, registers, arguments[1:])
-            return context.get_dummy_value()
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        half = tier.rows // 2
+        is_half = builder.icmp_signed(">=", arguments[8], ir.Constant(_INT, tier.rows - half))
+        with builder.if_else(is_half) as cases:
+            for case, rows in zip(cases, (half, tier.rows)):
+                with case, builder.if_else(arguments[9]) as widths:
+                    for width, registers in zip(widths, (2, 1)):
+                        with width:
+                            emit_tile(builder, tier, rows, registers, arguments[1:8])
+        return context.get_dummy_value()
 
-        return signature, codegen
-
-    return tile
-
-
-_tile_of_one, _tile_of_two, _tile_of_three = (_tile_intrinsic(registers) for registers in (1, 2, 3))
+    return signature, codegen
 
 
 @intrinsic
@@ -231,22 +251,6 @@ def _register_size(typing, tag):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _tile_registers(typing, tag):  # type: ignore[no-untyped-def]
-    count = _TIER_OF_TAG[tag.count].registers
-    return types.int64(tag), lambda context, builder, signature, arguments: ir.Constant(_INT, count)
-
-
-@intrinsic
-def _octet(typing, address):  # type: ignore[no-untyped-def]
-    """The octet at an address."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        return _load(builder, arguments[0], _BYTE)
-
-    return types.uint8(types.int64), codegen
-
-
-@intrinsic
 def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
     """Copy `size` octets between addresses that do not overlap."""
 
@@ -262,70 +266,59 @@ def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _pack(address, stride, count, packed):  # type: ignore[no-untyped-def]
-    """`count` rows of coefficients at `address` -> packed uint8[tiles, k, R], rows beyond `count` zero."""
+def _pack(coefficients, first, packed):  # type: ignore[no-untyped-def]
+    """Columns `first` and on of the coefficients -> packed uint8[tiles, k, R], zeros below their rows."""
     rows = packed.shape[2]
     for tile in range(packed.shape[0]):
         for row in range(rows):
             number = tile * rows + row
-            start = address + number * stride
             for k in range(packed.shape[1]):
-                packed[tile, k, row] = _octet(start + k) if number < count else 0
+                packed[tile, k, row] = coefficients[number, first + k] if number < coefficients.shape[0] else 0
 
 
 @inlined
-def _multiply_edges(tag, table, packed, sources, targets, first_octet, octets, accumulate, edges):  # type: ignore[no-untyped-def]
+def _multiply_edges(tag, table, packed, sources, count, targets, first_octet, octets, accumulate, edges):  # type: ignore[no-untyped-def]
     """The last octets of each row: copied to registers' worth of scratch at edges[i], multiplied there, copied back."""
-    count = sources.shape[0]
-    rows = packed.shape[2]
-    for i in range(count):
+    terms, rows = packed.shape[1], packed.shape[2]
+    start = edges.ctypes.data
+    for i in range(terms):
         _copy(edges[i], sources[i] + first_octet, octets)
-    for i in range(targets.shape[0]):
-        _copy(edges[count + i], targets[i] + first_octet, octets)
+    for i in range(count):
+        _copy(edges[terms + i], targets[i] + first_octet, octets)
     for tile in range(packed.shape[0]):
-        target = edges.ctypes.data + 8 * (count + tile * rows)
-        packed_tile = packed.ctypes.data + tile * count * rows
-        _tile_of_one(tag, table, packed_tile, edges.ctypes.data, count, target, np.int64(0), accumulate)
-    for i in range(targets.shape[0]):
-        _copy(targets[i] + first_octet, edges[count + i], octets)
+        target = start + 8 * (terms + tile * rows)
+        packed_tile = packed.ctypes.data + tile * terms * rows
+        surplus = (tile + 1) * rows - count
+        _tile(tag, table, packed_tile, start, terms, target, np.int64(0), accumulate, surplus, False)
+    for i in range(count):
+        _copy(targets[i] + first_octet, edges[terms + i], octets)
 
 
 @kernel
-def product(tag, table, coefficients, stride, count, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
+def product(tag, table, coefficients, first_column, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
     """target (+)= coefficients . source; see the module's docstring.
 
-    coefficients: address of `count` rows, `stride` octets apart; packed uint8[tiles, k, R]: scratch. sources int64[k],
-    targets int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the last tile name a row
-    that nobody reads. edges int64[k + tiles * R]: addresses of 64 octets of zeros each, scratch for the last octets of
-    rows whose size is not a multiple of 64 (empty where it is).
+    coefficients uint8[n, any], of which k columns count; packed uint8[tiles, k, R]: scratch. sources int64[k], targets
+    int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the last tile name a row that
+    nobody reads. edges int64[k + tiles * R]: addresses of 64 octets of zeros each, scratch for the last octets of rows
+    whose size is not a multiple of 64 (empty where it is).
     """
-    _pack(coefficients, stride, count, packed)
+    _pack(coefficients, first_column, packed)
+    count, terms, rows = coefficients.shape[0], packed.shape[1], packed.shape[2]
     width = _register_size(tag)
-    terms = packed.shape[1]
-    rows = packed.shape[2]
     whole = size - size % width
-    offset = np.int64(0)
-    while offset < whole:
-        left = (whole - offset) // width
-        registers = min(left, _tile_registers(tag))
-        if left == 4:
-            registers = min(registers, 2)
+    for offset in range(0, whole, 2 * width):
+        two = offset + width < whole
         for first in range(0, terms, _RUN):
             run = min(_RUN, terms - first)
-            keep = accumulate + first
             source = sources.ctypes.data + 8 * first
             for tile in range(packed.shape[0]):
                 packed_tile = packed.ctypes.data + (tile * terms + first) * rows
                 target = targets.ctypes.data + 8 * tile * rows
-                if registers == 3:
-                    _tile_of_three(tag, table, packed_tile, source, run, target, offset, keep)
-                elif registers == 2:
-                    _tile_of_two(tag, table, packed_tile, source, run, target, offset, keep)
-                else:
-                    _tile_of_one(tag, table, packed_tile, source, run, target, offset, keep)
-        offset += registers * width
+                surplus = (tile + 1) * rows - count
+                _tile(tag, table, packed_tile, source, run, target, offset, accumulate + first, surplus, two)
     if size > whole:
-        _multiply_edges(tag, table, packed, sources, targets, whole, size - whole, accumulate, edges)
+        _multiply_edges(tag, table, packed, sources, count, targets, whole, size - whole, accumulate, edges)
 
 
 @kernel
@@ -362,4 +355,44 @@ def invert(tag, table, inverse, system, wanted, chosen):  # type: ignore[no-unty
             factor = system[row, column]
             if row != pivot and factor != 0:
                 _multiply_add(tag, table, start + row * width + first, source, factor, width - first)
+    return rank
+
+
+@kernel
+def solve(  # type: ignore[no-untyped-def]
+    tag, table, inverse, system, chosen, coefficients, unknown, equations, known_count, rows, packed_known,
+    packed_unknown, addresses, spill, edges,
+):  # fmt: skip
+    """rows[unknown], given that rows[equations[i]] = sum of coefficients[i, k] * rows[k] over k < known_count.
+
+    Returns the rank of the system in the unknown rows; below len(unknown) nothing is changed but scratch. Then
+    `coefficients` and rows[equations] are overwritten. system uint8[n, a multiple of 64 >= m + n], zeros; chosen
+    int32[m]; coefficients uint8[n, known_count or more]; unknown int64[m], equations int64[n]; rows uint8[any, T];
+    packed_known uint8[tiles, known_count, R], packed_unknown uint8[tiles, n, R], addresses int64[2, known_count or
+    R * tiles], spill uint8[T]: scratch; edges: as for `product`, enough for both.
+    """
+    count, wanted = equations.shape[0], unknown.shape[0]
+    for i in range(count):
+        for c in range(wanted):
+            system[i, c] = coefficients[i, unknown[c]]
+        system[i, wanted + i] = 1
+    rank = invert(tag, table, inverse, system, wanted, chosen)
+    if rank < wanted:
+        return rank
+    start, size = rows.ctypes.data, rows.shape[1]
+    sources, targets = addresses[0], addresses[1]
+    for k in range(known_count):
+        sources[k] = start + k * size
+    targets[:] = spill.ctypes.data
+    for i in range(count):
+        targets[i] = start + equations[i] * size
+        for c in range(wanted):
+            coefficients[i, unknown[c]] = 0
+    zero, one = np.int64(0), np.int64(1)
+    product(tag, table, coefficients, zero, packed_known, sources, targets, size, one, edges)
+    sources[:count] = targets[:count]
+    targets[:] = spill.ctypes.data
+    for c in range(wanted):
+        targets[chosen[c]] = start + unknown[c] * size
+    product(tag, table, system, np.int64(wanted), packed_unknown, sources, targets, size, zero, edges)
     return rank

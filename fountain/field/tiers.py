@@ -1,11 +1,13 @@
 """Which vector instructions multiply in GF(256): the tiers, and the choice of one from what a processor can do.
 
-    gfni512   GF2P8AFFINEQB on 64 octets (AVX-512 and GFNI)      8 rows x 3 registers a tile
+    gfni512   GF2P8AFFINEQB on 64 octets (AVX-512 and GFNI)      10 rows x 2 registers a tile
     gfni256   GF2P8AFFINEQB on 32 octets (AVX2 and GFNI)         4 rows x 2 registers
     avx2      PSHUFB look-ups of nibbles on 32 octets            4 rows x 2 registers
     ssse3     PSHUFB look-ups of nibbles on 16 octets            4 rows x 2 registers
     neon      TBL look-ups of nibbles on 16 octets (AArch64)     8 rows x 2 registers
-    portable  shifts and masks, no instruction beyond XOR and AND
+    portable  shifts and masks, no instruction beyond XOR and AND   4 rows x 2 registers
+
+The last rows of a product use tiles of half as many rows, the last octets tiles of one register.
 
 The environment variable FOUNTAIN_SIMD names a tier to use instead (one that this processor has).
 
@@ -41,7 +43,7 @@ def _tier(number: int, name: str, method: str, size: int, rows: int, registers: 
 
 # Best first. A tier's number is frozen into cached machine code: append, never renumber.
 TIERS = (
-    _tier(6, "gfni512", "affine", 64, 8, 3, "gfni", "avx512f", "avx512bw"),
+    _tier(6, "gfni512", "affine", 64, 10, 2, "gfni", "avx512f", "avx512bw"),
     _tier(5, "gfni256", "affine", 32, 4, 2, "gfni", "avx2"),
     _tier(4, "avx2", "shuffle", 32, 4, 2, "avx2"),
     _tier(3, "ssse3", "shuffle", 16, 4, 2, "ssse3"),

@@ -20,6 +20,7 @@ from fountain.field import (
     multiply_rows,
     row_addresses,
     row_set,
+    solve_rows,
 )
 from fountain.field.product import host_features
 from fountain.field.tiers import TIERS, Tier
@@ -168,3 +169,34 @@ def test_aligned_rows_start_on_a_cache_line() -> None:
         rows = aligned_rows(count, size)
         assert rows.shape == (count, size)
         assert rows.ctypes.data % 64 == 0
+
+
+@EACH_TIER
+@pytest.mark.parametrize("size", [1, 64, 100, 320])
+def test_unknown_rows_are_what_the_equations_say(tier: Tier, size: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    for known, wanted, surplus in ((1, 1, 0), (9, 4, 0), (20, 20, 0), (140, 11, 0), (30, 5, 7)):
+        rows = octets(generator, known + wanted + surplus + 3, size)
+        coefficients = octets(generator, wanted + surplus, known + 5)
+        unknown = np.sort(generator.permutation(known)[:wanted])
+        equations = known + generator.permutation(wanted + surplus)
+        while naive.rank(coefficients[:, unknown]) < wanted:
+            coefficients = octets(generator, wanted + surplus, known + 5)
+        rows[equations] = naive.matrix_product(coefficients[:, :known], rows[:known])
+        expected = rows.copy()
+        rows[unknown] = 0
+        assert solve_rows(coefficients, unknown, equations, known, rows, tier) == wanted
+        assert (rows[:known] == expected[:known]).all()
+        assert (rows[known + wanted + surplus :] == expected[known + wanted + surplus :]).all()
+
+
+@EACH_TIER
+def test_equations_that_do_not_settle_the_unknown_rows_change_nothing(tier: Tier, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    rows, coefficients = octets(generator, 20, 70), octets(generator, 4, 10)
+    coefficients[3] = coefficients[0]
+    before, before_coefficients = rows.copy(), coefficients.copy()
+    unknown, equations = np.array([1, 3, 5, 9]), np.array([10, 12, 14, 16])
+    assert solve_rows(coefficients, unknown, equations, 10, rows, tier) == 3
+    assert (rows == before).all()
+    assert (coefficients == before_coefficients).all()

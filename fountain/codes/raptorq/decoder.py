@@ -11,8 +11,8 @@ from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.raptorq.plan import Plan, make_plan, run_plan
-from fountain.codes.raptorq.workspace import padded_size, workspace
-from fountain.field import combine_rows, invert_matrix, multiply_rows, row_addresses, row_set
+from fountain.codes.raptorq.workspace import workspace
+from fountain.field import combine_rows, row_set, solve_rows
 
 __all__ = ["RaptorQDecoder"]
 
@@ -48,23 +48,8 @@ class RaptorQDecoder(SlabDecoder):
 
     def _solve_dense(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
         """Subtract what is known from the repair symbols; the missing ones are what a small system then says."""
-        count, size = len(missing), self.symbol_size
         coefficients = generator_rows(self._parameters, self.row_esi[repair] + self._padding)
-        width = padded_size(count + len(repair))
-        system = np.zeros((len(repair), width), dtype=np.uint8)
-        system[:, :count] = coefficients[:, missing]
-        system.reshape(-1)[count :: width + 1] = 1
-        rank, chosen = invert_matrix(system, count)
-        if rank < count:
-            return count - rank
-        coefficients[:, missing] = 0
-        slab = row_set(self.slab)
-        sums = row_addresses(slab, repair)
-        known = row_addresses(slab, np.arange(self.symbol_count))
-        multiply_rows(coefficients[:, : self.symbol_count], known, sums, size, accumulate=True)
-        inverse = system[chosen, count : count + len(repair)]
-        multiply_rows(inverse, sums, row_addresses(slab, missing), size)
-        return 0
+        return len(missing) - solve_rows(coefficients, missing, repair, self.symbol_count, self.slab)
 
     def _solve_by_plan(self, missing: NDArray[np.int64], repair: NDArray[np.int64]) -> int:
         known = np.flatnonzero(self.row_esi[: self.symbol_count] >= 0)

@@ -61,7 +61,7 @@ class RaptorQEncoder:
         return dense_encode_is_cheaper(self._parameters, self._size, self._repairs_made)
 
     def _multiply(self, isis: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        coefficients = generator_rows(self._parameters, isis)[:, : self._count]
+        coefficients = generator_rows(self._parameters, isis)
         sources = row_addresses(self._rows, np.arange(self._count))
         multiply_rows(coefficients, sources, row_addresses(row_set(out), places), self._size)
 

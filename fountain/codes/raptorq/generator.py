@@ -55,11 +55,11 @@ def prepare_generator(parameters: Parameters) -> NDArray[np.uint8]:
 
 
 def generator_rows(parameters: Parameters, isis: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """uint8[n, K']: the coefficients of the source symbols in the symbol of each ISI."""
+    """uint8[n, K' or more]: the coefficients of the K' source symbols in the symbol of each ISI, then anything."""
     matrix = prepare_generator(parameters)
     start, columns = binary_equations(parameters, isis)
     rows = np.empty((len(isis), matrix.shape[1]), dtype=np.uint8)
     numbers = np.arange(len(isis), dtype=np.int32)
     target, source = row_set(rows), row_set(matrix)
     combine_rows(target, numbers, target, numbers, 0, source, (start[:-1], start[1:]), columns, parameters.K_prime)
-    return rows[:, : parameters.K_prime]
+    return rows
