@@ -1,6 +1,6 @@
 """How soon a warm `fountain-fetch` is under way: the real commands on loopback, medians of several runs.
 
-`python -m bench.startup` measures it; `--runs N` sets how often. The first run fills numba's cache and is not counted.
+`python -m bench.startup` measures it; `--runs N` sets how often. A first server and a first fetch fill numba's cache and are not counted.
 Times of a step count from the start of the process, by the time of day that the JSON events carry (1 ms).
 """
 
@@ -58,6 +58,7 @@ def measure_fetches(run_count: int, options: list[str]) -> tuple[list[dict[str, 
         place = Path(name)
         source = place / "object.bin"
         source.write_bytes(random.Random(1).randbytes(FILE_SIZE))
+        Serve([str(source), *options], place / "compile").interrupt()
         server = Serve([str(source), *options], place / "serve")
         try:
             measure_fetch(server, place / "first", options)
