@@ -1,7 +1,7 @@
 """How soon a warm `fountain-fetch` is under way: the real commands on loopback, medians of several runs.
 
-`python -m bench.startup` measures it; `--runs N` sets how often. A first server and a first fetch fill numba's cache and
-are not counted. Times of a step count from the start of the process, by the time of day that the JSON events carry (1 ms).
+`python -m bench.startup` measures it; `--runs N` sets how often. A first server and a first fetch fill numba's cache
+and are not counted. Times of a step count from the start of the process, by the clock of the JSON events (1 ms).
 """
 
 from __future__ import annotations
