@@ -36,10 +36,6 @@ Slots = NDArray[np.int32]
 
 _INDICES = np.arange(SEGMENT_COUNT_MAX)
 
-# How far an open packet may be ahead: more than is sent at 10 Gbit/s in a second of silence. Anybody can forge such a
-# packet; the sequence numbers of those that follow then look old, and at worst the client asks for a new session.
-OPEN_JUMP_COUNT_MAX = 1 << 20
-
 
 class Unpacker:
     """Takes data packets into `collector`'s decoders.
@@ -89,8 +85,7 @@ class Unpacker:
         columns, count, expected = self._columns, len(rows), session.counter.expected
         flags, block = int(columns.flags[0]), int(columns.block[0])
         first = expand_sequence(int(columns.sequence[0]), expected)
-        is_far = self._open and first + count > expected + OPEN_JUMP_COUNT_MAX
-        if (flags & FLAG_OPEN) != self._open or block >= BLOCK_COUNT_MAX or is_far:
+        if (flags & FLAG_OPEN) != self._open or block >= BLOCK_COUNT_MAX:
             return self._take_mixed(rows, session)
         key = block | MANIFEST_BIT if flags & FLAG_MANIFEST else block
         sequences = np.arange(first, first + count, dtype=np.uint64)
@@ -103,8 +98,6 @@ class Unpacker:
         good = (columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self._open)
         good &= columns.block[:count] < BLOCK_COUNT_MAX
         sequences = expand_sequences(columns.sequence[:count], expected)
-        if self._open:
-            good &= sequences < expected + OPEN_JUMP_COUNT_MAX
         indices = np.flatnonzero(good)
         self.malformed_count += count - len(indices)
         if self._loss:
@@ -138,7 +131,7 @@ class Unpacker:
             indices, sequences = np.delete(indices, damaged), np.delete(sequences, damaged)
         if not len(indices):
             return -1
-        last = _count(session, sequences)
+        last = _count(session, sequences, is_open=self._open)
         if decoder is not None:
             self.duplicate_count += int(np.count_nonzero(slots < 0)) - len(damaged)
             progress = decoder.commit(esis, slots)
@@ -190,12 +183,13 @@ def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _count(session: ClientSession, sequences: NDArray[np.uint64]) -> int:
+def _count(session: ClientSession, sequences: NDArray[np.uint64], *, is_open: bool) -> int:
     """Count these sequence numbers; the place of the last one that is new, or -1."""
-    first, last = int(sequences[0]), int(sequences[-1])
-    if last - first == len(sequences) - 1 and (np.diff(sequences) == 1).all():
-        return session.counter.accept_run(first, len(sequences))
-    accept = session.counter.accept
+    counter, first, last = session.counter, int(sequences[0]), int(sequences[-1])
+    is_sure = not is_open or first == counter.expected
+    if is_sure and last - first == len(sequences) - 1 and (np.diff(sequences) == 1).all():
+        return counter.accept_run(first, len(sequences))
+    accept = counter.accept_doubtful if is_open else counter.accept
     return max((place for place, sequence in enumerate(sequences.tolist()) if accept(sequence)), default=-1)
 
 

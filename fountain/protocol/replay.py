@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CONTROL_WINDOW", "DATA_WINDOW", "ReplayWindow", "SequenceCounter", "expand_sequence"]
+__all__ = ["CONTROL_WINDOW", "DATA_WINDOW", "DOUBT_COUNT", "ReplayWindow", "SequenceCounter", "expand_sequence"]
 
 CONTROL_WINDOW = 1_024
+DOUBT_COUNT = 1_024  # An open packet so far ahead is believed when a second one is near it.
 DATA_WINDOW = 65_536  # At 10 Gbit/s still 75 ms of reordering.
 
 
@@ -44,6 +45,21 @@ class SequenceCounter:
         self.expected = 0
         self.received_count = 0
         self.duplicate_count = 0
+        self._doubted: int | None = None
+
+    def accept_doubtful(self, sequence: int) -> bool:
+        """As `accept`, for a packet that anybody could have made: one far from all others waits for a second near it.
+
+        So a single forged number moves nothing, and where several did, the true ones move everything back.
+        """
+        if self.expected - self._size <= sequence < self.expected + DOUBT_COUNT:
+            return self.accept(sequence)
+        doubted, self._doubted = self._doubted, sequence
+        if doubted is None or not 0 < abs(sequence - doubted) < DOUBT_COUNT:
+            return False
+        self._seen = bytearray(self._size)
+        self.expected = min(sequence, doubted)
+        return self.accept(min(sequence, doubted)) and self.accept(max(sequence, doubted))
 
     def accept(self, sequence: int) -> bool:
         """Count `sequence`; False when it was counted before or lies behind the window."""

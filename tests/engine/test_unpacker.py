@@ -7,14 +7,14 @@ import pytest
 
 from fountain.codes.registry import code_by_name
 from fountain.engine.collector import Collector
-from fountain.engine.unpacker import OPEN_JUMP_COUNT_MAX, Unpacker
+from fountain.engine.unpacker import Unpacker
 from fountain.geometry import Geometry
 from fountain.integrity import SessionKeys, key_pair, session_keys
 from fountain.limits import BLOCK_COUNT_MAX, DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_session import ClientSession
-from fountain.protocol.replay import DATA_WINDOW
+from fountain.protocol.replay import DATA_WINDOW, DOUBT_COUNT
 from fountain.testing import MemorySink, MemorySource, payload
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
@@ -98,15 +98,25 @@ def test_a_packet_that_comes_late_is_an_arrival_once(open: bool) -> None:
     assert stage.take(4, [(0, 4)], timestamp_us=3) is None
 
 
-def test_an_open_packet_too_far_ahead_is_dropped_and_one_less_far_is_taken() -> None:
+@pytest.mark.parametrize("ahead", [DOUBT_COUNT, DATA_WINDOW, 1 << 20, (1 << 31) - 2])
+def test_one_open_packet_far_ahead_moves_nothing_and_a_second_near_it_does(ahead: int) -> None:
     stage = Stage(open=True)
     assert stage.take(0, [(0, 0)]) == 1
-    assert stage.take(1 + OPEN_JUMP_COUNT_MAX, [(0, 1)]) is None
-    assert stage.take(1 << 31, [(0, 1)]) is None
-    assert stage.unpacker.malformed_count == 2
+    assert stage.take(1 + ahead, [(0, 1)]) is None
     assert stage.session.counter.expected == 1
-    assert stage.take(OPEN_JUMP_COUNT_MAX, [(0, 1)]) == 1
-    assert stage.session.counter.expected == OPEN_JUMP_COUNT_MAX + 1
+    assert stage.take(1 + ahead, [(0, 1)]) is None  # a copy of itself vouches for nothing
+    assert stage.take(2 + ahead, [(0, 2)], timestamp_us=2) == 2
+    assert stage.session.counter.expected == 3 + ahead
+    assert stage.session.counter.received_count == 3
+
+
+def test_what_forged_numbers_moved_is_moved_back_by_true_ones() -> None:
+    stage = Stage(open=True)
+    assert stage.take(0, [(0, 0)]) == 1
+    assert stage.take(1 << 20, [(0, 1), (0, 2)]) == 1
+    assert stage.take(1, [(0, 3)]) is None
+    assert stage.take(2, [(0, 4), (0, 5)]) == 1
+    assert stage.session.counter.expected == 4
 
 
 def test_a_sealed_packet_may_be_as_far_ahead_as_it_likes() -> None:
@@ -116,7 +126,7 @@ def test_a_sealed_packet_may_be_as_far_ahead_as_it_likes() -> None:
 
 def test_what_follows_a_forged_jump_within_the_window_still_counts() -> None:
     stage = Stage(open=True)
-    assert stage.take(DATA_WINDOW - 1, [(0, 9)]) == 1
+    assert stage.take(DOUBT_COUNT - 1, [(0, 9)]) == 1
     assert stage.take(0, [(0, 0), (0, 1)], timestamp_us=2) == 2
 
 
