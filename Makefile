@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
 PYTEST_FLAGS ?= -n auto
-BENCHES ?= codec datapath storage
+BENCHES ?= codec datapath stages storage startup transfer
 
 .DELETE_ON_ERROR:
 .PHONY: test lint demo bench clean

@@ -39,8 +39,10 @@ SignalHook = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeOutcome:
-    from fountain.engine.serve import serve  # Loads numpy and the kernels, which --help must not.
+    from fountain.engine.loading import loading
 
+    with loading():
+        from fountain.engine.serve import serve  # Loads numpy and the kernels, which --help must not.
     return serve(config, observer, stop)
 
 
