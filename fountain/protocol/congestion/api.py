@@ -23,7 +23,7 @@ class Sample:
     smoothed_rtt_ns: int
     delivered_bps: int  # what arrived lately, over at least a round trip; 0 while unknown
     sent_sequence: int  # data packets sent so far
-    resolved_sequence: int  # packets before this one have arrived or are lost
+    judged_sequence: int  # packets before this one are counted: as arrived, or as lost
     is_full: bool  # since the last report the stream sent about all that it was allowed to
 
 

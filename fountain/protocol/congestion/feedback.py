@@ -103,7 +103,7 @@ class Feedback:
             smoothed_rtt_ns=rtt.smoothed_ns,
             delivered_bps=self._delivered_bps,
             sent_sequence=sent_sequence,
-            resolved_sequence=self._resolved,
+            judged_sequence=self._lost_expected,
             is_full=sent_bps >= _FULL_SHARE * rate_bps,
         )
 

@@ -7,6 +7,7 @@ import math
 __all__ = ["LossFloor"]
 
 _MEMORY_COUNT = 4_000.0  # packets over which the floor is averaged
+_LESS_COUNT = 300  # packets that may show that the floor is too high
 _DOUBT_COUNT = 200.0  # what is left of that memory when the floor is doubted
 
 
@@ -17,6 +18,8 @@ class LossFloor:
         self.tolerance = tolerance
         self.weight = 0.0
         self._fraction = 0.0
+        self._expected = 0  # since it was last asked whether the floor is too high
+        self._lost = 0
 
     @property
     def fraction(self) -> float:
@@ -33,9 +36,14 @@ class LossFloor:
 
     def learn_less(self, expected: int, lost: int) -> None:
         """So much was lost, perhaps by congestion as well: if that is clearly less than the floor, it is too high."""
-        mean = self.fraction * max(0, expected)
-        if mean - lost > 2.0 * math.sqrt(mean * (1.0 + expected / max(self.weight, 1.0))):
-            self.learn(expected, lost)
+        self._expected += expected
+        self._lost += lost
+        if self._expected < _LESS_COUNT:
+            return
+        mean = self.fraction * self._expected
+        if mean - self._lost > math.sqrt(mean * (1.0 + self._expected / max(self.weight, 1.0))):
+            self.learn(self._expected, self._lost)
+        self._expected = self._lost = 0
 
     def doubt(self) -> None:
         """Learn faster from now on: what was learned does not fit any more."""

@@ -38,7 +38,8 @@ DEVIATIONS = 3.0  # of chance, that are not congestion while the queue is long .
 DEVIATIONS_CALM = 5.0  # ... and while it is short
 JUDGE_COUNT_MIN = 100  # packets before a floor above zero is held against them
 VAIN_CUT_COUNT = 3
-LOSSY = 0.005  # a floor on which CUBIC and Reno leave most of a link unused
+PROBE_SHARE = 0.125  # of the window, per round trip, while there is no queue
+LOSSY = 0.02  # a floor on which CUBIC and Reno leave most of a link unused
 BREAKER_LOSS = 0.2
 BREAKER_NS = 5 * NS
 
@@ -91,7 +92,7 @@ class TolerantRate:
         if sample.rtt_ns:
             self.queue.note(sample.rtt_ns, now_ns)
         self._watch(now_ns, sample)
-        is_recovering = sample.resolved_sequence < self._recovered_sequence
+        is_recovering = sample.judged_sequence < self._recovered_sequence
         if sample.dropped_count and not is_recovering:
             self._cut(now_ns, sample, CUT_FOR_DROPS)
             return
@@ -99,7 +100,7 @@ class TolerantRate:
             return
         self._expected += sample.expected_count
         self._lost += sample.lost_count
-        is_over = sample.resolved_sequence >= self._round_end
+        is_over = sample.judged_sequence >= self._round_end
         if self._is_starting:
             self._start(now_ns, sample, is_over)
         else:
@@ -134,7 +135,8 @@ class TolerantRate:
         elif is_over and sample.is_full and sample.delivered_bps:
             if sample.delivered_bps >= GROWTH_MIN * self._round_bps:
                 self._plateau_count = 0
-                self.floor.learn(self._expected, self._lost)
+                if self.queue.is_short:
+                    self.floor.learn(self._expected, self._lost)
             else:
                 self._plateau_count += PLATEAU_COUNT_MAX if self.queue.is_long else 1
             if self._plateau_count >= PLATEAU_COUNT_MAX:
@@ -170,7 +172,13 @@ class TolerantRate:
         # A window that grows while nobody uses it, or beyond what the cap can ever use, means nothing.
         if sample.is_full and self._window * self._bits * NS < 1.5 * self._cap_bps * self._period_ns:
             arrived = max(0, sample.expected_count - sample.lost_count)
-            self._window = self._curve.grow(self._window, arrived, now_ns, self._period_ns)
+            if self._is_calm and self._window >= self._curve.limit:
+                # As much as last time, and hardly a queue: there is room that the curve would take long to find.
+                window = self._window + PROBE_SHARE * min(arrived, self._window)
+                self._curve.begin(window, window, now_ns)
+                self._window = window
+            else:
+                self._window = self._curve.grow(self._window, arrived, now_ns, self._period_ns)
         else:
             self._curve.pause(self._window, now_ns)
 
