@@ -54,8 +54,8 @@ class Decoder(SlabDecoder):
         K, slab, is_known = self.symbol_count, self.slab, self.row_esi[: self.symbol_count] >= 0
         missing, repair = np.flatnonzero(~is_known), K + np.flatnonzero(self.row_esi[K:] >= 0)
         system = np.array([coefficients(K, esi) for esi in self.row_esi[repair].tolist()]).reshape(-1, K)
-        sums = slab[repair] ^ [np.bitwise_xor.reduce(slab[:K][row & is_known], axis=0) for row in system]
-        left = system[:, missing]
+        sums = [slab[at] ^ np.bitwise_xor.reduce(slab[:K][row & is_known]) for at, row in zip(repair, system)]
+        left, sums = system[:, missing], np.array(sums, dtype=np.uint8).reshape(-1, self.symbol_size)
         for column in range(len(missing)):
             found = column + np.flatnonzero(left[column:, column])
             if not len(found):
@@ -72,7 +72,7 @@ if __name__ == "__main__":
     folder, told, stop = Path(tempfile.mkdtemp()), queue.SimpleQueue(), threading.Event()
     (folder / "sent").write_bytes(os.urandom(3_000_000))
     offer = ServeConfig(paths=(folder / "sent",), bind="127.0.0.1", port=0, data_port=0, expect=1, code="random-linear")
-    threading.Thread(target=serve, args=(offer, SimpleNamespace(handle=told.put), stop)).start()
+    threading.Thread(target=serve, args=(offer, SimpleNamespace(handle=told.put), stop), daemon=True).start()
     port = next(event.port for event in iter(told.get, None) if isinstance(event, Serving))
     wish = FetchConfig(host="127.0.0.1", port=port, out=folder / "got", loss_test=0.1)
     fetch(wish, SimpleNamespace(handle=print), stop)

@@ -227,3 +227,29 @@ def test_a_code_that_works_is_not_in_the_way_of_itself() -> None:
     assert decoder.commit(esis, slots) == decoder.progress == Progress(20, 0)
     assert decoder.decode().need == 0
     assert np.array_equal(decoder.slab[:10], source)
+
+
+# --- The example --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost_share", [0.0, 0.3, 1.0])
+def test_the_example_gives_blocks_back_whatever_is_lost(lost_share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.delitem(sys.modules, "own_code", raising=False)
+    code = __import__("own_code").RandomLinear()
+    random = np.random.default_rng(3)
+    for count in (*range(1, 20), 100):
+        source = random.integers(0, 256, (count, 9), dtype=np.uint8)
+        arriving = np.flatnonzero(random.random(count) >= lost_share)
+        esis = np.concatenate((arriving, np.arange(count, 3 * count + 60))).astype(np.uint32)
+        rows = np.empty((len(esis), 9), dtype=np.uint8)
+        code.encoder(source).encode(esis, rows)
+        decoder = code.decoder(count, 9)
+        while not decoder.solved:
+            used = decoder.progress.have
+            batch = slice(used, used + decoder.progress.need)
+            slots = decoder.reserve(esis[batch])
+            decoder.slab[slots] = rows[batch]
+            decoder.commit(esis[batch], slots)
+            decoder.decode()
+        assert np.array_equal(decoder.slab[:count], source)
