@@ -120,7 +120,8 @@ def multiply_rows(
         zeros = np.zeros((terms + len(slots), _ALIGNMENT), dtype=np.uint8)
         edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
     factors = np.ascontiguousarray(coefficients)
-    product(tier.tag, _TABLES[tier.name], factors, 0, packed, sources, slots, size, int(accumulate), edges)
+    table = _TABLES[tier.name]
+    product(tier.tag, table, tier.register_size, factors, 0, packed, sources, slots, size, int(accumulate), edges)
 
 
 def multiply_matrices(
@@ -165,7 +166,8 @@ def solve_rows(
     tiles = -(-count // tier.rows)
     system = np.zeros((count, -(-(wanted + count) // _ALIGNMENT) * _ALIGNMENT), dtype=np.uint8)
     packed = [np.empty((tiles, terms, tier.rows), dtype=np.uint8) for terms in (known_count, count)]
-    addresses = np.empty((2, max(known_count, tiles * tier.rows)), dtype=np.int64)
+    targets = np.empty(tiles * tier.rows, dtype=np.int64)
+    sources = np.empty(max(known_count, len(targets)), dtype=np.int64)
     spill = np.empty(size, dtype=np.uint8)
     edges = _NO_EDGES
     if size % _ALIGNMENT:
@@ -173,7 +175,7 @@ def solve_rows(
         edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
     chosen = np.empty(wanted, dtype=np.int32)
     rank = solve(
-        tier.tag, _TABLES[tier.name], INVERSE, system, chosen, coefficients, unknown, equations, known_count, rows,
-        *packed, addresses, spill, edges,
+        tier.tag, _TABLES[tier.name], tier.register_size, INVERSE, system, chosen, coefficients, unknown, equations,
+        known_count, rows, *packed, sources, targets, spill, edges,
     )  # fmt: skip
     return int(rank)

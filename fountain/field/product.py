@@ -205,7 +205,7 @@ def emit_tile(builder: ir.IRBuilder, tier: Tier, rows: int, registers: int, argu
 
 
 @intrinsic
-def _tile(typing, tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
+def _tile_code(typing, tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
     """A tile one register wide, or `two`; without its lower half where the last `surplus` rows are not wanted."""
     tier = _TIER_OF_TAG[tag.count]
     signature = types.void(tag, *([types.int64] * 8), types.boolean)
@@ -245,12 +245,6 @@ def _multiply_add(typing, tag, table, target, source, coefficient, size):  # typ
 
 
 @intrinsic
-def _register_size(typing, tag):  # type: ignore[no-untyped-def]
-    size = _TIER_OF_TAG[tag.count].register_size
-    return types.int64(tag), lambda context, builder, signature, arguments: ir.Constant(_INT, size)
-
-
-@intrinsic
 def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
     """Copy `size` octets between addresses that do not overlap."""
 
@@ -263,6 +257,12 @@ def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
 
 
 # --- Kernels -----------------------------------------------------------------------------------------------
+
+
+@inlined
+def _tile(tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
+    """One copy of the code for all who call it: it is what takes long to compile."""
+    _tile_code(tag, table, packed, sources, count, targets, offset, accumulate, surplus, two)
 
 
 @inlined
@@ -295,8 +295,8 @@ def _multiply_edges(tag, table, packed, sources, count, targets, first_octet, oc
 
 
 @kernel
-def product(tag, table, coefficients, first_column, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
-    """target (+)= coefficients . source; see the module's docstring.
+def product(tag, table, width, coefficients, first_column, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
+    """target (+)= coefficients . source; see the module's docstring. Registers are `width` octets wide.
 
     coefficients uint8[n, any], of which k columns count; packed uint8[tiles, k, R]: scratch. sources int64[k], targets
     int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the last tile name a row that
@@ -305,7 +305,6 @@ def product(tag, table, coefficients, first_column, packed, sources, targets, si
     """
     _pack(coefficients, first_column, packed)
     count, terms, rows = coefficients.shape[0], packed.shape[1], packed.shape[2]
-    width = _register_size(tag)
     whole = size - size % width
     for offset in range(0, whole, 2 * width):
         two = offset + width < whole
@@ -360,16 +359,16 @@ def invert(tag, table, inverse, system, wanted, chosen):  # type: ignore[no-unty
 
 @kernel
 def solve(  # type: ignore[no-untyped-def]
-    tag, table, inverse, system, chosen, coefficients, unknown, equations, known_count, rows, packed_known,
-    packed_unknown, addresses, spill, edges,
+    tag, table, width, inverse, system, chosen, coefficients, unknown, equations, known_count, rows, packed_known,
+    packed_unknown, sources, targets, spill, edges,
 ):  # fmt: skip
     """rows[unknown], given that rows[equations[i]] = sum of coefficients[i, k] * rows[k] over k < known_count.
 
     Returns the rank of the system in the unknown rows; below len(unknown) nothing is changed but scratch. Then
     `coefficients` and rows[equations] are overwritten. system uint8[n, a multiple of 64 >= m + n], zeros; chosen
     int32[m]; coefficients uint8[n, known_count or more]; unknown int64[m], equations int64[n]; rows uint8[any, T];
-    packed_known uint8[tiles, known_count, R], packed_unknown uint8[tiles, n, R], addresses int64[2, known_count or
-    R * tiles], spill uint8[T]: scratch; edges: as for `product`, enough for both.
+    packed_known uint8[tiles, known_count, R], packed_unknown uint8[tiles, n, R], targets int64[R * tiles],
+    sources int64[known_count and R * tiles or more], spill uint8[T]: scratch; edges: for `product`, enough for both.
     """
     count, wanted = equations.shape[0], unknown.shape[0]
     for i in range(count):
@@ -380,19 +379,20 @@ def solve(  # type: ignore[no-untyped-def]
     if rank < wanted:
         return rank
     start, size = rows.ctypes.data, rows.shape[1]
-    sources, targets = addresses[0], addresses[1]
     for k in range(known_count):
         sources[k] = start + k * size
-    targets[:] = spill.ctypes.data
+    for i in range(targets.shape[0]):  # Loops here and below: assigning to slices takes a second longer to compile.
+        targets[i] = spill.ctypes.data
     for i in range(count):
         targets[i] = start + equations[i] * size
         for c in range(wanted):
             coefficients[i, unknown[c]] = 0
     zero, one = np.int64(0), np.int64(1)
-    product(tag, table, coefficients, zero, packed_known, sources, targets, size, one, edges)
-    sources[:count] = targets[:count]
-    targets[:] = spill.ctypes.data
+    product(tag, table, width, coefficients, zero, packed_known, sources, targets, size, one, edges)
+    for i in range(targets.shape[0]):
+        sources[i] = targets[i]
+        targets[i] = spill.ctypes.data
     for c in range(wanted):
         targets[chosen[c]] = start + unknown[c] * size
-    product(tag, table, system, np.int64(wanted), packed_unknown, sources, targets, size, zero, edges)
+    product(tag, table, width, system, np.int64(wanted), packed_unknown, sources, targets, size, zero, edges)
     return rank
