@@ -31,8 +31,8 @@ from fountain.field.product import ACTIVE, host_features
 from fountain.field.tiers import TIERS
 
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "plots" / "codec.svg"
-THREAD_BLOCKS = 400
-THREAD_ROUNDS = 5
+THREAD_BLOCKS = 500
+THREAD_ROUNDS = 8
 
 Result = dict[str, Any]
 
