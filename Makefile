@@ -3,7 +3,8 @@
 #
 #   make test    linter, types and tests
 #   make demo    serve a 200 MB file on loopback, fetch it through 10 % loss, compare the bytes
-#   make bench   how fast the codec, the data path and storage are; BENCHES=codec for one
+#   make bench   whole transfers beside other tools, as a table and plots (docs/benchmarks.md); BENCH_FLAGS=--quick
+#                makes it small; parts: make bench BENCHES='codec datapath stages storage startup transfer'
 #   make lint    linter and types alone
 #   make clean   remove everything that these made
 #
@@ -14,7 +15,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
 PYTEST_FLAGS ?= -n auto
-BENCHES ?= codec datapath stages storage startup transfer
+BENCHES ?=
+BENCH_FLAGS ?=
 
 .DELETE_ON_ERROR:
 .PHONY: test lint demo bench clean
@@ -30,7 +32,14 @@ demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
 
 bench: $(VENV)/.ready-bench
-	set -e; for name in $(BENCHES); do $(BIN)/python -m bench.$$name; done
+ifeq ($(BENCHES),)
+	@bench/peers/install.sh || echo "going on without what is missing"
+	mkdir -p build
+	$(BIN)/python -m bench.run --json build/bench.json $(BENCH_FLAGS)
+	$(BIN)/python -m bench.plot build/bench.json --to build
+else
+	set -e; for name in $(BENCHES); do $(BIN)/python -m bench.$$name $(BENCH_FLAGS); done
+endif
 
 clean:
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

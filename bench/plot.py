@@ -60,6 +60,8 @@ def draw(name: str, records: list[Record], path: Path, quick: bool) -> None:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         axes.minorticks_off()
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     network = records[0]["network"]["name"]

@@ -5,28 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.peers.base import Host, Job, Outcome, Process, free_port, wait_all
 
-__all__ = ["Fountain", "has_congestion_control", "jain"]
+__all__ = ["Fountain", "jain"]
 
 BIN = Path(sys.executable).parent
 Event = dict[str, Any]
-
-
-@cache
-def has_congestion_control() -> bool:
-    """Whether `fountain-serve` takes --cc."""
-    done = subprocess.run([BIN / "fountain-serve", "--help"], capture_output=True, text=True, check=True)
-    return "--cc" in done.stdout
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class Fountain:
     def _serve(self, stack: contextlib.ExitStack, job: Job, port: int) -> tuple[Process, float]:
         argv: list[object] = [BIN / "fountain-serve", "--json", "--quiet", "--port", port, "--data-port", 0]
         argv += ["--rate", self.rate_bps, *(["--open"] if self.open else [])]
-        if self.fixed and has_congestion_control():
+        if self.fixed:
             argv += ["--cc", "fixed"]
         server = stack.enter_context(self._process(job.sender, [*argv, job.file], job, "serve.log", 30))
         server.wait_text('"event": ?"serving"')
