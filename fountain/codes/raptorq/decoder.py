@@ -24,8 +24,10 @@ class RaptorQDecoder(SlabDecoder):
     """
 
     def __init__(self, symbol_count: int, symbol_size: int, slab: NDArray[np.uint8] | None = None) -> None:
+        self._parameters = parameters_for(symbol_count)  # First: a K that cannot be allocates nothing.
+        if symbol_size < 1:
+            raise ValueError(f"symbol size {symbol_size} is below 1")
         super().__init__(symbol_count, symbol_size, slab, systematic=True)
-        self._parameters = parameters_for(symbol_count)
         self._padding = self._parameters.K_prime - symbol_count
 
     def _solve(self) -> int:

@@ -14,6 +14,7 @@ from fountain.codes.raptorq.parameters import Parameters, parameters_for
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
 from fountain.codes.raptorq.workspace import padded_size
 from fountain.field import aligned_rows, combine_rows, multiply_rows, row_addresses, row_set
+from fountain.limits import ESI_LIMIT
 
 __all__ = ["RaptorQEncoder"]
 
@@ -30,6 +31,8 @@ class RaptorQEncoder:
         self._rows = row_set(source)
         self._count, self._size = source.shape
         self._parameters: Parameters = parameters_for(self._count)
+        if self._size < 1:
+            raise ValueError(f"symbol size {self._size} is below 1")
         self._intermediate: NDArray[np.uint8] | None = None
         self._repairs_made = 0
         self._lock = threading.Lock()
@@ -39,6 +42,8 @@ class RaptorQEncoder:
         if out.shape != (len(esis), self._size):
             raise ValueError(f"out must be uint8[{len(esis)}, {self._size}], not {list(out.shape)}")
         numbers = esis.astype(np.int64)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ESI_LIMIT:
+            raise ValueError(f"an ESI is outside 0..{ESI_LIMIT - 1}")
         is_repair = numbers >= self._count
         repair_count = int(np.count_nonzero(is_repair))
         if repair_count == 0:
