@@ -177,3 +177,36 @@ def test_a_package_that_cannot_be_loaded_is_status_2_with_its_name(
     _, err = server.communicate(timeout=120)
     assert server.returncode == 2
     assert "'brittle' could not be loaded from brittle_code:Brittle of the package brittle-code" in err
+
+
+def test_warming_up_lt_leaves_no_kernel_to_compile() -> None:
+    program = """
+import sys, threading
+import numpy as np
+from fountain.codes.lt import LT
+from fountain.engine.warmup import WarmUp
+
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("fountain.")]
+    kernels = [value for module in modules for value in vars(module).values() if hasattr(value, "signatures")]
+    return {kernel.__name__: list(kernel.signatures) for kernel in kernels}
+
+WarmUp(LT()).finish(lambda: None, threading.Event())
+warm = compiled()
+source = np.random.default_rng(1).integers(0, 256, (500, 100), dtype=np.uint8)
+esis = np.arange(530, dtype=np.uint32)
+rows = np.empty((530, 100), dtype=np.uint8)
+LT().encoder(source).encode(esis, rows)
+decoder = LT().decoder(500, 100)
+slots = decoder.reserve(esis)
+decoder.slab[slots] = rows
+decoder.commit(esis, slots)
+assert decoder.decode().need == 0
+assert np.array_equal(decoder.slab[:500], source)
+assert compiled() == warm
+assert warm["take_rows"] and warm["solve"] and warm["mark_reached"]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr

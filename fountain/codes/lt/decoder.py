@@ -157,18 +157,24 @@ class LTDecoder(SlabDecoder):
         bounds = begin[backward], end_with_inactive[backward]
         combine_rows(slab, columns[backward], slab, held[backward], row_count, slab, bounds, peeled.entries, size)
 
+    def _pivot_columns(self, peeled: _Peeled) -> tuple[tuple[_Indices, _Indices], _Indices]:
+        """The gather lists of the accepted rows: the pivot columns in them."""
+        first, end = self._start[peeled.accepted], self._start[peeled.accepted + 1]
+        ends = np.cumsum(end - first)
+        columns = self._columns[np.arange(ends[-1]) + np.repeat(end - ends, end - first)]
+        is_pivot = peeled.column_rank[columns] >= 0
+        counts = np.concatenate(([0], np.cumsum(is_pivot))).astype(np.int32)
+        ends = counts[ends]
+        return (np.concatenate((counts[:1], ends[:-1])), ends), columns[is_pivot]
+
     def _settle(self, peeled: _Peeled, inactive: _Indices) -> None:
         """The inactive columns, from the accepted rows and the pivot columns in them."""
         unknowns, size = peeled.unknowns, self.symbol_size
         slab = row_set(self.slab)
-        lists = [self._columns[self._start[row] : self._start[row + 1]] for row in peeled.accepted.tolist()]
-        lists = [columns[peeled.column_rank[columns] >= 0] for columns in lists]
-        ends = np.cumsum([len(columns) for columns in lists], dtype=np.int32)
-        bounds = np.concatenate((np.zeros(1, dtype=np.int32), ends[:-1])), ends
+        bounds, entries = self._pivot_columns(peeled)
         sums = workspace(unknowns, size)
         targets = np.arange(unknowns, dtype=np.int32)
         held = self._slab_rows[peeled.accepted]
-        entries = np.concatenate(lists)
         combine_rows(row_set(sums), targets, slab, held, len(self.slab), slab, bounds, entries, size)
         elimination.solve(peeled.system)
         words = np.ascontiguousarray(peeled.system[:unknowns, peeled.system.shape[1] // 2 :], dtype="<i8")
