@@ -140,14 +140,11 @@ class Process:
         """Until it has ended with 0."""
         wait_all([self])
 
-    def wait_text(self, pattern: str) -> re.Match[str]:
-        """Until it has written something that matches."""
+    def wait_text(self, pattern: str, count: int = 1) -> None:
+        """Until it has written something that matches, `count` times."""
         limit = self.started_s + self.patience_s
-        while True:
-            found = re.search(pattern, self.text)
-            if found:
-                return found
-            if select.select([self.handle], [], [], POLL_S)[0] and not re.search(pattern, self.text):
+        while len(re.findall(pattern, self.text)) < count:
+            if select.select([self.handle], [], [], POLL_S)[0] and len(re.findall(pattern, self.text)) < count:
                 raise ToolError(f"{self.name} ended before it wrote {pattern!r}: {self.text[-500:]}")
             if time.monotonic() > limit:
                 raise ToolError(f"{self.name} did not write {pattern!r} within {self.patience_s:.0f} s")

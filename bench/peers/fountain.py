@@ -53,8 +53,7 @@ class Fountain:
                 server, idle_cpu_s = self._serve(stack, job, port)
             wait_all(clients)
             whole_s = max(client.ended_s for client in clients) - clients[0].started_s
-            finished = f'(?s)(?:"event": ?"peer_finished".*?){{{len(clients)}}}'
-            server.wait_text(finished)
+            server.wait_text('"event": ?"peer_finished"', len(clients))
             server.stop()
         told = events(server)
         fetched = [event for client in clients for event in events(client) if event["event"] == "fetched"]
