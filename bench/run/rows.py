@@ -100,7 +100,7 @@ def measure_rtt(work: Workplace) -> None:
 
 def measure_peers(work: Workplace) -> None:
     """Many at once, and one alone to compare what an octet costs the server."""
-    size, tool = work.scale.peers_size, Fountain(rate_bps=GBPS)
+    size, tool = work.scale.peers_size, Fountain(rate_bps=GBPS, fixed=True)
     one, many = (
         work.measure("peers", work.loopback(receiver_count=count), tool, size, patience_s=240.0)
         for count in (1, work.scale.peer_count)
@@ -108,6 +108,8 @@ def measure_peers(work: Workplace) -> None:
     if one.rates_bps and many.rates_bps:
         ratio = many.sender_cpu_s_per_gb / one.sender_cpu_s_per_gb
         print(f"  CPU of the server for each octet that arrived: {ratio:.2f} x that of one peer", flush=True)
+    crowd = work.loopback(receiver_count=work.scale.peer_count)
+    work.measure("peers", crowd, Fountain(rate_bps=GBPS), size, patience_s=240.0)
 
 
 def measure_receivers(work: Workplace) -> None:
