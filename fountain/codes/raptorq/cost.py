@@ -28,9 +28,9 @@ def _product(rows: int, terms: int, size: int) -> float:
 
 
 def _data_phase(parameters: Parameters, size: int) -> float:
-    inactive = int(2.0 * parameters.L**0.5) + parameters.H
+    inactive = int(2.0 * parameters.L**0.5) + parameters.H  # The settled columns, and about H free ones.
     gathers = parameters.L * _PLAN_READS * size / _GATHER_RATE
-    return gathers + _product(inactive + 3 * parameters.H, inactive, size)
+    return gathers + _product(inactive, inactive, size)
 
 
 def _generator_rows(parameters: Parameters, count: int) -> float:
