@@ -18,6 +18,7 @@ class CubicCurve:
     def __init__(self) -> None:
         self.limit = 0.0  # the window at which the last congestion was met
         self._begin_ns = 0
+        self._latest_ns = 0
         self._knee_s = 0.0  # from the cut to the limit
         self._reno = 0.0  # what Reno's window would be
 
@@ -28,17 +29,19 @@ class CubicCurve:
     def begin(self, window: float, limit: float, now_ns: int) -> None:
         """Start from `window` towards `limit`."""
         self.limit = limit
-        self._begin_ns = now_ns
+        self._begin_ns = self._latest_ns = now_ns
         self._knee_s = ((limit - window) / _C) ** (1.0 / 3.0) if limit > window else 0.0
         self._reno = window
 
-    def pause(self, window: float, now_ns: int) -> None:
-        """The window was not used: time that passed does not count."""
-        self.begin(window, max(self.limit, window), now_ns)
+    def pause(self, now_ns: int) -> None:
+        """The window was not used: the time since it was last grown or paused does not count."""
+        self._begin_ns += now_ns - self._latest_ns
+        self._latest_ns = now_ns
 
     def grow(self, window: float, arrived: int, now_ns: int, rtt_ns: int) -> float:
         """The window after `arrived` more packets arrived."""
         # More than a window at once is no more than a round trip of growth per round trip.
+        self._latest_ns = now_ns
         rounds = arrived / window
         self._reno += (_ALPHA if self._reno < self.limit else 1.0) * rounds
         elapsed_s = (now_ns - self._begin_ns + rtt_ns) / NS

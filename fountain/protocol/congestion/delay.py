@@ -58,8 +58,8 @@ class QueueEstimate:
 
     @property
     def is_short(self) -> bool:
-        """Whether there is hardly a queue: below a quarter of what was seen."""
-        return self.latest_ns <= max(_NOISE_NS, max(self._peak) // 4)
+        """Whether there is hardly a queue: below a quarter of what was seen, and an eighth of the round trip."""
+        return self.latest_ns <= max(_NOISE_NS, min(max(self._peak) // 4, self.shortest_ns // 8))
 
     @property
     def is_long(self) -> bool:

@@ -30,7 +30,10 @@ class Feedback:
         self._resolved = 0
         self._progress_ns = now_ns  # when news of a packet under way last came, or the first one went
         self._report_ns = now_ns
-        self._sent = 0  # at the last report
+        self._use_ns = now_ns  # when it was last judged whether the rate was used, and what was sent by then
+        self._sent = 0
+        self._allowed_bits = 0
+        self._is_full = True
         self._expected = 0  # by the last report
         self._missing = 0  # by the last report, late ones not yet arrived among them
         self._lost = 0  # missing for at least two reports
@@ -92,9 +95,7 @@ class Feedback:
         self._dropped = report.kernel_drop_count
         self._receive_buffer_size = report.receive_buffer_size
         self._measure_delivery(report, rtt.smoothed_ns)
-        elapsed_ns = max(1, now_ns - self._report_ns)
-        sent_bps = (sent_sequence - self._sent) * self._packet_size * 8 * NS // elapsed_ns
-        self._report_ns, self._sent = now_ns, sent_sequence
+        self._measure_use(sent_sequence, max(rtt.smoothed_ns, REPORT_SPACING_NS), rate_bps, now_ns)
         return Sample(
             expected_count=expected,
             lost_count=lost,
@@ -104,7 +105,7 @@ class Feedback:
             delivered_bps=self._delivered_bps,
             sent_sequence=sent_sequence,
             judged_sequence=self._lost_expected,
-            is_full=sent_bps >= _FULL_SHARE * rate_bps,
+            is_full=self._is_full,
         )
 
     def _count_losses(self, report: Report) -> tuple[int, int]:
@@ -116,6 +117,16 @@ class Feedback:
         self._missing, self._expected = missing, max(expected, report.expected_sequence)
         self._lost, self._lost_expected = lost, expected
         return newly_expected, newly_lost
+
+    def _measure_use(self, sent_sequence: int, window_ns: int, rate_bps: int, now_ns: int) -> None:
+        """Once in a round trip: whether as much was sent as the rate allowed. Reports may come in bunches."""
+        elapsed_ns = now_ns - self._use_ns
+        self._allowed_bits += rate_bps * (now_ns - self._report_ns) // NS
+        self._report_ns = now_ns
+        if elapsed_ns >= window_ns:
+            sent_bits = (sent_sequence - self._sent) * self._packet_size * 8
+            self._is_full = sent_bits >= _FULL_SHARE * self._allowed_bits
+            self._use_ns, self._sent, self._allowed_bits = now_ns, sent_sequence, 0
 
     def _measure_delivery(self, report: Report, smoothed_rtt_ns: int) -> None:
         arrivals = self._arrivals

@@ -180,7 +180,7 @@ class TolerantRate:
             else:
                 self._window = self._curve.grow(self._window, arrived, now_ns, self._period_ns)
         else:
-            self._curve.pause(self._window, now_ns)
+            self._curve.pause(now_ns)
 
     @property
     def _is_calm(self) -> bool:
