@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 __all__ = ["InlineExecutor", "InlineWorkers", "Job", "ThreadWorkers", "Workers"]
@@ -85,6 +86,11 @@ class InlineExecutor(Executor):
         return future
 
 
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+
+
 class ThreadWorkers:
     """Performs jobs on threads; `wake` is called, on such a thread, after each."""
 
@@ -115,11 +121,14 @@ class ThreadWorkers:
         self._jobs.put(job)
 
     def poll(self) -> object | None:
-        """The result of a finished job, or None."""
+        """The result of a finished job, or None; what a job raised, which is a bug, is raised here."""
         if not self._results:
             return None
         self._open_count -= 1
-        return self._results.popleft()
+        result = self._results.popleft()
+        if isinstance(result, _Raised):
+            raise result.error
+        return result
 
     def close(self) -> None:
         """Finish what was submitted, and end the threads."""
@@ -130,5 +139,9 @@ class ThreadWorkers:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._results.append(job())
+            try:
+                result = job()
+            except Exception as error:  # noqa: BLE001  # Without a result the loop would wait for ever.
+                result = _Raised(error)
+            self._results.append(result)
             self._wake()
