@@ -13,11 +13,13 @@ class RttEstimate:
 
     def __init__(self) -> None:
         self.smoothed_ns = 0
+        self.minimum_ns = 0  # the shortest ever; 0 while unknown
         self._variation_ns = 0
 
     def sample(self, rtt_ns: int) -> None:
         """Take one measurement into account."""
         rtt_ns = max(rtt_ns, 1_000)
+        self.minimum_ns = min(self.minimum_ns or rtt_ns, rtt_ns)
         if not self.smoothed_ns:
             self.smoothed_ns, self._variation_ns = rtt_ns, rtt_ns // 2
             return

@@ -18,16 +18,18 @@ class Pacer:
 
     def __init__(self, rate_bps: int, now_ns: int) -> None:
         self.rate_bps = rate_bps
+        self.burst_count_min = 1  # packets that may go together however long that takes
         self._ready_ns = now_ns
 
     def train_packet_count(self, packet_size: int, limit: int) -> int:
         """Packets of `packet_size` octets in one train: at most `limit` and BURST_NS of the rate, at least one.
 
-        Two may go together while they take no longer than PAIR_NS: half as often awake, half the work.
+        `burst_count_min` may go together at any rate, and two while they take no longer than PAIR_NS: half as often
+        awake, half the work.
         """
         per_burst = self.rate_bps * BURST_NS // (8 * NS * packet_size)
         pair = min(2, self.rate_bps * PAIR_NS // (8 * NS * packet_size))
-        return max(1, min(limit, max(per_burst, pair)))
+        return max(1, min(limit, max(per_burst, pair, self.burst_count_min)))
 
     def change_rate(self, rate_bps: int, now_ns: int) -> None:
         """Go on at another rate: what is left to wait for shrinks or grows with it."""

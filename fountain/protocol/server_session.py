@@ -37,6 +37,8 @@ GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after th
 PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
 _SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 LINK_OVERHEAD_SIZE = 8 + 20 + 14  # UDP, IPv4 and Ethernet headers: a rate is what the wire carries.
+_NEAR_RTT_NS = 2_000_000  # A peer of this network: its switches have buffers for ...
+_NEAR_BURST_COUNT = 16  # ... trains of so many packets, which cost the server hardly more than trains of one.
 _REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
 
 
@@ -204,6 +206,7 @@ class ServerSession:
         rate_bps = self.controller.rate_bps
         sample = self.feedback.on_report(report, self.sequence, rtt_ns, self.rtt, rate_bps, now_ns)
         self.controller.on_report(now_ns, sample)
+        self.pacer.burst_count_min = _NEAR_BURST_COUNT if self.rtt.minimum_ns < _NEAR_RTT_NS else 1
         self.pacer.change_rate(self.controller.rate_bps, now_ns)
 
     def _resolve(self, expected_sequence: int, now_ns: int) -> None:
