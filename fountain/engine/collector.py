@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,8 +56,8 @@ class BlockSink(Protocol):
     def commit(self) -> None:
         """Make durable what was written."""
 
-    def finish(self) -> Sequence[tuple[str, Path]]:
-        """Put the object in its place: digest and path of each file."""
+    def finish(self, progress: Callable[[int, int], None] | None = None) -> Sequence[tuple[str, Path]]:
+        """Put the object in its place: digest and path of each file. What `progress` raises ends that before it."""
 
     def close(self) -> None:
         """Keep what was received."""

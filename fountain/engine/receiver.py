@@ -19,9 +19,10 @@ import numpy as np
 
 from fountain.codes.api import Code
 from fountain.engine.collector import BlockOutcome, BlockSink, Collector, open_block_limit
+from fountain.engine.failures import KEPT_HINT
 from fountain.engine.unpacker import Unpacker
 from fountain.engine.workers import Workers
-from fountain.errors import FountainError, IntegrityError
+from fountain.errors import FountainError, IncompleteError, IntegrityError
 from fountain.integrity import digest
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
@@ -38,6 +39,7 @@ __all__ = ["Phase", "Receiver", "runs_of"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at.
 BAD_BLOCK_COUNT_MAX = 8  # Blocks or manifests with a wrong digest before the source itself is taken to be wrong.
+DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
 
 
 class Phase(enum.Enum):
@@ -115,6 +117,9 @@ class Receiver:
         self.finished_ns = 0
         self._committing = False
         self._adopting = False
+        self._finishing = False
+        self._is_interrupted = False  # while finishing
+        self._doubted_count = 0
         self._described: OfferBody | None = None  # the offer that the sink was opened for, without its key
 
     @property
@@ -141,7 +146,10 @@ class Receiver:
         return self.machine.next_timeout()
 
     def stop(self, reason: StopReason, now_ns: int) -> None:
-        """End the transfer early: tell the server, keep the part."""
+        """End the transfer early: tell the server, keep the part. What is being put in its place has its end first."""
+        if self._finishing:
+            self._is_interrupted = True
+            return
         if self.phase in (Phase.STOPPING, Phase.ENDED):
             return
         self.phase = Phase.STOPPING
@@ -197,9 +205,10 @@ class Receiver:
         """Take in what workers have done."""
         while (result := self._workers.poll()) is not None:
             error = getattr(result, "error", None)
+            if isinstance(result, _Finished):
+                self._finishing = False
             if error is not None:
-                is_wrong = isinstance(error, IntegrityError)
-                self.fail(error, StopReason.INTEGRITY if is_wrong else StopReason.STORAGE, now_ns)
+                self.fail(error, self._stop_reason(error), now_ns)
             if isinstance(result, _Committed):
                 self._committing = False
             elif isinstance(result, _Adopted):
@@ -214,10 +223,15 @@ class Receiver:
             elif isinstance(result, BlockOutcome) and error is None:
                 self._settle_block(result, now_ns)
 
+    def _stop_reason(self, error: FountainError) -> StopReason:
+        if isinstance(error, IntegrityError):
+            return StopReason.INTEGRITY
+        return StopReason.INTERRUPTED if self._is_interrupted else StopReason.STORAGE
+
     def _settle_block(self, outcome: BlockOutcome, now_ns: int) -> None:
         assert self.collector is not None
         self.collector.settle(outcome)
-        self.machine.report_soon(now_ns)
+        self.machine.reporter.soon(now_ns)
         manifest = None if self._adopting else self.collector.take_manifest()
         if manifest is not None:
             self._adopting = True
@@ -247,7 +261,7 @@ class Receiver:
         else:
             self.collector.table.know_manifest(runs_of(self.sink.verified))
             self.collector.close_finished()
-            self.machine.report_soon(now_ns)
+            self.machine.reporter.soon(now_ns)
 
     def _advance(self, now_ns: int) -> None:
         """Give workers what is ready; finish when all is done."""
@@ -259,6 +273,7 @@ class Receiver:
         if table.is_complete:
             if self._workers.is_idle:
                 self.phase = Phase.FINISHING
+                self._finishing = True
                 self._workers.submit(self._finish)
         elif not self._committing and self._workers.has_room and self.sink.commit_due(now_ns):
             self._committing = True
@@ -289,9 +304,13 @@ class Receiver:
     def _finish(self) -> _Finished:
         assert self.sink is not None
         try:
-            return _Finished(self.sink.finish())
+            return _Finished(self.sink.finish(self._go_on))
         except FountainError as error:
             return _Finished(error=error)
+
+    def _go_on(self, _done: int, _total: int) -> None:
+        if self._is_interrupted:
+            raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
 
     # --- Events and out ------------------------------------------------------------------------------------
 
@@ -299,8 +318,9 @@ class Receiver:
         while (event := self.machine.poll_event()) is not None:
             if event.kind == "offered" and event.offer is not None:
                 self._open(event.offer, now_ns)
-            self.events.append(event)
-        if self.machine.state is ClientState.CLOSED and self.phase is not Phase.ENDED:
+            if event.kind != "failed" or not (self._finishing or self.succeeded):  # All is here: no server is needed.
+                self.events.append(event)
+        if self.machine.state is ClientState.CLOSED and not self._finishing:
             self.phase = Phase.ENDED
 
     def _open(self, offer: OfferBody, now_ns: int) -> None:
@@ -311,13 +331,17 @@ class Receiver:
         self._described = described
         if self.sink is not None:
             self.sink.close()  # It was opened for an Offer that nothing vouched for.
+        self.sink = self.collector = self.unpacker = None
         try:
             code, self.sink = self._open_sink(offer)
+        except IntegrityError as error:
+            self._doubt(error, now_ns)
+            return
         except FountainError as error:
             self.fail(error, StopReason.STORAGE, now_ns)
             return
         if self.sink.manifest is not None and not _is_as_offered(self.sink.manifest, offer):
-            self.fail(_contradiction(), StopReason.INTEGRITY, now_ns)
+            self._doubt(_contradiction(), now_ns)
             return
         geometry, manifest = offer.geometry, offer.manifest_geometry
         largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
@@ -330,6 +354,14 @@ class Receiver:
             table.know_manifest(runs_of(self.sink.verified))
         self.phase = Phase.RECEIVING
         self.machine.request(table, now_ns)
+
+    def _doubt(self, error: IntegrityError, now_ns: int) -> None:
+        """An Offer contradicts the manifest that is here. It may be damaged: only one that insists ends the fetch."""
+        self._doubted_count += 1
+        if self._doubted_count >= DOUBTED_OFFER_COUNT_MAX:
+            self.fail(error, StopReason.INTEGRITY, now_ns)
+        else:
+            self.machine.decline(now_ns)
 
     def _send(self) -> None:
         while (waiting := self.machine.poll_datagram()) is not None:

@@ -24,8 +24,8 @@ from collections import deque
 from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client_events import ClientEvent, ClientState, Failure
-from fountain.protocol.client_session import ClientSession, ask
+from fountain.protocol.client_events import BYE_PHRASES, ClientEvent, ClientState, Failure
+from fountain.protocol.client_session import ClientSession, ask, is_wanted
 from fountain.protocol.reporter import Reporter
 from fountain.wire.control import (
     Hello,
@@ -186,6 +186,11 @@ class ClientMachine:
         self._tries = 0
         self._retry(now_ns)
 
+    def decline(self, now_ns: int) -> None:
+        """The Offer cannot be true: ask for another."""
+        self._nonce, self._pending, self._tries = b"", None, 0
+        self._retry(now_ns)
+
     def stop(self, reason: StopReason, now_ns: int) -> None:
         """End the stream and tell the server."""
         if self.session is None:
@@ -208,10 +213,6 @@ class ClientMachine:
             self.session = None
             self._search_again(reason, now_ns)
 
-    def report_soon(self, now_ns: int) -> None:
-        """Something changed that the server should know: let the next report not wait."""
-        self.reporter.soon(now_ns)
-
     # --- What must go out ----------------------------------------------------------------------------------
 
     def poll_datagram(self) -> tuple[bytes, bool] | None:
@@ -224,6 +225,8 @@ class ClientMachine:
 
     def next_timeout(self) -> int:
         """When to come back at the latest."""
+        if self.state is ClientState.CLOSED:
+            return 1 << 62  # Never.
         if self.state is ClientState.RECEIVING:
             return min(self.reporter.due_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
         if self.state is ClientState.STOPPING:
@@ -286,7 +289,8 @@ class ClientMachine:
     def _handle_offer(self, offer: Offer, now_ns: int) -> None:
         if self.state is not ClientState.SEARCHING or self._pending is not None:
             return
-        if self.offer is not None and self.blocks is not None and self.offer.object_id != offer.body.object_id:
+        held = None if self.blocks is None else self.offer
+        if not is_wanted(offer.body, held, self._want_kind, self._want):
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
         self._answered(now_ns)
@@ -322,11 +326,10 @@ class ClientMachine:
         if self.state is ClientState.REQUESTING and reason is RefusalReason.STALE_COOKIE:
             self._doubt_offer()
             self._retry(now_ns)
+        elif self.was_connected and reason is RefusalReason.NO_SUCH_OBJECT:
+            return  # Another server may still come back with it.
         elif self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
-            if self.was_connected and reason is RefusalReason.NO_SUCH_OBJECT:
-                self._heard_ns = min(self._heard_ns, now_ns)  # Another server may still come back with the object.
-            else:
-                self._fail(Failure.REFUSED, refusal=reason)
+            self._fail(Failure.REFUSED, refusal=reason)
 
     def _handle_session_packet(self, data: bytes, packet_type: PacketType, flags: int, now_ns: int) -> None:
         header = SessionHeader.parse(data, packet_type, flags)
@@ -360,13 +363,11 @@ class ClientMachine:
         elif self.state in (ClientState.RECEIVING, ClientState.REQUESTING):
             self._heard_ns = now_ns
             self.was_connected = True
-            self._search_again("the server stopped", now_ns)
+            self._search_again(BYE_PHRASES[bye.reason], now_ns)
 
     def _search_again(self, reason: str, now_ns: int) -> None:
         self.state = ClientState.SEARCHING
-        self._candidate = None
-        self._nonce = b""
-        self._tries = 0
+        self._candidate, self._nonce, self._tries = None, b"", 0
         self._events.append(ClientEvent("reconnecting", reason=reason))
         self._retry(now_ns)
 
@@ -394,5 +395,5 @@ class ClientMachine:
         elif now_ns >= self._retry_ns and self.session is not None:
             packet = self.session.seal_packet(PacketType.STOP, Stop(*self._stop_packet).encode())
             self._datagrams.append((packet, False))
-            self._retry_ns = now_ns + max(STOP_INTERVAL_NS, self.session.rtt_ns) * (1 + self._tries)
+            self._retry_ns = now_ns + STOP_INTERVAL_NS * (1 + self._tries)
             self._tries += 1

@@ -6,8 +6,15 @@ import enum
 from dataclasses import dataclass
 
 from fountain.wire.control import OfferBody, RefusalReason
+from fountain.wire.session import ByeReason
 
-__all__ = ["ClientEvent", "ClientState", "Failure"]
+__all__ = ["BYE_PHRASES", "ClientEvent", "ClientState", "Failure"]
+
+BYE_PHRASES = {
+    ByeReason.STOPPING: "the server stopped",
+    ByeReason.IDLE: "the server heard nothing from here",
+    ByeReason.KEYS_SPENT: "the keys are worn",
+}
 
 
 class ClientState(enum.Enum):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from fountain.integrity import SessionKeys, key_pair, session_keys
+from fountain.integrity import SessionKeys, digest, key_pair, session_keys
 from fountain.protocol.replay import ReplayWindow, SequenceCounter
 from fountain.protocol.server import transcript
-from fountain.wire.control import Offer, PacketType, Request
+from fountain.wire.control import Offer, OfferBody, PacketType, Request, Want
 from fountain.wire.reject import Reject
 from fountain.wire.session import RequestBody, SessionHeader
 
-__all__ = ["ClientSession", "ask"]
+__all__ = ["ClientSession", "ask", "is_wanted"]
+
+
+def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: bytes) -> bool:
+    """Whether `offer` is of the object that is `held` in part, or else of the name that was asked for, if one was.
+
+    A server that may choose the name could put any file beside those that are here.
+    """
+    if held is not None:
+        return offer.object_id == held.object_id
+    return want_kind is not Want.NAME or digest(offer.name.encode()) == want
 
 
 def ask(

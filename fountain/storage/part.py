@@ -133,6 +133,8 @@ class Part:
     def finish(self, progress: Progress | None = None) -> list[tuple[str, Path]]:
         """Put the object in its place, whole and durable; the BLAKE3 hex digest and final path of each file.
 
+        `progress` is told of what is read for that; what it raises ends the work before anything is in its place.
+
         An existing destination is replaced only with `overwrite`: a file in one step; a directory in one step on
         Linux, elsewhere moved aside first, and removed afterwards with all that it held.
 
@@ -149,7 +151,7 @@ class Part:
             raise IncompleteError(f"{missing} blocks of {printable(self.name)} are still missing.")
         try:
             blocks.commit()
-            blocks.prove()
+            blocks.prove(progress)
             digests = blocks.file_digests(progress)
             self._check_clash()
             tree.apply_attributes()

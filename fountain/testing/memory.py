@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +127,10 @@ class MemorySink:
     def commit(self) -> None:
         """Nothing to do."""
 
-    def finish(self) -> Sequence[tuple[str, Path]]:
+    def finish(self, progress: Callable[[int, int], None] | None = None) -> Sequence[tuple[str, Path]]:
         """The object is whole."""
+        if progress is not None:
+            progress(0, 0)
         assert self.manifest is not None
         assert self.complete
         self.result = bytes(self.content or b"")

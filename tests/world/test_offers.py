@@ -1,0 +1,58 @@
+"""Which Offers a fetch takes."""
+
+from __future__ import annotations
+
+import random
+
+from fountain.integrity import digest
+from fountain.limits import NS
+from fountain.protocol.client_events import Failure
+from fountain.testing import Link, World, payload
+from fountain.wire.control import MAGIC, PacketType, Want
+from fountain.wire.reject import Reject
+
+OBJECT_SIZE_AT = 8 + 16 + 20 + 32 + 32 + 4 + 8  # in an Offer
+
+
+class OtherSizes(Link):
+    """Damages the announced size in the first `count` Offers, in a way that no checksum finds."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        if datagram[:4] == MAGIC and datagram[5] == PacketType.OFFER and self.count:
+            self.count -= 1
+            octets = bytearray(datagram)
+            octets[OBJECT_SIZE_AT + 7] ^= 1
+            datagram = bytes(octets)
+        return super().carry(datagram, now_ns, draw)
+
+
+def test_an_offer_of_another_name_than_the_one_asked_for_is_not_taken(seed: int) -> None:
+    world = World(seed)
+    server = world.serve(world.source(payload(2_000, seed), name="profile"))
+    server.sender.machine._find = lambda hello: 0  # type: ignore[method-assign]  # A server that offers what it likes.
+    client = world.fetch(want=(Want.NAME, digest(b"image")), timeout_ns=3 * NS)
+    assert world.run(lambda: client.has_ended)
+    assert [(event.kind, event.failure) for event in client.events] == [("failed", Failure.NOBODY)]
+    assert client.sink is None
+    assert client.receiver.machine.rejects.count(Reject.OUT_OF_PLACE) > 1
+
+
+def test_an_offer_that_contradicts_the_part_is_asked_for_again(seed: int) -> None:
+    world = World(seed)
+    source = world.source(payload(40_000, seed))
+    world.serve(source, rate_bps=1_000_000)
+    first = world.fetch(name="first")
+    assert world.run(lambda: first.sink is not None and first.sink.written_block_count > 3)
+    world.kill(first)
+    link = OtherSizes(count=2)
+    world.link("server", "second", link)
+    second = world.fetch(name="second", sink=first.sink)
+    assert world.run(lambda: second.has_ended)
+    assert not link.count
+    assert second.is_done
+    assert second.sink is not None
+    assert second.sink.result == source.content
