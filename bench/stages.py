@@ -72,7 +72,7 @@ class Stages:
         keys = session_keys(private, public, b"bench")
         assert keys is not None
         executor: Executor = InlineExecutor()
-        self.packer = Packer(RepairStock(executor))
+        self.packer = Packer(RepairStock(executor, lambda _session, _block: True))
         self.keys = keys
         self.server = self.server_session()
         self.client = ClientSession(1, keys)

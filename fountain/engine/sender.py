@@ -45,7 +45,7 @@ class Sender:
         )
         self.failures: list[StorageError] = []
         self._control, self._data = control, data
-        self._stock = RepairStock(executor)
+        self._stock = RepairStock(executor, self._is_wanted)
         self._packer = Packer(self._stock)
         self._received = Train()
         self._unsent: Train | None = None
@@ -87,6 +87,10 @@ class Sender:
                 return
             for segment in train.segments():
                 self.machine.handle_datagram(bytes(segment), train.address, now_ns, on_data_port=on_data_port)
+
+    def _is_wanted(self, session_id: int, block: int) -> bool:
+        session = self.machine.sessions.get(session_id)
+        return session is not None and session.carousel.is_open(block)
 
     def _stream(self, now_ns: int) -> None:
         if self._unsent is not None and not self._send(self._unsent):

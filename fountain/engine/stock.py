@@ -6,8 +6,7 @@ debt is. Whole debts are encoded in one go, which reads the block once, not once
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
@@ -18,7 +17,9 @@ from fountain.engine.served import ObjectSymbols
 
 __all__ = ["RepairStock"]
 
-STOCK_SIZE_MAX = 12 << 20  # Octets of symbols that wait to be sent; what finds no room is encoded when it is sent.
+# Octets of symbols that wait to be sent. What nobody wants any more makes room; what then finds none is encoded when it
+# is sent.
+STOCK_SIZE_MAX = 12 << 20
 
 Key = tuple[int, int]  # (session id, block)
 
@@ -34,16 +35,22 @@ class _Batch:
 
 
 class RepairStock:
-    """Batches in the making and made, per session and block. Belongs to the loop's thread; `executor` does the work."""
+    """Batches in the making and made, per session and block. Belongs to the loop's thread; `executor` does the work.
 
-    def __init__(self, executor: Executor) -> None:
+    `is_wanted` says of a session and a block whether more of its symbols may be sent.
+    """
+
+    def __init__(self, executor: Executor, is_wanted: Callable[[int, int], bool]) -> None:
         self._executor = executor
-        self._batches: OrderedDict[Key, list[_Batch]] = OrderedDict()
+        self._is_wanted = is_wanted
+        self._batches: dict[Key, list[_Batch]] = {}
         self._size = 0
 
     def order(self, session_id: int, block: int, esis: list[int], symbols: ObjectSymbols) -> None:
         """Have these symbols made: the session will want them, in this order, after those ordered before."""
         size = len(esis) * symbols.source.geometry.symbol_size
+        if self._size + size > STOCK_SIZE_MAX:
+            self._drop_unwanted()
         if self._size + size > STOCK_SIZE_MAX:
             return
         self._size += size
@@ -76,6 +83,10 @@ class RepairStock:
     def forget(self, session_id: int) -> None:
         """A session ended: nobody wants its symbols."""
         for key in [key for key in self._batches if key[0] == session_id]:
+            self._drop(*key)
+
+    def _drop_unwanted(self) -> None:
+        for key in [key for key in self._batches if not self._is_wanted(*key)]:
             self._drop(*key)
 
     def _drop(self, session_id: int, block: int) -> None:

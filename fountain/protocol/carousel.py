@@ -11,6 +11,7 @@ The rules
 4. Packets count as under way until a report's `expected_sequence` passes them, or until a report comes that should have
    seen them: a lost tail can never make the stream wait for itself.
 5. No more than `open_limit` blocks are open at once: that is the client's memory, and its way to slow the stream down.
+   Nor more than a Report can name, whatever the client says: each costs the server time with every Report.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from fountain.geometry import Geometry
 from fountain.protocol.lane import Lane
 from fountain.protocol.runs import Runs
-from fountain.wire.session import MANIFEST_BIT
+from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
 
 __all__ = ["Carousel", "Segment"]
 
@@ -90,6 +91,10 @@ class Carousel:
         """Whether `take` would give something."""
         return bool(self._debtors) or self._passing is not None or self._can_start()
 
+    def is_open(self, block: int) -> bool:
+        """Whether symbols of `block` may still be sent."""
+        return block in self._open
+
     @property
     def is_complete(self) -> bool:
         """Every block is known to be done."""
@@ -137,6 +142,8 @@ class Carousel:
             if self._passing is self._open.pop(block):
                 self._passing = None
         for block, need in reported.items():
+            if len(self._open) >= 2 * NEED_COUNT_MAX:
+                break
             if block not in self._open and not self._is_done(block) and self._exists(block):
                 # Held in part since an earlier session. Opened beyond the limit if need be: it fills no new memory.
                 self._open[block] = _OpenBlock(block, self._symbol_count(block), passed=True, need=need)
@@ -204,7 +211,7 @@ class Carousel:
             self._manifest_next += 1
         while self._next < self._geometry.block_count and self._is_started(self._next):
             self._next += 1
-        if len(self._open) >= self.open_limit:
+        if len(self._open) >= min(self.open_limit, NEED_COUNT_MAX):
             return False
         return self._manifest_next < self._manifest.block_count or self._next < self._geometry.block_count
 

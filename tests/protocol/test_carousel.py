@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fountain.geometry import Geometry
 from fountain.protocol.carousel import Carousel, Segment
 from fountain.protocol.lane import Lane
-from fountain.wire.session import MANIFEST_BIT
+from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
 
 K = 10
 OPEN_LIMIT = 6
@@ -166,3 +166,14 @@ def test_any_loss_ends_with_every_block_and_little_too_much(loss: float, systema
         needs = [(block, K - len(esis)) for block, esis in held.items() if len(esis) < K]
         stream.settle(done, needs, sequence, loss, has_manifest=has_manifest)
     assert sequence * (1 - loss) <= 201 * K * 1.25
+
+
+def test_a_client_that_claims_to_hold_everything_in_part_costs_a_bounded_number_of_open_blocks() -> None:
+    stream = carousel(block_count=2_000, has_manifest=True)
+    stream.open_limit = 65_535
+    for first in range(0, 2_000, NEED_COUNT_MAX):
+        stream.settle([], [(block, 1) for block in range(first, first + NEED_COUNT_MAX)], 0, 0.0, has_manifest=True)
+    assert sum(stream.is_open(block) for block in range(2_000)) <= 2 * NEED_COUNT_MAX
+    stream = carousel(block_count=2_000, has_manifest=True)
+    stream.open_limit = 65_535
+    assert count_of(stream.take(10_000, 0)) == NEED_COUNT_MAX * K
