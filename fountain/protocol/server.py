@@ -124,6 +124,7 @@ class ServerMachine:
         self._tombstones: dict[int, ServerSession] = {}
         self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
         self._events: deque[ServerEvent] = deque()
+        self._changed: set[int] = set()  # objects that cannot be served any more
         self._next_sweep_ns = now_ns
 
     # --- What the world did --------------------------------------------------------------------------------
@@ -171,10 +172,11 @@ class ServerMachine:
     # --- What the application asks -------------------------------------------------------------------------
 
     def close(self, now_ns: int, reason: ByeReason = ByeReason.STOPPING, object_index: int | None = None) -> None:
-        """Say Bye to every session, or to those of one object, and end them."""
+        """Say Bye to every session, or to those of one object, and end them. One whose source changed stays closed."""
+        if object_index is not None and reason is ByeReason.SOURCE_CHANGED:
+            self._changed.add(object_index)
         for session in list(self.sessions.values()):
             if object_index is None or session.object_index == object_index:
-                session.bye_reason = reason
                 self._send_bye(session, reason)
                 self._end(session, now_ns)
 
@@ -258,7 +260,9 @@ class ServerMachine:
             self.rejects.add(Reject.TOO_MANY)
             return
         index = self._find(hello)
-        if index is not None:
+        if index in self._changed:
+            answer = self._refuse(hello.nonce, RefusalReason.SOURCE_CHANGED, address)
+        elif index is not None:
             offer = self._offer(index, now_ns)
             cookie = self._jar.bake(address, hello.nonce, offer.object_id, now_ns)
             answer = Offer(hello.nonce, cookie, offer).encode()
@@ -303,6 +307,8 @@ class ServerMachine:
         index = next((i for i, served in enumerate(self.objects) if served.offer.object_id == request.object_id), None)
         if index is None:
             return RefusalReason.NO_SUCH_OBJECT
+        if index in self._changed:
+            return RefusalReason.SOURCE_CHANGED
         served = self.objects[index]
         if request.open != served.offer.open:
             return RefusalReason.SEAL_MISMATCH

@@ -213,8 +213,23 @@ class TestEarlyEnds:
         source.changed = True
         assert world.run(lambda: all(client.has_ended for client in clients), 5 * NS)
         assert [the_failure(client)[0] for client in clients] == [Failure.SOURCE_CHANGED] * 2
-        assert len(server.sender.failures) >= 1
+        assert len(server.sender.failures) == 1
         assert all(client.sink is not None and client.sink.written_block_count for client in clients)
+
+    def test_an_object_whose_source_changed_is_refused_and_the_others_are_served(self, seed: int) -> None:
+        world = World(seed)
+        changing, steady = world.source(payload(200_000, seed), name="changing"), world.source(b"s", name="steady")
+        server = world.serve(changing, steady, rate_bps=1_000_000)
+        client = world.fetch(name="early", want=named("changing"))
+        assert world.run(lambda: client.receiver.received_count > 100)
+        changing.changed = True
+        assert world.run(lambda: client.has_ended, 5 * NS)
+        late = world.fetch(name="late", want=named("changing"))
+        other = world.fetch(name="other", want=named("steady"))
+        assert world.run(lambda: late.has_ended and other.has_ended)
+        assert the_failure(late) == (Failure.REFUSED, RefusalReason.SOURCE_CHANGED)
+        assert other.is_done
+        assert len(server.sender.failures) == 1
 
     def test_an_interrupt_tells_the_server_within_a_second(self, seed: int) -> None:
         world = World(seed)
