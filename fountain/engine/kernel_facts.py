@@ -11,13 +11,14 @@ from fountain.codes import ledger
 from fountain.codes.raptorq import structure
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
-from fountain.field.product import ACTIVE, host_features, invert, product
+from fountain.field.product import ACTIVE, host_features, invert, product, solve
 from fountain.wire import crc32c, train
 
 __all__ = ["cache_directories", "count_compiled", "count_kernels", "has_checksum_instruction", "tier_names"]
 
 _HOMES = (ledger, structure, crc32c, train)
-_FIELD = (combine, fold, product, invert)  # `fountain.field` gives these names to the kernels, not to their modules.
+# `fountain.field` gives these names to the kernels, not to their modules.
+_FIELD = (combine, fold, product, invert, solve)
 
 
 def tier_names() -> tuple[str, list[tuple[str, str]]]:
