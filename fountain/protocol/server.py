@@ -14,7 +14,7 @@ The rules
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
 4. A session streams while reports come. After SILENT_NS without one it pauses, but for a probe now and then; after
    GONE_NS it ends. Stop ends it at once and is acknowledged, as often as it comes.
-5. Sessions with something to send take turns, a train each, under one pacer.
+5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
 """
 
 from __future__ import annotations
