@@ -19,7 +19,7 @@ SESSION, SIZE = 7, 64
 def symbols() -> ObjectSymbols:
     code = code_by_name("raptorq")
     source = MemorySource(
-        "object", payload(4000, 3), symbol_size=SIZE, block_symbol_limit=32, profile_id=code.profile_id
+        "object", payload(6000, 3), symbol_size=SIZE, block_symbol_limit=32, profile_id=code.profile_id
     )
     return ObjectSymbols(source, code, BlockCache(), is_directory=False, data_port=1, open=False)
 
