@@ -13,7 +13,7 @@ from fountain.cli.environment import Environment
 from fountain.cli.narration import Narrator, counted
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
-from fountain.engine.observer import DigestComputed, Event, Observer, PeersProgress, TransferProgress
+from fountain.engine.observer import DigestComputed, Event, Observer, PeersProgress, Shield, TransferProgress
 
 __all__ = ["DigestLines", "Display", "NullDisplay", "PlainDisplay", "Watchers", "choose_display"]
 
@@ -112,10 +112,10 @@ class DigestLines:
 
 
 class Watchers:
-    """Hands every event to several observers, in order."""
+    """Hands every event to several observers, in order; one that fails takes nothing from the others."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
+        self._observers = tuple(map(Shield, observers))
 
     def handle(self, event: Event) -> None:
         """Hand one event on."""

@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import threading
+import unicodedata
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from pathlib import Path
 from fountain.engine.clock import now_ns
 from fountain.engine.config import FetchConfig
 from fountain.engine.loading import loading
-from fountain.engine.observer import Observer, Searching
+from fountain.engine.observer import Observer, Searching, Shield
 from fountain.engine.workers import ThreadWorkers
 from fountain.integrity import digest
 from fountain.limits import NS
@@ -50,6 +51,7 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
     Raises:
         FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
     """
+    observer = Shield(observer)
     with ExitStack() as stack:
         targets = resolve(config.host, config.port)
         observer.handle(Searching(config.host, config.port))
@@ -84,7 +86,9 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
 def _machine(config: FetchConfig) -> ClientMachine:
     want_kind, want = Want.ANY, bytes(32)
     if config.name is not None:
-        want_kind, want = Want.NAME, digest(config.name.encode())
+        # Names are served in NFC; no object has one that is no UTF-8, and the server says so.
+        name = unicodedata.normalize("NFC", config.name).encode(errors="surrogateescape")
+        want_kind, want = Want.NAME, digest(name)
     return ClientMachine(
         secret=secrets.token_bytes(32), want_kind=want_kind, want=want, open=config.open, wait=config.wait,
         timeout_ns=config.timeout_ns, peer_id=_peer_id(config), host=platform.node(), now_ns=now_ns(),

@@ -2,11 +2,12 @@
 
 Events of state (`ObjectServed`, `PeerJoined`, `Offered` ...) come once each; `PeersProgress` and `TransferProgress` are
 snapshots that come about five times a second while there is something to show. All of them are handed over on
-the thread that runs the engine; an observer must return at once and must not raise.
+the thread that runs the engine; an observer must return at once. One that raises is told nothing more (`Shield`).
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +32,7 @@ __all__ = [
     "Resumed",
     "Searching",
     "Serving",
+    "Shield",
     "Stopped",
     "TransferProgress",
     "Warned",
@@ -59,7 +61,7 @@ class Preparing(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something a person should know but that stops nothing (skipped symlinks, small socket buffers)."""
+    """Something a person should know but that stops nothing (skipped symlinks, a file that changed)."""
 
     message: str
     hint: str = ""
@@ -152,7 +154,7 @@ class PeerFinished(Event):
 
 @dataclass(frozen=True)
 class PeerGone(Event):
-    """A peer left without the object. `reason` is a phrase: "interrupted", "silent for 30 s", "disk full"."""
+    """A peer left without the object. `reason` is a phrase: "interrupted", "silent for 30 s", "the file changed"."""
 
     session_id: str
     address: str
@@ -212,7 +214,7 @@ class Resumed(Event):
 @dataclass(frozen=True)
 class TransferProgress(Event):
     """Where the fetch is. Symbols count towards `fraction` exactly; `state` is one of
-    receiving, verifying, reconnecting, finishing."""
+    receiving, reconnecting, finishing."""
 
     symbol_count: int  # useful symbols held, verified blocks counted whole
     symbol_total: int
@@ -265,6 +267,21 @@ class Observer(Protocol):
 
     def handle(self, event: Event) -> None:
         """Take note of one event; return at once."""
+
+
+class Shield:
+    """Stands between an engine and an observer: whatever that raises is logged, and ends no transfer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def handle(self, event: Event) -> None:
+        """Hand the event on, unless the observer has failed before."""
+        try:
+            self._observer.handle(event)
+        except Exception:
+            self._observer = NullObserver()
+            logging.getLogger("fountain").exception("An observer failed, and is told nothing more.")
 
 
 class NullObserver:

@@ -20,6 +20,7 @@ from fountain.engine.observer import (
     PeerRefused,
     Preparing,
     Serving,
+    Shield,
     Stopped,
     Warned,
 )
@@ -36,7 +37,7 @@ from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
 from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerEvent
-from fountain.storage.source import FileSource, open_source
+from fountain.storage.source import FileSource, object_name, open_source
 from fountain.wire.manifest import EntryKind
 
 __all__ = ["ServeSummary", "serve"]
@@ -46,6 +47,7 @@ STOP_CHECK_NS = NS // 10
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
 REFUSAL_INTERVAL_NS = NS
+BLOCKED_NS = NS // 100  # While the socket takes no more, what is due can wait so long for it.
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
     Raises:
         UsageError, StorageError, TransportError: the server could not start, or its only object changed.
     """
+    observer = Shield(observer)
     try:
         return _serve(config, observer, stop)
     except _InterruptedError:
@@ -75,6 +78,7 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
+    _check_names([object_name(path) for path in config.paths])
     with ExitStack() as stack:
         code = code_by_name(config.code)
         warm_up = WarmUp(code)
@@ -83,7 +87,6 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         data = open_endpoint(config.bind, config.data_port)
         stack.callback(data.close)
         sources = [stack.enter_context(_open(path, config, code, observer, stop)) for path in config.paths]
-        _check_names(sources)
         warm_up.finish(lambda: observer.handle(Preparing("compiling kernels, first run only")), stop)
         cache = BlockCache()
         objects = [
@@ -129,8 +132,7 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
     return source
 
 
-def _check_names(sources: list[FileSource]) -> None:
-    names = [source.name for source in sources]
+def _check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"Two of the paths have the name {name!r}.", "Serve them from two servers, or rename one.")
@@ -192,10 +194,12 @@ class _Server:
             deadline = self._sender.step(now)
             self._tell(now)
             reason = self._reason_to_stop(now)
-            deadline = min(deadline, self._progress_ns, now + STOP_CHECK_NS)
             blocked = [self._data] if self._sender.is_blocked else []
-            if reason or blocked or deadline > now:
-                wait([self._control, self._data], 0 if reason else deadline - now, blocked=blocked)
+            if blocked:
+                deadline = now + BLOCKED_NS
+            deadline = min(deadline, self._progress_ns, now + STOP_CHECK_NS)
+            if not reason and deadline > now:
+                wait([self._control, self._data], deadline - now, blocked=blocked)
         self._end(reason)
         done_count = len(self._roster.done_peers)
         self._observer.handle(Stopped(reason))
@@ -223,6 +227,7 @@ class _Server:
             self._sender.step(now)
             wait([self._control, self._data], limit - now)
             now = now_ns()
+        self._sender.machine.close(now)  # Whoever came meanwhile.
         self._sender.flush()
         self._progress_ns = 0
         self._tell(now)

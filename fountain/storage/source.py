@@ -26,7 +26,7 @@ from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
 from fountain.storage.paths import check_collisions, check_name, check_path, printable
 from fountain.wire.manifest import Entry, EntryKind, Manifest, encode, path_order
 
-__all__ = ["FileSource", "open_source"]
+__all__ = ["FileSource", "object_name", "open_source"]
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _MODE_MASK = 0o777  # Never setuid, setgid or sticky.
@@ -134,6 +134,11 @@ class FileSource:
         return b"".join(digests)
 
 
+def object_name(path: Path) -> str:
+    """What the object at `path` is called on the wire."""
+    return unicodedata.normalize("NFC", Path(os.path.abspath(path)).name)
+
+
 def open_source(
     path: Path | str,
     *,
@@ -151,7 +156,7 @@ def open_source(
         StorageError: something cannot be read, is too large, or changes while it is read.
     """
     given = Path(path)
-    name = unicodedata.normalize("NFC", Path(os.path.abspath(given)).name)
+    name = object_name(given)
     skipped: list[str] = []
     try:
         check_name(name)
