@@ -31,8 +31,9 @@ def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) 
     try:
         status = program()
         env.stdout.flush()
-        if env.stdout.failure is not None and not isinstance(env.stdout.failure, BrokenPipeError):
-            raise LocalError(f"Standard output could not be written: {env.stdout.failure}.", "The object is in place.")
+        failure = env.stdout.failure
+        if status is ExitStatus.DONE and failure is not None and not isinstance(failure, BrokenPipeError):
+            raise LocalError(f"Standard output could not be written: {failure}.", "All else is done.")
     except TextRequested as request:
         env.stdout.write(request.text)
         env.stdout.flush()

@@ -108,7 +108,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
         return _bind_one(family, address)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         hint = "Give an address of this machine, or leave it out to use all of them."
         raise TransportError(f"The address '{host}' to bind to is not known.", hint, address=host) from error
     except OSError as error:

@@ -134,7 +134,7 @@ class RequestBody:
 
     def encode(self) -> bytes:
         """The body's octets."""
-        host = self.host.encode()[:HOST_SIZE_MAX].decode(errors="ignore").encode()
+        host = self.host.encode(errors="replace")[:HOST_SIZE_MAX].decode(errors="ignore").encode()
         fixed = _REQUEST_BODY.pack(self.peer_id, self.open_limit, self.has_manifest, len(host), len(self.done))
         return fixed + host + _pack_pairs(self.done)
 
