@@ -23,7 +23,7 @@ from fountain.wire.session import ByeReason
 
 __all__ = ["Sender"]
 
-RECEIVE_TRAIN_COUNT_MAX = 64  # Control packets taken in one step before data goes out again.
+RECEIVE_COUNT_MAX = 64  # Control packets taken in one step before data goes out again.
 SEND_TRAIN_COUNT_MAX = 16  # Trains sent in one step before control packets are looked at again.
 
 
@@ -81,10 +81,9 @@ class Sender:
             (self._data if from_data_port else self._control).send(data, len(data), len(data), address)
 
     def _receive(self, endpoint: Endpoint, now_ns: int, *, on_data_port: bool) -> None:
-        train = self._received
-        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
-            if not endpoint.receive(train):
-                return
+        train, left = self._received, RECEIVE_COUNT_MAX
+        while left > 0 and endpoint.receive(train):
+            left -= max(1, train.segment_count)
             for segment in train.segments():
                 self.machine.handle_datagram(bytes(segment), train.address, now_ns, on_data_port=on_data_port)
 

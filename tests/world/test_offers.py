@@ -56,3 +56,21 @@ def test_an_offer_that_contradicts_the_part_is_asked_for_again(seed: int) -> Non
     assert second.is_done
     assert second.sink is not None
     assert second.sink.result == source.content
+
+
+def test_one_address_of_a_name_that_refuses_keeps_nobody_from_another_that_serves(seed: int) -> None:
+    world = World(seed)
+    world.serve(world.source(payload(2_000, seed)))
+    world.link("server", "client", Link(delay_ns=NS // 5))
+    client = world.fetch()
+    client.receiver._targets.insert(0, ("nobody", 6330))
+    assert world.run(lambda: client.has_ended)
+    assert client.is_done
+
+
+def test_addresses_that_all_refuse_end_the_search_before_the_timeout(seed: int) -> None:
+    world = World(seed)
+    client = world.fetch(server="nobody")
+    client.receiver._targets.append(("nobody either", 6330))
+    assert world.run(lambda: client.has_ended, 4 * NS)
+    assert client.events[-1].failure is Failure.UNREACHABLE
