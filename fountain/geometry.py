@@ -35,9 +35,7 @@ def partition(total: int, parts: int) -> tuple[int, int, int, int]:
 
 
 def symbol_size_for_mtu(mtu: int) -> int:
-    """The largest symbol size T in octets whose packet fits `mtu` over IPv4 and IPv6.
-
-    A multiple of 64 where that leaves at least 64 octets (full vector registers), else of 8.
+    """The largest symbol size T in octets whose packet fits `mtu` over IPv4 and IPv6: a multiple of 64, for registers.
 
     Raises:
         ValueError: `mtu` is outside MTU_MIN..MTU_MAX.
