@@ -27,9 +27,9 @@ def _check_port(name: str, port: int) -> None:
 class ServeConfig:
     """A server: what it serves, where, and how fast.
 
-    `rate_bps` caps all data packets together, in bits per second at the IP level. Below it `congestion_control`
-    decides, which takes up to `loss_tolerance` of the packets to be lost by the link itself. Ports of 0 let the system
-    choose.
+    `rate_bps` caps all data packets together, in bits per second with their UDP, IPv4 and Ethernet headers. Below it
+    `congestion_control` decides, which takes up to `loss_tolerance` of the packets to be lost by the link itself. Ports
+    of 0 let the system choose.
 
     Raises:
         UsageError: a value is out of range.
