@@ -161,9 +161,10 @@ class Part:
                 with contextlib.suppress(OSError, OverflowError), Directory.open(self.destination) as root:
                     root.set_own_attributes(manifest.entries[0].mode, manifest.entries[0].mtime_ns)
             self._is_open = False
-            self._workspace.remove()
         except OSError as error:
             raise storage_error(error, "finish", self.destination) from error
+        with contextlib.suppress(OSError):  # The object stands; what is left beside it takes nothing from that.
+            self._workspace.remove()
         paths = [final_path(entry, manifest, self.destination) for entry in tree.files]
         return list(zip(digests, paths))
 

@@ -114,11 +114,13 @@ class Workspace:
 
     def remove(self) -> None:
         """Unlock and remove the workspace with all that is in it."""
-        for name in (_OLD_NAME, PART_NAME, JOURNAL_NAME, _MANIFEST_NAME):
-            self.directory.remove(name)
-        if os.name == "posix":
-            self.directory.remove(_LOCK_NAME)  # While it is held: whoever waits for it sees that it is gone.
-        self.close()
+        try:
+            for name in (_OLD_NAME, PART_NAME, JOURNAL_NAME, _MANIFEST_NAME):
+                self.directory.remove(name)
+            if os.name == "posix":
+                self.directory.remove(_LOCK_NAME)  # While it is held: whoever waits for it sees that it is gone.
+        finally:
+            self.close()
         with Directory.open(self.path.parent) as parent:
             parent.remove(self.path.name)
             parent.sync()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from blake3 import blake3
 from fountain.errors import HostileNameError, IncompleteError, IntegrityError, NameClashError, StorageError
 from fountain.limits import NS
 from fountain.storage import workspace
+from fountain.storage.files import Directory
 from fountain.storage.part import Part
 from fountain.wire.manifest import Entry, EntryKind, Manifest, encode
 from tests.storage.support import (
@@ -370,3 +372,24 @@ def test_a_part_of_more_than_four_gibibytes_is_written_at_its_offsets(tmp_path: 
     again = Part.open(tmp_path / "large", part.object_id, "large", size, overwrite=False)
     assert np.flatnonzero(again.verified).tolist() == sorted(contents)
     again.discard()
+
+
+def test_an_object_that_stands_is_finished_even_if_something_is_left_beside_it(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(rng.randbytes(2_000))
+    destination = tmp_path / "out" / "copy"
+    destination.parent.mkdir()
+
+    def fail(directory: Directory, name: str) -> None:
+        raise PermissionError(errno.EPERM, "cannot be removed", name)
+
+    with serve(tmp_path / "file") as source:
+        part = open_part(source, destination)
+        part.set_manifest(source.manifest_bytes)
+        for index, rows in enumerate(blocks_of(source)):
+            assert part.write_block(index, rows)
+        monkeypatch.setattr(Directory, "remove", fail)
+        ((_, path),) = part.finish()
+        part.close()
+    assert path.read_bytes() == (tmp_path / "file").read_bytes()
