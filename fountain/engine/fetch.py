@@ -72,13 +72,17 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
             machine, endpoint, targets, workers,
             open_sink=fetching.open_sink, loss=config.loss_test, seed=secrets.randbits(64),
         )  # fmt: skip
-        while receiver.phase is not Phase.ENDED:
-            now = now_ns()
-            if stop.is_set():
-                receiver.stop(StopReason.INTERRUPTED, now)
-            deadline = receiver.step(now)
-            fetching.tell(receiver, now)
-            wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now, waker)
+        try:
+            while receiver.phase is not Phase.ENDED:
+                now = now_ns()
+                if stop.is_set():
+                    receiver.stop(StopReason.INTERRUPTED, now)
+                deadline = receiver.step(now)
+                fetching.tell(receiver, now)
+                wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now, waker)
+        except BaseException:
+            receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
+            raise
         fetching.tell(receiver, now_ns())
         return FetchSummary(fetching.finish(receiver), tuple(receiver.files))
 

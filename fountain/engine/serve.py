@@ -187,7 +187,15 @@ class _Server:
         )
 
     def run(self) -> ServeSummary:
-        """The loop."""
+        """The loop; peers are told of its end, whatever that is."""
+        try:
+            return self._run()
+        except BaseException:
+            self._sender.machine.close(now_ns())
+            self._sender.flush()
+            raise
+
+    def _run(self) -> ServeSummary:
         reason = ""
         while not reason:
             now = now_ns()
