@@ -8,6 +8,7 @@ __all__ = ["QueueEstimate"]
 
 _WINDOW_NS = 10 * NS  # A shortest round trip is believed for one to two of these.
 _NOISE_NS = 1_000_000  # Scheduling and interrupts; less is no queue.
+_STANDING_NS = 4_000_000
 _LONG_NS = 10_000_000
 
 
@@ -40,6 +41,11 @@ class QueueEstimate:
         self._shortest = [self.latest_ns + self.shortest_ns, 0]
         self._peak = [0, 0]
         self.latest_ns = 0
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether a stream that starts has filled the way (HyStart++, RFC 9406)."""
+        return self.latest_ns > max(_STANDING_NS, self.shortest_ns // 8)
 
     @property
     def is_too_long(self) -> bool:

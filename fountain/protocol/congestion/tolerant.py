@@ -60,6 +60,7 @@ class TolerantRate:
         self._plateau_count = 0
         self._round_bps = 0  # what arrived, as of the round before
         self._round_end = 0
+        self._round_ns = 0
         self._expected = 0  # of this round
         self._lost = 0
         self._recovered_sequence = 0
@@ -100,13 +101,14 @@ class TolerantRate:
             return
         self._expected += sample.expected_count
         self._lost += sample.lost_count
-        is_over = sample.judged_sequence >= self._round_end
+        # What arrives is measured over some time: a round that is shorter than that tells nothing new.
+        is_over = sample.judged_sequence >= self._round_end and now_ns - self._round_ns >= REPORT_SPACING_NS
         if self._is_starting:
             self._start(now_ns, sample, is_over)
         else:
             self._avoid(now_ns, sample, is_over)
         if is_over:
-            self._next_round(sample)
+            self._next_round(now_ns, sample)
 
     def on_silence(self, now_ns: int) -> None:
         """Begin again with one packet."""
@@ -138,9 +140,9 @@ class TolerantRate:
                 if self.queue.is_short:
                     self.floor.learn(self._expected, self._lost)
             else:
-                self._plateau_count += PLATEAU_COUNT_MAX if self.queue.is_long else 1
+                self._plateau_count += PLATEAU_COUNT_MAX if self.queue.is_standing else 1
             if self._plateau_count >= PLATEAU_COUNT_MAX:
-                self._go_on(now_ns, self._carried(sample))
+                self._go_on(now_ns, STARTUP_GAIN * self._carried(sample))
 
     def _carried(self, sample: Sample) -> float:
         """Packets that were on the way while `delivered_bps` arrived."""
@@ -170,7 +172,7 @@ class TolerantRate:
         if not self.queue.is_too_long:
             self._delay_cut_count = 0
         # A window that grows while nobody uses it, or beyond what the cap can ever use, means nothing.
-        if sample.is_full and self._window * self._bits * NS < 1.5 * self._cap_bps * self._period_ns:
+        if sample.is_full and self._window * self._bits * NS < 2.0 * self._cap_bps * self._period_ns:
             arrived = max(0, sample.expected_count - sample.lost_count)
             if self._is_calm and self._window >= self._curve.limit:
                 # As much as last time, and hardly a queue: there is room that the curve would take long to find.
@@ -233,10 +235,10 @@ class TolerantRate:
         self._window = max(WINDOW_MIN, window * share)
         self._curve.begin(self._window, max(limit, self._window), now_ns)
         self._recovered_sequence = sample.sent_sequence
-        self._next_round(sample)
+        self._next_round(now_ns, sample)
 
-    def _next_round(self, sample: Sample) -> None:
-        self._round_end = sample.sent_sequence
+    def _next_round(self, now_ns: int, sample: Sample) -> None:
+        self._round_end, self._round_ns = sample.sent_sequence, now_ns
         self._round_bps = sample.delivered_bps
         # Losses that no floor can be held against yet wait for more packets.
         if self._is_starting or self._expected >= JUDGE_COUNT_MIN or not self.floor.fraction:
