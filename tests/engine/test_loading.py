@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
+    """The collector for this test alone: transfers of tests before may leave their kernels loading behind."""
+    for thread in threading.enumerate():
+        if thread.name == "warm-up":
+            thread.join()
     before = gc.get_threshold()
     yield
     gc.set_threshold(*before)
