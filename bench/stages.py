@@ -34,6 +34,7 @@ from fountain.net.train import Train
 from fountain.net.waiting import wait
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_session import ClientSession
+from fountain.protocol.congestion import FixedRate
 from fountain.protocol.lane import Lane
 from fountain.protocol.server import Order
 from fountain.protocol.server_session import ServerSession
@@ -88,7 +89,8 @@ class Stages:
         """A fresh session of the sender."""
         request = RequestBody(bytes(8), 32, False, "", ())
         lane = Lane(0, systematic=True)
-        return ServerSession(1, ("127.0.0.1", 9), self.keys, self.symbols.served, 0, lane, request, 0)
+        controller = FixedRate(T, 10**12)
+        return ServerSession(1, ("127.0.0.1", 9), self.keys, self.symbols.served, 0, lane, request, controller, 0)
 
     def order(self, esis: list[int], sequence: int = 0) -> Order:
         """One train of these symbols of block 0."""

@@ -14,7 +14,7 @@ from fountain.engine.packer import packet_parts
 from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 from fountain.protocol.client_session import ClientSession
-from fountain.protocol.replay import expand_sequence
+from fountain.protocol.replay import DOUBT_COUNT, expand_sequence
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import (
     FLAG_MANIFEST,
@@ -72,24 +72,28 @@ class Unpacker:
             self._train, self._parts = train, packet_parts(train, self._packet_size)
         columns = self._columns
         parse_headers(rows, session.session_id, columns)
-        if columns.uniform and not self._loss:
-            last = self._take_uniform(rows, session)
-        else:
-            last = self._take_mixed(rows, session)
+        last = self._take_uniform(rows, session) if columns.uniform else self._take_mixed(rows, session)
         if last < 0:
             return None
         return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
 
     def _take_uniform(self, rows: Rows, session: ClientSession) -> int:
-        """Take a train as a sender packs it: one block, one kind, no gap. The last new index, or -1."""
-        columns, count, expected = self._columns, len(rows), session.counter.expected
+        """Take a train as a sender packs it: one block, one kind. The last new index, or -1."""
+        columns, count = self._columns, len(rows)
         flags, block = int(columns.flags[0]), int(columns.block[0])
-        first = expand_sequence(int(columns.sequence[0]), expected)
         if (flags & FLAG_OPEN) != self._open or block >= BLOCK_COUNT_MAX:
             return self._take_mixed(rows, session)
+        lows = columns.sequence[:count]
+        first = expand_sequence(int(lows[0]), session.counter.expected)
+        sequences = ((lows - lows[0]).view(np.int32) + np.int64(first)).view(np.uint64)
+        indices = _INDICES[:count]
+        if self._loss:
+            indices = np.flatnonzero(self._random.random(count) >= self._loss)
+            sequences = sequences[indices]
+            if not len(indices):
+                return -1
         key = block | MANIFEST_BIT if flags & FLAG_MANIFEST else block
-        sequences = np.arange(first, first + count, dtype=np.uint64)
-        return self._take_block(rows, key, _INDICES[:count], sequences, session)
+        return self._take_block(rows, key, indices, sequences, session)
 
     def _take_mixed(self, rows: Rows, session: ClientSession) -> int:
         """Take what is good of any train, run by run of the same block. The last new index, or -1."""
@@ -185,12 +189,12 @@ def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
 
 def _count(session: ClientSession, sequences: NDArray[np.uint64], *, is_open: bool) -> int:
     """Count these sequence numbers; the place of the last one that is new, or -1."""
-    counter, first, last = session.counter, int(sequences[0]), int(sequences[-1])
-    is_sure = not is_open or first == counter.expected
-    if is_sure and last - first == len(sequences) - 1 and (np.diff(sequences) == 1).all():
-        return counter.accept_run(first, len(sequences))
+    counter, numbers = session.counter, sequences.tolist()
+    is_near = counter.expected <= numbers[0] and numbers[-1] < counter.expected + DOUBT_COUNT
+    if is_near and (sequences[1:] > sequences[:-1]).all():
+        return counter.accept_ascending(numbers)
     accept = counter.accept_doubtful if is_open else counter.accept
-    return max((place for place, sequence in enumerate(sequences.tolist()) if accept(sequence)), default=-1)
+    return max((place for place, sequence in enumerate(numbers) if accept(sequence)), default=-1)
 
 
 def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32]) -> Slots:

@@ -79,15 +79,18 @@ class SequenceCounter:
         self.received_count += 1
         return True
 
-    def accept_run(self, first: int, count: int) -> int:
-        """Count `count` numbers from `first` on, as `accept` would; the place of the last new one among them, or -1."""
-        start = first % self._size
-        if first != self.expected or start + count > self._size:
-            return max((place for place in range(count) if self.accept(first + place)), default=-1)
-        self._seen[start : start + count] = b"\1" * count
-        self.expected += count
-        self.received_count += count
-        return count - 1
+    def accept_ascending(self, sequences: list[int]) -> int:
+        """Count ascending numbers, as `accept` would one by one; the place of the last new one, or -1 for none."""
+        start, span = self.expected % self._size, sequences[-1] + 1 - self.expected
+        if sequences[0] < self.expected or start + span > self._size:
+            return max((place for place, sequence in enumerate(sequences) if self.accept(sequence)), default=-1)
+        seen, shift = self._seen, start - self.expected
+        seen[start : start + span] = bytes(span)
+        for sequence in sequences:
+            seen[sequence + shift] = 1
+        self.expected += span
+        self.received_count += len(sequences)
+        return len(sequences) - 1
 
 
 def expand_sequence(low: int, expected: int) -> int:

@@ -82,7 +82,7 @@ class Columns:
         self.timestamp_us = np.zeros(capacity, dtype=np.uint32)
         self.block = np.zeros(capacity, dtype=np.uint32)
         self.esi = np.zeros(capacity, dtype=np.uint32)
-        self.uniform = False  # all are GOOD, of one block, with the same flags and consecutive sequence numbers
+        self.uniform = False  # all are GOOD, of one block, with the same flags
 
 
 # --- Kernels ------------------------------------------------------------------------------------------------
@@ -162,7 +162,6 @@ def _parse(
         block[index] = np.uint32(_get(row, 20, 4))
         esi[index] = np.uint32(_get(row, 24, 3))
         uniform &= verdict[index] == GOOD and flags[index] == flags[0] and block[index] == block[0]
-        uniform &= sequence[index] == np.uint32(sequence[0] + np.uint32(index))
     return uniform
 
 

@@ -71,14 +71,14 @@ def test_a_counter_counts_distinct_numbers(sequences: list[int]) -> None:
     assert counter.received_count + counter.duplicate_count == len(sequences)
 
 
-@given(st.lists(st.tuples(st.integers(0, 80), st.integers(1, 20)), max_size=40))
-def test_a_run_counts_as_its_numbers_do_one_by_one(runs: list[tuple[int, int]]) -> None:
-    by_run, one_by_one = SequenceCounter(32), SequenceCounter(32)
-    for first, count in runs:
-        by_run.accept_run(first, count)
-        for sequence in range(first, first + count):
-            one_by_one.accept(sequence)
-        assert (by_run.expected, by_run.received_count) == (one_by_one.expected, one_by_one.received_count)
+@given(st.lists(st.tuples(st.integers(0, 80), st.sets(st.integers(0, 40), min_size=1)), max_size=40))
+def test_ascending_numbers_count_as_they_do_one_by_one(trains: list[tuple[int, set[int]]]) -> None:
+    together, one_by_one = SequenceCounter(32), SequenceCounter(32)
+    for first, steps in trains:
+        sequences = sorted(first + step for step in steps)
+        new = [place for place, sequence in enumerate(sequences) if one_by_one.accept(sequence)]
+        assert together.accept_ascending(sequences) == (new[-1] if new else -1)
+        assert (together.expected, together.received_count) == (one_by_one.expected, one_by_one.received_count)
 
 
 @given(st.integers(0, (1 << 40)), st.integers(-(1 << 31) + 1, (1 << 31) - 1))
