@@ -20,6 +20,7 @@ __all__ = [
     "ESI_LIMIT",
     "HELLO_SIZE",
     "IP_UDP_OVERHEAD_SIZE",
+    "LISTING_PAGE_COUNT_MAX",
     "MANIFEST_FILE_COUNT_MAX",
     "MANIFEST_SIZE_MAX",
     "MTU_DEFAULT",
@@ -53,6 +54,7 @@ IP_UDP_OVERHEAD_SIZE = 40 + 8  # IPv6 header + UDP header; the same symbol size 
 HELLO_SIZE = 1200  # RFC 9000 section 14.1: the smallest datagram that every path must carry.
 CONTROL_SIZE_MAX = 1200  # No control packet is longer, so an answer to a Hello never amplifies.
 DATAGRAM_SIZE_MAX = 65_507
+LISTING_PAGE_COUNT_MAX = 64  # A client asks for one page after the other, and keeps 75 kB of them at most.
 
 # --- Implementation ----------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ __all__ = ["Narrator", "counted", "fetch_command", "peer_label"]
 
 COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
 ADDRESS_COUNT_MAX = 6
+LISTED_COUNT_MAX = 50
 
 
 def counted(count: int, noun: str) -> str:
@@ -177,8 +178,10 @@ class Narrator:
         return [f"asking {event.host}, port {event.port}"]
 
     def _listed(self, event: Listed) -> list[str]:
-        width = max((len(format_size(size)) for _, size in event.objects), default=0)
-        return [f"  {format_size(size):>{width}}  {name}" for name, size in event.objects]
+        shown, more = event.objects[:LISTED_COUNT_MAX], len(event.objects) - LISTED_COUNT_MAX
+        width = max((len(format_size(size)) for _, size in shown), default=0)
+        lines = [f"  {format_size(size):>{width}}  {name}" for name, size in shown]
+        return lines if more <= 0 else [*lines, f"  and {more:,} more"]
 
     def _offered(self, event: Offered) -> list[str]:
         protection = "sealed" if event.sealed else "open"

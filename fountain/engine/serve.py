@@ -30,7 +30,7 @@ from fountain.engine.served import BlockCache, ObjectSymbols
 from fountain.engine.warmup import WarmUp
 from fountain.errors import UsageError
 from fountain.geometry import symbol_size_for_mtu
-from fountain.limits import BLOCK_SYMBOL_COUNT_DEFAULT, NS
+from fountain.limits import BLOCK_SYMBOL_COUNT_DEFAULT, LISTING_PAGE_COUNT_MAX, NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
@@ -38,6 +38,7 @@ from fountain.net.waiting import wait
 from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerEvent
 from fountain.storage.source import FileSource, object_name, open_source
+from fountain.wire.control import Listing
 from fountain.wire.manifest import EntryKind
 
 __all__ = ["ServeSummary", "serve"]
@@ -136,6 +137,13 @@ def _check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"Two of the paths have the name {name!r}.", "Serve them from two servers, or rename one.")
+    page_count = len(Listing.pages([(name, 0) for name in names]))
+    if page_count > LISTING_PAGE_COUNT_MAX:
+        raise UsageError(
+            f"The names of {len(names):,} objects fill {page_count} pages, and a listing has at most "
+            f"{LISTING_PAGE_COUNT_MAX}.",
+            "Serve a directory as one object, or serve them from several servers.",
+        )
 
 
 class _Server:

@@ -26,6 +26,7 @@ from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_events import BYE_PHRASES, ClientEvent, ClientState, Failure
 from fountain.protocol.client_session import ClientSession, ask, is_wanted
+from fountain.protocol.listing import ListingPages
 from fountain.protocol.reporter import Reporter
 from fountain.wire.control import (
     Hello,
@@ -90,8 +91,7 @@ class ClientMachine:
         self._peer_id, self._host = peer_id, host
         self._datagrams: deque[tuple[bytes, bool]] = deque()
         self._events: deque[ClientEvent] = deque()
-        self._entries: list[tuple[str, int]] = []
-        self._page = 0  # of the listing, that is wanted next
+        self._listing = ListingPages(timeout_ns)
         self._nonce = b""
         self._pending: Offer | None = None
         self._candidate: ClientSession | None = None
@@ -281,7 +281,7 @@ class ClientMachine:
         if self.offer is not None and self.blocks is not None:
             hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id)
         elif self._want_kind is Want.ANY:
-            hello = Hello(self._nonce, Want.ANY, self._page.to_bytes(32, "big"))
+            hello = Hello(self._nonce, Want.ANY, self._listing.page.to_bytes(32, "big"))
         else:
             hello = Hello(self._nonce, self._want_kind, self._want)
         self._datagrams.append((hello.encode(), False))
@@ -311,15 +311,15 @@ class ClientMachine:
     def _handle_listing(self, listing: Listing, now_ns: int) -> None:
         if self.state is not ClientState.SEARCHING or self.blocks is not None or self._want_kind is not Want.ANY:
             return
-        self._answered(now_ns)
-        is_new = listing.page == self._page
-        if is_new:
-            self._entries += listing.entries
-            self._page, self._tries = self._page + 1, 0
-        if self._page >= listing.page_count:
+        if not self._listing.take(listing, now_ns):
+            self.rejects.add(Reject.OUT_OF_PLACE)
+            return
+        self._answered(self._listing.heard_ns(now_ns))
+        if self._listing.is_complete:
             self.state = ClientState.CLOSED
-            self._events.append(ClientEvent("listed", entries=tuple(self._entries)))
-        elif is_new:
+            self._events.append(ClientEvent("listed", entries=tuple(self._listing.entries)))
+        else:
+            self._tries = 0
             self._retry(now_ns)
 
     def _handle_refusal(self, reason: RefusalReason, now_ns: int) -> None:

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from fountain.geometry import Geometry
-from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, MANIFEST_SIZE_MAX, NAME_SIZE_MAX
+from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, LISTING_PAGE_COUNT_MAX, MANIFEST_SIZE_MAX, NAME_SIZE_MAX
 from fountain.wire.reject import Reject
 
 __all__ = [
@@ -260,6 +260,8 @@ class Listing:
         nonce, page, page_count, count = _LISTING.unpack_from(data, HEADER_SIZE)
         if flags:
             return Reject.RESERVED_NOT_ZERO
+        if page_count > LISTING_PAGE_COUNT_MAX:
+            return Reject.TOO_LARGE
         if page >= page_count:
             return Reject.BAD_FIELD
         entries = []

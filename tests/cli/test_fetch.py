@@ -12,7 +12,7 @@ import pytest
 from fountain.cli.streams import Stream
 from fountain.engine.config import FetchConfig
 from fountain.engine.observer import Listed, Observer
-from fountain.errors import IncompleteError, NobodyAnsweredError, RefusedError, UsageError
+from fountain.errors import IncompleteError, NameClashError, NobodyAnsweredError, RefusedError, UsageError
 from tests.cli.stage import DIGEST, ONE_OF_EACH, Left, Outcome, Stage, digested, failing, fetched, offered, script
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
@@ -130,10 +130,30 @@ def test_several_objects_are_listed_and_the_hint_is_the_command_to_type() -> Non
     assert result.out == ""
 
 
+def test_a_long_listing_is_cut_short() -> None:
+    event = Listed(tuple((f"object {number}", 5) for number in range(3000)))
+    lines = Stage(failing(SEVERAL, event)).fetch("HOST").err.splitlines()
+    assert lines[49:51] == ["  5 B  object 49", "  and 2,950 more"]
+
+
 def test_the_hint_can_be_pasted_whatever_the_object_is_called() -> None:
     dash, dollar = (Stage(failing(SEVERAL, Listed(((name, 5),)))).fetch("HOST").err for name in ("-dash", "$(reboot)"))
     assert "Name one: fountain-fetch HOST -- -dash\n" in dash
     assert "Name one: fountain-fetch HOST '$(reboot)'\n" in dollar
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_name_that_the_server_chose_is_replaced_only_by_the_command_that_names_it(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my file").write_text("mine")
+    clash = NameClashError("my file exists already.", "Whatever.")
+    result = Stage(failing(clash, offered("my file"))).fetch("HOST", *options)
+    assert result.status == 6
+    command = "fountain-fetch HOST --overwrite 'my file'" if options else "fountain-fetch --overwrite HOST 'my file'"
+    assert f"hint: Choose another place with -o, or replace it by name: {command}\n" in result.err
+    assert "hint: Whatever.\n" in Stage(failing(clash, offered("my file"))).fetch("HOST", "my file").err
 
 
 def test_other_usage_errors_keep_their_own_hint() -> None:
