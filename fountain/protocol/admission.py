@@ -62,13 +62,17 @@ def _network(host: str) -> str:
 
 
 class CookieJar:
-    """Stateless cookies: epoch (4 octets) and a MAC (16) over address, nonce and object, keyed per epoch."""
+    """Stateless cookies: epoch (4 octets) and a MAC (16) over host, nonce and object, keyed per epoch.
+
+    The host alone, not its port: the Hello goes to the control port and the Request to the data port, and an address
+    translator may give a socket another port for each.
+    """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def bake(self, address: Address, nonce: bytes, object_id: bytes, now_ns: int) -> bytes:
-        """The cookie that only whoever receives at `address` can know."""
+        """The cookie that only whoever receives at the host of `address` can know."""
         return self._bake(now_ns // COOKIE_PERIOD_NS, address, nonce, object_id)
 
     def accept(self, cookie: bytes, address: Address, nonce: bytes, object_id: bytes, now_ns: int) -> bool:
@@ -82,8 +86,7 @@ class CookieJar:
     def _bake(self, epoch: int, address: Address, nonce: bytes, object_id: bytes) -> bytes:
         epoch &= 0xFFFF_FFFF
         key = derive(self._secret, b"cookie", epoch)
-        host, port = address
-        cookie = epoch.to_bytes(4, "big") + keyed_digest(key, host.encode(), port.to_bytes(2, "big"), nonce, object_id)
+        cookie = epoch.to_bytes(4, "big") + keyed_digest(key, address[0].encode(), nonce, object_id)
         assert len(cookie) == COOKIE_SIZE
         return cookie
 
