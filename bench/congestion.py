@@ -203,7 +203,7 @@ def tcp_receive(port: int) -> None:
 def run(case: Case, seconds: float, source: Path, directory: Path) -> Outcome:
     half = f"{case.rtt_ms * 500}us"
     forward = Link(rate=case.rate, queue=case.queue, loss=case.loss, delay=half)
-    with Pair(forward, Link(delay=half)) as lab, ExitStack() as stack:
+    with ExitStack() as stack, Pair(forward, Link(delay=half)) as lab:
         flows, servers = start(case, lab, source, directory, stack)
         begun = wait_for_all(flows)
         time.sleep(seconds / 2 if case.step else seconds)
