@@ -15,9 +15,10 @@ from fountain.cli.exit_status import ExitStatus
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns
 from fountain.cli.watchers import DigestLines
 from fountain.engine.config import FetchConfig
-from fountain.engine.observer import Event, Listed, Observer
-from fountain.errors import UsageError
+from fountain.engine.observer import Event, Listed, Observer, Offered
+from fountain.errors import NameClashError, UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
+from fountain.storage.paths import is_typed
 
 __all__ = ["fetch_parser", "main"]
 
@@ -66,7 +67,7 @@ def fetch_parser() -> CommandParser:
         help=f"give up when nothing was heard for so long (default {format_duration(timeout_ns / NS)})",
     )
     add("--wait", action="store_true", help="keep asking until a server appears")
-    add("--overwrite", action="store_true", help="replace what stands at the destination")
+    add("--overwrite", action="store_true", help="replace a file, or an empty directory, that NAME or -o names")
     add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
     add(
         "--loss-test",
@@ -86,34 +87,50 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
     return run_program(PROG, environment, lambda: _fetch(words, environment))
 
 
-class _Listing:
-    """Remembers the objects of a server that has several."""
+class _Names:
+    """Remembers what the server calls its objects, for hints that can be pasted."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.listed: list[str] = []
+        self.offered: Offered | None = None
 
     def handle(self, event: Event) -> None:
-        """Keep the names of a listing."""
+        """Keep the names of a listing, and the offer."""
         if isinstance(event, Listed):
-            self.names = [name for name, _ in event.objects]
+            self.listed = [name for name, _ in event.objects]
+        elif isinstance(event, Offered):
+            self.offered = event
 
 
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     config, output = _read(argv)
-    listing, digests = _Listing(), DigestLines()
+    names, digests = _Names(), DigestLines()
 
     def work(observer: Observer, stop: threading.Event) -> None:
         try:
             env.fetch(config, observer, stop)
         except UsageError as error:
-            if not listing.names:
+            if not names.listed:
                 raise
-            raise UsageError(error.message, f"Name one: {_command_with(argv, listing.names[0])}") from error
+            raise UsageError(error.message, f"Name one: {_command_with(argv, names.listed[0])}") from error
+        except NameClashError as error:
+            raise _with_typed_name(error, config, names.offered, argv) from error
 
-    status = run_engine(PROG, env, output, work, listing, digests)
+    status = run_engine(PROG, env, output, work, names, digests)
     if not output.is_json:
         digests.write(env)
     return status
+
+
+def _with_typed_name(
+    error: NameClashError, config: FetchConfig, offered: Offered | None, argv: Sequence[str]
+) -> NameClashError:
+    """`error`, with the command that would replace a file: --overwrite acts only on a name that was typed."""
+    if offered is None or is_typed(offered.destination, config.out, config.name) or not offered.destination.is_file():
+        return error
+    words = argv if config.overwrite else ["--overwrite", *argv]
+    hint = f"Choose another place with -o, or replace it by name: {_command_with(words, offered.name)}"
+    return NameClashError(error.message, hint, path=error.path)
 
 
 def _command_with(argv: Sequence[str], name: str) -> str:

@@ -29,6 +29,7 @@ from fountain.errors import FountainError, IncompleteError, UsageError
 from fountain.limits import NS
 from fountain.protocol.client_events import ClientEvent
 from fountain.storage.part import Part, resolve_destination
+from fountain.storage.paths import is_typed
 from fountain.wire.control import OfferBody
 
 __all__ = ["Fetching"]
@@ -73,7 +74,7 @@ class Fetching:
         )
         self._part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
-            overwrite=self._config.overwrite,
+            overwrite=self._config.overwrite and is_typed(destination, self._config.out, self._config.name),
             progress=self._checking,
         )  # fmt: skip
         self._warm_up.add(code)

@@ -4,6 +4,7 @@ paths       names from the network: allowed, refused, shown
 files       what is asked of the operating system, and the plain way where it lacks something
 layout      one run of octets over many files; hashing of blocks by several threads
 source      a file or tree as an object
+destination what may be replaced, and the last step
 part        an object being received: manifest, blocks, finish, resume
   workspace   its hidden directory and lock
   tree        its files

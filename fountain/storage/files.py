@@ -22,7 +22,6 @@ from fountain.storage.paths import printable
 
 __all__ = [
     "Directory",
-    "exchange_or_replace",
     "free_size",
     "preallocate",
     "read_at",
@@ -39,7 +38,6 @@ _ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os,
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | os.O_RDONLY
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
 
 _seek_lock = threading.Lock()  # Where there is no positional I/O, a descriptor's one offset is shared.
 
@@ -300,26 +298,6 @@ def rename_new(source: Path, destination: Path) -> None:
         if os.path.lexists(destination):
             raise FileExistsError(errno.EEXIST, "exists", str(destination)) from None
         os.rename(source, destination)
-
-
-def exchange_or_replace(source: Path, destination: Path, aside: Path) -> None:
-    """Put `source` at `destination`, whatever stands there; that is then at `source` or `aside`, or gone.
-
-    One atomic step for files, and for directories on Linux; elsewhere a directory is moved aside first.
-    """
-    if not source.is_dir() and not (destination.is_dir() and not destination.is_symlink()):
-        os.replace(source, destination)
-        return
-    if not os.path.lexists(destination):
-        os.rename(source, destination)
-        return
-    if destination.is_dir() and not destination.is_symlink():
-        with contextlib.suppress(OSError):  # It is about to go, and a directory must be writable to be moved away.
-            os.chmod(destination, 0o700)
-    if sys.platform != "win32" and _renameat2(source, destination, _RENAME_EXCHANGE):
-        return
-    os.rename(destination, aside)
-    os.rename(source, destination)
 
 
 def _renameat2(source: Path, destination: Path, flags: int) -> bool:

@@ -10,13 +10,14 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from fountain.errors import DiskFullError, IncompleteError, IntegrityError, NameClashError
+from fountain.errors import DiskFullError, IncompleteError, IntegrityError
 from fountain.storage.blocks import PartBlocks
-from fountain.storage.files import Directory, exchange_or_replace, free_size, rename_new, storage_error
+from fountain.storage.destination import check_destination, put_in_place
+from fountain.storage.files import Directory, free_size, storage_error
 from fountain.storage.layout import Progress
 from fountain.storage.paths import check_name, printable, resolve_destination
 from fountain.storage.tree import PartTree, check_names, final_path
-from fountain.storage.workspace import JOURNAL_NAME, PART_NAME, Workspace
+from fountain.storage.workspace import PART_NAME, Workspace
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 
@@ -61,17 +62,21 @@ class Part:
         """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
 
         Raises:
-            NameClashError: the destination exists and `overwrite` is not set, or another process is writing it.
+            NameClashError: something stands at the destination that is not to be replaced (the rules of `overwrite` are
+                in `fountain.storage.destination`), or another process is writing there.
             HostileNameError: a name that must not touch this disk.
             StorageError: the directory cannot be used.
         """
         check_name(name)
         destination = Path(os.path.abspath(destination))
-        if not overwrite and os.path.lexists(destination):
-            raise _clash(destination)  # Before anything is created.
+        try:
+            check_destination(destination, overwrite=overwrite)  # Before anything is created.
+        except OSError as error:
+            raise storage_error(error, "write in", destination.parent) from error
         part = cls(Workspace.open(destination, object_id), destination, object_id, name, object_size, overwrite)
         try:
-            part._check_clash()  # Whoever had the workspace until now may have finished.
+            # Once more: whoever had the workspace until now may have finished.
+            check_destination(destination, overwrite=overwrite)
             saved = part._workspace.load_manifest(object_id)
             if saved is not None:
                 part._adopt(saved, progress)
@@ -135,12 +140,12 @@ class Part:
 
         `progress` is told of what is read for that; what it raises ends the work before anything is in its place.
 
-        An existing destination is replaced only with `overwrite`: a file in one step; a directory in one step on
-        Linux, elsewhere moved aside first, and removed afterwards with all that it held.
+        What stands at the destination is replaced only with `overwrite`, in one step: a file by a file, an empty
+        directory by a directory.
 
         Raises:
             IncompleteError: blocks are missing, or were damaged on this disk after they had been verified.
-            NameClashError: something took the name meanwhile.
+            NameClashError: something took the name meanwhile that is not to be replaced.
             StorageError: this machine could not do it. In every case the part is kept.
         """
         blocks, manifest, tree = self._known_blocks(), self.manifest, self._tree
@@ -153,10 +158,12 @@ class Part:
             blocks.commit()
             blocks.prove(progress)
             digests = blocks.file_digests(progress)
-            self._check_clash()
+            check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
             tree.apply_attributes()
             blocks.close()
-            self._place()
+            put_in_place(self._workspace.part_path, self.destination, overwrite=self._overwrite)
+            with Directory.open(self.destination.parent) as parent:
+                parent.sync()
             if manifest.is_tree:
                 with contextlib.suppress(OSError, OverflowError), Directory.open(self.destination) as root:
                     root.set_own_attributes(manifest.entries[0].mode, manifest.entries[0].mtime_ns)
@@ -211,6 +218,7 @@ class Part:
         if manifest.name != self.name or manifest.object_size != self.object_size:
             raise IntegrityError(f"The manifest of {printable(self.name)} contradicts what was announced.")
         check_names(manifest)
+        check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
         tree = PartTree(self._workspace.directory, manifest)
         self._check_space(manifest.object_size - tree.allocated_size())
         if not self._is_resumed:
@@ -243,26 +251,3 @@ class Part:
                 "Free some space, or choose another place with -o.",
                 path=place,
             )
-
-    def _check_clash(self) -> None:
-        if not self._overwrite and os.path.lexists(self.destination):
-            raise _clash(self.destination)
-
-    def _place(self) -> None:
-        part = self._workspace.part_path
-        if self._overwrite:
-            # If a crash leaves the old tree where the part was, no journal may speak for it.
-            self._workspace.directory.remove(JOURNAL_NAME)
-            exchange_or_replace(part, self.destination, self._workspace.old_path)
-        else:
-            try:
-                rename_new(part, self.destination)
-            except FileExistsError as error:
-                raise _clash(self.destination) from error
-        with Directory.open(self.destination.parent) as parent:
-            parent.sync()
-
-
-def _clash(destination: Path) -> NameClashError:
-    shown = printable(str(destination))
-    return NameClashError(f"{shown} exists already.", "Choose another place with -o, or add --overwrite.", path=shown)

@@ -20,7 +20,7 @@ from pathlib import Path
 from fountain.errors import HostileNameError
 from fountain.limits import NAME_SIZE_MAX, PATH_SIZE_MAX
 
-__all__ = ["check_collisions", "check_name", "check_path", "fold", "printable", "resolve_destination"]
+__all__ = ["check_collisions", "check_name", "check_path", "fold", "is_typed", "printable", "resolve_destination"]
 
 _JOINERS = "\u200c\u200d"
 _WITHOUT_JOINERS = str.maketrans("", "", _JOINERS)
@@ -96,6 +96,14 @@ def resolve_destination(out: Path | None, name: str) -> Path:
     if out is None:
         return Path.cwd() / name
     return Path(out).absolute() / name if out.is_dir() else Path(out).absolute()
+
+
+def is_typed(destination: Path, out: Path | None, name: str | None) -> bool:
+    """Whether the user typed what `destination` is called: as the NAME to fetch, or as `out` itself.
+
+    Otherwise the server chose it, and what has that name here is no business of the server's.
+    """
+    return name is not None or (out is not None and destination == Path(out).absolute())
 
 
 def _check_component(component: str, whole: str) -> None:

@@ -23,7 +23,6 @@ PART_NAME = "part"
 JOURNAL_NAME = "state"
 _MANIFEST_NAME = "manifest"
 _LOCK_NAME = "lock"
-_OLD_NAME = "old"
 
 
 def workspace_name(name: str, object_id: bytes) -> str:
@@ -40,7 +39,6 @@ class Workspace:
         self.path = path
         self.directory = directory
         self.part_path = path / PART_NAME
-        self.old_path = path / _OLD_NAME
         self._lock = lock
 
     @classmethod
@@ -115,7 +113,7 @@ class Workspace:
     def remove(self) -> None:
         """Unlock and remove the workspace with all that is in it."""
         try:
-            for name in (_OLD_NAME, PART_NAME, JOURNAL_NAME, _MANIFEST_NAME):
+            for name in (PART_NAME, JOURNAL_NAME, _MANIFEST_NAME):
                 self.directory.remove(name)
             if os.name == "posix":
                 self.directory.remove(_LOCK_NAME)  # While it is held: whoever waits for it sees that it is gone.

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from fountain.errors import HostileNameError
 from fountain.limits import NAME_SIZE_MAX, PATH_SIZE_MAX
-from fountain.storage.paths import check_collisions, check_name, check_path, fold, printable, resolve_destination
+from fountain.storage.paths import (
+    check_collisions,
+    check_name,
+    check_path,
+    fold,
+    is_typed,
+    printable,
+    resolve_destination,
+)
 from tests.storage.support import NAMES
 
 HOSTILE_PATHS = [
@@ -194,3 +202,14 @@ def test_every_character_is_either_taken_or_refused() -> None:
         except HostileNameError:
             continue
     assert 100_000 < taken < 300_000
+
+
+def test_a_name_is_typed_as_the_name_to_fetch_or_as_the_path_that_the_object_gets(tmp_path: Path) -> None:
+    for out, name, is_expected in (
+        (None, None, False),
+        (tmp_path, None, False),
+        (tmp_path / "new", None, True),
+        (None, ".ssh", True),
+        (tmp_path, ".ssh", True),
+    ):
+        assert is_typed(resolve_destination(out, ".ssh"), out, name) == is_expected

@@ -12,6 +12,7 @@ import pytest
 
 from fountain.errors import IncompleteError
 from fountain.storage import octets
+from fountain.storage import part as part_module
 from fountain.storage.journal import encode_journal, parse_journal
 from fountain.storage.part import Part
 from fountain.storage.source import FileSource
@@ -264,11 +265,11 @@ def test_an_end_between_the_last_modes_and_the_rename_can_be_resumed(
     with serve(root) as source:
         part = begun(source, tmp_path / "copy", *range(source.geometry.block_count))
 
-        def killed(_: Part) -> None:
+        def killed(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(Part, "_place", killed)
+            patch.setattr(part_module, "put_in_place", killed)
             with pytest.raises(KeyboardInterrupt):
                 part.finish()
         crash(part)

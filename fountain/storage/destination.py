@@ -1,0 +1,89 @@
+"""What may be replaced where an object is to stand, and the one step that puts it there.
+
+`--overwrite` replaces a file by a file and an empty directory by a directory, nothing else: a directory that holds
+something is never removed, and a device, a socket, a named pipe or a symbolic link is never taken for a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+
+from fountain.errors import NameClashError
+from fountain.storage.files import rename_new
+from fountain.storage.paths import printable
+
+__all__ = ["check_destination", "put_in_place"]
+
+_AWAY_HINT = "Move it away, or choose another place with -o."
+_REFUSALS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+
+
+def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | None = None) -> None:
+    """Refuse a destination where something stands that must stay; `is_tree` is None while that is not known.
+
+    Raises:
+        NameClashError: something stands there, and `overwrite` is not set or must not replace it.
+        OSError: the place cannot be looked at.
+    """
+    try:
+        mode = os.lstat(destination).st_mode
+    except FileNotFoundError:
+        return
+    obstacle = _obstacle(destination, mode, is_tree)
+    if obstacle:
+        raise _clash(destination, obstacle, _AWAY_HINT)
+    if not overwrite:
+        raise _clash(destination, "exists already", "Choose another place with -o, or add --overwrite.")
+
+
+def put_in_place(source: Path, destination: Path, *, overwrite: bool) -> None:
+    """Rename the finished `source` to `destination` in one step, with the rules of `check_destination`.
+
+    Raises:
+        NameClashError: something stands there that must stay.
+        OSError: it cannot be renamed.
+    """
+    is_tree = source.is_dir()
+    check_destination(destination, overwrite=overwrite, is_tree=is_tree)
+    try:
+        if not overwrite:
+            rename_new(source, destination)
+        elif is_tree:
+            # Where a directory cannot be renamed over another, only an empty one can be removed before.
+            if sys.platform == "win32" and destination.is_dir():
+                os.rmdir(destination)
+            os.rename(source, destination)  # The system itself refuses a directory that holds something by now.
+        else:
+            os.replace(source, destination)  # And here a directory of any kind.
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        raise _clash(destination, "exists already", _AWAY_HINT) from error
+
+
+def _obstacle(destination: Path, mode: int, is_tree: bool | None) -> str:
+    """Why not even `overwrite` replaces what stands there; empty when it may."""
+    if stat.S_ISREG(mode):
+        return "exists already, and a file is not replaced by a directory" if is_tree else ""
+    if not stat.S_ISDIR(mode):
+        return "exists already, and is neither a file nor a directory"
+    if is_tree is False:
+        return "exists already, and a directory is not replaced by a file"
+    return "" if _is_empty(destination) else "exists already, and is a directory that is not empty"
+
+
+def _is_empty(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return False  # What cannot be looked into may hold something.
+
+
+def _clash(destination: Path, obstacle: str, hint: str) -> NameClashError:
+    shown = printable(str(destination))
+    return NameClashError(f"{shown} {obstacle}.", hint, path=shown)
