@@ -20,7 +20,16 @@ from pathlib import Path
 from fountain.errors import HostileNameError
 from fountain.limits import NAME_SIZE_MAX, PATH_SIZE_MAX
 
-__all__ = ["check_collisions", "check_name", "check_path", "fold", "is_typed", "printable", "resolve_destination"]
+__all__ = [
+    "check_collisions",
+    "check_name",
+    "check_path",
+    "fold",
+    "is_typed",
+    "path_flaw",
+    "printable",
+    "resolve_destination",
+]
 
 _JOINERS = "\u200c\u200d"
 _WITHOUT_JOINERS = str.maketrans("", "", _JOINERS)
@@ -40,7 +49,9 @@ def check_name(name: str) -> str:
     Raises:
         HostileNameError: it breaks a rule of this module.
     """
-    _check_component(name, name)
+    flaw = _component_flaw(name)
+    if flaw:
+        raise _refusal(name, flaw)
     return name
 
 
@@ -50,14 +61,19 @@ def check_path(path: str) -> tuple[str, ...]:
     Raises:
         HostileNameError: it breaks a rule of this module.
     """
+    flaw = path_flaw(path)
+    if flaw:
+        raise _refusal(path, flaw)
+    return tuple(path.split("/"))
+
+
+def path_flaw(path: str) -> str:
+    """Which rule of this module the relative POSIX path `path` breaks, as in "contains ':'"; empty when none."""
     if len(path) > PATH_SIZE_MAX or len(path.encode("utf-8", "surrogatepass")) > PATH_SIZE_MAX:
-        raise _refusal(path, f"is longer than {PATH_SIZE_MAX} octets")
+        return f"is longer than {PATH_SIZE_MAX} octets"
     if path.startswith("/"):
-        raise _refusal(path, "is absolute")
-    components = tuple(path.split("/"))
-    for component in components:
-        _check_component(component, path)
-    return components
+        return "is absolute"
+    return next(filter(None, map(_component_flaw, path.split("/"))), "")
 
 
 def check_collisions(paths: Iterable[str]) -> None:
@@ -106,22 +122,23 @@ def is_typed(destination: Path, out: Path | None, name: str | None) -> bool:
     return name is not None or (out is not None and destination == Path(out).absolute())
 
 
-def _check_component(component: str, whole: str) -> None:
+def _component_flaw(component: str) -> str:
     if component in ("", ".", ".."):
-        raise _refusal(whole, "has an empty, '.' or '..' component")
+        return "has an empty, '.' or '..' component"
     if len(component.encode("utf-8", "surrogatepass")) > NAME_SIZE_MAX:
-        raise _refusal(whole, f"has a component longer than {NAME_SIZE_MAX} octets")
+        return f"has a component longer than {NAME_SIZE_MAX} octets"
     for at, character in enumerate(component):
         if character in "/\\:":
-            raise _refusal(whole, f"contains '{character}'")
+            return f"contains '{character}'"
         if not _is_visible(component, at):
-            raise _refusal(whole, f"contains the character {_escape(character)}")
+            return f"contains the character {_escape(character)}"
     if not unicodedata.is_normalized("NFC", component):
-        raise _refusal(whole, "is not in normal form C")
+        return "is not in normal form C"
     if component[-1] == "." or component[-1].isspace():
-        raise _refusal(whole, "ends in a dot or a space")
+        return "ends in a dot or a space"
     if component.partition(".")[0].rstrip().upper() in _DEVICES:
-        raise _refusal(whole, "is a device on Windows")
+        return "is a device on Windows"
+    return ""
 
 
 def _is_visible(name: str, at: int) -> bool:

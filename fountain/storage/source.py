@@ -23,7 +23,7 @@ from fountain.geometry import block_symbol_limit as default_block_symbol_limit
 from fountain.limits import MANIFEST_FILE_COUNT_MAX
 from fountain.storage.files import read_at, storage_error
 from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
-from fountain.storage.paths import check_collisions, check_name, check_path, printable
+from fountain.storage.paths import check_collisions, check_name, path_flaw, printable
 from fountain.wire.manifest import Entry, EntryKind, Manifest, encode, path_order
 
 __all__ = ["FileSource", "object_name", "open_source"]
@@ -149,10 +149,11 @@ def open_source(
 ) -> FileSource:
     """Scan and hash the file or directory tree at `path`.
 
-    Links inside a tree, sockets, devices and the like are left out and named in `skipped`.
+    Links inside a tree, sockets, devices and the like, and whatever has a name that no receiver would take, are left
+    out and named in `skipped`.
 
     Raises:
-        HostileNameError: a name that no receiver would take.
+        HostileNameError: no receiver would take the name of the object, or two of its paths together.
         StorageError: something cannot be read, is too large, or changes while it is read.
     """
     given = Path(path)
@@ -228,12 +229,14 @@ def _scan_directory(parent: str, place: str, skipped: list[str]) -> list[_Scanne
             status = os.lstat(child_place)
         except OSError as error:
             raise storage_error(error, "read", child_place) from error
-        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-            check_path(child_path)
+        flaw = path_flaw(child_path)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            skipped.append(f"{printable(child_place)}: {_KINDS.get(stat.S_IFMT(status.st_mode), 'not a file')}")
+        elif flaw:
+            skipped.append(f"{printable(child_place)}: no receiver would take a name that {flaw}")
+        else:
             kind = EntryKind.FILE if stat.S_ISREG(status.st_mode) else EntryKind.DIRECTORY
             scanned.append(_found(kind, child_path, child_place, status))
-        else:
-            skipped.append(f"{printable(child_place)}: {_KINDS.get(stat.S_IFMT(status.st_mode), 'not a file')}")
     return scanned
 
 

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from fountain.errors import HostileNameError, StorageError
 from fountain.storage import layout, source
+from fountain.storage.paths import printable
 from fountain.storage.source import open_source
 from fountain.wire.manifest import EntryKind, parse
 from tests.storage.support import NAMES, PROFILE, as_nobody, blocks_of, needs_root, serve, write_tree
@@ -89,13 +90,23 @@ def test_a_decomposed_name_is_announced_composed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a:b", "back\\slash", "bell\a", "NUL", "dot.", "\udcff"])
-def test_a_name_that_no_receiver_takes_is_an_error_at_the_start(tmp_path: Path, name: str) -> None:
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / name).write_bytes(b"1")
-    for path in (tmp_path / "tree", tmp_path / "tree" / name):
-        with pytest.raises(HostileNameError) as caught:
-            serve(path)
-        assert "Rename" in caught.value.hint
+def test_a_name_that_no_receiver_takes_is_an_error_as_a_path_and_left_out_of_a_tree(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = Path("tree")
+    (root / name / "inside").mkdir(parents=True)
+    (root / f"{name}:").write_bytes(b"1")
+    (root / "good").write_bytes(b"1")
+    with pytest.raises(HostileNameError) as caught:
+        serve(root / name)
+    assert "Rename" in caught.value.hint
+    with serve(root) as served:
+        assert [entry.path for entry in served.manifest.entries] == ["", "good"]
+        assert len(served.skipped) == 2
+        for line in served.skipped:
+            assert line.startswith(printable(str(root / name)))
+            assert ": no receiver would take a name that " in line
 
 
 def test_names_that_differ_in_case_only_are_an_error_at_the_start(tmp_path: Path, rng: random.Random) -> None:
