@@ -78,7 +78,7 @@ class Fetching:
             progress=self._checking,
         )  # fmt: skip
         self._warm_up.add(code)
-        self._warm_up.finish(lambda: self._observer.handle(Preparing("compiling kernels, first run only")), self._stop)
+        self._warm_up.finish(self._observer, self._stop)
         verified_size = self._verified_size()
         if verified_size:
             self._observer.handle(Resumed(verified_size, offer.object_size))

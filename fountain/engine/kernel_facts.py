@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fountain._jit import cache_trouble
 from fountain.codes import ledger
 from fountain.codes.raptorq import structure
 from fountain.field import tiers
@@ -14,7 +15,15 @@ from fountain.field.combine import combine, fold
 from fountain.field.product import ACTIVE, host_features, invert, product, solve
 from fountain.wire import crc32c, train
 
-__all__ = ["cache_directories", "count_compiled", "count_kernels", "has_checksum_instruction", "tier_names"]
+__all__ = [
+    "cache_directories",
+    "cache_trouble",
+    "count_compiled",
+    "count_kernels",
+    "has_checksum_instruction",
+    "tier_names",
+    "waiting_for",
+]
 
 _HOMES = (ledger, structure, crc32c, train)
 # `fountain.field` gives these names to the kernels, not to their modules.
@@ -61,6 +70,13 @@ def count_kernels() -> int:
 def count_compiled() -> int:
     """How many of them are there and not older than their source."""
     return sum(_is_compiled(kernel) for kernel in _kernels())
+
+
+def waiting_for() -> str:
+    """What a start whose kernels are not ready yet spends its time with, as a phrase for people."""
+    if cache_trouble():
+        return "compiling kernels"
+    return "loading kernels" if count_compiled() == count_kernels() else "compiling kernels, first run only"
 
 
 def _is_compiled(kernel: Any) -> bool:

@@ -63,15 +63,15 @@ def check_kernels() -> Iterator[Finding]:
     except UsageError as error:
         yield problem("vector instructions", error.message, "unset FOUNTAIN_SIMD")
         return
-    except RuntimeError as error:  # The compiler found no directory for its cache.
-        first_line = str(error).partition("\n")[0]
-        yield problem("kernel cache", f"it cannot be written: {first_line}", _CACHE_MEND)
-        return
     yield _vector_finding(*kernel_facts.tier_names(), os.environ.get("FOUNTAIN_SIMD", ""))
     if kernel_facts.has_checksum_instruction():
         yield fine("CRC-32C", "by the processor's own instruction")
     else:
         yield note("CRC-32C", "by tables: this processor has no instruction for it, so --open costs more time")
+    trouble = kernel_facts.cache_trouble()
+    if trouble:
+        yield problem("kernel cache", f"kernels cannot be kept, every start compiles anew: {trouble}", _CACHE_MEND)
+        return
     yield _cache_finding(kernel_facts.cache_directories(), kernel_facts.count_compiled(), kernel_facts.count_kernels())
 
 

@@ -88,7 +88,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         data = open_endpoint(config.bind, config.data_port)
         stack.callback(data.close)
         sources = [stack.enter_context(_open(path, config, code, observer, stop)) for path in config.paths]
-        warm_up.finish(lambda: observer.handle(Preparing("compiling kernels, first run only")), stop)
+        warm_up.finish(observer, stop)
         cache = BlockCache()
         objects = [
             ObjectSymbols(

@@ -7,13 +7,14 @@ should repair.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 
 from fountain.codes.api import Code
+from fountain.engine import kernel_facts
 from fountain.engine.loading import loading
+from fountain.engine.observer import Observer, Preparing, Warned
 from fountain.errors import FountainError
 from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
@@ -21,7 +22,8 @@ from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, par
 
 __all__ = ["WarmUp"]
 
-_PATIENCE_S = 0.7  # Loading from the cache takes less; what takes longer is compiling, and the user should know.
+_PATIENCE_S = 0.7  # Loading from the cache takes less on an idle machine; what takes longer the user should know.
+_CACHE_HINT = "Set NUMBA_CACHE_DIR to a directory that this user can write, so that not every start compiles."
 
 
 class WarmUp:
@@ -39,11 +41,14 @@ class WarmUp:
             self._thread = threading.Thread(target=_run, args=(code, self._thread), name="warm-up", daemon=True)
             self._thread.start()
 
-    def finish(self, tell: Callable[[], None], stop: threading.Event) -> None:
-        """Wait for the end, but not beyond `stop`; calls `tell` when kernels seem to be compiling."""
+    def finish(self, observer: Observer, stop: threading.Event) -> None:
+        """Wait for the end, but not beyond `stop`; tells what takes long, and why the next start will, too."""
+        trouble = kernel_facts.cache_trouble()
+        if trouble:
+            observer.handle(Warned(f"Compiled kernels cannot be kept: {trouble}.", _CACHE_HINT))
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
-            tell()
+            observer.handle(Preparing(kernel_facts.waiting_for()))
             while self._thread.is_alive() and not stop.is_set():
                 self._thread.join(0.1)
 

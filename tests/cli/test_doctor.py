@@ -14,7 +14,7 @@ import pytest
 from fountain.cli.doctor import doctor_parser, main
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
-from fountain.engine import doctor, machine_checks, network_checks, path_checks
+from fountain.engine import doctor, kernel_facts, machine_checks, network_checks, path_checks
 from fountain.engine.doctor import Examination, examine
 from fountain.engine.finding import Finding, Verdict, fine, note, problem
 from fountain.errors import TransportError
@@ -212,6 +212,13 @@ def test_slow_vector_instructions_are_told_with_what_is_missing(
 def test_a_cold_kernel_cache_is_noted_and_a_warm_one_is_fine(tmp_path: Path) -> None:
     assert machine_checks._cache_finding([tmp_path / "new" / "a"], 0, 9).verdict is Verdict.NOTE
     assert machine_checks._cache_finding([tmp_path], 9, 9).verdict is Verdict.OK
+
+
+def test_kernels_that_cannot_be_kept_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_facts, "cache_trouble", lambda: "No space left on device")
+    finding = list(machine_checks.check_kernels())[-1]
+    assert (finding.check, finding.verdict) == ("kernel cache", Verdict.PROBLEM)
+    assert "No space left" in finding.text
 
 
 def test_a_forced_version_of_igmp_is_noted_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
