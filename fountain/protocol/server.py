@@ -12,7 +12,7 @@ The rules
    other: the id, chosen by the client, makes it idempotent, and ids of ended sessions stay taken until their cookies
    have expired. A peer that asks again from the same host ends its older session first, so it never lacks a place.
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
-4. A session streams while reports come. After SILENT_NS without one it pauses, but for a probe now and then; after
+4. A session streams while reports come. After SILENT_NS without one its data pauses, and Pings ask for an answer; after
    GONE_NS it ends. Stop ends it at once and is acknowledged, as often as it comes.
 5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
 """
@@ -33,7 +33,6 @@ from fountain.protocol.pacing import Pacer
 from fountain.protocol.server_session import (
     GONE_NS,
     PING_INTERVAL_NS,
-    PROBE_INTERVAL_NS,
     SILENT_NS,
     ServedObject,
     ServerSession,
@@ -230,7 +229,7 @@ class ServerMachine:
     # --- Inside --------------------------------------------------------------------------------------------
 
     def _order(self, session: ServerSession, now_ns: int) -> Order | None:
-        room = session.room_count(now_ns)
+        room = session.room_count(now_ns) if session.state is SessionState.STREAMING else 0
         if not room:
             return None
         size_max = TRAIN_SIZE_MAX // (session.offer.symbol_size + DATA_OVERHEAD_SIZE)
@@ -238,10 +237,6 @@ class ServerMachine:
         for pacer in (self.pacer, session.pacer):
             limit = pacer.train_packet_count(session.packet_size, limit)
         limit = min(limit, room)
-        if session.state is SessionState.SILENT:
-            if now_ns - session.last_sent_ns < PROBE_INTERVAL_NS:
-                return None
-            limit = 1
         if session.sequence + limit > session.packet_count_max:
             self._send_bye(session, ByeReason.KEYS_SPENT)
             self._end(session, now_ns)
