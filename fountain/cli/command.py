@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from fountain.cli.arguments import TextRequested
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus, exit_status_of
 from fountain.cli.json_events import JsonEvents
-from fountain.cli.text import escape_controls
+from fountain.cli.text import escape_controls, system_words
 from fountain.cli.watchers import Watchers, choose_display
 from fountain.engine.observer import Observer
 from fountain.errors import FountainError, LocalError
@@ -33,7 +34,7 @@ def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) 
         env.stdout.flush()
         failure = env.stdout.failure
         if status is ExitStatus.DONE and failure is not None and not isinstance(failure, BrokenPipeError):
-            raise LocalError(f"Standard output could not be written: {failure}.", "All else is done.")
+            raise LocalError(f"Standard output could not be written: {system_words(failure)}.", "All else is done.")
     except TextRequested as request:
         env.stdout.write(request.text)
         env.stdout.flush()
@@ -72,7 +73,7 @@ def run_engine(
             work(Watchers(observers), stop)
         except (FountainError, OSError) as raised:
             display.close()
-            error = raised if isinstance(raised, FountainError) else LocalError(f"The system says: {raised}.")
+            error = raised if isinstance(raised, FountainError) else _local_error(raised)
             status = ExitStatus.INTERRUPTED if stop.is_set() else exit_status_of(error)
             if json_events is not None:
                 json_events.failed(error, status)
@@ -80,6 +81,15 @@ def run_engine(
         finally:
             display.close()
     return status
+
+
+def _local_error(error: OSError) -> LocalError:
+    """What to say of an error of the system that nobody foresaw; nearly always the ground is gone."""
+    try:
+        os.getcwd()
+    except OSError:
+        return LocalError("The current directory no longer exists.", "Change to one that does, and try again.")
+    return LocalError(f"The system says: {system_words(error)}.")
 
 
 def _tell(prog: str, env: Environment, error: FountainError) -> None:

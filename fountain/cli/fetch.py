@@ -18,6 +18,7 @@ from fountain.engine.config import FetchConfig
 from fountain.engine.observer import Event, Listed, Observer, Offered
 from fountain.errors import NameClashError, UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
+from fountain.storage.destination import check_out
 from fountain.storage.paths import is_typed
 
 __all__ = ["fetch_parser", "main"]
@@ -103,10 +104,12 @@ class _Names:
 
 
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
-    config, output = _read(argv)
+    config, typed_out, output = _read(argv)
     names, digests = _Names(), DigestLines()
 
     def work(observer: Observer, stop: threading.Event) -> None:
+        if typed_out is not None:
+            check_out(typed_out)
         try:
             env.fetch(config, observer, stop)
         except UsageError as error:
@@ -139,7 +142,8 @@ def _command_with(argv: Sequence[str], name: str) -> str:
     return shlex.join([PROG, *argv, *guard, name])
 
 
-def _read(argv: Sequence[str]) -> tuple[FetchConfig, Output]:
+def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
+    """The configuration, -o as it was typed (a path forgets the slash at its end), and what to show."""
     options, words = fetch_parser().parse(argv)
     config = FetchConfig(
         host=words[0],
@@ -152,4 +156,4 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, Output]:
         open=options.open,
         loss_test=options.loss_test,
     )
-    return config, Output(is_json=options.json, is_quiet=options.quiet)
+    return config, options.out, Output(is_json=options.json, is_quiet=options.quiet)

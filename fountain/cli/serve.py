@@ -45,14 +45,13 @@ def serve_parser() -> CommandParser:
         "--port",
         type=named("--port", parse_integer),
         default=CONTROL_PORT_DEFAULT,
-        help=f"UDP port that peers ask on (default {CONTROL_PORT_DEFAULT})",
+        help=f"UDP port that peers ask on, 0 for any that is free (default {CONTROL_PORT_DEFAULT})",
     )
     add(
         "--data-port",
         metavar="PORT",
         type=named("--data-port", parse_integer),
-        default=DATA_PORT_DEFAULT,
-        help=f"UDP port that data comes from (default {DATA_PORT_DEFAULT})",
+        help=f"UDP port that data comes from (default {DATA_PORT_DEFAULT}, or 0 with --port 0)",
     )
     _add_rate_options(parser)
     add(
@@ -140,11 +139,12 @@ def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:
 
 def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
     options, paths = serve_parser().parse(argv)
+    data_port = DATA_PORT_DEFAULT if options.port else 0
     config = ServeConfig(
         paths=tuple(map(Path, paths)),
         bind=options.bind,
         port=options.port,
-        data_port=options.data_port,
+        data_port=data_port if options.data_port is None else options.data_port,
         rate_bps=options.rate,
         mtu=options.mtu,
         open=options.open,

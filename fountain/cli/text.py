@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["b3sum_line", "escape_controls"]
+__all__ = ["b3sum_line", "escape_controls", "system_words"]
 
 # Control characters move cursors and colour terminals; format characters reverse the reading direction; surrogates are
 # octets that are no UTF-8; line and paragraph separators break lines.
@@ -33,3 +33,10 @@ def b3sum_line(digest: str, path: str) -> str:
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     mark = "\\" if escaped != path else ""
     return f"{mark}{digest}  {escaped}"
+
+
+def system_words(error: Exception) -> str:
+    """What an error of the system says, without its number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"

@@ -18,9 +18,9 @@ LOSS_TOLERANCE_MAX = 0.5  # Beyond it two packets are sent for one that arrives,
 CODE_DEFAULT = "raptorq"
 
 
-def _check_port(name: str, port: int) -> None:
+def _check_port(name: str, port: int, hint: str) -> None:
     if not 0 <= port <= 65_535:
-        raise UsageError(f"{name} {port} is not a port number.", "Choose one between 1 and 65535.")
+        raise UsageError(f"{name} {port} is not a port number.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,9 @@ class ServeConfig:
     code: str = CODE_DEFAULT
 
     def __post_init__(self) -> None:
-        _check_port("The control port", self.port)
-        _check_port("The data port", self.data_port)
+        hint = "Choose one between 1 and 65535, or 0 for any that is free."
+        _check_port("The control port", self.port, hint)
+        _check_port("The data port", self.data_port, hint)
         if self.port == self.data_port != 0:
             raise UsageError("The control port and the data port are the same.", "Give --data-port another number.")
         if not MTU_MIN <= self.mtu <= MTU_MAX:
@@ -98,7 +99,7 @@ class FetchConfig:
     loss_test: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_port("The port", self.port)
+        _check_port("The port", self.port, "Choose one between 1 and 65535.")
         if self.port == 0:
             raise UsageError("Port 0 is not a port that a server has.", "Leave --port out, or give the server's.")
         if self.timeout_ns <= 0:

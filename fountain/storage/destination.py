@@ -12,14 +12,36 @@ import stat
 import sys
 from pathlib import Path
 
-from fountain.errors import NameClashError
-from fountain.storage.files import rename_new
+from fountain.errors import NameClashError, StorageError
+from fountain.storage.files import rename_new, storage_error
 from fountain.storage.paths import printable
 
-__all__ = ["check_destination", "put_in_place"]
+__all__ = ["check_destination", "check_out", "put_in_place"]
 
 _AWAY_HINT = "Move it away, or choose another place with -o."
 _REFUSALS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+
+
+def check_out(out: str) -> None:
+    """Refuse, before anybody is asked for an object, what was typed as its place and cannot be one.
+
+    Raises:
+        StorageError: it names a directory that does not exist, or lies in one.
+    """
+    place = Path(out).absolute()
+    if place.is_dir():
+        return
+    shown = printable(out)
+    if out.endswith(("/", os.sep)):
+        hint = "Create it first, or leave out the slash to give the object that path."
+        raise StorageError(f"{shown} is not a directory.", hint, path=shown)
+    try:
+        is_directory = stat.S_ISDIR(os.stat(place.parent).st_mode)
+    except OSError as error:
+        raise storage_error(error, "write in", place.parent) from error
+    if not is_directory:
+        shown = printable(str(place.parent))
+        raise StorageError(f"{shown} is not a directory.", "Choose another place with -o.", path=shown)
 
 
 def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | None = None) -> None:

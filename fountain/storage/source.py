@@ -159,6 +159,9 @@ def open_source(
     given = Path(path)
     name = object_name(given)
     skipped: list[str] = []
+    if not name:
+        shown = printable(str(given))
+        raise StorageError(f"{shown} has no name that peers could ask for.", "Serve a directory in it.", path=shown)
     try:
         check_name(name)
         scanned = _scan(given, name, skipped)
@@ -192,6 +195,12 @@ def _scan(path: Path, name: str, skipped: list[str]) -> list[_Scanned]:
     """The entries of the object in the manifest's order."""
     try:
         status = os.stat(path)
+    except FileNotFoundError as error:
+        shown = printable(str(path))
+        hint = "Check the path; it counts from the current directory."
+        raise StorageError(
+            f"There is no {shown}.", "Check the path." if path.is_absolute() else hint, path=shown
+        ) from error
     except OSError as error:
         raise storage_error(error, "read", path) from error
     if stat.S_ISREG(status.st_mode):

@@ -20,7 +20,9 @@ KEPT_HINT = "What was received is kept."
 SEVERAL = UsageError("The server has several objects.", "Name one.")
 
 
-def test_options_become_the_configuration() -> None:
+def test_options_become_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
     stage = Stage()
     options = "-o out/dir --port 7000 --timeout 1.5 --wait --overwrite --open --loss-test 0.1 --json --quiet"
     assert stage.fetch("server.example", "photos", *options.split()).status == 0
@@ -156,6 +158,35 @@ def test_a_name_that_the_server_chose_is_replaced_only_by_the_command_that_names
     assert "hint: Whatever.\n" in Stage(failing(clash, offered("my file"))).fetch("HOST", "my file").err
 
 
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("none/", "none/ is not a directory."),
+        ("file/", "file/ is not a directory."),
+        ("none/copy", "No such file or directory."),
+        ("file/copy", "file is not a directory."),
+    ],
+)
+def test_a_place_that_cannot_be_one_is_told_before_anybody_is_asked(
+    out: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    stage = Stage()
+    status, _, err = stage.fetch("HOST", "-o", out)
+    assert (status, stage.configs) == (6, [])
+    first, second = err.splitlines()
+    assert first.endswith(message)
+    assert second.startswith("  hint: ")
+
+
+@pytest.mark.parametrize("out", [".", "./", "new", "dir/", "dir/new"])
+def test_a_place_that_can_be_one_is_taken(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dir").mkdir()
+    assert Stage().fetch("HOST", "-o", out).status == 0
+
+
 def test_other_usage_errors_keep_their_own_hint() -> None:
     result = Stage(failing(UsageError("No such object.", "Try another NAME."))).fetch("HOST", "x")
     assert result.err == "fountain-fetch: No such object.\n  hint: Try another NAME.\n"
@@ -238,7 +269,7 @@ def test_a_stdout_that_cannot_be_written_is_told() -> None:
     stage.env.stdout = Stream(Gone(OSError(28, "No space left on device")))
     result = stage.fetch("HOST")
     assert result.status == 6
-    assert "Standard output could not be written: [Errno 28] No space left on device." in result.err
+    assert "Standard output could not be written: No space left on device." in result.err
 
 
 def test_text_that_the_terminal_cannot_spell_is_escaped() -> None:

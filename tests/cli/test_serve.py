@@ -191,7 +191,37 @@ def test_a_port_in_use_is_status_6_with_its_hint() -> None:
 def test_an_error_of_the_system_that_nobody_wrapped_is_still_a_sentence() -> None:
     result = Stage(failing(PermissionError(13, "Permission denied", "image.iso"))).serve("a")
     assert result.status == 6
-    assert result.err == "fountain-serve: The system says: [Errno 13] Permission denied: 'image.iso'.\n"
+    assert result.err == "fountain-serve: The system says: Permission denied: image.iso.\n"
+
+
+def test_a_current_directory_that_was_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    try:
+        (tmp_path / "gone").rmdir()
+    except OSError:
+        pytest.skip("this system keeps a directory that is in use")
+    result = Stage(failing(FileNotFoundError(2, "No such file or directory"))).serve("a")
+    assert result.status == 6
+    assert "The current directory no longer exists.\n  hint: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "ports"),
+    [
+        ((), (6330, 6331)),
+        (("--port", "0"), (0, 0)),
+        (("--port", "0", "--data-port", "7001"), (0, 7001)),
+        (("--data-port", "0"), (6330, 0)),
+    ],
+)
+def test_a_port_of_0_lets_the_system_choose(options: tuple[str, ...], ports: tuple[int, int]) -> None:
+    stage = Stage()
+    assert stage.serve("a", *options).status == 0
+    (config,) = stage.configs
+    assert isinstance(config, ServeConfig)
+    assert (config.port, config.data_port) == ports
+    assert "or 0 for any that is free" in Stage().serve("a", "--port", "70000").err
 
 
 def test_quiet_shows_nothing_but_errors() -> None:

@@ -109,6 +109,17 @@ def test_a_name_that_no_receiver_takes_is_an_error_as_a_path_and_left_out_of_a_t
             assert ": no receiver would take a name that " in line
 
 
+def test_what_is_not_there_or_has_no_name_is_told_with_a_hint_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=r"There is no none\.") as caught:
+        serve(Path("none"))
+    assert "current directory" in caught.value.hint
+    with pytest.raises(StorageError, match="no name that peers could ask for"):
+        serve(Path(tmp_path.anchor))
+
+
 def test_names_that_differ_in_case_only_are_an_error_at_the_start(tmp_path: Path, rng: random.Random) -> None:
     root = write_tree(tmp_path / "tree", {"README": 1, "readme": 1}, rng)
     if len(os.listdir(root)) < 2:
