@@ -25,8 +25,10 @@ COOKIE_PERIOD_NS = 10 * NS  # A cookie is good for this period and the next.
 KEY_PERIOD_NS = 120 * NS  # WireGuard's rekey time; an Offer is good for this period and the next.
 HELLO_INTERVAL_NS = NS // 20  # 20 Hellos a second for one address ...
 HELLO_BURST_COUNT = 20  # ... after so many at once: a lab behind one address may start together.
-HELLO_GLOBAL_INTERVAL_NS = NS // 2_000
-HELLO_GLOBAL_BURST_COUNT = 400
+# An Offer costs the loop some 20 microseconds: a flood of Hellos takes a fifth of its time at most, and it takes about
+# 100 Mbit/s of them, from ever other addresses, to leave none for honest clients.
+HELLO_GLOBAL_INTERVAL_NS = NS // 10_000
+HELLO_GLOBAL_BURST_COUNT = 2_000
 SPENT_COOKIE_COUNT_MAX = 65_536  # Beyond it no cookie is taken until the oldest is stale: nothing is spent twice.
 HELLO_TABLE_COUNT_MAX = 65_536  # The oldest entry makes room: an attacker with so many addresses gains one Offer each.
 

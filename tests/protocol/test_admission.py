@@ -126,7 +126,13 @@ class TestHelloLimiter:
 
     def test_has_a_limit_for_all_together(self) -> None:
         limiter = HelloLimiter()
-        assert sum(limiter.admit(f"10.0.{host >> 8}.{host & 255}", 0) for host in range(2_000)) == 400
+        assert sum(limiter.admit(f"10.0.{host >> 8}.{host & 255}", 0) for host in range(9_000)) == 2_000
+
+    def test_many_strangers_leave_room_for_an_honest_client(self) -> None:
+        limiter = HelloLimiter()
+        for number in range(8_000):
+            limiter.admit(f"10.0.{number >> 8}.{number & 255}", number * NS // 8_000)
+        assert limiter.admit("192.0.2.1", NS)
 
 
 class TestPacer:
