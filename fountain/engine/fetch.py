@@ -29,12 +29,15 @@ from fountain.net.address import Address, resolve
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.client import ClientMachine
+from fountain.storage.system import read_system_text
 from fountain.wire.control import Want
 from fountain.wire.session import StopReason
 
 __all__ = ["FetchSummary", "fetch"]
 
 STOP_CHECK_NS = NS // 10
+_MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_DRAWN_NODE = 1 << 40  # RFC 4122 section 4.5: marks a node id that was drawn anew because no interface has one.
 
 
 @dataclass(frozen=True)
@@ -111,5 +114,15 @@ def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Add
 def _peer_id(config: FetchConfig) -> bytes:
     """Eight octets that stay the same when the same fetch is started again on the same machine."""
     place = os.path.abspath(config.out or Path.cwd())
-    parts = f"{platform.node()}\0{uuid.getnode():x}\0{place}\0{config.name or ''}"
+    parts = f"{platform.node()}\0{_machine_id()}\0{place}\0{config.name or ''}"
     return hashlib.blake2s(parts.encode(errors="surrogateescape"), digest_size=8).digest()
+
+
+def _machine_id() -> str:
+    """What tells this machine from others of its name, and is the same at each start; empty where nothing does."""
+    for path in _MACHINE_IDS:
+        text = read_system_text(path)
+        if text:
+            return text
+    node = uuid.getnode()
+    return "" if node & _DRAWN_NODE else f"{node:x}"
