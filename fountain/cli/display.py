@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fountain.cli.environment import Environment
-from fountain.cli.narration import Narrator, peer_label
+from fountain.cli.narration import Narrator, peer_label, short_labels
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.engine.observer import (
@@ -38,10 +38,16 @@ from fountain.engine.observer import (
 
 __all__ = ["LiveDisplay"]
 
-# Terminals narrower than these leave out, in turn: the bar of a table that names objects, all bars, times and states.
+# Terminals narrower than these leave out, in turn: the bar of a table that names objects, all bars, times and states,
+# loss, rate. What is left is always whole.
 NAMED_BAR_ROOM_MIN = 100
 BAR_ROOM_MIN = 72
 DETAIL_ROOM_MIN = 60
+TRANSFER_LOSS_ROOM_MIN = 46
+TRANSFER_RATE_ROOM_MIN = 34
+PEER_LOSS_ROOM_MIN = 36
+PEER_RATE_ROOM_MIN = 28
+OBJECT_ROOM = 12  # that a table needs beyond that when it names objects
 
 GAP_WIDTH = 2  # between columns
 STRETCH_WIDTH_MIN = 10  # what a bar or an object's name needs
@@ -175,18 +181,18 @@ class LiveDisplay:
 
     def _transfer(self, event: TransferProgress) -> RenderableType:
         fraction = event.symbol_count / event.symbol_total if event.symbol_total else 1.0
-        has_bar = self._console.width >= BAR_ROOM_MIN
-        has_details = self._console.width >= DETAIL_ROOM_MIN
-        row = self._table((6, 10, 10, 12) if has_details else (6, 10, 10), stretch=[""] * has_bar)
+        width = self._console.width
+        has_bar = width >= BAR_ROOM_MIN
+        has_details = width >= DETAIL_ROOM_MIN
         last = _eta(event.eta_s, "ETA ") if event.state == "receiving" else Text(event.state, style=_style(event.state))
-        row.add_row(
-            Text(self._name),
-            *[_bar(fraction)] * has_bar,
-            format_percent(fraction),
-            f"{format_rate(event.rate_bps)}bit/s",
-            f"loss {format_loss(event.loss)}",
-            *[last] * has_details,
-        )
+        columns: list[tuple[int, RenderableType]] = [
+            (6, format_percent(fraction)),
+            *[(10, f"{format_rate(event.rate_bps)}bit/s")] * (width >= TRANSFER_RATE_ROOM_MIN),
+            *[(10, f"loss {format_loss(event.loss)}")] * (width >= TRANSFER_LOSS_ROOM_MIN),
+            *[(12, last)] * has_details,
+        ]
+        row = self._table([width for width, _ in columns], stretch=[""] * has_bar)
+        row.add_row(Text(self._name), *[_bar(fraction)] * has_bar, *[cell for _, cell in columns])
         return row
 
     # --- Server --------------------------------------------------------------------------------------------
@@ -196,7 +202,7 @@ class LiveDisplay:
         shown_max = max(1, min(ROW_COUNT_MAX, self._console.height - HEIGHT_RESERVED))
         peers = sorted(event.peers, key=lambda peer: STATE_ORDER.get(peer.state, 0))
         footer = Text(self._footer(event, hidden_count=max(0, len(peers) - shown_max)), style="dim")
-        return Group(self._peer_table(peers[:shown_max]), footer) if peers else footer
+        return Group(self._peer_table(peers, shown_max), footer) if peers else footer
 
     def _footer(self, event: PeersProgress, hidden_count: int) -> str:
         active_count = sum(peer.state not in ("done", "gone") for peer in event.peers)
@@ -205,27 +211,35 @@ class LiveDisplay:
         hidden = f"{hidden_count} more not shown; " if hidden_count else ""
         return f"{hidden}{active_count} active, {self._done_count} done, {format_rate(event.rate_bps)}bit/s in all"
 
-    def _label(self, peer: PeerSnapshot) -> str:
+    def _labels(self, peers: Sequence[PeerSnapshot]) -> list[str]:
         """Name and address where there is room for both, else the name, else the address."""
-        return peer_label(peer) if self._console.width >= NAMED_BAR_ROOM_MIN else peer.host or peer.address
+        return list(map(peer_label, peers)) if self._console.width >= NAMED_BAR_ROOM_MIN else short_labels(peers)
 
-    def _peer_table(self, peers: Sequence[PeerSnapshot]) -> Table:
+    def _peer_table(self, peers: Sequence[PeerSnapshot], shown_max: int) -> Table:
         has_names = len(self._object_names) > 1
+        room = self._console.width - OBJECT_ROOM * has_names
         has_bar = self._console.width >= (NAMED_BAR_ROOM_MIN if has_names else BAR_ROOM_MIN)
         has_details = self._console.width >= DETAIL_ROOM_MIN
+        has_rate, has_loss = room >= PEER_RATE_ROOM_MIN, room >= PEER_LOSS_ROOM_MIN
         table = self._table(
-            (6, 5, 6, 7, 9) if has_details else (6, 5, 6),
+            [6, *[5] * has_rate, *[6] * has_loss, *[7, 9] * has_details],
             stretch=["object"] * has_names + [""] * has_bar,
-            headings=("peer", "got", "bit/s", "loss", *["ETA", STATE_HEADING] * has_details),
+            headings=[
+                "peer",
+                "got",
+                *["bit/s"] * has_rate,
+                *["loss"] * has_loss,
+                *["ETA", STATE_HEADING] * has_details,
+            ],
         )
-        for peer in peers:
+        for label, peer in list(zip(self._labels(peers), peers))[:shown_max]:
             table.add_row(
-                Text(escape_controls(self._label(peer))),
+                Text(escape_controls(label)),
                 *[Text(escape_controls(peer.name))] * has_names,
                 *[_bar(peer.fraction)] * has_bar,
                 format_percent(peer.fraction),
-                format_rate(peer.rate_bps),
-                format_loss(peer.loss),
+                *[format_rate(peer.rate_bps)] * has_rate,
+                *[format_loss(peer.loss)] * has_loss,
                 *[_eta(peer.eta_s if peer.state == "streaming" else None, "")] * has_details,
                 *[Text(peer.state, style=_style(peer.state))] * has_details,
             )

@@ -6,7 +6,8 @@ Snapshots (progress) are the displays' own; everything that happens once is told
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -34,10 +35,12 @@ from fountain.engine.observer import (
 )
 from fountain.limits import CONTROL_PORT_DEFAULT
 
-__all__ = ["Narrator", "counted", "fetch_command", "peer_label"]
+__all__ = ["Narrator", "counted", "fetch_command", "peer_label", "short_labels"]
 
 COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
 ADDRESS_COUNT_MAX = 6
+RATE_DURATION_S_MIN = 0.1  # Of less, a rate tells how long an answer takes to come back, and nothing of the link,
+RATE_SIZE_MIN = 100_000  # as of fewer octets.
 LISTED_COUNT_MAX = 50
 
 
@@ -49,6 +52,12 @@ def counted(count: int, noun: str) -> str:
 def peer_label(peer: PeerSnapshot | PeerJoined | PeerFinished | PeerGone) -> str:
     """What a peer calls itself, never without the address that it proved to have."""
     return f"{peer.host} ({peer.address})" if peer.host else peer.address
+
+
+def short_labels(peers: Sequence[PeerSnapshot]) -> list[str]:
+    """For each peer the name that it gives itself, where nobody else has that too, else its address."""
+    counts = Counter(peer.host for peer in peers)
+    return [peer.host if peer.host and counts[peer.host] == 1 else peer.address for peer in peers]
 
 
 def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
@@ -196,5 +205,7 @@ class Narrator:
 
     def _fetched(self, event: Fetched) -> list[str]:
         what = f"{event.path} ({format_size(event.size)})"
-        speed = f"in {format_duration(event.duration_s)} at {format_rate(event.rate_bps)}bit/s"
-        return [f"fetched {what} {speed}, {format_loss(event.loss)} loss"]
+        fetched_size = event.rate_bps * event.duration_s / 8  # Without what stood there already.
+        is_telling = event.duration_s >= RATE_DURATION_S_MIN and fetched_size >= RATE_SIZE_MIN
+        rate = f" at {format_rate(event.rate_bps)}bit/s" if is_telling else ""
+        return [f"fetched {what} in {format_duration(event.duration_s)}{rate}, {format_loss(event.loss)} loss"]

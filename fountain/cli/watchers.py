@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fountain.cli.environment import Environment
-from fountain.cli.narration import Narrator, counted
+from fountain.cli.narration import Narrator, counted, short_labels
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.engine.observer import DigestComputed, Event, Observer, PeersProgress, Shield, TransferProgress
@@ -84,7 +84,8 @@ def _peers_line(event: PeersProgress) -> str:
     active = [peer for peer in event.peers if peer.state in ACTIVE_STATES]
     if not active:
         return ""
-    shown = [f"{peer.host or peer.address} {format_percent(peer.fraction)}" for peer in active[:PLAIN_PEER_COUNT_MAX]]
+    labelled = list(zip(short_labels(active), active))[:PLAIN_PEER_COUNT_MAX]
+    shown = [f"{label} {format_percent(peer.fraction)}" for label, peer in labelled]
     if len(active) > PLAIN_PEER_COUNT_MAX:
         shown.append(f"{len(active) - PLAIN_PEER_COUNT_MAX} more")
     return f"{counted(len(active), 'peer')} at {format_rate(event.rate_bps)}bit/s: {', '.join(shown)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
 
 from fountain.cli.display import LiveDisplay
+from fountain.cli.narration import Narrator, short_labels
 from fountain.cli.watchers import NullDisplay, PlainDisplay, choose_display
 from fountain.engine.observer import (
     Event,
@@ -288,3 +290,31 @@ def test_commands_to_paste_are_not_broken_across_lines() -> None:
     stage = Stage(script(served(), serving()), on_terminal=True, width=40)
     stage.serve("a")
     assert "sudo nft insert rule inet filter input udp dport 6330-6331 accept" in stage.shown
+
+
+@pytest.mark.parametrize("width", [22, 30, 36, 48, 60, 80])
+def test_on_a_narrow_terminal_columns_go_and_what_is_left_is_whole(width: int) -> None:
+    (line,) = last_region(Stage(width=width), offered("a-name-of-some-length.iso"), transfer(0.375))
+    assert "37.5%" in line.split()
+    assert line.count("…") <= 1  # the name's
+    assert ("412Mbit/s" in line.split()) == (width >= 36)
+    assert ("10.1%" in line.split()) == (width >= 48)
+    row = last_region(Stage(width=width), PeersProgress((peer("192.168.100.200:40000"),), 412e6))[1]
+    assert "37.5%" in row.split()
+    assert row.count("…") <= 1
+
+
+def test_peers_with_the_same_name_are_told_apart_by_their_addresses() -> None:
+    peers = (peer(host="laptop"), peer("10.0.0.3:40000", host="laptop"), peer("10.0.0.4:40000", host="tower"))
+    assert short_labels(peers) == ["10.0.0.2:40000", "10.0.0.3:40000", "tower"]
+    rows = last_region(Stage(width=80), PeersProgress(peers, 412e6))[1:4]
+    assert [row.split()[0] for row in rows] == short_labels(peers)
+
+
+@pytest.mark.parametrize(
+    ("size", "duration_s", "is_shown"), [(5, 0.3, False), (500_000, 0.01, False), (0, 2.0, False), (500_000, 0.2, True)]
+)
+def test_a_rate_that_tells_nothing_is_left_out(size: int, duration_s: float, is_shown: bool) -> None:
+    event = dataclasses.replace(fetched(), duration_s=duration_s, rate_bps=size * 8 / duration_s)
+    (line,) = Narrator("linux").lines(event)
+    assert ("bit/s" in line) == is_shown
