@@ -8,6 +8,7 @@ and says when to come back. The same class runs behind real sockets and in the s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -63,6 +64,7 @@ class Sender:
         self.flush()
         while (preparation := self.machine.poll_preparation()) is not None:
             session, block, esis = preparation
+            session.carousel.is_prepared = functools.partial(self._stock.is_ready, session.session_id)
             self._stock.order(session.session_id, block, esis, self.objects[session.object_index])
         self._stream(now_ns)
         return self.machine.next_timeout(now_ns)

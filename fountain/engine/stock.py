@@ -57,6 +57,11 @@ class RepairStock:
         batch = _Batch(esis, self._executor.submit(_encode, symbols, block, esis), size)
         self._batches.setdefault((session_id, block), []).append(batch)
 
+    def is_ready(self, session_id: int, block: int) -> bool:
+        """Whether `take` would not wait."""
+        batches = self._batches.get((session_id, block))
+        return not batches or batches[0].rows.done()
+
     def take(self, session_id: int, block: int, esis: Sequence[int], out: NDArray[np.uint8]) -> int:
         """Put symbols of `esis`, from the first on, into `out`; how many there were. Waits for those in the making.
 

@@ -7,7 +7,8 @@ The rules
    are not systematic send K symbols of the lane). A block that the client holds a part of already, from an earlier
    session, has no pass, or not the rest of it: only its need is sent.
 3. Every report settles what is owed: the need of each open block, less what is still under way and likely to arrive,
-   over the share that arrives. Debts are paid before the pass goes on, oldest block first, always with fresh symbols.
+   over the share that arrives. Debts are paid before the pass goes on, oldest block first, always with fresh symbols;
+   but one whose symbols are still being encoded waits, as long as there is something else to send.
 4. Packets count as under way until a report's `expected_sequence` passes them, or until a report comes that should have
    seen them: a lost tail can never make the stream wait for itself.
 5. No more than `open_limit` blocks are open at once: that is the client's memory, and its way to slow the stream down.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fountain.geometry import Geometry
@@ -31,7 +32,11 @@ __all__ = ["Carousel", "Segment"]
 Segment = tuple[int, list[int]]  # (block, with MANIFEST_BIT for the manifest's; ESIs)
 
 
-@dataclass
+def _always(_block: int) -> bool:
+    return True
+
+
+@dataclass(eq=False)
 class _OpenBlock:
     """A block that was started and is not known to be done."""
 
@@ -75,6 +80,7 @@ class Carousel:
     ) -> None:  # fmt: skip
         self.done = Runs(done)
         self.open_limit = open_limit
+        self.is_prepared: Callable[[int], bool] = _always  # whether a block's debt is encoded: others wait for the pass
         self._geometry = geometry
         self._manifest = manifest
         self._lane = lane
@@ -114,7 +120,7 @@ class Carousel:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""
         segments: list[Segment] = []
         while limit > 0:
-            step = self._pay(limit) or self._pass(limit)
+            step = self._pay(limit, self.is_prepared) or self._pass(limit) or self._pay(limit, _always)
             if step is None:
                 break
             block, esis = step
@@ -161,14 +167,14 @@ class Carousel:
                 if entry.debt:
                     self._debtors.append(entry)
 
-    def _pay(self, limit: int) -> tuple[_OpenBlock, list[int]] | None:
-        if not self._debtors:
+    def _pay(self, limit: int, may_pay: Callable[[int], bool]) -> tuple[_OpenBlock, list[int]] | None:
+        block = next((entry for entry in self._debtors if may_pay(entry.block)), None)
+        if block is None:
             return None
-        block = self._debtors[0]
         count = min(limit, block.debt)
         block.debt -= count
         if not block.debt:
-            self._debtors.popleft()
+            self._debtors.remove(block)
         return block, self._fresh(block, count)
 
     def _pass(self, limit: int) -> tuple[_OpenBlock, list[int]] | None:
