@@ -120,7 +120,7 @@ class Receiver:
         self._finishing = False
         self._is_interrupted = False  # while finishing
         self._doubted_count = 0
-        self._refused_count = 0
+        self._refused: set[Address] = set()
         self._described: OfferBody | None = None  # the offer that the sink was opened for, without its key
 
     @property
@@ -137,10 +137,11 @@ class Receiver:
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(now_ns)
-        if self._endpoint.refused:
-            self._refused_count += 1
-            # Where a name has several addresses, one that refuses says nothing of the others: give them some Hellos.
-            if len(self._targets) == 1 or self._refused_count >= 2 * len(self._targets):
+        refused = self._endpoint.refused
+        if refused:
+            self._refused |= refused
+            # Where a name has several addresses, one that refuses says nothing of the others.
+            if len(self._targets) == 1 or self._refused.issuperset(self._targets):
                 self.machine.handle_unreachable()
         self.machine.handle_timeout(now_ns)
         self._settle(now_ns)

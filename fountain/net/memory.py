@@ -47,7 +47,7 @@ class MemoryNetwork:
         if endpoint is not None:
             endpoint.deliver(datagram, source)
         elif source in self._endpoints:
-            self._endpoints[source].refuse()
+            self._endpoints[source].refuse(target)
 
     def detach(self, address: Address) -> None:
         """Forget the endpoint at `address`."""
@@ -61,7 +61,7 @@ class MemoryEndpoint:
         self._network = network
         self._queue: deque[tuple[bytes, Address]] = deque()
         self._queued_size = 0
-        self._refused = False
+        self._refused: set[Address] = set()
         self._waker: Waker | None = None
         self.blocked = False  # set by a simulator: sends would block
         self.statistics = Statistics()
@@ -93,11 +93,10 @@ class MemoryEndpoint:
         return True
 
     @property
-    def refused(self) -> bool:
-        """Whether a datagram met an address where nobody is since this was last asked; asking forgets it."""
-        refused = self._refused
-        self._refused = False
-        return refused
+    def refused(self) -> frozenset[Address]:
+        """Addresses where nobody is that datagrams met since this was last asked; asking forgets them."""
+        refused, self._refused = self._refused, set()
+        return frozenset(refused)
 
     def receive(self, train: Train) -> bool:
         """Fill `train` with waiting datagrams of one sender; False when nothing waits."""
@@ -144,9 +143,9 @@ class MemoryEndpoint:
         if len(self._queue) == 1:
             self._signal()
 
-    def refuse(self) -> None:
-        """An earlier datagram met an address where nobody is."""
-        self._refused = True
+    def refuse(self, target: Address) -> None:
+        """An earlier datagram met nobody at `target`."""
+        self._refused.add(target)
 
     def _signal(self) -> None:
         """Make the descriptor, where there is one, say whether datagrams wait."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from fountain.net.address import Address, normalised
+from fountain.net.address import UNSPECIFIED, Address, normalised
 from fountain.net.routes import Route, Routes
 from fountain.net.stash import Stash
 from fountain.net.statistics import Statistics
@@ -42,7 +42,7 @@ class PortableEndpoint:
         self._socket = bound
         self._routes = Routes(bound.family)
         self._stash = Stash()
-        self._refused = False
+        self._refused: set[Address] = set()
         self._raw: tuple[Any, ...] = ()
         self._address: Address = ("", 0)
         self._recvfrom_into: Callable[..., tuple[int, Any]] = bound.recvfrom_into
@@ -71,11 +71,13 @@ class PortableEndpoint:
         return False
 
     @property
-    def refused(self) -> bool:
-        """Whether somebody answered "port unreachable" since this was last asked; asking forgets it."""
-        refused = self._refused
-        self._refused = False
-        return refused
+    def refused(self) -> frozenset[Address]:
+        """Who answered "port unreachable" since this was last asked; asking forgets them.
+
+        UNSPECIFIED stands for somebody whom the system does not name.
+        """
+        refused, self._refused = self._refused, set()
+        return frozenset(refused)
 
     # --- Receive ---------------------------------------------------------------------------------------------
 
@@ -199,16 +201,19 @@ class PortableEndpoint:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
 
     def _note_error(self, number: int | None) -> None:
-        if number in _REFUSED:
-            self._refused = True
         if sys.platform == "linux" and number not in _FULL:
             self._drain_error_queue()
+        elif number in _REFUSED:
+            self._refused.add(UNSPECIFIED)
 
     def _drain_error_queue(self) -> None:
-        """Throw the queued details away: while any wait, the descriptor stays ready and sends fail."""
+        """Empty the queue of details: while any wait, the descriptor stays ready and sends fail."""
         try:
             for _ in range(_ERROR_COUNT_MAX):
-                self._socket.recvmsg(0, 512, _MSG_ERRQUEUE)
+                _, ancillary, _, target = self._socket.recvmsg(0, 512, _MSG_ERRQUEUE)
+                for _, _, details in ancillary:
+                    if int.from_bytes(details[:4], sys.byteorder) == errno.ECONNREFUSED:  # ee_errno
+                        self._refused.add(normalised(target))
         except OSError:
             return
 

@@ -68,6 +68,17 @@ def test_one_address_of_a_name_that_refuses_keeps_nobody_from_another_that_serve
     assert client.is_done
 
 
+def test_one_address_that_refuses_does_not_end_the_search_for_another_that_is_silent(seed: int) -> None:
+    world = World(seed)
+    world.serve(world.source(b"x"))
+    world.link("client", "server", Link(loss=1.0))
+    client = world.fetch(timeout_ns=8 * NS)
+    client.receiver._targets.insert(0, ("nobody", 6330))
+    assert not world.run(lambda: client.has_ended, 8 * NS - NS // 100)
+    assert world.run(lambda: client.has_ended, NS)
+    assert client.events[-1].failure is Failure.NOBODY
+
+
 def test_addresses_that_all_refuse_end_the_search_before_the_timeout(seed: int) -> None:
     world = World(seed)
     client = world.fetch(server="nobody")
