@@ -22,7 +22,7 @@ from fountain.net.train import Train
 __all__ = ["RECEIVE_BUFFER_SIZE", "SEND_BUFFER_SIZE", "Endpoint", "open_endpoint"]
 
 # 4 MiB is 3 ms at 10 Gbit/s, about the longest that a receiving thread is kept from its socket.
-RECEIVE_BUFFER_SIZE = 16 << 20
+RECEIVE_BUFFER_SIZE = 4 << 20
 
 # A longer queue of our own would only add delay: what does not fit comes back as "would block".
 SEND_BUFFER_SIZE = 1 << 20
