@@ -22,6 +22,7 @@ from fountain.engine.observer import (
     Reconnecting,
     Resumed,
     TransferProgress,
+    Warned,
 )
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.warmup import WarmUp
@@ -29,7 +30,8 @@ from fountain.errors import FountainError, IncompleteError, UsageError
 from fountain.limits import NS
 from fountain.protocol.client_events import ClientEvent
 from fountain.storage.part import Part, resolve_destination
-from fountain.storage.paths import is_typed
+from fountain.storage.paths import is_typed, printable
+from fountain.storage.workspace import other_workspaces
 from fountain.wire.control import OfferBody
 
 __all__ = ["Fetching"]
@@ -50,6 +52,7 @@ class Fetching:
         self._failure: FountainError | None = None
         self._start_ns = now_ns()
         self._progress_ns = self._start_ns
+        self._resumed_size = 0  # Octets that an earlier run fetched: no part of this one's rate.
         self._meter = RateMeter(self._start_ns)
         self._reconnecting = False
         self._address = config.host
@@ -77,14 +80,26 @@ class Fetching:
             overwrite=self._config.overwrite and is_typed(destination, self._config.out, self._config.name),
             progress=self._checking,
         )  # fmt: skip
+        self._tell_other_parts(destination, offer.object_id)
         self._warm_up.add(code)
         self._warm_up.finish(self._observer, self._stop)
         verified_size = self._verified_size()
         if verified_size:
             self._observer.handle(Resumed(verified_size, offer.object_size))
+        self._resumed_size = verified_size
         self._start_ns = now_ns()
         self._meter = RateMeter(self._start_ns, verified_size)
         return code, self._part
+
+    def _tell_other_parts(self, destination: Path, object_id: bytes) -> None:
+        """Say what is left of objects that had this name before: nothing that is fetched now can use it."""
+        for path in other_workspaces(destination, object_id):
+            shown = printable(str(path))
+            self._observer.handle(
+                Warned(
+                    f"A part of another object of this name is left in {shown}.", "Remove it if nobody fetches that."
+                )
+            )
 
     def _checking(self, done: int, total: int) -> None:
         if self._stop.is_set():
@@ -128,7 +143,7 @@ class Fetching:
                 object_id=offer.object_id.hex(),
                 size=offer.object_size,
                 duration_s=duration_s,
-                rate_bps=offer.object_size * 8 / duration_s,
+                rate_bps=(offer.object_size - self._resumed_size) * 8 / duration_s,
                 received_count=receiver.received_count,
                 overhead_count=receiver.collector.overhead_count if receiver.collector else 0,
                 block_count=offer.geometry.block_count,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fountain.limits import MANIFEST_SIZE_MAX, NAME_SIZE_MAX
 from fountain.storage.files import Directory, read_at, storage_error, try_lock
 from fountain.storage.paths import printable
 
-__all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "workspace_name"]
+__all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "other_workspaces", "workspace_name"]
 
 PART_NAME = "part"
 JOURNAL_NAME = "state"
@@ -30,6 +31,17 @@ def workspace_name(name: str, object_id: bytes) -> str:
     suffix = f".fountain-{object_id.hex()[:16]}"
     room = NAME_SIZE_MAX - 1 - len(suffix)
     return "." + name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore") + suffix
+
+
+def other_workspaces(destination: Path, object_id: bytes) -> list[Path]:
+    """Workspaces beside `destination` that hold a part of another object of the same name."""
+    own = workspace_name(destination.name, object_id)
+    pattern = re.compile(re.escape(own[: -len(object_id.hex()[:16])]) + "[0-9a-f]{16}")
+    try:
+        names = os.listdir(destination.parent)
+    except OSError:
+        return []
+    return [destination.parent / name for name in sorted(names) if name != own and pattern.fullmatch(name)]
 
 
 class Workspace:

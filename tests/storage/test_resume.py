@@ -16,6 +16,7 @@ from fountain.storage import part as part_module
 from fountain.storage.journal import encode_journal, parse_journal
 from fountain.storage.part import Part
 from fountain.storage.source import FileSource
+from fountain.storage.workspace import other_workspaces, workspace_name
 from tests.storage.support import (
     blocks_of,
     crash,
@@ -277,3 +278,13 @@ def test_an_end_between_the_last_modes_and_the_rename_can_be_resumed(
         assert again.complete
         again.finish()
         assert snapshot(tmp_path / "copy") == snapshot(root)
+
+
+@pytest.mark.parametrize("name", ["copy", "n" * 255])
+def test_a_part_of_another_object_of_the_same_name_is_found(tmp_path: Path, name: str) -> None:
+    ids = [bytes([number]) * 32 for number in range(3)]
+    for object_id in ids[:2]:
+        (tmp_path / workspace_name(name, object_id)).mkdir()
+    (tmp_path / workspace_name("other", ids[2])).mkdir()
+    assert other_workspaces(tmp_path / name, ids[0]) == [tmp_path / workspace_name(name, ids[1])]
+    assert other_workspaces(tmp_path / "none" / name, ids[0]) == []

@@ -37,7 +37,9 @@ def resume(programs: Programs, path: Path, copy: Path, server: Server | None = N
     assert fetch.wait() == 0, fetch.err
     assert copy.read_bytes() == path.read_bytes()
     assert os.listdir(copy.parent) == [copy.name]
-    return int(fetch.event("resumed")["verified_size"])
+    resumed_size, end = int(fetch.event("resumed")["verified_size"]), fetch.event("fetched")
+    assert round(end["rate_bps"] * end["duration_s"] / 8) == end["size"] - resumed_size
+    return resumed_size
 
 
 @pytest.fixture
@@ -229,3 +231,62 @@ def test_a_server_of_several_objects_survives_that_one_changes(
     assert "changed" in server.wait_event("warned")["message"]
     assert programs.fetch(other.name, "-o", copy.parent.parent / "other", port=server.port).wait() == 0
     assert (copy.parent.parent / "other").read_bytes() == other.read_bytes()
+
+
+def test_a_new_object_of_the_old_name_is_fetched_and_the_old_part_is_named(
+    programs: Programs, write_file: Writer, copy: Path
+) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(programs, path, copy)
+    assert fetch.interrupt() == 130
+    assert server.interrupt() == 130
+    (part,) = leftovers(copy.parent)
+    path.write_bytes(b"new")
+    again = programs.fetch("-o", copy, port=programs.serve(path).port)
+    assert again.wait() == 0, again.err
+    assert str(copy.parent / part) in again.event("warned")["message"]
+    assert copy.read_bytes() == b"new"
+    assert leftovers(copy.parent) == [part]
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_directory_that_holds_something_survives_every_fetch(
+    options: tuple[str, ...], programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "served" / ".ssh").mkdir(parents=True)
+    (tmp_path / "served" / ".ssh" / "authorized_keys").write_text("theirs")
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "authorized_keys").write_text("mine")
+    server = programs.serve(tmp_path / "served" / ".ssh")
+    for words in (("-o", home), (".ssh", "-o", home)):
+        fetch = programs.fetch(*words, *options, port=server.port)
+        assert fetch.wait() == 6
+        assert "Move it away" in fetch.event("failed")["hint"]
+    assert (home / ".ssh" / "authorized_keys").read_text() == "mine"
+    assert os.listdir(home) == [".ssh"]
+
+
+def test_overwrite_does_not_act_on_a_name_that_the_server_chose(
+    programs: Programs, write_file: Writer, tmp_path: Path
+) -> None:
+    path = write_file(1_000)
+    (tmp_path / "home").mkdir()
+    there = tmp_path / "home" / path.name
+    there.write_text("mine")
+    server = programs.serve(path)
+    fetch = programs.fetch("-o", tmp_path / "home", "--overwrite", port=server.port)
+    assert fetch.wait() == 6
+    assert path.name in fetch.event("failed")["hint"]
+    assert there.read_text() == "mine"
+    assert programs.fetch(path.name, "-o", tmp_path / "home", "--overwrite", port=server.port).wait() == 0
+    assert there.read_bytes() == path.read_bytes()
+
+
+def test_an_empty_directory_is_fetched_and_told(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    server = programs.serve(tmp_path / "empty")
+    fetch = programs.fetch_plainly("-o", tmp_path / "copy", port=server.port)
+    assert fetch.wait() == 0
+    assert os.listdir(tmp_path / "copy") == []
+    assert f"fetched {tmp_path / 'copy'} (0 B)" in fetch.err
