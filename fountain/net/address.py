@@ -7,6 +7,7 @@ An `Address` is (host, port). IPv4 peers that reach a dual-stack socket are writ
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from typing import Any
 
@@ -20,6 +21,12 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 UNSPECIFIED: Address = ("", 0)
 
 _MAPPED = "::ffff:"
+
+# What people paste: http://host/, host:6330, [2001:db8::1]:6330.
+_MORE_THAN_A_HOST = re.compile(
+    r"(?=.*[:/])(?:[a-z]+://)?(?:\[(?P<brackets>[^]]+)\]|(?P<host>[^:/\[\]]+))(?::(?P<port>\d+))?(?:/.*)?",
+    re.IGNORECASE,
+)
 
 
 def normalised(raw: tuple[Any, ...]) -> Address:
@@ -52,15 +59,21 @@ def socket_address(address: Address, family: int) -> SocketAddress:
 
 
 def resolve(host: str, port: int) -> list[Address]:
-    """Every address of `host`, in the order in which the system prefers them.
+    """Every address of `host`, in the order in which the system prefers them; brackets around IPv6 are taken off.
 
     Raises:
         TransportError: the name is not known, or could not be looked up.
     """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP)
+        found = socket.getaddrinfo(bare, port, type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDP)
     except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
+        more = _MORE_THAN_A_HOST.fullmatch(host)
+        if more:
+            message = f"'{host}' is more than the name or address of a host."
+            option = f"--port {more['port']} " if more["port"] else ""
+            hint = f"Give it as: {option}{more['host'] or more['brackets']}"
+        elif error.errno == socket.EAI_AGAIN:
             message = f"The name '{host}' could not be looked up: no name server answered."
             hint = "Check the network connection, or give the address in numbers."
         else:

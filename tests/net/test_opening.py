@@ -98,6 +98,32 @@ def test_numbers_resolve_to_themselves() -> None:
     assert resolve("2001:db8::1", 6330) == [("2001:db8::1", 6330)]
 
 
+def test_brackets_around_an_ipv6_address_are_taken_off() -> None:
+    assert resolve("[2001:db8::1]", 6330) == [("2001:db8::1", 6330)]
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [
+        ("192.0.2.1:6330", "--port 6330 192.0.2.1"),
+        ("host.invalid:7000", "--port 7000 host.invalid"),
+        ("[2001:db8::1]:6330", "--port 6330 2001:db8::1"),
+        ("http://host.invalid/", "host.invalid"),
+        ("http://host.invalid:80/file", "--port 80 host.invalid"),
+    ],
+)
+def test_more_than_a_host_is_answered_with_what_to_type(host: str, hint: str) -> None:
+    with pytest.raises(TransportError, match="more than the name") as caught:
+        resolve(host, 6330)
+    assert caught.value.hint == f"Give it as: {hint}"
+
+
+def test_an_unknown_name_is_no_more_than_a_host() -> None:
+    with pytest.raises(TransportError) as caught:
+        resolve("no-such-host.invalid", 6330)
+    assert "Give it as" not in caught.value.hint
+
+
 def test_an_ipv4_address_in_ipv6_clothes_is_written_as_ipv4() -> None:
     assert resolve("::ffff:192.0.2.1", 1) == [("192.0.2.1", 1)]
     assert normalised(("::ffff:192.0.2.1", 1, 0, 0)) == ("192.0.2.1", 1)
