@@ -40,6 +40,7 @@ __all__ = ["Phase", "Receiver", "runs_of"]
 RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at.
 BAD_BLOCK_COUNT_MAX = 8  # Blocks or manifests with a wrong digest before the source itself is taken to be wrong.
 DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
+FALSE_HINT = "Start the server again; if it happens again, somebody on the network is sending false packets."
 
 
 class Phase(enum.Enum):
@@ -245,7 +246,7 @@ class Receiver:
             self.fail(
                 IntegrityError(
                     "The blocks that arrive are not those that the server announced.",
-                    "Start the server again; if it happens again, somebody on the network is sending false packets.",
+                    FALSE_HINT,
                 ),
                 StopReason.INTEGRITY,
                 now_ns,
@@ -258,7 +259,7 @@ class Receiver:
             self.collector.bad_block_count += 1
             self.collector.table.forget_manifest()
             if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
-                self.fail(refusal, StopReason.INTEGRITY, now_ns)
+                self.fail(IntegrityError(refusal.message, refusal.hint or FALSE_HINT), StopReason.INTEGRITY, now_ns)
             else:
                 self.machine.reconnect("the manifest was damaged", now_ns)  # The old stream believes that we have it.
         elif refusal is not None:

@@ -90,6 +90,8 @@ def test_a_manifest_that_is_not_the_one_announced_ends_the_fetch(seed: int) -> N
     client = fetch_from(world.serve(source), world)
     assert client.receiver.collector is not None
     assert client.receiver.collector.bad_block_count > 1  # It asked again first.
+    assert client.receiver.error is not None
+    assert "Start the server again" in client.receiver.error.hint
 
 
 @pytest.mark.parametrize("limit", [4, 5, 64])
