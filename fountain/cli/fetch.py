@@ -18,7 +18,7 @@ from fountain.engine.config import FetchConfig
 from fountain.engine.observer import Event, Listed, Observer, Offered
 from fountain.errors import NameClashError, UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
-from fountain.storage.destination import check_out
+from fountain.storage.destination import check_out, may_be_replaced
 from fountain.storage.paths import is_typed
 
 __all__ = ["fetch_parser", "main"]
@@ -128,8 +128,10 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
 def _with_typed_name(
     error: NameClashError, config: FetchConfig, offered: Offered | None, argv: Sequence[str]
 ) -> NameClashError:
-    """`error`, with the command that would replace a file: --overwrite acts only on a name that was typed."""
-    if offered is None or is_typed(offered.destination, config.out, config.name) or not offered.destination.is_file():
+    """`error`, with the command that would replace what stands there: --overwrite acts only on a name that was typed."""
+    if offered is None or is_typed(offered.destination, config.out, config.name):
+        return error
+    if not may_be_replaced(offered.destination):
         return error
     words = argv if config.overwrite else ["--overwrite", *argv]
     hint = f"Choose another place with -o, or replace it by name: {_command_with(words, offered.name)}"

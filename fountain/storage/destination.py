@@ -16,7 +16,7 @@ from fountain.errors import NameClashError, StorageError
 from fountain.storage.files import rename_new, storage_error
 from fountain.storage.paths import printable
 
-__all__ = ["check_destination", "check_out", "put_in_place"]
+__all__ = ["check_destination", "check_out", "may_be_replaced", "put_in_place"]
 
 _AWAY_HINT = "Move it away, or choose another place with -o."
 _REFUSALS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
@@ -60,6 +60,14 @@ def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | Non
         raise _clash(destination, obstacle, _AWAY_HINT)
     if not overwrite:
         raise _clash(destination, "exists already", "Choose another place with -o, or add --overwrite.")
+
+
+def may_be_replaced(destination: Path) -> bool:
+    """Whether something stands at `destination` that `overwrite` replaces."""
+    try:
+        return not _obstacle(destination, os.lstat(destination).st_mode, None)
+    except OSError:
+        return False
 
 
 def put_in_place(source: Path, destination: Path, *, overwrite: bool) -> None:

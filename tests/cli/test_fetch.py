@@ -158,6 +158,17 @@ def test_a_name_that_the_server_chose_is_replaced_only_by_the_command_that_names
     assert "hint: Whatever.\n" in Stage(failing(clash, offered("my file"))).fetch("HOST", "my file").err
 
 
+@pytest.mark.parametrize("old", ["nothing", "tree", "link"])
+def test_no_command_is_offered_that_would_be_refused(old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if old == "tree":
+        (tmp_path / "image.iso" / "inside").mkdir(parents=True)
+    elif old == "link":
+        (tmp_path / "image.iso").symlink_to(tmp_path)
+    clash = NameClashError("image.iso exists already.", "Move it away.")
+    assert "hint: Move it away.\n" in Stage(failing(clash, offered())).fetch("HOST", "--overwrite").err
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [
