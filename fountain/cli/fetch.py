@@ -128,7 +128,7 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
 def _with_typed_name(
     error: NameClashError, config: FetchConfig, offered: Offered | None, argv: Sequence[str]
 ) -> NameClashError:
-    """`error`, with the command that would replace what stands there: --overwrite acts only on a name that was typed."""
+    """`error`, with the command that would replace it: --overwrite acts only on a name that was typed."""
     if offered is None or is_typed(offered.destination, config.out, config.name):
         return error
     if not may_be_replaced(offered.destination):
