@@ -184,14 +184,15 @@ def test_warming_up_lt_leaves_no_kernel_to_compile() -> None:
 import sys, threading
 import numpy as np
 from fountain.codes.lt import LT
+from fountain.engine.observer import NullObserver
 from fountain.engine.warmup import WarmUp
 
 def compiled():
     modules = [module for name, module in sys.modules.items() if name.startswith("fountain.")]
     kernels = [value for module in modules for value in vars(module).values() if hasattr(value, "signatures")]
-    return {kernel.__name__: list(kernel.signatures) for kernel in kernels}
+    return {(kernel.py_func.__module__, kernel.__name__): list(kernel.signatures) for kernel in kernels}
 
-WarmUp(LT()).finish(lambda: None, threading.Event())
+WarmUp(LT()).finish(NullObserver(), threading.Event())
 warm = compiled()
 source = np.random.default_rng(1).integers(0, 256, (500, 100), dtype=np.uint8)
 esis = np.arange(530, dtype=np.uint32)
@@ -204,7 +205,8 @@ decoder.commit(esis, slots)
 assert decoder.decode().need == 0
 assert np.array_equal(decoder.slab[:500], source)
 assert compiled() == warm
-assert warm["take_rows"] and warm["solve"] and warm["mark_reached"]
+used = {name for (_, name), signatures in warm.items() if signatures}
+assert {"take_rows", "solve", "mark_reached"} <= used
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
