@@ -163,7 +163,7 @@ def test_data_from_a_foreign_address_is_ignored_and_the_same_packet_from_the_ser
 
 
 def test_a_flood_of_hellos_from_10_000_sources_costs_little_and_repays_less(seed: int) -> None:
-    """In the machine alone: 100,000 Hellos over ten seconds."""
+    """In the machine alone: 100,000 Hellos over two seconds."""
     _, server, _, _ = stage(seed)
     served = server.sender.objects[0].served
     machine = ServerMachine(secret=bytes(32), objects=[served], rate_bps=10**9, peer_count_max=64, now_ns=0)
@@ -175,7 +175,7 @@ def test_a_flood_of_hellos_from_10_000_sources_costs_little_and_repays_less(seed
     before, _ = tracemalloc.get_traced_memory()
     for index in range(100_000):
         source = sources[index % len(sources)]
-        machine.handle_datagram(hello, source, index * 100_000, on_data_port=False)
+        machine.handle_datagram(hello, source, index * 20_000, on_data_port=False)
         received[source] += HELLO_SIZE
         while (waiting := machine.poll_datagram()) is not None:
             sent[waiting[1]] += len(waiting[0])
@@ -184,7 +184,7 @@ def test_a_flood_of_hellos_from_10_000_sources_costs_little_and_repays_less(seed
     tracemalloc.stop()
     assert not machine.sessions
     assert not machine.is_streaming
-    assert machine.poll_order(10 * NS) is None
+    assert machine.poll_order(2 * NS) is None
     assert after - before < 8 << 20
     assert sum(sent.values()) < sum(received.values()) / 4
     assert all(size <= received[source] for source, size in sent.items())
