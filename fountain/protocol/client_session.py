@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fountain.integrity import SessionKeys, digest, key_pair, session_keys
-from fountain.protocol.replay import ReplayWindow, SequenceCounter
+from fountain.protocol.control_channel import ControlChannel
+from fountain.protocol.replay import SequenceCounter
 from fountain.protocol.server import transcript
-from fountain.wire.control import Offer, OfferBody, PacketType, Request, Want
-from fountain.wire.reject import Reject
-from fountain.wire.session import RequestBody, SessionHeader
+from fountain.wire.control import Offer, OfferBody, Request, Want
+from fountain.wire.session import RequestBody
 
 __all__ = ["ClientSession", "ask", "is_wanted"]
 
@@ -37,19 +37,17 @@ def ask(
     return ClientSession(session_id, keys), header + keys.to_server.seal(0, header, body.encode())
 
 
-class ClientSession:
+class ClientSession(ControlChannel):
     """Keys and counters of one session id."""
 
     def __init__(self, session_id: int, keys: SessionKeys) -> None:
-        self.session_id = session_id
+        super().__init__(session_id, outgoing=keys.to_server, incoming=keys.to_client)
         self.keys = keys
         self.counter = SequenceCounter()
         self.damaged_count = 0
         self.rtt_ns = 0  # as the server measures it; 0 while unknown
         self._echo_us = 0
         self._echo_arrival_ns = 0
-        self._replay = ReplayWindow()
-        self._control_sequence = 0
 
     def note_arrival(self, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """The latest authentic data packet: when the server sent it, and the round-trip time that it told."""
@@ -65,16 +63,3 @@ class ClientSession:
     def arrival_us(self) -> int:
         """When the latest authentic data packet arrived, in microseconds modulo 2^32."""
         return self._echo_arrival_ns // 1000 & 0xFFFF_FFFF
-
-    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | Reject:
-        """The body of an authentic control packet that was not seen before, or why not."""
-        body = self.keys.to_client.open(header.sequence, raw_header, sealed)
-        if body is None:
-            return Reject.BAD_SEAL
-        return body if self._replay.accept(header.sequence) else Reject.REPLAYED
-
-    def seal_packet(self, packet_type: PacketType, body: bytes) -> bytes:
-        """A whole packet for the server."""
-        self._control_sequence += 1
-        header = SessionHeader(packet_type, self.session_id, self._control_sequence).encode()
-        return header + self.keys.to_server.seal(self._control_sequence, header, body)

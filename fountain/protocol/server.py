@@ -221,11 +221,6 @@ class ServerMachine:
                 due_ns = min(due_ns, max(self.pacer.ready_ns, session.ready_ns(now_ns)))
         return max(now_ns, due_ns)
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether any session lives."""
-        return bool(self.sessions)
-
     # --- Inside --------------------------------------------------------------------------------------------
 
     def _order(self, session: ServerSession, now_ns: int) -> Order | None:
@@ -357,8 +352,6 @@ class ServerMachine:
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
         session.heard_ns = now_ns
-        if not on_data_port:
-            session.control_address = address
         if isinstance(record, Stop):
             self._handle_stop(session, record, address, now_ns, on_data_port)
         elif session.state is not SessionState.ENDED:

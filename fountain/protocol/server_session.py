@@ -13,13 +13,12 @@ from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Carousel
 from fountain.protocol.congestion.api import Controller
 from fountain.protocol.congestion.feedback import Feedback
+from fountain.protocol.control_channel import ControlChannel
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer
-from fountain.protocol.replay import ReplayWindow
-from fountain.wire.control import OfferBody, PacketType
-from fountain.wire.reject import Reject
-from fountain.wire.session import ByeReason, Report, RequestBody, SessionHeader, StopReason
+from fountain.wire.control import OfferBody
+from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
 __all__ = [
     "GONE_NS",
@@ -66,16 +65,15 @@ class ServedObject:
         return digest(self.offer.name.encode())
 
 
-class ServerSession:
+class ServerSession(ControlChannel):
     """State of one stream. `address` is where its data goes: proved by the Request that came from there."""
 
     def __init__(
         self, session_id: int, address: Address, keys: SessionKeys, served: ServedObject, object_index: int,
         lane: Lane, request: RequestBody, controller: Controller, now_ns: int,
     ) -> None:  # fmt: skip
-        self.session_id = session_id
+        super().__init__(session_id, outgoing=keys.to_client, incoming=keys.to_server)
         self.address = address
-        self.control_address = address
         self.keys = keys
         self.object_index = object_index
         self.offer = served.offer
@@ -112,8 +110,6 @@ class ServerSession:
         )
         self.resumed_count = self.carousel.done.count
         self._block_count = geometry.block_count
-        self._replay = ReplayWindow()
-        self._control_sequence = 0
         self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)
         self._resolved = 0
         self._reported_count = 0  # received packets, by the latest report
@@ -125,19 +121,6 @@ class ServerSession:
         if self.stop_reason is StopReason.DONE:
             return 1.0
         return self.carousel.done.count / self._block_count if self._block_count else 0.0
-
-    def open_packet(self, header: SessionHeader, raw_header: bytes, sealed: bytes) -> bytes | Reject:
-        """The body of an authentic packet that was not seen before, or why not."""
-        body = self.keys.to_server.open(header.sequence, raw_header, sealed)
-        if body is None:
-            return Reject.BAD_SEAL
-        return body if self._replay.accept(header.sequence) else Reject.REPLAYED
-
-    def seal_packet(self, packet_type: PacketType, body: bytes) -> bytes:
-        """A whole packet for the client."""
-        self._control_sequence += 1
-        header = SessionHeader(packet_type, self.session_id, self._control_sequence).encode()
-        return header + self.keys.to_client.seal(self._control_sequence, header, body)
 
     def record_train(self, count: int, now_ns: int) -> None:
         """`count` packets take the next sequence numbers and go out now."""
