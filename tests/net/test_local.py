@@ -56,10 +56,3 @@ def test_link_local_addresses_are_for_want_of_others(monkeypatch: pytest.MonkeyP
 
 def test_a_server_that_is_bound_says_so() -> None:
     assert local_addresses("192.0.2.5") == ["192.0.2.5"]
-
-
-def test_an_answer_that_is_cut_off_ends_the_reading() -> None:
-    found: list[str] = []
-    assert not local._read(local._HEADER.pack(0, 20, 0, 1, 0), found)
-    assert local._address(local._ABOUT.pack(2, 24, 0, 0, 1) + local._ATTRIBUTE.pack(0, 2)) == ""
-    assert found == []
