@@ -45,8 +45,8 @@ def test_a_receiver_can_hold_several_of_the_largest_blocks() -> None:
     assert limits.RECEIVE_MEMORY_SIZE_MAX >= 4 * limits.BLOCK_SIZE_MAX
 
 
-def test_control_and_data_ports_differ() -> None:
-    assert limits.CONTROL_PORT_DEFAULT != limits.DATA_PORT_DEFAULT
+def test_control_data_and_group_ports_differ() -> None:
+    assert len({limits.CONTROL_PORT_DEFAULT, limits.DATA_PORT_DEFAULT, limits.GROUP_PORT_DEFAULT}) == 3
 
 
 def test_a_train_fits_one_ip_datagram() -> None:
@@ -54,8 +54,9 @@ def test_a_train_fits_one_ip_datagram() -> None:
 
 
 def test_names_say_their_unit() -> None:
-    plain = {"NS", "ESI_LIMIT", "MTU_DEFAULT", "MTU_MAX", "MTU_MIN", "CONTROL_PORT_DEFAULT", "DATA_PORT_DEFAULT"}
-    for name in set(limits.__all__) - plain:
+    plain = {"NS", "ESI_LIMIT", "MTU_DEFAULT", "MTU_MAX", "MTU_MIN"}
+    ports = {"CONTROL_PORT_DEFAULT", "DATA_PORT_DEFAULT", "GROUP_PORT_DEFAULT"}
+    for name in set(limits.__all__) - plain - ports:
         assert re.search(r"_(SIZE|COUNT|NS|BPS)(_|$)", name), name
 
 

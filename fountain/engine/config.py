@@ -3,24 +3,196 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from fountain.errors import UsageError
-from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT, MTU_MAX, MTU_MIN
+from fountain.limits import (
+    CONTROL_PORT_DEFAULT,
+    DATA_PORT_DEFAULT,
+    GROUP_PORT_DEFAULT,
+    MTU_DEFAULT,
+    MTU_MAX,
+    MTU_MIN,
+)
 from fountain.protocol.congestion import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
-__all__ = ["CODE_DEFAULT", "PEER_COUNT_MAX_DEFAULT", "RATE_BPS_DEFAULT", "FetchConfig", "ServeConfig"]
+__all__ = [
+    "BROADCAST_ADDRESS_DEFAULT",
+    "CODE_DEFAULT",
+    "GROUP_CONTROL_DEFAULT",
+    "GROUP_CONTROL_NAMES",
+    "GROUP_RATE_BPS_DEFAULT",
+    "PEER_COUNT_MAX_DEFAULT",
+    "PLAN_LOSS_DEFAULT",
+    "RATE_BPS_DEFAULT",
+    "FetchConfig",
+    "FleetConfig",
+    "GroupConfig",
+    "OnewayConfig",
+    "ServeConfig",
+]
 
 RATE_BPS_DEFAULT = 1_000_000_000
+GROUP_RATE_BPS_DEFAULT = 100_000_000  # A switch floods it to everybody, old and slow machines too.
 RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer cannot be told from a dead one.
 PEER_COUNT_MAX_DEFAULT = 256
 LOSS_TOLERANCE_MAX = 0.5  # Beyond it two packets are sent for one that arrives, and nobody can say whose fault it is.
 CODE_DEFAULT = "raptorq"
 
+BROADCAST_ADDRESS_DEFAULT = "255.255.255.255"
+GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
+GROUP_CONTROL_DEFAULT = "tfmcc"
+PLAN_LOSS_DEFAULT = 0.05
+PLAN_LOSS_MAX = 0.9  # Ten packets sent for one that arrives: what is planned beyond that is no link.
+
 
 def _check_port(name: str, port: int, hint: str) -> None:
     if not 0 <= port <= 65_535:
         raise UsageError(f"{name} {port} is not a port number.", hint)
+
+
+def _parse_address(name: str, text: str) -> IPv4Address | IPv6Address:
+    if "%" in text:
+        raise UsageError(f"{name} {text!r} names an interface.", "Name that with -i: ff02::63:30 -i eth0.")
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise UsageError(f"{name} {text!r} is not an IP address.", "Groups have addresses: 239.63.30.1.") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """Where many listen at once: a multicast group, or everybody on a network.
+
+    `address` is that of the group, or a broadcast address. `interface` is a name or an address of this machine; "" is
+    the one that the system would take. `source` is the only sender to listen to; "" listens to all. The file at
+    `key_path` has the key that all members share.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    address: str
+    is_broadcast: bool = False
+    interface: str = ""
+    port: int = GROUP_PORT_DEFAULT
+    source: str = ""
+    key_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        address = _parse_address("The address", self.address)
+        if self.is_broadcast and (address.version != 4 or address.is_multicast):
+            raise UsageError(
+                f"{self.address} is not a broadcast address.",
+                "Leave --broadcast-address out, or give that of the network: 192.168.1.255. IPv6 has groups alone.",
+            )
+        if not self.is_broadcast and not address.is_multicast:
+            raise UsageError(
+                f"{self.address} is not a multicast group.",
+                "Groups are 224.0.0.0 to 239.255.255.255, of which 239.x.x.x are yours to use, and ff00::/8.",
+            )
+        _check_port("The group port", self.port, "Choose one between 1 and 65535, the same for all.")
+        if self.port == 0:
+            raise UsageError("The group port cannot be 0.", "Choose one between 1 and 65535, the same for all.")
+        if self.source:
+            self._check_source(address)
+
+    def _check_source(self, address: IPv4Address | IPv6Address) -> None:
+        if self.is_broadcast:
+            raise UsageError("--source goes with --group only.", "A broadcast reaches everybody, whoever sent it.")
+        source = _parse_address("The source", self.source)
+        if source.is_multicast or source.version != address.version:
+            raise UsageError(
+                f"{self.source} cannot be the source of group {self.address}.",
+                "Give the server's own address, of the same kind (IPv4 or IPv6) as the group's.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnewayConfig:
+    """A stream that nothing comes back from, and when it ends: after a time, after passes, with enough overhead, or,
+    when none of these is given, when it is stopped.
+
+    `overhead` is the share of symbols sent beyond those that the object has; `plan_loss` is the loss that the air time
+    is told for.
+
+    Raises:
+        UsageError: a value is out of range, or more than one end is given.
+    """
+
+    duration_ns: int | None = None
+    pass_count: int | None = None
+    overhead: float | None = None
+    plan_loss: float = PLAN_LOSS_DEFAULT
+
+    def __post_init__(self) -> None:
+        ends = (self.duration_ns, self.pass_count, self.overhead)
+        if sum(end is not None for end in ends) > 1:
+            raise UsageError("A one-way stream has one end.", "Give one of --duration, --passes and --overhead.")
+        if self.duration_ns is not None and self.duration_ns <= 0:
+            raise UsageError("--duration needs a time above zero.", "Leave it out to send until you stop the server.")
+        if self.pass_count is not None and self.pass_count < 1:
+            raise UsageError("--passes needs at least one pass.", "Leave it out to send until you stop the server.")
+        if self.overhead is not None and self.overhead < 0.0:
+            raise UsageError("--overhead cannot be below zero.", "Give a share: 0.3 sends 30 % more than the object.")
+        if not 0.0 <= self.plan_loss <= PLAN_LOSS_MAX:
+            raise UsageError(
+                f"A planned loss of {self.plan_loss:g} is out of range.",
+                f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the worst that you expect of the link.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetConfig:
+    """A server's stream to a group, beside what single peers fetch from it.
+
+    It starts with `wait_count` receivers, or, when `wait_time_ns` is given, after that time with those that are there.
+    Receivers that would hold the stream below `min_rate_bps` are asked to leave, and served by themselves.
+
+    Raises:
+        UsageError: a value is out of range, or asks for answers in a one-way stream.
+    """
+
+    group: GroupConfig
+    ttl: int = 1
+    congestion_control: str = GROUP_CONTROL_DEFAULT
+    wait_count: int = 1
+    wait_time_ns: int | None = None
+    min_rate_bps: int = 0
+    oneway: OnewayConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ttl <= 255:
+            raise UsageError(f"A TTL of {self.ttl} is out of range.", "Give the number of networks to cross: 1 to 255.")
+        if self.ttl != 1 and self.group.is_broadcast:
+            raise UsageError("--ttl goes with --group only.", "No router lets a broadcast through.")
+        if self.congestion_control not in GROUP_CONTROL_NAMES:
+            names = " or ".join(GROUP_CONTROL_NAMES)
+            raise UsageError(
+                f"There is no congestion control {self.congestion_control!r} for a group.", f"Choose {names}."
+            )
+        if self.wait_count < 1:
+            raise UsageError("--wait needs at least one receiver.", "Leave it out to start with the first.")
+        if self.wait_time_ns is not None and self.wait_time_ns <= 0:
+            raise UsageError("--wait-time needs a time above zero.", "Leave it out to wait without limit.")
+        if self.min_rate_bps < 0:
+            raise UsageError("--min-rate cannot be below zero.", "Rates are bits per second: 10M.")
+        if self.oneway is not None:
+            for option, is_given in (
+                ("--wait", self.wait_count != 1),
+                ("--wait-time", self.wait_time_ns is not None),
+                ("--min-rate", self.min_rate_bps != 0),
+            ):
+                _check_answers(option, is_given)
+
+
+def _check_answers(option: str, is_given: bool) -> None:
+    """Refuse what a one-way stream cannot do."""
+    if is_given:
+        raise UsageError(
+            f"{option} cannot go with --oneway.", "Nothing comes back one-way, so the server knows of no receiver."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +201,7 @@ class ServeConfig:
 
     `rate_bps` caps all data packets together, in bits per second with their UDP, IPv4 and Ethernet headers. Below it
     `congestion_control` decides, which takes up to `loss_tolerance` of the packets to be lost by the link itself. Ports
-    of 0 let the system choose.
+    of 0 let the system choose. With a `fleet` the objects go to a group as well.
 
     Raises:
         UsageError: a value is out of range.
@@ -48,6 +220,7 @@ class ServeConfig:
     idle_exit_ns: int | None = None
     peer_count_max: int = PEER_COUNT_MAX_DEFAULT
     code: str = CODE_DEFAULT
+    fleet: FleetConfig | None = None
 
     def __post_init__(self) -> None:
         hint = "Choose one between 1 and 65535, or 0 for any that is free."
@@ -75,20 +248,35 @@ class ServeConfig:
             raise UsageError("--max-peers needs at least one peer.", "Give a number of one or more.")
         if not self.paths:
             raise UsageError("There is nothing to serve.", "Name a file or a directory.")
+        if self.fleet is not None:
+            self._check_fleet(self.fleet)
+
+    def _check_fleet(self, fleet: FleetConfig) -> None:
+        if self.open:
+            raise UsageError("--open cannot go with a group.", "A group is open unless it has a --key.")
+        if fleet.group.port in (self.port, self.data_port):
+            raise UsageError("The group port is another port of the server too.", "Give --group-port another number.")
+        if fleet.min_rate_bps > self.rate_bps:
+            raise UsageError("--min-rate is above --rate.", "Give a --min-rate below what the server may send.")
+        if fleet.oneway is not None:
+            _check_answers("--expect", self.expect is not None)
+            _check_answers("--idle-exit", self.idle_exit_ns is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig:
     """A fetch: from where, which object, to where.
 
-    `out` names an existing directory to put the object in, or else the path that it gets; None is the current
-    directory. `loss_test` is the fraction of data packets that the receiver throws away on purpose.
+    It comes from a `host`, or from a `group`. There `wait` is for an announce, without limit, and `listen` stays and
+    takes every new object once, running `hook` for each. `out` names an existing directory to put the object in, or
+    else the path that it gets; None is the current directory. `loss_test` is the fraction of data packets that the
+    receiver throws away on purpose.
 
     Raises:
         UsageError: a value is out of range.
     """
 
-    host: str
+    host: str = ""
     name: str | None = None
     out: Path | None = None
     port: int = CONTROL_PORT_DEFAULT
@@ -97,8 +285,12 @@ class FetchConfig:
     overwrite: bool = False
     open: bool = False
     loss_test: float = 0.0
+    group: GroupConfig | None = None
+    listen: bool = False
+    hook: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_place()
         _check_port("The port", self.port, "Choose one between 1 and 65535.")
         if self.port == 0:
             raise UsageError("Port 0 is not a port that a server has.", "Leave --port out, or give the server's.")
@@ -108,3 +300,20 @@ class FetchConfig:
             raise UsageError(
                 f"A loss of {self.loss_test:g} leaves nothing to receive.", "Give a fraction from 0 up to, but not, 1."
             )
+
+    def _check_place(self) -> None:
+        """Whether what a host and what a group is asked are kept apart."""
+        if self.group is None:
+            if not self.host:
+                raise UsageError("There is nobody to fetch from.", "Name a HOST, or a --group.")
+            if self.listen:
+                raise UsageError("--listen needs a group.", "Add --group ADDR or --broadcast.")
+        else:
+            if self.host:
+                raise UsageError("A HOST and a group cannot go together.", "Leave one of them out.")
+            if self.open:
+                raise UsageError("--open cannot go with a group.", "A group is open unless it has a --key.")
+        if self.listen and self.name is not None:
+            raise UsageError("--listen takes every object, and no NAME.", "Leave NAME or --listen out.")
+        if self.hook is not None and not self.listen:
+            raise UsageError("--hook needs --listen.", "Without it the command ends; let the shell go on: && COMMAND.")

@@ -12,15 +12,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fountain.engine.event import Event
+from fountain.engine.fleet_events import (
+    AirTime,
+    Announced,
+    AskedToLeave,
+    GroupOpened,
+    GroupSummary,
+    HookFinished,
+    HookReported,
+    Listening,
+    OnewayProgress,
+    ReceiverResult,
+    Waiting,
+)
+
 __all__ = [
+    "AirTime",
+    "Announced",
+    "AskedToLeave",
     "DigestComputed",
     "Event",
     "Fetched",
+    "GroupOpened",
+    "GroupSummary",
+    "HookFinished",
+    "HookReported",
     "Listed",
+    "Listening",
     "NullObserver",
     "ObjectServed",
     "Observer",
     "Offered",
+    "OnewayProgress",
     "PeerFinished",
     "PeerGone",
     "PeerJoined",
@@ -28,6 +52,7 @@ __all__ = [
     "PeerSnapshot",
     "PeersProgress",
     "Preparing",
+    "ReceiverResult",
     "Reconnecting",
     "Resumed",
     "Searching",
@@ -35,13 +60,9 @@ __all__ = [
     "Shield",
     "Stopped",
     "TransferProgress",
+    "Waiting",
     "Warned",
 ]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Base of all events. `fountain.cli` writes each as a JSON object: the class name in snake_case is its `event`."""
 
 
 # --- Both roles --------------------------------------------------------------------------------------------
@@ -104,7 +125,8 @@ class Serving(Event):
 @dataclass(frozen=True)
 class PeerSnapshot:
     """One peer, now. `loss` is a fraction; `eta_s` is None while unknown; `state` is one of
-    streaming, waiting (nothing wanted right now), silent, done, gone."""
+    streaming, waiting (nothing wanted right now), silent, done, gone; a receiver of a group may also be
+    leaving (asked to, served by itself) or failed."""
 
     session_id: str  # hex
     address: str
@@ -120,7 +142,8 @@ class PeerSnapshot:
 
 @dataclass(frozen=True)
 class PeerJoined(Event):
-    """A peer proved its address and asked for an object. `first_esi` is where its own lane of repair symbols starts."""
+    """A peer proved its address and asked for an object. `first_esi` is where its own lane of repair symbols starts;
+    a receiver of a group has none, and 0 for both."""
 
     session_id: str
     address: str

@@ -18,13 +18,22 @@ from fountain.cli.serve import main as serve_main
 from fountain.cli.streams import Stream
 from fountain.engine.config import FetchConfig, ServeConfig
 from fountain.engine.observer import (
+    AirTime,
+    Announced,
+    AskedToLeave,
     DigestComputed,
     Event,
     Fetched,
+    GroupOpened,
+    GroupSummary,
+    HookFinished,
+    HookReported,
     Listed,
+    Listening,
     ObjectServed,
     Observer,
     Offered,
+    OnewayProgress,
     PeerFinished,
     PeerGone,
     PeerJoined,
@@ -32,12 +41,14 @@ from fountain.engine.observer import (
     PeerSnapshot,
     PeersProgress,
     Preparing,
+    ReceiverResult,
     Reconnecting,
     Resumed,
     Searching,
     Serving,
     Stopped,
     TransferProgress,
+    Waiting,
     Warned,
 )
 
@@ -114,6 +125,25 @@ def serving(*addresses: str, port: int = 6330, data_port: int = 6331, is_open: b
     return Serving(addresses or ("192.168.1.5",), port, data_port, is_open, 1_000_000_000)
 
 
+def group_opened(*names: str, is_keyed: bool = False, is_oneway: bool = False) -> GroupOpened:
+    return GroupOpened("239.63.30.1", "eth0", 6332, names or ("image.iso",), is_keyed, is_oneway, 100_000_000)
+
+
+def receiver_result(host: str = "pc1", **changes: object) -> ReceiverResult:
+    fields: dict[str, object] = {
+        "session_id": f"id of {host}",
+        "address": "10.0.0.2:40000",
+        "host": host,
+        "name": "image.iso",
+        "state": "done",
+        "fraction": 1.0,
+        "duration_s": 12.0,
+        "loss": 0.1,
+        "reason": "",
+    }
+    return ReceiverResult(**{**fields, **changes})  # type: ignore[arg-type]
+
+
 ONE_OF_EACH: tuple[Event, ...] = (
     Preparing("compiling kernels, first run only"),
     Preparing("reading image.iso", 5, 10),
@@ -136,6 +166,18 @@ ONE_OF_EACH: tuple[Event, ...] = (
     Reconnecting("nothing was heard for 3 s"),
     digested(),
     fetched(),
+    group_opened(),
+    Waiting("waiting for receivers", 3, 8, 27.0),
+    Waiting("waiting for receivers", 0, 1, None),
+    AirTime("image.iso", 9.1, 0.05, 0.999, 2),
+    OnewayProgress("image.iso", 1, 2, 4.0, 9.1, 100e6),
+    OnewayProgress("image.iso", 3, None, 40.0, None, 100e6),
+    HookReported("aa", "10.0.0.2:40000", "laptop", "image.iso", is_success=True),
+    GroupSummary((receiver_result(), receiver_result("pc2", state="silent", fraction=0.5, duration_s=None))),
+    Listening("239.63.30.1", "eth0", 6332),
+    Announced("image.iso", DIGEST, 2_000_000_000, "10.0.0.1", 100_000_000, is_oneway=False),
+    AskedToLeave("the group is too fast"),
+    HookFinished("reboot", Path("image.iso"), 1),
 )
 
 Engine = Callable[[Observer, threading.Event], object]

@@ -11,7 +11,7 @@ import pytest
 
 from fountain.cli.json_events import event_name
 from fountain.engine import observer
-from fountain.engine.observer import DigestComputed, Event, PeerSnapshot
+from fountain.engine.observer import DigestComputed, Event, PeerSnapshot, ReceiverResult
 from fountain.errors import IntegrityError
 from tests.cli.stage import DIGEST, ONE_OF_EACH, Stage, failing, script
 
@@ -21,11 +21,13 @@ JSON_TYPES = {
     "int": "integer",
     "float": "number",
     "bool": "boolean",
+    "int | None": "integer or null",
     "float | None": "number or null",
     "Path": "string",
     "tuple[str, ...]": "array of strings",
     "tuple[tuple[str, int], ...]": "array of [name, size]",
     "tuple[PeerSnapshot, ...]": "array of peers",
+    "tuple[ReceiverResult, ...]": "array of results",
 }
 EVENT_CLASSES = [
     value
@@ -55,6 +57,10 @@ def test_the_page_has_the_fields_of_the_event(event_class: type[Event]) -> None:
 
 def test_the_page_has_the_fields_of_a_peer() -> None:
     assert tables()["peers_progress"][1] == expected_rows(PeerSnapshot)
+
+
+def test_the_page_has_the_fields_of_a_result() -> None:
+    assert tables()["group_summary"][1] == expected_rows(ReceiverResult)
 
 
 def test_the_page_has_no_events_that_do_not_exist() -> None:
