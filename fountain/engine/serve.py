@@ -53,11 +53,15 @@ BLOCKED_NS = NS // 100  # While the socket takes no more, what is due can wait s
 
 @dataclass(frozen=True)
 class ServeSummary:
-    """How a server ended: distinct peers that hold the verified object, and how many were expected, if any."""
+    """How a server ended: distinct peers that hold the verified object, and how many were expected, if any.
+
+    `missing` names the receivers of a group that are known, and not done.
+    """
 
     done_count: int
     expected_count: int | None
     reason: str
+    missing: tuple[str, ...] = ()
 
 
 class _InterruptedError(Exception):
