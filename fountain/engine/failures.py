@@ -36,6 +36,13 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float) ->
                 f"The file changed on {host} while it was being served.",
                 "Start the server again and fetch the new file.",
             )
+        case Failure.CONGESTED:
+            return IncompleteError(
+                f"{host} stopped sending: for half a minute most of what it sent was lost on the way.",
+                "If the way is narrow or other traffic fills it, start the server with a lower --rate; if nothing "
+                "at all comes, with a lower --mtu; if the link loses so much by itself, with a higher "
+                f"--loss-tolerance or with --cc fixed. {KEPT_HINT}",
+            )
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(event.offer and event.offer.open))
         case Failure.REFUSED:

@@ -25,6 +25,7 @@ _BYE_REASONS = {
     ByeReason.SOURCE_CHANGED: "the file changed",
     ByeReason.IDLE: "silent for 30 s",
     ByeReason.KEYS_SPENT: "sent to get new keys",
+    ByeReason.CONGESTED: "most packets were lost for 30 s",
 }
 
 

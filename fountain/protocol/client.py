@@ -24,7 +24,7 @@ from collections import deque
 from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client_events import BYE_PHRASES, ClientEvent, ClientState, Failure
+from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, ClientState, Failure
 from fountain.protocol.client_session import ClientSession, ask, is_wanted
 from fountain.protocol.listing import ListingPages
 from fountain.protocol.reporter import Reporter
@@ -45,7 +45,6 @@ from fountain.wire.session import (
     REQUEST_RUN_COUNT_MAX,
     SESSION_HEADER_SIZE,
     Bye,
-    ByeReason,
     Echo,
     RequestBody,
     SessionHeader,
@@ -358,8 +357,8 @@ class ClientMachine:
     def _handle_bye(self, bye: Bye, now_ns: int) -> None:
         if self.state is ClientState.STOPPING:
             self.state = ClientState.CLOSED
-        elif bye.reason is ByeReason.SOURCE_CHANGED:
-            self._fail(Failure.SOURCE_CHANGED)
+        elif (failure := BYE_FAILURES.get(bye.reason)) is not None:
+            self._fail(failure)
         elif self.state in (ClientState.RECEIVING, ClientState.REQUESTING):
             self._heard_ns = now_ns
             self.was_connected = True

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from fountain.wire.control import OfferBody, RefusalReason
 from fountain.wire.session import ByeReason
 
-__all__ = ["BYE_PHRASES", "ClientEvent", "ClientState", "Failure"]
-
-BYE_PHRASES = {
-    ByeReason.STOPPING: "the server stopped",
-    ByeReason.IDLE: "the server heard nothing from here",
-    ByeReason.KEYS_SPENT: "the keys are worn",
-}
+__all__ = ["BYE_FAILURES", "BYE_PHRASES", "ClientEvent", "ClientState", "Failure"]
 
 
 class ClientState(enum.Enum):
@@ -36,7 +30,20 @@ class Failure(enum.Enum):
     SILENCE = "the server fell silent"
     REFUSED = "the server refused"
     SOURCE_CHANGED = "the server's file changed"
+    CONGESTED = "most of what the server sent was lost"
     SEAL = "one side wants sealed data, the other does not"
+
+
+BYE_PHRASES = {
+    ByeReason.STOPPING: "the server stopped",
+    ByeReason.IDLE: "the server heard nothing from here",
+    ByeReason.KEYS_SPENT: "the keys are worn",
+}
+
+BYE_FAILURES = {
+    ByeReason.SOURCE_CHANGED: Failure.SOURCE_CHANGED,
+    ByeReason.CONGESTED: Failure.CONGESTED,
+}
 
 
 @dataclass(frozen=True)

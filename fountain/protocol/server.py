@@ -27,7 +27,7 @@ from fountain.integrity import derive, session_keys
 from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
 from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies
 from fountain.protocol.carousel import Segment
-from fountain.protocol.congestion import ControlFactory, control_factory
+from fountain.protocol.congestion import CircuitBreaker, ControlFactory, control_factory
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer
 from fountain.protocol.server_session import (
@@ -155,6 +155,9 @@ class ServerMachine:
             silent_ns = now_ns - session.heard_ns
             if silent_ns >= GONE_NS:
                 self._send_bye(session, ByeReason.IDLE)
+                self._end(session, now_ns)
+            elif session.controller.breaker.is_open:
+                self._send_bye(session, ByeReason.CONGESTED)
                 self._end(session, now_ns)
             elif silent_ns >= SILENT_NS:
                 session.state = SessionState.SILENT
@@ -313,24 +316,28 @@ class ServerMachine:
         if keys is None or isinstance(body, Reject):
             self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
             return None
-        self._supersede(address[0], body.peer_id, index, now_ns)
+        breaker = self._supersede(address[0], body.peer_id, index, now_ns)
         if len(self.sessions) >= self._peer_count_max:
             return RefusalReason.SERVER_FULL
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
         self._lane_index += 1
         controller = self._congestion(served.packet_size, self.pacer.rate_bps)
+        controller.breaker = breaker or controller.breaker
         session = ServerSession(request.session, address, keys, served, index, lane, body, controller, now_ns)
         self.sessions[request.session] = session
         self._turns.append(session)
         self._events.append(ServerEvent("opened", address, session))
         return None
 
-    def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> None:
+    def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> CircuitBreaker | None:
         """End the older sessions of a fetch that is back: their streams have nobody to receive them any more."""
+        breaker = None
         for other in list(self.sessions.values()):
             if (other.address[0], other.peer_id, other.object_index) == (host, peer_id, index):
                 other.stop_reason = StopReason.SUPERSEDED
                 self._end(other, now_ns)
+                breaker = other.controller.breaker
+        return breaker
 
     def _handle_session_packet(
         self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, on_data_port: bool
@@ -354,6 +361,8 @@ class ServerMachine:
         session.heard_ns = now_ns
         if isinstance(record, Stop):
             self._handle_stop(session, record, address, now_ns, on_data_port)
+        elif session.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
+            self._send_bye(session, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
         elif session.state is not SessionState.ENDED:
             session.state = SessionState.STREAMING
             if isinstance(record, Report):

@@ -77,6 +77,7 @@ class ByeReason(enum.IntEnum):
     SOURCE_CHANGED = 1
     IDLE = 2  # no report for too long
     KEYS_SPENT = 3  # as many packets as one key may seal: ask again, for new keys
+    CONGESTED = 4  # most packets were lost for too long: asking again soon would do more harm
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ class Bye:
         reason, reserved = _BYE.unpack(data)
         if any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if reason > ByeReason.KEYS_SPENT:
+        if reason > ByeReason.CONGESTED:
             return Reject.BAD_FIELD
         return cls(ByeReason(reason))
 

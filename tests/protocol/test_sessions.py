@@ -12,7 +12,7 @@ from fountain.limits import NS
 from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX, Address, SpentCookies
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientState
+from fountain.protocol.client_events import ClientState, Failure
 from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerMachine
 from fountain.protocol.server_session import ServedObject, ServerSession
@@ -287,3 +287,42 @@ def test_open_packets_wear_out_no_key() -> None:
     session = pair.connect(pair.client())
     assert session is not None
     assert session.packet_count_max > 1 << 60
+
+
+# --- Circuit breaker ----------------------------------------------------------------------------------------
+
+
+def lost_stream() -> tuple[Pair, ClientMachine, ServerSession]:
+    """A session of which nothing has arrived for too long; the Bye that says so is lost."""
+    pair, client, session = connected()
+    assert client.state is ClientState.RECEIVING
+    for _ in range(30):
+        session.controller.on_silence(pair.now_ns)
+        pair.now_ns += 2 * NS
+        session.heard_ns = pair.now_ns
+    pair.server.handle_timeout(pair.now_ns)
+    assert session.bye_reason is ByeReason.CONGESTED
+    assert not pair.server.sessions
+    while pair.server.poll_datagram() is not None:
+        pass
+    return pair, client, session
+
+
+def test_a_lost_bye_after_too_much_loss_is_said_again_to_a_report() -> None:
+    pair, client, _ = lost_stream()
+    client.handle_timeout(client.reporter.due_ns)
+    pair.carry(client, HOME)
+    assert client.state is ClientState.CLOSED
+    assert [event.failure for event in iter(client.poll_event, None)][-1] is Failure.CONGESTED
+
+
+def test_a_peer_that_connects_anew_does_not_close_the_breaker() -> None:
+    pair = Pair()
+    first = pair.connect(pair.client())
+    assert first is not None
+    second = pair.connect(pair.client(), (HOME[0], 40_001))
+    stranger = pair.connect(pair.client(b"another."), (HOME[0], 40_002))
+    assert second is not None
+    assert stranger is not None
+    assert second.controller.breaker is first.controller.breaker
+    assert stranger.controller.breaker is not first.controller.breaker

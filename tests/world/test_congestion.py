@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ import pytest
 
 from fountain.limits import NS
 from fountain.net.address import Address
+from fountain.protocol.client_events import Failure
 from fountain.protocol.pacing import BURST_NS
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC
@@ -176,6 +178,49 @@ def test_a_stream_is_fast_within_a_second(seed: int) -> None:
     stage.world.run(lambda: bool(stage.sent), NS)
     stage.run(200 * MS)
     assert sum(stage.run(200 * MS).values()) >= 0.9 * 200 * MBIT
+
+
+class NarrowLink(Link):
+    """Loses data packets only: what is short, passes."""
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        if len(datagram) > SYMBOL_SIZE and draw.random() < self.loss:
+            return []
+        return [(now_ns + self.delay_ns, datagram)]
+
+
+def ended_by_loss(seed: int, loss: float, cc: str, time_ns: int) -> Stage:
+    """A stream of which so much is lost, after so long, unless it ended before."""
+    stage = Stage(seed, 0, 40, cc=cc, cap_bps=MBIT)
+    stage.run(2 * NS)
+    stage.link = stage.world.link("server", "client 0", NarrowLink(loss=loss, delay_ns=stage.rtt_ns // 2))
+    stage.run(time_ns)
+    return stage
+
+
+@pytest.mark.parametrize(("loss", "cc"), [(0.7, "tolerant"), (0.95, "fixed"), (1.0, "tolerant"), (1.0, "fixed")])
+def test_a_stream_of_which_most_is_lost_for_long_ends_and_the_fetch_says_why(seed: int, loss: float, cc: str) -> None:
+    stage = ended_by_loss(seed, loss, cc, 50 * NS)
+    sent_count = len(stage.sent)
+    stage.run(5 * NS)
+    assert not stage.server.sender.machine.sessions
+    assert len(stage.sent) == sent_count
+    failures = [event.failure for event in stage.clients[0].events if event.kind == "failed"]
+    assert failures == [Failure.CONGESTED]
+
+
+@pytest.mark.parametrize(("loss", "cc"), [(0.3, "tolerant"), (0.4, "fixed"), (0.8, "fixed")])
+def test_a_stream_that_brings_something_home_goes_on(seed: int, loss: float, cc: str) -> None:
+    stage = ended_by_loss(seed, loss, cc, 50 * NS)
+    assert len(stage.server.sender.machine.sessions) == 1
+    assert stage.run(5 * NS)["client 0"] > 0
+
+
+def test_most_packets_lost_for_less_than_half_a_minute_end_nothing(seed: int) -> None:
+    stage = ended_by_loss(seed, 0.7, "tolerant", 25 * NS)
+    stage.link.loss = 0.0
+    stage.run(10 * NS)
+    assert stage.run(5 * NS)["client 0"] >= 0.8 * MBIT
 
 
 @pytest.mark.parametrize("cc", ["tolerant", "fixed"])

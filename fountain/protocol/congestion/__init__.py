@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from fountain.protocol.congestion.api import Controller, Sample
+from fountain.protocol.congestion.breaker import CircuitBreaker
 from fountain.protocol.congestion.fixed import FixedRate
 from fountain.protocol.congestion.tolerant import LOSS_TOLERANCE_DEFAULT, TolerantRate
 
@@ -13,6 +14,7 @@ __all__ = [
     "CONTROL_DEFAULT",
     "CONTROL_NAMES",
     "LOSS_TOLERANCE_DEFAULT",
+    "CircuitBreaker",
     "ControlFactory",
     "Controller",
     "FixedRate",

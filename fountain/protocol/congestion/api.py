@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fountain.protocol.congestion.breaker import CircuitBreaker
+
 __all__ = ["Controller", "Sample"]
 
 
@@ -28,7 +30,13 @@ class Sample:
 
 
 class Controller(Protocol):
-    """Decides over one stream. The rate counts whole packets with their headers."""
+    """Decides over one stream. The rate counts whole packets with their headers.
+
+    When `breaker` is open, the stream must end. A newer stream to the same peer takes it over, so that a peer that
+    connects again and again does not close it.
+    """
+
+    breaker: CircuitBreaker
 
     @property
     def rate_bps(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fountain.protocol.congestion.api import Sample
+from fountain.protocol.congestion.breaker import end_breaker
 
 __all__ = ["FixedRate"]
 
 _UNLIMITED_COUNT = 1 << 40
+_TOLERANCE = 0.5  # Whoever chooses a rate may mean a link that loses so much; more than 90 % helps nobody.
 
 
 class FixedRate:
@@ -16,9 +18,12 @@ class FixedRate:
         assert packet_size > 0
         self.rate_bps = cap_bps
         self.window_count = _UNLIMITED_COUNT
+        self.breaker = end_breaker(_TOLERANCE)
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
-        """Nothing is learned."""
+        """Nothing is learned but whether it makes sense."""
+        self.breaker.note(now_ns, sample.expected_count, sample.lost_count)
 
     def on_silence(self, now_ns: int) -> None:
-        """Who is gone is found out by the server."""
+        """Who is gone is found out by the server; who is there and receives nothing, here."""
+        self.breaker.note_silence(now_ns)

@@ -10,13 +10,15 @@ Why and from where: docs/concepts/congestion.md. The rules
 4. The floor follows what is lost while the queue is short and the window well below its last limit: loss that
    reducing the rate does not reduce. When cuts have changed nothing, they are taken back.
 5. Silence: one packet, then startup again up to half of the old window.
-6. Circuit breaker: more lost than BREAKER_LOSS for BREAKER_NS, and no loss is tolerated any more.
+6. Circuit breakers: more lost than BREAKER_LOSS for BREAKER_NS, and the window is half of what arrives, and no loss is
+   tolerated any more; more than half for half a minute, and the stream ends.
 """
 
 from __future__ import annotations
 
 from fountain.limits import NS
 from fountain.protocol.congestion.api import Sample
+from fountain.protocol.congestion.breaker import CircuitBreaker, end_breaker
 from fountain.protocol.congestion.cubic import CubicCurve
 from fountain.protocol.congestion.delay import QueueEstimate
 from fountain.protocol.congestion.feedback import REPORT_SPACING_NS
@@ -41,6 +43,7 @@ VAIN_CUT_COUNT = 3
 PROBE_SHARE = 0.125  # of the window, per round trip, while there is no queue
 LOSSY = 0.02  # a floor on which CUBIC and Reno leave most of a link unused
 BREAKER_LOSS = 0.2
+BREAKER_TOLERANCES = 1.5  # A higher tolerance moves it up.
 BREAKER_NS = 5 * NS
 
 
@@ -50,6 +53,7 @@ class TolerantRate:
     def __init__(self, packet_size: int, cap_bps: int, tolerance: float = LOSS_TOLERANCE_DEFAULT) -> None:
         self.floor = LossFloor(tolerance)
         self.queue = QueueEstimate()
+        self.breaker = end_breaker(tolerance)
         self._bits = packet_size * 8
         self._cap_bps = cap_bps
         self._window = WINDOW_INITIAL
@@ -67,9 +71,7 @@ class TolerantRate:
         self._cut_count = 0  # in a row, with nothing but loss between them
         self._delay_cut_count = 0
         self._window_before_cuts = 0.0
-        self._breaker_ns = 0
-        self._breaker_expected = 0
-        self._breaker_lost = 0
+        self._early_breaker = CircuitBreaker(max(BREAKER_LOSS, BREAKER_TOLERANCES * tolerance), BREAKER_NS)
 
     @property
     def rate_bps(self) -> int:
@@ -92,7 +94,9 @@ class TolerantRate:
         self._smoothed_ns = sample.smoothed_rtt_ns
         if sample.rtt_ns:
             self.queue.note(sample.rtt_ns, now_ns)
-        self._watch(now_ns, sample)
+        if self._is_broken(now_ns, sample):
+            self._give_way(now_ns, sample)
+            return
         is_recovering = sample.judged_sequence < self._recovered_sequence
         if sample.dropped_count and not is_recovering:
             self._cut(now_ns, sample, CUT_FOR_DROPS)
@@ -118,8 +122,8 @@ class TolerantRate:
         self._is_starting = True
         self._recovered_sequence = 0
         self._expected = self._lost = 0
-        self._breaker_ns = now_ns
-        self._breaker_expected = self._breaker_lost = 0
+        self._early_breaker.close()  # One packet is little enough.
+        self.breaker.note_silence(now_ns)
 
     # --- Startup -------------------------------------------------------------------------------------------
 
@@ -229,10 +233,12 @@ class TolerantRate:
 
     def _cut(self, now_ns: int, sample: Sample, share: float) -> None:
         window = min(self._window, self._carried(sample)) if self._is_starting else self._window
-        limit = self._curve.limit_after(window, share)
+        self._shrink(now_ns, sample, window * share, self._curve.limit_after(window, share))
+
+    def _shrink(self, now_ns: int, sample: Sample, window: float, limit: float) -> None:
         self._is_starting = False
         self._start_limit = float("inf")
-        self._window = max(WINDOW_MIN, window * share)
+        self._window = max(WINDOW_MIN, window)
         self._curve.begin(self._window, max(limit, self._window), now_ns)
         self._recovered_sequence = sample.sent_sequence
         self._next_round(now_ns, sample)
@@ -244,13 +250,16 @@ class TolerantRate:
         if self._is_starting or self._expected >= JUDGE_COUNT_MIN or not self.floor.fraction:
             self._expected = self._lost = 0
 
-    def _watch(self, now_ns: int, sample: Sample) -> None:
-        """The circuit breaker (RFC 8084)."""
-        self._breaker_expected += sample.expected_count
-        self._breaker_lost += sample.lost_count
-        limit = max(BREAKER_LOSS, 1.5 * self.floor.tolerance)
-        if not self._breaker_ns or self._breaker_lost <= limit * self._breaker_expected:
-            self._breaker_ns = now_ns
-            self._breaker_expected = self._breaker_lost = 0
-        elif now_ns - self._breaker_ns >= BREAKER_NS:
-            self.floor.tolerance = 0.0
+    # --- Circuit breakers ----------------------------------------------------------------------------------
+
+    def _is_broken(self, now_ns: int, sample: Sample) -> bool:
+        for breaker in (self._early_breaker, self.breaker):
+            breaker.note(now_ns, sample.expected_count, sample.lost_count)
+        return self._early_breaker.is_open
+
+    def _give_way(self, now_ns: int, sample: Sample) -> None:
+        """Cuts have not helped for seconds: halve what arrives, and be as careful as TCP from now on."""
+        self._early_breaker.close()
+        self.floor.tolerance = 0.0
+        window = min(self._window, self._carried(sample) / 2)
+        self._shrink(now_ns, sample, window, window)
