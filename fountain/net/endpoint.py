@@ -13,13 +13,15 @@ import sys
 from typing import Protocol
 
 from fountain.errors import TransportError
+from fountain.net import grouping
 from fountain.net.address import Address
+from fountain.net.group import Group
 from fountain.net.linux import LinuxEndpoint
 from fountain.net.portable import Octets, PortableEndpoint
 from fountain.net.statistics import Statistics
 from fountain.net.train import Train
 
-__all__ = ["RECEIVE_BUFFER_SIZE", "SEND_BUFFER_SIZE", "Endpoint", "open_endpoint"]
+__all__ = ["RECEIVE_BUFFER_SIZE", "SEND_BUFFER_SIZE", "Endpoint", "open_endpoint", "open_group_receiver"]
 
 # 4 MiB is 3 ms at 10 Gbit/s, about the longest that a receiving thread is kept from its socket.
 RECEIVE_BUFFER_SIZE = 4 << 20
@@ -65,6 +67,13 @@ class Endpoint(Protocol):
         What the system or the network refuses is counted in `statistics` and lost, as on any other part of the way.
         """
 
+    def aim(self, group: Group) -> None:
+        """From now on, what is sent to the group leaves through its interface, with its TTL; this machine hears it.
+
+        Raises:
+            TransportError: this endpoint cannot reach the group.
+        """
+
     def fileno(self) -> int:
         """The descriptor for `wait`."""
 
@@ -73,20 +82,58 @@ class Endpoint(Protocol):
 
 
 def open_endpoint(
-    bind_host: str = "", port: int = 0, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False
-) -> Endpoint:
+    bind_host: str = "", port: int = 0, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False,
+    family: int = socket.AF_UNSPEC,
+) -> Endpoint:  # fmt: skip
     """A UDP endpoint bound to `bind_host` (a numeric address or a name) and `port` (0: any that is free).
 
     Without a host it serves IPv6 and IPv4 on every address, or IPv4 alone where there is no IPv6. `buffer_size` is
     what is asked of the system for receiving; `receive_buffer_size` is what it gave. `portable` renounces the
-    fast paths of the operating system.
+    fast paths of the operating system. `family` may ask for AF_INET or AF_INET6 alone: elsewhere than on Linux only
+    an IPv4 socket can `aim` at an IPv4 group.
 
     Raises:
         TransportError: the port is in use, the address is not one of this machine, or permission is missing.
     """
     if not 0 <= port <= 65_535:
         raise TransportError(f"Port {port} is not in 0..65535.", "Choose a port from 1024 to 65535 with --port.")
-    bound = _bind_everywhere(port) if not bind_host else _bind(bind_host, port)
+    bound = _bind_everywhere(port, family) if not bind_host else _bind(bind_host, port, family)
+    return _endpoint(bound, buffer_size, portable=portable)
+
+
+def open_group_receiver(
+    group: Group, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False
+) -> Endpoint:  # fmt: skip
+    """An endpoint that hears what comes for the group through its interface; closing it leaves the group.
+
+    Several programs of one machine may do so, and each hears every datagram. On Linux nothing else reaches it, but
+    for broadcast also what is sent to this machine's own addresses on that port.
+
+    Raises:
+        UsageError: the group is source-specific and no source is named.
+        TransportError: the port is in use by a program that does not share it, permission is missing, or the
+            interface cannot join.
+    """
+    try:
+        opened = socket.socket(group.family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise _bind_error(error, group.address, group.port) from error
+    try:
+        try:
+            grouping.bind(opened, group)
+        except OSError as error:
+            raise _bind_error(error, group.address, group.port) from error
+        try:
+            grouping.join(opened, group)
+        except OSError as error:
+            raise _join_error(error, group) from error
+        return _endpoint(opened, buffer_size, portable=portable)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _endpoint(bound: socket.socket, buffer_size: int, *, portable: bool) -> Endpoint:
     bound.setblocking(False)
     _size_buffers(bound, buffer_size)
     if sys.platform == "linux" and not portable:
@@ -95,11 +142,12 @@ def open_endpoint(
     return PortableEndpoint(bound)
 
 
-def _bind_everywhere(port: int) -> socket.socket:
+def _bind_everywhere(port: int, family: int) -> socket.socket:
     try:
-        return _bind_one(socket.AF_INET6, ("::", port, 0, 0))
+        if family != socket.AF_INET:
+            return _bind_one(socket.AF_INET6, ("::", port, 0, 0))
     except OSError as error:
-        if error.errno not in _NO_IPV6:
+        if error.errno not in _NO_IPV6 or family == socket.AF_INET6:
             raise _bind_error(error, "", port) from error
     try:
         return _bind_one(socket.AF_INET, ("0.0.0.0", port))
@@ -107,10 +155,10 @@ def _bind_everywhere(port: int) -> socket.socket:
         raise _bind_error(error, "", port) from error
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, family: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
-        return _bind_one(family, address)
+        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        return _bind_one(found[0][0], found[0][4])
     except (socket.gaierror, UnicodeError) as error:
         hint = "Give an address of this machine, or leave it out to use all of them."
         raise TransportError(f"The address '{host}' to bind to is not known.", hint, address=host) from error
@@ -145,6 +193,23 @@ def _bind_error(error: OSError, host: str, port: int) -> TransportError:
         message = f"A UDP socket at {host or 'any address'} port {port} could not be opened: {error}."
         hint = "Check that this machine's network is set up and that the program may use it."
     return TransportError(message, hint, address=f"{host}:{port}")
+
+
+def _join_error(error: OSError, group: Group) -> TransportError:
+    name = group.interface.name
+    if error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO):
+        message = f"The group {group.address} cannot be joined on {name}: it is gone or has no address of that family."
+        hint = "Set the interface up, or choose another with -i."
+    elif error.errno == errno.EOPNOTSUPP:
+        message = "This system cannot limit an IPv6 group to one source."
+        hint = "Leave the source out, or choose an IPv4 group."
+    elif error.errno == errno.ENOBUFS:
+        message = f"The group {group.address} cannot be joined: this machine is in as many groups as it allows."
+        hint = "Raise the limit (on Linux: sysctl net.ipv4.igmp_max_memberships, net.ipv4.igmp_max_msf)."
+    else:
+        message = f"The group {group.address} cannot be joined on {name}: {error}."
+        hint = "Check that the interface can carry multicast, or choose another with -i."
+    return TransportError(message, hint, address=group.address)
 
 
 def _size_buffers(bound: socket.socket, buffer_size: int) -> None:

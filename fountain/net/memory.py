@@ -1,7 +1,8 @@
 """The endpoint without a socket: datagrams travel inside the process, for simulations and tests.
 
 A `MemoryNetwork` delivers every datagram at once, or hands it to `carry`, which may drop it, change it, or deliver it
-later with `MemoryNetwork.deliver`. Nothing here knows time.
+later with `MemoryNetwork.deliver`. What is sent to a group is carried once for each member, to the member's own
+address. Nothing here knows time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fountain.net.address import Address
+from fountain.net.group import Group
 from fountain.net.portable import Octets
 from fountain.net.statistics import Statistics
 from fountain.net.train import Train
@@ -28,6 +30,7 @@ class MemoryNetwork:
 
     def __init__(self, carry: Carry | None = None) -> None:
         self._endpoints: dict[Address, MemoryEndpoint] = {}
+        self._groups: dict[Address, list[MemoryEndpoint]] = {}
         self.carry: Carry = carry if carry is not None else self.deliver
 
     def attach(self, address: Address, *, queue_size: int = _QUEUE_SIZE_DEFAULT) -> MemoryEndpoint:
@@ -50,8 +53,31 @@ class MemoryNetwork:
             self._endpoints[source].refuse(target)
 
     def detach(self, address: Address) -> None:
-        """Forget the endpoint at `address`."""
-        self._endpoints.pop(address, None)
+        """Forget the endpoint at `address`, in its groups as well."""
+        endpoint = self._endpoints.pop(address, None)
+        if endpoint is not None:
+            for group in self._groups:
+                self.leave(endpoint, group)
+
+    def open_group(self, group: Address) -> None:
+        """From now on `group` is a group's address, also while it has no members; harmless when repeated."""
+        self._groups.setdefault(group, [])
+
+    def join(self, endpoint: MemoryEndpoint, group: Address) -> None:
+        """Let `endpoint` hear the group, at its own address; harmless when repeated."""
+        self.open_group(group)
+        if endpoint not in self._groups[group]:
+            self._groups[group].append(endpoint)
+
+    def leave(self, endpoint: MemoryEndpoint, group: Address) -> None:
+        """Let `endpoint` hear the group no more; harmless when repeated."""
+        if endpoint in self._groups.get(group, ()):
+            self._groups[group].remove(endpoint)
+
+    def targets(self, address: Address) -> tuple[Address, ...]:
+        """Whom a datagram for `address` is carried to: the members of a group in the order they came, or itself."""
+        members = self._groups.get(address)
+        return (address,) if members is None else tuple(member.local_address for member in members)
 
 
 class MemoryEndpoint:
@@ -127,11 +153,17 @@ class MemoryEndpoint:
             self.statistics.would_block += 1
             return 0
         octets = bytes(memoryview(buffer)[:length])
+        targets = self._network.targets(address)
         for start in range(0, length, segment_size):
             self.statistics.datagrams_sent += 1
-            self._network.carry(octets[start : start + segment_size], self.local_address, address)
+            for target in targets:
+                self._network.carry(octets[start : start + segment_size], self.local_address, target)
         self.statistics.octets_sent += length
         return length
+
+    def aim(self, group: Group) -> None:
+        """There is one way to everybody here, so nothing is left to choose."""
+        self._network.open_group(group.target)
 
     def deliver(self, datagram: bytes, source: Address) -> None:
         """A datagram arrives; it is dropped and counted when the queue is full."""

@@ -49,7 +49,8 @@ def links() -> list[Link]:
     Raises:
         OSError: the system does not say.
     """
-    return [link for body in _ask(_RTM_GETLINK, _ABOUT_LINK, _RTM_NEWLINK) if (link := _link(body)) is not None]
+    bodies = _ask(_RTM_GETLINK, _ABOUT_LINK, _RTM_NEWLINK)
+    return [link for body in bodies if (link := _link(body)) is not None]
 
 
 def link_addresses() -> list[LinkAddress]:
@@ -58,7 +59,8 @@ def link_addresses() -> list[LinkAddress]:
     Raises:
         OSError: the system does not say.
     """
-    return [found for body in _ask(_RTM_GETADDR, _ABOUT_ADDRESS, _RTM_NEWADDR) if (found := _link_address(body)) is not None]
+    bodies = _ask(_RTM_GETADDR, _ABOUT_ADDRESS, _RTM_NEWADDR)
+    return [address for body in bodies if (address := _link_address(body)) is not None]
 
 
 if sys.platform == "linux":

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from fountain.net import grouping
 from fountain.net.address import UNSPECIFIED, Address, normalised
+from fountain.net.group import Group
 from fountain.net.routes import Route, Routes
 from fountain.net.stash import Stash
 from fountain.net.statistics import Statistics
@@ -155,6 +157,14 @@ class PortableEndpoint:
             return length
         return self._send_run(memoryview(buffer)[:length], segment_size, route)
 
+    def aim(self, group: Group) -> None:
+        """From now on, what is sent to the group leaves through its interface, with its TTL; this machine hears it.
+
+        Raises:
+            TransportError: this socket cannot reach the group.
+        """
+        self._routes.aim(group.target, grouping.aim(self._socket, group))
+
     def _send_run(self, octets: memoryview, segment_size: int, route: Route) -> int:
         """Datagram by datagram."""
         for start in range(0, len(octets), segment_size):
@@ -181,7 +191,10 @@ class PortableEndpoint:
         return True
 
     def _transmit(self, datagram: memoryview, route: Route) -> None:
-        self._socket.sendto(datagram, route.target)
+        if route.source:
+            self._socket.sendmsg((datagram,), route.source, 0, route.target)
+        else:
+            self._socket.sendto(datagram, route.target)
 
     def _attempt(self, action: Callable[..., None], *arguments: Any) -> OSError | None:
         """Try a send; its error, noted, or None."""

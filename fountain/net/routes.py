@@ -19,15 +19,22 @@ class Route:
     """How to reach one peer.
 
     `source` is the control message that makes the system answer from the local address that the peer talked to
-    (empty: the system chooses); segments larger than `segment_limit` go out as single datagrams.
+    (empty: the system chooses); segments larger than `segment_limit` go out as single datagrams. An `is_aimed` route
+    leads to a group: its source chooses the interface.
     """
 
-    __slots__ = ("segment_limit", "source", "target")
+    __slots__ = ("is_aimed", "segment_limit", "source", "target")
 
-    def __init__(self, target: SocketAddress) -> None:
+    def __init__(self, target: SocketAddress, source: Ancillary, *, is_aimed: bool = False) -> None:
         self.target = target
-        self.source: Ancillary = []
+        self.source = source
         self.segment_limit = DATAGRAM_SIZE_MAX
+        self.is_aimed = is_aimed
+
+    def forget_source(self) -> None:
+        """The system does not take the source: go on without, except where that would be another interface."""
+        if not self.is_aimed:
+            self.source = []
 
 
 class Routes:
@@ -36,6 +43,7 @@ class Routes:
     def __init__(self, family: int) -> None:
         self._family = family
         self._routes: dict[Address, Route] = {}
+        self._aimed: dict[Address, Route] = {}  # groups: never forgotten
         self._lock = threading.Lock()
 
     def find(self, address: Address) -> Route:
@@ -44,14 +52,25 @@ class Routes:
         Raises:
             OSError: a socket of this family cannot reach such an address.
         """
-        route = self._routes.get(address)
-        return self._keep(address, Route(socket_address(address, self._family))) if route is None else route
+        route = self._routes.get(address) or self._aimed.get(address)
+        return self._keep(address, Route(socket_address(address, self._family), [])) if route is None else route
 
     def heard(self, address: Address, source: Ancillary) -> None:
         """The peer talked to the local address in `source`: answer from there, and forget this peer last."""
         route = self.find(address)
-        route.source = source
-        self._keep(address, route)
+        if not route.is_aimed:
+            route.source = source
+            self._keep(address, route)
+
+    def aim(self, address: Address, source: Ancillary) -> None:
+        """Send to the group `address` with `source`, for as long as the endpoint lives.
+
+        Raises:
+            OSError: a socket of this family cannot reach such an address.
+        """
+        with self._lock:
+            self._routes.pop(address, None)
+            self._aimed[address] = Route(socket_address(address, self._family), source, is_aimed=True)
 
     def _keep(self, address: Address, route: Route) -> Route:
         with self._lock:

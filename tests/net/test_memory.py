@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.net import Train
+from fountain.net import Group, Interface, Train
 from fountain.net.address import Address
 from fountain.net.memory import MemoryNetwork
 
+GROUP = Group("239.255.63.30", 6331, Interface("memory", 1))
 NEAR, FAR = ("192.0.2.1", 1), ("192.0.2.2", 2)
 
 
@@ -66,3 +67,44 @@ def test_an_address_is_free_again_after_close() -> None:
     near.close()
     near.close()
     network.attach(NEAR)
+
+
+def test_what_is_sent_to_a_group_is_carried_to_each_member_at_its_own_address() -> None:
+    taken: list[tuple[bytes, Address, Address]] = []
+    network = MemoryNetwork(lambda datagram, source, target: taken.append((datagram, source, target)))
+    near, far = network.attach(NEAR), network.attach(FAR)
+    third = network.attach(("192.0.2.3", 3))
+    for member in (far, third, far):
+        network.join(member, GROUP.target)
+    near.send(b"aab", 3, 2, GROUP.target)
+    targets = (far.local_address, third.local_address)
+    assert taken == [(octets, NEAR, target) for octets in (b"aa", b"b") for target in targets]
+    assert near.statistics.datagrams_sent == 2
+    network.deliver(*taken[0])
+    train = Train()
+    assert far.receive(train)
+    assert (bytes(train.view[: train.length]), train.address) == (b"aa", NEAR)
+
+
+def test_a_member_that_left_or_closed_hears_nothing() -> None:
+    network = MemoryNetwork()
+    near, far, third = network.attach(NEAR), network.attach(FAR), network.attach(("192.0.2.3", 3))
+    network.join(far, GROUP.target)
+    network.join(third, GROUP.target)
+    network.leave(far, GROUP.target)
+    network.leave(far, GROUP.target)
+    third.close()
+    near.send(b"anybody?", 8, 8, GROUP.target)
+    assert not far.pending
+    assert not third.pending
+    assert not near.refused, "a group without members refuses nobody"
+
+
+def test_a_group_at_which_nobody_listens_yet_refuses_nobody() -> None:
+    network = MemoryNetwork()
+    near = network.attach(NEAR)
+    near.aim(GROUP)
+    near.send(b"anybody?", 8, 8, GROUP.target)
+    assert not near.refused
+    near.send(b"anybody?", 8, 8, FAR)
+    assert near.refused == {FAR}

@@ -1,0 +1,283 @@
+"""Groups: which addresses are any, and that every receiver hears what one sender sends to them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from fountain.errors import TransportError, UsageError
+from fountain.net import Endpoint, Group, Interface, Train, interfaces, open_endpoint, open_group_receiver, parse_group
+from fountain.net.linux import LinuxEndpoint
+from fountain.net.routes import ROUTE_COUNT_MAX
+from tests.net.test_endpoints import drain, pattern
+
+WIRED = Interface("eth0", 2, ("192.168.1.5/24", "fe80::1/64"))
+
+
+def free_port() -> int:
+    """A port of this test's own, also beside other tests."""
+    with closing(open_endpoint()) as endpoint:
+        return endpoint.local_address[1]
+
+
+def loopback() -> str:
+    """The name of the loopback interface."""
+    return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system chooses more by itself")
+
+
+@pytest.fixture
+def wired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interfaces, "list_interfaces", lambda: [WIRED])
+
+
+# --- Addresses -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize(
+    ("address", "family"),
+    [
+        ("239.255.63.30", socket.AF_INET),
+        ("224.0.1.1", socket.AF_INET),
+        ("232.1.2.3", socket.AF_INET),
+        ("ff02::6330", socket.AF_INET6),
+        ("ff15::6330", socket.AF_INET6),
+        ("FF35:0::6330", socket.AF_INET6),
+    ],
+)
+def test_a_multicast_address_is_a_group(address: str, family: int) -> None:
+    group = parse_group(address, 6331, ttl=3)
+    assert (group.family, group.is_multicast, group.is_broadcast) == (family, True, False)
+    assert (group.interface, group.ttl, group.port) == (WIRED, 3, 6331)
+    assert group.target == (group.address, 6331)
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("192.168.1.5", "address of one machine"),
+        ("fe80::1", "address of one machine"),
+        ("255.255.255.255", "is the broadcast address"),
+        ("224.0.0.251", "reserved"),
+        ("ff02::1", "reserved"),
+        ("ff02::1:ff00:7", "reserved"),
+        ("ff00::6330", "reserved"),
+        ("fleet.example", "not the address of a group"),
+        ("", "not the address of a group"),
+        ("239.255.1", "not the address of a group"),
+    ],
+)
+def test_an_address_that_is_no_group_is_refused_with_one_that_is(address: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        parse_group(address, 6331)
+    assert caught.value.hint
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize(("port", "ttl"), [(0, 1), (65_536, 1), (6331, 0), (6331, 256)])
+def test_a_number_out_of_range_is_refused(port: int, ttl: int) -> None:
+    with pytest.raises(UsageError, match="is not in 1"):
+        parse_group("239.255.1.1", port, ttl=ttl)
+
+
+@pytest.mark.usefixtures("wired")
+def test_a_scope_names_the_interface() -> None:
+    assert parse_group("ff02::6330%eth0", 6331).interface is WIRED
+    assert parse_group("ff02::6330%eth0", 6331, "eth0").address == "ff02::6330"
+    with pytest.raises(UsageError, match="names the interface eth0"):
+        parse_group("ff02::6330%eth0", 6331, "wlan0")
+    with pytest.raises(UsageError, match="no interface 'wlan0'"):
+        parse_group("ff02::6330%wlan0", 6331)
+
+
+@pytest.mark.usefixtures("wired")
+def test_a_broadcast_without_an_address_is_for_everybody_on_the_network() -> None:
+    group = parse_group("", 6331, broadcast=True)
+    assert (group.address, group.is_broadcast, group.is_multicast) == ("255.255.255.255", True, False)
+    assert parse_group("192.168.1.255", 6331, broadcast=True).is_broadcast
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize("address", ["192.168.1.5", "192.168.2.255", "239.255.1.1", "ff02::6330"])
+def test_a_broadcast_goes_to_a_broadcast_address_of_the_interface(address: str) -> None:
+    with pytest.raises(UsageError, match="broadcast address") as caught:
+        parse_group(address, 6331, broadcast=True)
+    assert "Leave the address out" in caught.value.hint
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize(
+    ("address", "source", "said"),
+    [
+        ("232.1.1.1", "fe80::2", "not of one family"),
+        ("232.1.1.1", "232.1.1.2", "not the address of one machine"),
+        ("232.1.1.1", "sender.example", "not the address of a sender"),
+        ("", "192.168.1.7", "limited to one source"),
+    ],
+)
+def test_a_source_is_one_machine_of_the_same_family(address: str, source: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_group(address, 6331, source=source, broadcast=not address)
+
+
+# --- Loopback --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["linux", "portable"])
+def portable(request: pytest.FixtureRequest) -> bool:
+    if request.param == "linux" and sys.platform != "linux":
+        pytest.skip("segmentation offload is a Linux system call")
+    return bool(request.param == "portable")
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Endpoint], Endpoint]]:
+    """Closes what passes through it after the test."""
+    with ExitStack() as stack:
+        yield lambda endpoint: stack.enter_context(closing(endpoint))
+
+
+Opened = Callable[[Endpoint], Endpoint]
+
+GROUPS = [
+    pytest.param("239.255.63.30", "", False, id="multicast"),
+    pytest.param("239.255.63.31", "127.0.0.1", False, id="multicast-of-a-source"),
+    pytest.param("232.255.63.30", "127.0.0.1", False, id="source-specific"),
+    pytest.param("", "", True, id="broadcast"),
+    pytest.param("127.255.255.255", "", True, id="directed-broadcast"),
+]
+
+
+@linux_only
+@pytest.mark.parametrize(("address", "source", "broadcast"), GROUPS)
+@pytest.mark.parametrize("bind_host", ["", "0.0.0.0"])
+def test_every_receiver_hears_whole_trains(
+    opened: Opened, portable: bool, address: str, source: str, broadcast: bool, bind_host: str
+) -> None:
+    group = parse_group(address, free_port(), "lo", 1, source, broadcast)
+    receivers = [opened(open_group_receiver(group, portable=portable)) for _ in range(3)]
+    sender = opened(open_endpoint(bind_host, portable=portable))
+    sender.aim(group)
+    octets = pattern(64_000)
+    for _ in range(3):
+        assert sender.send(octets, len(octets), 1000, group.target) == len(octets)
+    for receiver in receivers:
+        datagrams = drain(receiver, 3 * len(octets))
+        assert b"".join(datagram for datagram, _ in datagrams) == 3 * octets
+        assert {source for _, source in datagrams} == {("127.0.0.1", sender.local_address[1])}
+    assert sender.statistics.send_errors == sender.statistics.segmentation_refused == 0
+    assert sender.segmenting is not portable
+
+
+@linux_only
+def test_a_receiver_of_a_group_answers_the_sender_from_another_endpoint(opened: Opened, portable: bool) -> None:
+    group = parse_group("239.255.63.30", free_port(), "lo")
+    receiver, sender = opened(open_group_receiver(group, portable=portable)), opened(open_endpoint(portable=portable))
+    sender.aim(group)
+    sender.send(b"news", 4, 4, group.target)
+    [(_, source)] = drain(receiver, 4)
+    opened(open_endpoint(portable=portable)).send(b"heard", 5, 5, source)
+    assert [datagram for datagram, _ in drain(sender, 5)] == [b"heard"]
+
+
+@linux_only
+def test_what_another_source_sends_is_not_heard(opened: Opened, portable: bool) -> None:
+    group = parse_group("232.255.63.32", free_port(), "lo", source="127.0.0.2")
+    receiver = opened(open_group_receiver(group, portable=portable))
+    for host in ("127.0.0.1", "127.0.0.2"):
+        sender = opened(open_endpoint(host, portable=portable))
+        sender.aim(group)
+        sender.send(host.encode(), 9, 9, group.target)
+    assert [datagram for datagram, _ in drain(receiver, 9)] == [b"127.0.0.2"]
+    assert not receiver.receive(Train())
+
+
+@linux_only
+def test_only_the_groups_own_datagrams_reach_its_receiver(opened: Opened, portable: bool) -> None:
+    port = free_port()
+    group, other = parse_group("239.255.63.33", port, "lo"), parse_group("239.255.63.34", port, "lo")
+    receiver, neighbour = (opened(open_group_receiver(each, portable=portable)) for each in (group, other))
+    sender = opened(open_endpoint(portable=portable))
+    for each in (other, group):
+        sender.aim(each)
+        sender.send(each.address.encode(), 13, 13, each.target)
+    sender.send(b"to the machine", 14, 14, ("127.0.0.1", port))
+    assert [datagram for datagram, _ in drain(receiver, 13)] == [b"239.255.63.33"]
+    assert [datagram for datagram, _ in drain(neighbour, 13)] == [b"239.255.63.34"]
+    assert not receiver.receive(Train())
+
+
+@linux_only
+def test_a_receiver_that_closed_has_left(opened: Opened) -> None:
+    octets = (239, *os.getpid().to_bytes(4, "big")[1:])  # Nobody else's: what is looked at is the whole machine's.
+    group = parse_group(".".join(map(str, octets)), free_port(), "lo")
+    entry = bytes(reversed(octets)).hex().upper()
+    memberships = Path("/proc/net/igmp")
+    receiver = opened(open_group_receiver(group))
+    assert entry in memberships.read_text()
+    receiver.close()
+    assert entry not in memberships.read_text()
+
+
+def test_a_source_specific_group_needs_its_source_from_receivers_alone(opened: Opened) -> None:
+    group = parse_group("232.255.63.36", free_port(), loopback())
+    with pytest.raises(UsageError, match="source-specific") as caught:
+        open_group_receiver(group)
+    assert "source" in caught.value.hint
+    opened(open_endpoint(family=socket.AF_INET)).aim(group)
+
+
+@linux_only
+@pytest.mark.parametrize(("address", "broadcast"), [("239.255.63.37", False), ("", True)])
+def test_a_port_of_a_program_that_does_not_share_is_in_use(opened: Opened, address: str, broadcast: bool) -> None:
+    port = opened(open_endpoint("0.0.0.0")).local_address[1]
+    with pytest.raises(TransportError, match=f"port {port} is already in use") as caught:
+        open_group_receiver(parse_group(address, port, "lo", broadcast=broadcast))
+    assert "--port" in caught.value.hint
+
+
+@linux_only
+def test_an_interface_that_is_gone_cannot_be_joined() -> None:
+    gone = Interface("gone0", 999_999, ("192.0.2.9/24",))
+    with pytest.raises(TransportError, match="gone0") as caught:
+        open_group_receiver(Group("239.255.63.38", free_port(), gone))
+    assert caught.value.hint
+    with closing(open_endpoint()) as sender, pytest.raises(TransportError, match="gone0") as caught:
+        sender.aim(Group("239.255.63.38", 6331, gone))
+    assert caught.value.hint
+
+
+def test_an_ipv4_socket_cannot_be_aimed_at_an_ipv6_group(opened: Opened) -> None:
+    group = Group("ff15::6330", 6331, Interface("lo", 1, ("::1/128",), is_loopback=True))
+    with pytest.raises(TransportError, match="cannot be reached: the socket is one of IPv4"):
+        opened(open_endpoint("127.0.0.1")).aim(group)
+
+
+def test_a_family_can_be_asked_for(opened: Opened) -> None:
+    assert opened(open_endpoint(family=socket.AF_INET)).local_address[0] == "0.0.0.0"
+    assert opened(open_endpoint("localhost", family=socket.AF_INET)).local_address[0] == "127.0.0.1"
+
+
+@linux_only
+def test_the_way_to_a_group_outlives_any_number_of_peers(opened: Opened) -> None:
+    group = parse_group("", free_port(), "lo", broadcast=True)
+    sender = opened(open_endpoint())
+    assert isinstance(sender, LinuxEndpoint)
+    sender.aim(group)
+    aimed = sender._routes.find(group.target)
+    for number in range(ROUTE_COUNT_MAX + 1):
+        sender._routes.heard(("192.0.2.1", number), [])
+    sender._routes.heard(group.target, [])
+    aimed.forget_source()
+    assert sender._routes.find(group.target) is aimed
+    assert aimed.source, "the packet info that chooses the interface"
