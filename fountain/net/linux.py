@@ -1,4 +1,4 @@
-"""The Linux endpoint: whole trains per system call, by UDP_SEGMENT on send and UDP_GRO on receive.
+"""The Linux endpoint: whole trains per system call, by UDP_SEGMENT on send, UDP_GRO and recvmmsg on receive.
 
 Where the kernel or the device of a route refuses a segmented send, that route falls back to single datagrams. A
 socket bound to the wildcard answers each peer from the local address that the peer talked to (packet info), which a
@@ -16,6 +16,7 @@ from typing import Any
 
 from fountain.limits import TRAIN_SIZE_MAX
 from fountain.net.address import Address, normalised
+from fountain.net.batch import ANCILLARY_SIZE, Batch, Received
 from fountain.net.portable import PortableEndpoint
 from fountain.net.routes import Ancillary, Route
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
@@ -31,7 +32,6 @@ _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
 
 _WILDCARDS = ("0.0.0.0", "::")
-_ANCILLARY_SIZE = 128  # Three control messages: segment size, drop count, packet info.
 _FULL = (errno.EAGAIN, errno.ENOBUFS)
 _UNSUPPORTED = (errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 _UINT32 = struct.Struct("=I")
@@ -49,9 +49,12 @@ class LinuxEndpoint(PortableEndpoint):
         bound.setsockopt(_SOL_UDP, _UDP_GRO, 1)
         bound.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         super().__init__(bound)
-        self._recvmsg_into: Callable[..., tuple[int, Ancillary, int, Any]] = bound.recvmsg_into
+        self._recvmsg_into: Callable[..., Received] = bound.recvmsg_into
         self._sendmsg = bound.sendmsg
         self._spill = memoryview(bytearray(1 << 16))
+        self._batch = _open_batch()
+        self._usual_sender: tuple[tuple[Any, ...], bytes] = ((), b"")  # whose datagrams the batch was told to expect
+        self._coalescing = True  # whether the kernel puts datagrams together, as far as is known
         self._segmenting = True
         self._segment_messages: dict[int, Ancillary] = {}
         self._source = b""
@@ -74,7 +77,7 @@ class LinuxEndpoint(PortableEndpoint):
     # --- Receive ---------------------------------------------------------------------------------------------
 
     def _fill(self, train: Train) -> bool:
-        received = self._insist(self._recvmsg_into, (train.view,), _ANCILLARY_SIZE)
+        received = self._insist(self._recvmsg_into, (train.view,), ANCILLARY_SIZE)
         if received is None:
             return False
         length, segment_size, address = self._message(received)
@@ -88,14 +91,57 @@ class LinuxEndpoint(PortableEndpoint):
         return True
 
     def _gather(self, train: Train) -> None:
-        """Receive more segments, in a tight loop: without coalescing on the way, each turn is one datagram."""
+        """Receive more segments: many in one call where nothing coalesces them, else call by call."""
+        if self._stash.waiting:
+            return
+        if self._batch is None or self._coalescing:
+            self._coalescing = self._coalescing and train.length > train.segment_size
+            self._gather_singly(train)
+        else:
+            self._gather_batch(train, self._batch)
+
+    def _gather_batch(self, train: Train, batch: Batch) -> None:
+        """One system call for as many datagrams as the train has room for. What does not belong there is stashed."""
+        size, start = train.segment_size, train.length
+        count = min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // size) - start // size
+        try:
+            received = batch.receive(self._socket.fileno(), train, start, count)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.statistics.receive_errors += 1
+            self._note_error(error.errno)
+            return
+        if batch.is_usual() and self._usual_sender == (self._raw, self._source) and self._address == train.address:
+            train.length += received * size
+            self.statistics.datagrams_received += received
+            self.statistics.octets_received += received * size
+            return
+        for index in range(received):
+            self._sort(train, batch, index)
+        self._usual_sender = (self._raw, self._source)
+        batch.expect(received - 1)
+        batch.forget_notes()
+
+    def _sort(self, train: Train, batch: Batch, index: int) -> None:
+        """Datagram `index` lengthens the train when it stands right behind it; anything else is stashed."""
+        length, segment_size, address = self._message(batch.message(index))
+        belongs = address == train.address and 0 < length == segment_size <= train.segment_size
+        if belongs and train.has_room and not self._stash.waiting:
+            train.length += length
+        else:
+            batch.copy(index, self._stash.view)
+            self._stash.keep(length, segment_size, address)
+
+    def _gather_singly(self, train: Train) -> None:
+        """Receive more segments, one datagram or coalesced train a call."""
         receive, view, spill = self._recvmsg_into, train.view, self._spill
         size, start = train.segment_size, train.length
         end = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * size)
         count = 0
         while start + size <= end:
             try:
-                received = receive((view[start:end], spill), _ANCILLARY_SIZE)
+                received = receive((view[start:end], spill), ANCILLARY_SIZE)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -126,7 +172,7 @@ class LinuxEndpoint(PortableEndpoint):
         self._stash.keep(length, segment_size, address)
         return start
 
-    def _message(self, received: tuple[int, Ancillary, int, tuple[Any, ...]]) -> tuple[int, int, Address]:
+    def _message(self, received: Received) -> tuple[int, int, Address]:
         """Octets, segment size and sender of what one system call brought."""
         length, ancillary, _, raw = received
         segment_size = length
@@ -135,7 +181,7 @@ class LinuxEndpoint(PortableEndpoint):
         for level, kind, value in ancillary:
             if level == _SOL_UDP:
                 segment_size = int.from_bytes(value[:4], sys.byteorder)
-                coalesced = True
+                coalesced = self._coalescing = True
             elif level == socket.SOL_SOCKET:
                 self._count_drops(value)
             elif kind in (_IP_PKTINFO, _IPV6_PKTINFO):
@@ -200,7 +246,7 @@ class LinuxEndpoint(PortableEndpoint):
         self._note_error(error.errno)
         again = self._attempt(self._transmit_train, octets, segment_size, route)
         if again is not None and again.errno == errno.EINVAL and route.source:
-            route.source = []
+            route.forget_source()
             again = self._attempt(self._transmit_train, octets, segment_size, route)
         if again is None:
             self.statistics.datagrams_sent += -(-len(octets) // segment_size)
@@ -231,8 +277,15 @@ class LinuxEndpoint(PortableEndpoint):
         except OSError as error:
             if error.errno != errno.EINVAL or not route.source:
                 raise
-            route.source = []
-            self._sendmsg((datagram,), [], 0, route.target)
+            route.forget_source()
+            self._sendmsg((datagram,), route.source, 0, route.target)
+
+
+def _open_batch() -> Batch | None:
+    try:
+        return Batch()
+    except AttributeError:  # a C library without recvmmsg
+        return None
 
 
 def _reply_source(info: bytes) -> Ancillary:

@@ -1,43 +1,58 @@
-"""Where a received datagram waits when it did not fit the train that was being gathered."""
+"""Where received datagrams wait when they did not fit the train that was being gathered."""
 
 from __future__ import annotations
 
-from fountain.net.address import UNSPECIFIED, Address
+from collections import deque
+
+from fountain.net.address import Address
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
 
 __all__ = ["Stash"]
 
 
 class Stash:
-    """Room for the segments of one system call; they are handed out before anything else is received."""
+    """A queue of what system calls brought; it is handed out before anything else is received.
 
-    __slots__ = ("_address", "_segment_size", "_start", "_stop", "view", "waiting")
+    Its limit is what one system call brings: at most SEGMENT_COUNT_MAX entries of at most 64 KiB, because nothing is
+    received while anything waits.
+    """
+
+    __slots__ = ("_entries", "_start", "view")
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(1 << 16))
-        self._start = 0
-        self._stop = 0
-        self._segment_size = 0
-        self._address: Address = UNSPECIFIED
-        self.waiting = False
+        self._entries: deque[tuple[bytes, int, Address]] = deque()
+        self._start = 0  # in the first entry: what stands before has been taken
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` would give anything."""
+        return bool(self._entries)
 
     def keep(self, length: int, segment_size: int, address: Address) -> None:
-        """`view[:length]` has just been written by the caller, and waits for `take`."""
-        self._start = 0
-        self._stop = length
-        self._segment_size = segment_size
-        self._address = address
-        self.waiting = True
+        """`view[:length]` has just been written by the caller, and waits for `take` behind what waits already."""
+        self._entries.append((bytes(self.view[:length]), segment_size, address))
 
     def take(self, train: Train) -> bool:
-        """Fill `train` with what waits, as much as a train may hold; False when nothing waits."""
-        if not self.waiting:
+        """Fill `train` with what waits and belongs together, as much as a train may hold; False when nothing waits."""
+        if not self._entries:
             return False
-        length = min(self._stop - self._start, SEGMENT_COUNT_MAX * self._segment_size)
-        train.view[:length] = self.view[self._start : self._start + length]
-        train.length = length
-        train.segment_size = self._segment_size
-        train.address = self._address
-        self._start += length
-        self.waiting = self._start < self._stop
+        octets, train.segment_size, train.address = self._entries[0]
+        train.length = 0
+        self._append(train, octets, SEGMENT_COUNT_MAX * train.segment_size)
+        while self._entries and train.has_room:
+            octets, segment_size, address = self._entries[0]
+            if address != train.address or not 0 < segment_size == len(octets) <= train.segment_size:
+                break
+            self._append(train, octets, segment_size)
         return True
+
+    def _append(self, train: Train, octets: bytes, limit: int) -> None:
+        """Move as much of the first entry as the train may hold to the end of the train."""
+        length = min(len(octets) - self._start, limit)
+        train.view[train.length : train.length + length] = octets[self._start : self._start + length]
+        train.length += length
+        self._start += length
+        if self._start == len(octets):
+            self._entries.popleft()
+            self._start = 0
