@@ -29,7 +29,7 @@ __all__ = ["LOSS_TOLERANCE_DEFAULT", "TolerantRate"]
 LOSS_TOLERANCE_DEFAULT = 0.15
 WINDOW_INITIAL = 10.0  # RFC 6928
 WINDOW_MIN = 4.0  # BBR's floor too: fewer packets in a round trip tell nothing
-INITIAL_SPREAD_NS = 20_000_000  # Before the first report the initial window goes out over this time.
+INITIAL_PERIOD_NS = 20_000_000  # Before the first report this stands for the round trip: half of it is used.
 STARTUP_GAIN = 2.0
 GROWTH_MIN = 1.25  # per round trip, for a startup that goes on (BBR)
 PLATEAU_COUNT_MAX = 3
@@ -82,12 +82,14 @@ class TolerantRate:
     @property
     def window_count(self) -> int:
         """Packets that may be under way: the window, and what goes out while a report is waited for."""
-        waiting_ns = max(REPORT_SPACING_NS, self._smoothed_ns // 4) if self._smoothed_ns else 0
+        if not self._smoothed_ns or self._window <= 1.0:
+            return int(self._window)  # Nothing is known of the way, or nothing good.
+        waiting_ns = max(REPORT_SPACING_NS, self._smoothed_ns // 4)
         return int(WINDOW_SLACK * self._window) + self.rate_bps * waiting_ns // (self._bits * NS) + 1
 
     @property
     def _period_ns(self) -> int:
-        return self._smoothed_ns or INITIAL_SPREAD_NS
+        return self._smoothed_ns or INITIAL_PERIOD_NS
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """Learn, then grow or cut."""
@@ -120,6 +122,7 @@ class TolerantRate:
             self._start_limit = self._window / 2
         self._window = 1.0
         self._is_starting = True
+        self._plateau_count = self._round_bps = 0
         self._recovered_sequence = 0
         self._expected = self._lost = 0
         self._early_breaker.close()  # One packet is little enough.
