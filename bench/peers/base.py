@@ -21,7 +21,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-__all__ = ["Host", "Job", "Outcome", "Process", "Tool", "ToolError", "free_port", "missing", "wait_all"]
+__all__ = [
+    "Host",
+    "Job",
+    "NeverStartedError",
+    "Outcome",
+    "Process",
+    "Tool",
+    "ToolError",
+    "free_port",
+    "missing",
+    "wait_all",
+]
 
 POLL_S = 0.005
 GRACE_S = 3.0
@@ -30,6 +41,10 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 class ToolError(Exception):
     """A tool did not do its work: it is missing, ended with an error, or took longer than it was given."""
+
+
+class NeverStartedError(ToolError):
+    """Sender and receivers did not find each other; with luck they do the next time."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class Outcome:
     sender_cpu_s: float
     receiver_cpu_s: float
     details: Mapping[str, float] = field(default_factory=dict)
+    since_sender_s: float = 0.0  # from the start of the sender's command to the last whole file, where that is told
 
     @property
     def rate_bps(self) -> float:
@@ -103,7 +119,7 @@ class Process:
         self.cpu_s = 0.0  # once it has ended, with that of the children it waited for
         words = ["setpriv", "--pdeathsig", "KILL", "--", *host.prefix, *map(str, argv)]
         with log.open("wb") as out, log.with_name(f"{log.name}.err").open("wb") as err:
-            self.started_s = time.monotonic()
+            self.started_s, self.started_at = time.monotonic(), time.time()
             self._child = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=log.parent, start_new_session=True
             )
@@ -128,6 +144,25 @@ class Process:
         """Processor time that it has used so far, while it runs."""
         words = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) / CLOCK_TICKS
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status is not None or bool(select.select([self.handle], [], [], 0)[0])
+
+    def memberships(self) -> str:
+        """The IPv4 groups that its host is in, as the kernel writes them; nothing once it has ended."""
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self._child.pid}/net/igmp").read_text()
+        return ""
+
+    def sent_octets(self, interface: str) -> int:
+        """What its host has sent on the interface, Ethernet headers included; 0 once it has ended."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self._child.pid}/net/dev").read_text().splitlines():
+                name, _, words = line.partition(":")
+                if name.strip() == interface:
+                    return int(words.split()[8])
+        return 0
 
     def take_end(self) -> None:
         """Note how it ended; it has."""
@@ -161,6 +196,13 @@ class Process:
             if any(ours in line and line.split()[3] == "0A" for line in table):
                 return
         raise ToolError(f"{self.name} does not listen on port {port}")
+
+    def kill(self) -> None:
+        """End it and all it started as SIGKILL does, in the middle of whatever it does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        if self.status is None:
+            self.take_end()
 
     def stop(self) -> None:
         """End it and all it started, if it still runs: politely, and then not."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.peers.base import Host, Job, Outcome, Process, free_port, wait_all
 
-__all__ = ["Fountain", "jain"]
+__all__ = ["Event", "Fountain", "events", "jain", "moment"]
 
 BIN = Path(sys.executable).parent
 Event = dict[str, Any]

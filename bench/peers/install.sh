@@ -2,7 +2,7 @@
 # Installs the tools that `make bench` measures fountain beside, from Debian's packages (Debian, Ubuntu), and says
 # which are there. Without them `make bench` measures fountain alone. Run it as root.
 set -u
-# One line for each: the command, and the package that has it.
+# The command, and the package that has it.
 TOOLS="nginx:nginx-light curl:curl openssl:openssl rsync:rsync uftp:uftp udp-sender:udpcast
 ip:iproute2 nft:nftables ethtool:ethtool setpriv:util-linux"
 
@@ -10,6 +10,8 @@ missing() {
     for tool in $TOOLS; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "${tool%%:*}" >/dev/null || echo "${tool##*:}"
     done
+    # A library has no command to look for.
+    PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q 'libnorm\.so\.1' || echo libnorm1
 }
 
 wanted=$(missing)

@@ -18,13 +18,20 @@ SHARE = 0.97  # of the link's rate: at all of it, its packets fill the queue and
 
 
 class Uftp:
-    """uftp and its receivers. Its clock starts with the file: the seconds in which it finds them do not count."""
+    """uftp and its receivers. Its clock starts with the file: the seconds in which it finds them do not count.
+
+    It sends at 97 % of the link's rate, where there is one, or at the rate that it is given.
+    """
 
     name = "UFTP"
     packages: Mapping[str, str] = {"uftp": "uftp", "uftpd": "uftp"}
 
+    def __init__(self, rate_bps: int | None = None) -> None:
+        self.rate_bps = rate_bps
+
     def transfer(self, job: Job) -> Outcome:
         rate = -1 if job.link_bps is None else int(job.link_bps * SHARE * SYMBOL_SIZE / PACKET_SIZE / 1000)
+        rate = rate if self.rate_bps is None else self.rate_bps // 1000
         addresses = [host.address for host in job.receivers]
         group = ["-M", addresses[0]] if len(addresses) == 1 else []
         buffers = ["-B", BUFFER_SIZE]
@@ -57,4 +64,5 @@ class Uftp:
             sender.ended_s - sender.started_s,
             sender.cpu_s,
             sum(receiver.cpu_s for receiver in receivers),
+            since_sender_s=sender.ended_s - sender.started_s,
         )
