@@ -83,11 +83,9 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 def options_of(module: str) -> set[str]:
-    """The options that a command takes: every string in its module that looks like one."""
-    source = (ROOT / "fountain" / "cli" / module).read_text(encoding="utf-8")
-    return set(_OPTION.findall(source)) | set(
-        _OPTION.findall((ROOT / "fountain" / "cli" / "arguments.py").read_text(encoding="utf-8"))
-    )
+    """The options that a command takes: all that look like one in its module and in those that both share."""
+    shared = ("arguments.py", "group_options.py")
+    return {option for name in (module, *shared) for option in _OPTION.findall(page(f"fountain/cli/{name}"))}
 
 
 @EACH_PAGE

@@ -32,6 +32,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         width = min(shutil.get_terminal_size().columns, HELP_WIDTH_MAX)
         super().__init__(prog, max_help_position=26, width=width)
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """`-i, --interface IFACE`: older versions of Python tell the value behind each of the names."""
+        value = "" if action.nargs == 0 else f" {self._format_args(action, action.dest.upper())}"
+        return ", ".join(action.option_strings) + value
+
 
 class _HelpAction(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_also_ignored: object) -> NoReturn:

@@ -19,13 +19,19 @@ from rich.table import Table
 from rich.text import Text
 
 from fountain.cli.environment import Environment
-from fountain.cli.narration import Narrator, peer_label, short_labels
+from fountain.cli.labels import peer_label, short_labels
+from fountain.cli.narration import Narrator
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
+from fountain.cli.watchers import on_air_words, waiting_line
 from fountain.engine.observer import (
+    Announced,
     Event,
     Fetched,
+    GroupOpened,
+    Listening,
     Offered,
+    OnewayProgress,
     PeerFinished,
     PeerSnapshot,
     PeersProgress,
@@ -34,6 +40,7 @@ from fountain.engine.observer import (
     Serving,
     Stopped,
     TransferProgress,
+    Waiting,
 )
 
 __all__ = ["LiveDisplay"]
@@ -59,9 +66,20 @@ HEIGHT_RESERVED = 6  # Lines of a terminal that the table leaves: heading, foote
 ROW_COUNT_MAX = 24
 REDRAW_SHARE = 0.02  # of the engine's time: a slow redraw (many rows, a slow terminal) is followed by a longer pause.
 
+SNAPSHOTS = (PeersProgress, TransferProgress, OnewayProgress)
 STATE_HEADING = "state"
-STATE_STYLES = {"done": "green", "gone": "red", "silent": "yellow", "reconnecting": "yellow"}
-STATE_ORDER = {"streaming": 0, "waiting": 1, "silent": 2, "done": 3, "gone": 4}
+STATE_STYLES = {
+    "done": "green",
+    "gone": "red",
+    "failed": "red",
+    "silent": "yellow",
+    "leaving": "yellow",
+    "reconnecting": "yellow",
+}
+STATE_ORDER = {"streaming": 0, "leaving": 1, "waiting": 2, "silent": 3, "failed": 4, "done": 5, "gone": 6}
+# Where not all fit: what a person may have to look at comes first, and what is done can be left out.
+TROUBLE_ORDER = {"failed": 0, "silent": 1, "leaving": 2, "streaming": 3, "waiting": 4, "gone": 5, "done": 6}
+ENDED_STATES = frozenset({"done", "gone", "failed"})
 
 
 class LiveDisplay:
@@ -84,19 +102,33 @@ class LiveDisplay:
         self._name = ""  # of the object that is fetched
         self._done_count = 0
         self._object_names: set[str] = set()
+        self._is_oneway = False
+        self._waiting: Waiting | None = None
+        self._peers_now = PeersProgress((), 0.0)
+        self._on_air: dict[str, OnewayProgress] = {}
 
     def handle(self, event: Event) -> None:
         """Print what there is to tell, and redraw what changed."""
         if isinstance(event, (Fetched, Stopped)):
             self.close()
-        if not isinstance(event, (Preparing, Searching)):
+        if not isinstance(event, (Preparing, Searching, Listening)):
             for line in self._narrator.lines(event):
                 self._console.print(Text(line), soft_wrap=True)
         if isinstance(event, Offered):
             self._name = escape_controls(event.name)
         elif isinstance(event, PeerFinished):
             self._done_count += 1
-        if isinstance(event, (PeersProgress, TransferProgress)) and self._env.now_s() < self._next_redraw_s:
+        elif isinstance(event, (GroupOpened, Announced)):
+            self._is_oneway = event.is_oneway
+        elif isinstance(event, Waiting):
+            self._waiting = event
+        elif isinstance(event, PeersProgress):
+            self._peers_now = event
+            if any(peer.state == "streaming" for peer in event.peers):
+                self._waiting = None
+        elif isinstance(event, OnewayProgress):
+            self._on_air[event.name] = event
+        if isinstance(event, SNAPSHOTS) and self._env.now_s() < self._next_redraw_s:
             return
         region = self._region(event)
         if region is not None:
@@ -125,14 +157,18 @@ class LiveDisplay:
 
     def _region(self, event: Event) -> RenderableType | None:
         """What the live region shows after `event`; None leaves it."""
-        if isinstance(event, PeersProgress):
-            return self._peers(event)
+        if isinstance(event, (PeersProgress, Waiting)):
+            return None if self._is_oneway else self._peers(self._peers_now)
+        if isinstance(event, OnewayProgress):
+            return self._streams()
         if isinstance(event, TransferProgress):
             return self._transfer(event)
         if isinstance(event, Preparing):
             return self._preparing(event)
         if isinstance(event, Searching):
             return Text(escape_controls(f"asking {event.host}, port {event.port} ..."))
+        if isinstance(event, Listening):
+            return Text(escape_controls(f"listening to {event.group}, port {event.port} ..."))
         if isinstance(event, Serving):
             return Text("waiting for peers; Ctrl-C ends", style="dim")
         return None
@@ -184,12 +220,13 @@ class LiveDisplay:
         width = self._console.width
         has_bar = width >= BAR_ROOM_MIN
         has_details = width >= DETAIL_ROOM_MIN
-        last = _eta(event.eta_s, "ETA ") if event.state == "receiving" else Text(event.state, style=_style(event.state))
+        label = "done in " if self._is_oneway else "ETA "
+        last = _eta(event.eta_s, label) if event.state == "receiving" else Text(event.state, style=_style(event.state))
         columns: list[tuple[int, RenderableType]] = [
             (6, format_percent(fraction)),
             *[(10, f"{format_rate(event.rate_bps)}bit/s")] * (width >= TRANSFER_RATE_ROOM_MIN),
             *[(10, f"loss {format_loss(event.loss)}")] * (width >= TRANSFER_LOSS_ROOM_MIN),
-            *[(12, last)] * has_details,
+            *[(16 if self._is_oneway else 12, last)] * has_details,
         ]
         row = self._table([width for width, _ in columns], stretch=[""] * has_bar)
         row.add_row(Text(self._name), *[_bar(fraction)] * has_bar, *[cell for _, cell in columns])
@@ -200,16 +237,36 @@ class LiveDisplay:
     def _peers(self, event: PeersProgress) -> RenderableType:
         self._object_names.update(peer.name for peer in event.peers)
         shown_max = max(1, min(ROW_COUNT_MAX, self._console.height - HEIGHT_RESERVED))
-        peers = sorted(event.peers, key=lambda peer: STATE_ORDER.get(peer.state, 0))
+        has_room = len(event.peers) <= shown_max
+        peers = sorted(event.peers, key=_by_state if has_room else _by_trouble)
         footer = Text(self._footer(event, hidden_count=max(0, len(peers) - shown_max)), style="dim")
         return Group(self._peer_table(peers, shown_max), footer) if peers else footer
 
     def _footer(self, event: PeersProgress, hidden_count: int) -> str:
-        active_count = sum(peer.state not in ("done", "gone") for peer in event.peers)
-        if active_count == 0:
-            return f"waiting for peers, {self._done_count} done; Ctrl-C ends"
         hidden = f"{hidden_count} more not shown; " if hidden_count else ""
-        return f"{hidden}{active_count} active, {self._done_count} done, {format_rate(event.rate_bps)}bit/s in all"
+        if self._waiting is not None:
+            return escape_controls(hidden + waiting_line(self._waiting))
+        active_count = sum(peer.state not in ENDED_STATES for peer in event.peers)
+        failed_count = sum(peer.state == "failed" for peer in event.peers)
+        ended = f"{self._done_count} done" + (f", {failed_count} failed" if failed_count else "")
+        if active_count == 0:
+            return f"waiting for peers, {ended}; Ctrl-C ends"
+        return f"{hidden}{active_count} active, {ended}, {format_rate(event.rate_bps)}bit/s in all"
+
+    def _streams(self) -> RenderableType:
+        """A line for each one-way stream."""
+        rows = list(self._on_air.values())[-ROW_COUNT_MAX:]
+        return Group(*(self._stream(event) for event in rows))
+
+    def _stream(self, event: OnewayProgress) -> RenderableType:
+        has_bar = self._console.width >= NAMED_BAR_ROOM_MIN and bool(event.planned_s)
+        words = on_air_words(event)
+        row = self._table([10, len(words)], stretch=[""] * has_bar)
+        fraction = event.elapsed_s / event.planned_s if event.planned_s else 0.0
+        row.add_row(
+            Text(escape_controls(event.name)), *[_bar(fraction)] * has_bar, f"{format_rate(event.rate_bps)}bit/s", words
+        )
+        return row
 
     def _labels(self, peers: Sequence[PeerSnapshot]) -> list[str]:
         """Name and address where there is room for both, else the name, else the address."""
@@ -244,6 +301,14 @@ class LiveDisplay:
                 *[Text(peer.state, style=_style(peer.state))] * has_details,
             )
         return table
+
+
+def _by_state(peer: PeerSnapshot) -> int:
+    return STATE_ORDER.get(peer.state, 0)
+
+
+def _by_trouble(peer: PeerSnapshot) -> tuple[int, float]:
+    return TROUBLE_ORDER.get(peer.state, 0), peer.fraction
 
 
 def _bar(fraction: float) -> ProgressBar:

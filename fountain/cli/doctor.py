@@ -94,7 +94,7 @@ def _doctor(argv: Sequence[str], env: Environment) -> ExitStatus:
 def _findings(options: _Options, env: Environment) -> Iterable[Finding]:
     from fountain.engine.doctor import Examination, examine  # Loads numpy, which --help must not.
 
-    lines = firewall_lines(options.port, options.data_port, env.platform)
+    lines = firewall_lines(env.platform, options.port, options.data_port)
     return examine(Examination(host=options.host, port=options.port, data_port=options.data_port, firewall_lines=lines))
 
 

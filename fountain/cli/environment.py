@@ -32,6 +32,10 @@ class ServeOutcome(Protocol):
     def expected_count(self) -> int | None:
         """How many were waited for, if any."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The receivers of a group that are known, and not done."""
+
 
 ServeFunction = Callable[[ServeConfig, Observer, threading.Event], ServeOutcome]
 FetchFunction = Callable[[FetchConfig, Observer, threading.Event], object]

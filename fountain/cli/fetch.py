@@ -1,7 +1,8 @@
-"""`fountain-fetch`: fetch an object from a server."""
+"""`fountain-fetch`: fetch an object from a server, or from a group that a server sends to."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 import threading
@@ -12,11 +13,12 @@ from fountain.cli.arguments import CommandParser, named, nonempty
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
+from fountain.cli.group_options import add_group_options, read_group, refuse
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns
 from fountain.cli.watchers import DigestLines
-from fountain.engine.config import FetchConfig
+from fountain.engine.config import FetchConfig, GroupConfig
 from fountain.engine.observer import Event, Listed, Observer, Offered
-from fountain.errors import NameClashError, UsageError
+from fountain.errors import NameClashError, StorageError, UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.storage.destination import check_out, may_be_replaced
 from fountain.storage.paths import is_typed
@@ -29,6 +31,8 @@ EXAMPLES = (
     ("fountain-fetch 192.168.1.5 image.iso", "one object of several"),
     ("fountain-fetch 192.168.1.5 -o /srv/images", "into another directory"),
     ("fountain-fetch --wait 192.168.1.5", "as soon as the server is up"),
+    ("fountain-fetch --group 239.63.30.1", "what a server sends to many at once"),
+    ("fountain-fetch --group 239.63.30.1 --listen", "everything that it ever sends"),
 )
 
 
@@ -36,13 +40,14 @@ def fetch_parser() -> CommandParser:
     """The options of fountain-fetch."""
     parser = CommandParser(
         PROG,
-        usage=f"{PROG} [OPTIONS] HOST [NAME]",
+        usage=f"{PROG} [OPTIONS] HOST [NAME]\n       {PROG} [OPTIONS] --group ADDR|--broadcast [NAME]",
         description="Fetch an object from a machine that runs fountain-serve, over UDP, whatever the loss.",
         arguments=(
             ("HOST", "name or address of the server"),
             ("NAME", "which object, when the server has several"),
         ),
         is_last_repeated=False,
+        is_first_optional=True,  # with a group
         examples=EXAMPLES,
     )
     add = parser.add_argument
@@ -56,7 +61,6 @@ def fetch_parser() -> CommandParser:
     add(
         "--port",
         type=named("--port", parse_integer),
-        default=CONTROL_PORT_DEFAULT,
         help=f"the server's control port (default {CONTROL_PORT_DEFAULT})",
     )
     timeout_ns = FetchConfig.timeout_ns
@@ -67,7 +71,7 @@ def fetch_parser() -> CommandParser:
         default=timeout_ns,
         help=f"give up when nothing was heard for so long (default {format_duration(timeout_ns / NS)})",
     )
-    add("--wait", action="store_true", help="keep asking until a server appears")
+    add("--wait", action="store_true", help="keep asking until a server appears, or listening until one announces")
     add("--overwrite", action="store_true", help="replace a file, or an empty directory, that NAME or -o names")
     add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
     add(
@@ -78,7 +82,16 @@ def fetch_parser() -> CommandParser:
         help="throw away this share of data packets, to watch the code work: 0.1",
     )
     parser.add_common_options()
+    _add_fleet_options(parser)
     return parser
+
+
+def _add_fleet_options(parser: CommandParser) -> None:
+    fleet = add_group_options(parser, "name or address of what to listen on (default: what the system takes)")
+    add = fleet.add_argument
+    add("--source", metavar="ADDR", type=nonempty, help="listen to this sender alone")
+    add("--listen", action="store_true", help="stay, and take every new object once")
+    add("--hook", metavar="COMMAND", type=nonempty, help="run this for each object that --listen took")
 
 
 def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
@@ -105,13 +118,16 @@ class _Names:
 
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     config, typed_out, output = _read(argv)
-    names, digests = _Names(), DigestLines()
+    names, digests = _Names(), DigestLines(env, is_prompt=config.listen, is_quiet=output.is_quiet)
+    was_stopped = False
 
     def work(observer: Observer, stop: threading.Event) -> None:
+        nonlocal was_stopped
         if typed_out is not None:
-            check_out(typed_out)
+            _check_out(typed_out, is_for_many=config.listen)
         try:
             env.fetch(config, observer, stop)
+            was_stopped = config.listen and stop.is_set()
         except UsageError as error:
             if not names.listed:
                 raise
@@ -119,17 +135,24 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
         except NameClashError as error:
             raise _with_typed_name(error, config, names.offered, argv) from error
 
-    status = run_engine(PROG, env, output, work, names, digests)
-    if not output.is_json:
-        digests.write(env)
-    return status
+    status = run_engine(PROG, env, output, work, names, *[digests] * (not output.is_json))
+    digests.write()
+    return ExitStatus.INTERRUPTED if was_stopped else status
+
+
+def _check_out(typed_out: str, is_for_many: bool) -> None:
+    """Refuse, before anybody is asked for an object, a place that cannot be one."""
+    check_out(typed_out)
+    if is_for_many and not Path(typed_out).is_dir():
+        hint = "--listen takes any number of objects: create the directory first, or leave -o out."
+        raise StorageError(f"{typed_out} is not a directory.", hint, path=typed_out)
 
 
 def _with_typed_name(
     error: NameClashError, config: FetchConfig, offered: Offered | None, argv: Sequence[str]
 ) -> NameClashError:
     """`error`, with the command that would replace it: --overwrite acts only on a name that was typed."""
-    if offered is None or is_typed(offered.destination, config.out, config.name):
+    if offered is None or config.listen or is_typed(offered.destination, config.out, config.name):
         return error
     if not may_be_replaced(offered.destination):
         return error
@@ -146,16 +169,38 @@ def _command_with(argv: Sequence[str], name: str) -> str:
 
 def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     """The configuration, -o as it was typed (a path forgets the slash at its end), and what to show."""
-    options, words = fetch_parser().parse(argv)
+    parser = fetch_parser()
+    options, words = parser.parse(argv)
+    group = _read_group(options)
+    if group is None and not words:
+        parser.error("Missing: HOST")
+    if group is not None and len(words) > 1:
+        hint = "With a group there is no HOST: leave the first argument out."
+        raise UsageError(f"{words[1]!r} is one argument too many.", hint)
+    names = words if group is not None else words[1:]
     config = FetchConfig(
-        host=words[0],
-        name=words[1] if len(words) > 1 else None,
+        host=words[0] if group is None else "",
+        name=names[0] if names else None,
         out=None if options.out is None else Path(options.out),
-        port=options.port,
+        port=CONTROL_PORT_DEFAULT if options.port is None else options.port,
         timeout_ns=options.timeout,
         wait=options.wait,
         overwrite=options.overwrite,
         open=options.open,
         loss_test=options.loss_test,
+        group=group,
+        listen=options.listen,
+        hook=options.hook,
     )
     return config, options.out, Output(is_json=options.json, is_quiet=options.quiet)
+
+
+def _read_group(options: argparse.Namespace) -> GroupConfig | None:
+    group = read_group(options, options.source or "")
+    if group is None:
+        given = [("--source", options.source), ("--listen", options.listen), ("--hook", options.hook)]
+        refuse("needs --group or --broadcast", "Name the group: --group 239.63.30.1.", given)
+    else:
+        hint = "It is a port of HOST; the port of a group is --group-port."
+        refuse("goes with HOST only", hint, [("--port", options.port)])
+    return group

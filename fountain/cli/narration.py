@@ -6,12 +6,13 @@ Snapshots (progress) are the displays' own; everything that happens once is told
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 from fountain.cli.firewall import firewall_lines
+from fountain.cli.fleet_narration import fleet_tellers
+from fountain.cli.labels import counted, peer_label
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
 from fountain.engine.observer import (
@@ -24,7 +25,6 @@ from fountain.engine.observer import (
     PeerGone,
     PeerJoined,
     PeerRefused,
-    PeerSnapshot,
     Preparing,
     Reconnecting,
     Resumed,
@@ -35,29 +35,13 @@ from fountain.engine.observer import (
 )
 from fountain.limits import CONTROL_PORT_DEFAULT
 
-__all__ = ["Narrator", "counted", "fetch_command", "peer_label", "short_labels"]
+__all__ = ["Narrator", "fetch_command"]
 
 COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
 ADDRESS_COUNT_MAX = 6
 RATE_DURATION_S_MIN = 0.1  # Of less, a rate tells how long an answer takes to come back, and nothing of the link,
 RATE_SIZE_MIN = 100_000  # as of fewer octets.
 LISTED_COUNT_MAX = 50
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def peer_label(peer: PeerSnapshot | PeerJoined | PeerFinished | PeerGone) -> str:
-    """What a peer calls itself, never without the address that it proved to have."""
-    return f"{peer.host} ({peer.address})" if peer.host else peer.address
-
-
-def short_labels(peers: Sequence[PeerSnapshot]) -> list[str]:
-    """For each peer the name that it gives itself, where nobody else has that too, else its address."""
-    counts = Counter(peer.host for peer in peers)
-    return [peer.host if peer.host and counts[peer.host] == 1 else peer.address for peer in peers]
 
 
 def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
@@ -105,6 +89,7 @@ class Narrator:
             Serving: self._serving,
             Stopped: self._stopped,
             Warned: self._warned,
+            **fleet_tellers(platform),
         }
 
     def lines(self, event: Event) -> list[str]:
@@ -143,7 +128,7 @@ class Narrator:
             f"  at most {format_rate(event.rate_bps)}bit/s",
         ]
         is_local = bool(event.addresses) and all(map(_is_loopback, event.addresses))
-        firewall = firewall_lines(event.port, event.data_port, self._platform)
+        firewall = firewall_lines(self._platform, event.port, event.data_port)
         if firewall and not is_local:
             lines += ["", "If a firewall is in the way, the one of these that fits:"]
             lines += [f"    {line}" for line in firewall]

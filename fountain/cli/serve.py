@@ -1,7 +1,8 @@
-"""`fountain-serve`: serve files and directories to whoever asks."""
+"""`fountain-serve`: serve files and directories to whoever asks, or to a whole group at once."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 from collections.abc import Sequence
@@ -9,12 +10,25 @@ from pathlib import Path
 
 from fountain.cli.arguments import CommandParser, named, nonempty
 from fountain.cli.command import Output, run_engine, run_program
-from fountain.cli.environment import Environment
+from fountain.cli.environment import Environment, ServeOutcome
 from fountain.cli.exit_status import ExitStatus
+from fountain.cli.group_options import add_group_options, read_group, refuse
+from fountain.cli.results import ResultLines
 from fountain.cli.units import format_rate, parse_fraction, parse_integer, parse_rate, parse_seconds_ns
-from fountain.engine.config import CODE_DEFAULT, PEER_COUNT_MAX_DEFAULT, RATE_BPS_DEFAULT, ServeConfig
+from fountain.engine.config import (
+    CODE_DEFAULT,
+    GROUP_CONTROL_DEFAULT,
+    GROUP_CONTROL_NAMES,
+    GROUP_RATE_BPS_DEFAULT,
+    PEER_COUNT_MAX_DEFAULT,
+    PLAN_LOSS_DEFAULT,
+    RATE_BPS_DEFAULT,
+    FleetConfig,
+    OnewayConfig,
+    ServeConfig,
+)
 from fountain.engine.observer import Observer
-from fountain.errors import PeersMissingError
+from fountain.errors import PeersMissingError, UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT
 from fountain.protocol.congestion import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
@@ -26,7 +40,10 @@ EXAMPLES = (
     ("fountain-serve photos/ notes.txt", "several objects, fetched by name"),
     ("fountain-serve --expect 3 image.iso", "until three peers have it"),
     ("fountain-serve --rate 200M image.iso", "at most 200 Mbit/s in all"),
+    ("fountain-serve --group 239.63.30.1 --expect 30 image.iso", "to thirty at once"),
+    ("fountain-serve --group 239.63.30.1 --oneway image.iso", "where nothing comes back"),
 )
+MISSING_COUNT_MAX = 20  # Receivers that an error names; the summary has all.
 
 
 def serve_parser() -> CommandParser:
@@ -83,6 +100,7 @@ def serve_parser() -> CommandParser:
         help=f"encode with this code: raptorq, lt, or an installed one (default {CODE_DEFAULT})",
     )
     parser.add_common_options()
+    _add_fleet_options(parser)
     return parser
 
 
@@ -91,16 +109,16 @@ def _add_rate_options(parser: CommandParser) -> None:
     add(
         "--rate",
         type=named("--rate", parse_rate),
-        default=RATE_BPS_DEFAULT,
-        help=f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)})",
+        help=f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)}, "
+        f"or {format_rate(GROUP_RATE_BPS_DEFAULT)} with a group)",
     )
     add(
         "--cc",
         metavar="NAME",
-        choices=CONTROL_NAMES,
-        default=CONTROL_DEFAULT,
-        help=f"congestion control: {' or '.join(CONTROL_NAMES)} (default {CONTROL_DEFAULT}); fixed sends at --rate"
-        " whatever else is on the way",
+        choices=(*CONTROL_NAMES, *(name for name in GROUP_CONTROL_NAMES if name not in CONTROL_NAMES)),
+        help=f"congestion control: {' or '.join(CONTROL_NAMES)} (default {CONTROL_DEFAULT}), of the stream to a group "
+        f"{' or '.join(GROUP_CONTROL_NAMES)} (default {GROUP_CONTROL_DEFAULT}); fixed sends at --rate whatever else is "
+        "on the way",
     )
     add(
         "--loss-tolerance",
@@ -108,6 +126,50 @@ def _add_rate_options(parser: CommandParser) -> None:
         type=named("--loss-tolerance", parse_fraction),
         default=LOSS_TOLERANCE_DEFAULT,
         help=f"most packets that the link itself may lose without slowing down (default {LOSS_TOLERANCE_DEFAULT:g})",
+    )
+
+
+def _add_fleet_options(parser: CommandParser) -> None:
+    fleet = add_group_options(parser, "name or address of what to send by (default: what the system takes)")
+    add = fleet.add_argument
+    add("--ttl", metavar="N", type=named("--ttl", parse_integer), help="how many networks a group may span (default 1)")
+    add(
+        "--wait",
+        metavar="N",
+        type=named("--wait", parse_integer),
+        help="start once so many receivers are there (default 1)",
+    )
+    add(
+        "--wait-time",
+        metavar="SECONDS",
+        type=named("--wait-time", parse_seconds_ns),
+        help="wait no longer than that, and start with those that are there",
+    )
+    add(
+        "--min-rate",
+        metavar="RATE",
+        type=named("--min-rate", parse_rate),
+        help="below that, ask the slowest to leave the group, and serve them by themselves",
+    )
+    add("--oneway", action="store_true", help="nothing comes back: send until stopped, or until one of these ends it")
+    add(
+        "--duration",
+        metavar="SECONDS",
+        type=named("--duration", parse_seconds_ns),
+        help="end the one-way stream after that",
+    )
+    add("--passes", metavar="N", type=named("--passes", parse_integer), help="end it after so many times all blocks")
+    add(
+        "--overhead",
+        metavar="FRACTION",
+        type=named("--overhead", parse_fraction),
+        help="end it with this share more than the object: 0.3",
+    )
+    add(
+        "--plan-loss",
+        metavar="FRACTION",
+        type=named("--plan-loss", parse_fraction),
+        help=f"the loss that the air time is told for (default {PLAN_LOSS_DEFAULT:g})",
     )
 
 
@@ -120,39 +182,109 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
 
 def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:
     config, output = _read(argv)
+    has_results = config.fleet is not None and config.fleet.oneway is None and not output.is_json
+    results = ResultLines(env, is_quiet=output.is_quiet)
     was_stopped = False
 
     def work(observer: Observer, stop: threading.Event) -> None:
         nonlocal was_stopped
         outcome = env.serve(config, observer, stop)
-        is_complete = outcome.expected_count is not None and outcome.done_count >= outcome.expected_count
-        was_stopped = stop.is_set() and not is_complete
-        if outcome.expected_count is not None and not is_complete:
-            raise PeersMissingError(
-                f"{outcome.done_count} of {outcome.expected_count} expected peers have the object.",
-                "Serve again; whoever is missing goes on where it stopped.",
-            )
+        missing = _missing(outcome)
+        was_stopped = stop.is_set() and not _is_complete(outcome)
+        if missing:
+            raise PeersMissingError(missing, "Serve again; whoever is missing goes on where it stopped.")
 
-    status = run_engine(PROG, env, output, work)
+    status = run_engine(PROG, env, output, work, *[results] * has_results)
+    results.write()
     return ExitStatus.INTERRUPTED if was_stopped else status
+
+
+def _is_complete(outcome: ServeOutcome) -> bool:
+    return outcome.expected_count is not None and outcome.done_count >= outcome.expected_count
+
+
+def _missing(outcome: ServeOutcome) -> str:
+    """Who should have the object and has it not, in a sentence; empty when nobody is missing."""
+    if _is_complete(outcome) or (outcome.expected_count is None and not outcome.missing):
+        return ""
+    shown = ", ".join(outcome.missing[:MISSING_COUNT_MAX])
+    more = len(outcome.missing) - MISSING_COUNT_MAX
+    names = f"{shown} and {more} more" if more > 0 else shown
+    if outcome.expected_count is None:
+        return f"Not everybody has everything; not done: {names}."
+    told = f"{outcome.done_count} of {outcome.expected_count} expected peers have the object"
+    return f"{told}; not done: {names}." if names else f"{told}."
 
 
 def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
     options, paths = serve_parser().parse(argv)
     data_port = DATA_PORT_DEFAULT if options.port else 0
+    fleet = _read_fleet(options)
+    if fleet is None and options.cc not in (None, *CONTROL_NAMES):
+        raise UsageError(f"--cc {options.cc} needs a group.", f"Choose {' or '.join(CONTROL_NAMES)}.")
+    rate_bps_default = RATE_BPS_DEFAULT if fleet is None else GROUP_RATE_BPS_DEFAULT
     config = ServeConfig(
         paths=tuple(map(Path, paths)),
         bind=options.bind,
         port=options.port,
         data_port=data_port if options.data_port is None else options.data_port,
-        rate_bps=options.rate,
+        rate_bps=rate_bps_default if options.rate is None else options.rate,
         mtu=options.mtu,
         open=options.open,
-        congestion_control=options.cc,
+        congestion_control=CONTROL_DEFAULT if fleet is not None or options.cc is None else options.cc,
         loss_tolerance=options.loss_tolerance,
         expect=options.expect,
         idle_exit_ns=options.idle_exit,
         peer_count_max=options.max_peers,
         code=options.code,
+        fleet=fleet,
     )
     return config, Output(is_json=options.json, is_quiet=options.quiet)
+
+
+def _read_fleet(options: argparse.Namespace) -> FleetConfig | None:
+    group = read_group(options)
+    single = [("--wait", options.wait), ("--wait-time", options.wait_time), ("--min-rate", options.min_rate)]
+    ends = [("--duration", options.duration), ("--passes", options.passes), ("--overhead", options.overhead)]
+    oneway_only = [*ends, ("--plan-loss", options.plan_loss)]
+    if group is None:
+        of_group = [("--ttl", options.ttl), *single, ("--oneway", options.oneway), *oneway_only]
+        refuse("needs --group or --broadcast", "Name the group: --group 239.63.30.1.", of_group)
+        return None
+    if group.is_broadcast:
+        refuse("goes with --group only", "No router lets a broadcast through.", [("--ttl", options.ttl)])
+    if options.oneway:
+        hint = "Nothing comes back one-way, so the server knows of no receiver."
+        answers = [*single, ("--expect", options.expect), ("--idle-exit", options.idle_exit)]
+        refuse("cannot go with --oneway", hint, answers)
+    else:
+        refuse("needs --oneway", "Receivers that answer end the stream by themselves: --expect N.", oneway_only)
+    return FleetConfig(
+        group=group,
+        ttl=1 if options.ttl is None else options.ttl,
+        congestion_control=_read_group_control(options),
+        wait_count=1 if options.wait is None else options.wait,
+        wait_time_ns=options.wait_time,
+        min_rate_bps=options.min_rate or 0,
+        oneway=_read_oneway(options) if options.oneway else None,
+    )
+
+
+def _read_group_control(options: argparse.Namespace) -> str:
+    """What the stream to a group goes by; one that nothing comes back from has the rate that was asked for."""
+    control: str = options.cc or ("fixed" if options.oneway else GROUP_CONTROL_DEFAULT)
+    if control not in GROUP_CONTROL_NAMES:
+        hint = f"Choose {' or '.join(GROUP_CONTROL_NAMES)} for the group; single peers have {control} anyway."
+        raise UsageError(f"--cc {control} is for single peers.", hint)
+    if options.oneway and control != "fixed":
+        raise UsageError(f"--cc {control} cannot go with --oneway.", "Nothing comes back one-way: give the --rate.")
+    return control
+
+
+def _read_oneway(options: argparse.Namespace) -> OnewayConfig:
+    return OnewayConfig(
+        duration_ns=options.duration,
+        pass_count=options.passes,
+        overhead=options.overhead,
+        plan_loss=PLAN_LOSS_DEFAULT if options.plan_loss is None else options.plan_loss,
+    )

@@ -10,16 +10,38 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fountain.cli.environment import Environment
-from fountain.cli.narration import Narrator, counted, short_labels
+from fountain.cli.labels import counted, short_labels
+from fountain.cli.narration import Narrator
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
-from fountain.engine.observer import DigestComputed, Event, Observer, PeersProgress, Shield, TransferProgress
+from fountain.engine.observer import (
+    Announced,
+    DigestComputed,
+    Event,
+    Observer,
+    OnewayProgress,
+    PeersProgress,
+    Shield,
+    TransferProgress,
+    Waiting,
+)
 
-__all__ = ["DigestLines", "Display", "NullDisplay", "PlainDisplay", "Watchers", "choose_display"]
+__all__ = [
+    "DataLines",
+    "DigestLines",
+    "Display",
+    "NullDisplay",
+    "PlainDisplay",
+    "Watchers",
+    "choose_display",
+    "on_air_words",
+    "waiting_line",
+]
 
 PLAIN_INTERVAL_S = 5.0
+WAITING_INTERVAL_S = 60.0  # A server may wait all night, and its log need not be full of that.
 PLAIN_PEER_COUNT_MAX = 4
-ACTIVE_STATES = frozenset({"streaming", "waiting", "silent"})
+ACTIVE_STATES = frozenset({"streaming", "waiting", "silent", "leaving"})
 
 
 class Display(Observer, Protocol):
@@ -46,16 +68,25 @@ class PlainDisplay:
         self._env = env
         self._narrator = Narrator(env.platform)
         self._next_progress_s: float | None = None
+        self._waited_for: tuple[str, int] | None = None
+        self._next_waiting_s = 0.0
+        self._is_oneway = False
 
     def handle(self, event: Event) -> None:
         """Write what there is to tell."""
         for line in self._narrator.lines(event):
             self._env.stderr.write_line(line)
         progress = ""
-        if isinstance(event, TransferProgress):
-            progress = _transfer_line(event)
+        if isinstance(event, Announced):
+            self._is_oneway = event.is_oneway
+        elif isinstance(event, TransferProgress):
+            progress = _transfer_line(event, self._is_oneway)
         elif isinstance(event, PeersProgress):
             progress = _peers_line(event)
+        elif isinstance(event, OnewayProgress):
+            progress = f"{event.name} {on_air_words(event)} at {format_rate(event.rate_bps)}bit/s"
+        elif isinstance(event, Waiting) and self._is_waiting_due(event):
+            self._env.stderr.write_line(escape_controls(waiting_line(event)))
         if progress and self._is_due():
             self._env.stderr.write_line(escape_controls(progress))
 
@@ -70,10 +101,38 @@ class PlainDisplay:
             self._next_progress_s = now_s + PLAIN_INTERVAL_S
         return is_due
 
+    def _is_waiting_due(self, event: Waiting) -> bool:
+        """Whether somebody came or went since the last line of waiting, or that is long ago."""
+        now_s = self._env.now_s()
+        now_for = (event.what, event.have_count)
+        is_due = now_for != self._waited_for or now_s >= self._next_waiting_s
+        if is_due:
+            self._waited_for, self._next_waiting_s = now_for, now_s + WAITING_INTERVAL_S
+        return is_due
 
-def _transfer_line(event: TransferProgress) -> str:
+
+def waiting_line(event: Waiting) -> str:
+    """`waiting for receivers: 3 of 8, 27s at most`."""
+    limit = "" if event.left_s is None else f", {format_duration(max(0, round(event.left_s)))} at most"
+    return f"{event.what}: {event.have_count:,} of {event.want_count:,}{limit}"
+
+
+def on_air_words(event: OnewayProgress) -> str:
+    """`pass 2 of 3, 43.9%, 4s of 9.1s`: where a one-way stream is, of what was planned."""
+    passes = f"pass {event.pass_number:,}" + ("" if event.pass_count is None else f" of {event.pass_count:,}")
+    elapsed = format_duration(event.elapsed_s)
+    if not event.planned_s:
+        return f"{passes}, {elapsed} on the air"
+    percent = format_percent(event.elapsed_s / event.planned_s)
+    return f"{passes}, {percent}, {elapsed} of {format_duration(event.planned_s)}"
+
+
+def _transfer_line(event: TransferProgress, is_oneway: bool) -> str:
     fraction = event.symbol_count / event.symbol_total if event.symbol_total else 1.0
-    eta = "" if event.eta_s is None else f", {format_duration(round(event.eta_s))} left"
+    eta = ""
+    if event.eta_s is not None:
+        left = format_duration(round(event.eta_s))
+        eta = f", done in {left}" if is_oneway else f", {left} left"
     return (
         f"{format_percent(fraction)} at {format_rate(event.rate_bps)}bit/s, {format_loss(event.loss)} loss{eta}, "
         f"{event.state}"
@@ -91,25 +150,47 @@ def _peers_line(event: PeersProgress) -> str:
     return f"{counted(len(active), 'peer')} at {format_rate(event.rate_bps)}bit/s: {', '.join(shown)}"
 
 
-class DigestLines:
-    """The data that a fetch writes on stdout: `digest  path` of each finished file.
+class DataLines:
+    """Lines of data for stdout: at once when `is_prompt`, else when `write` is called.
 
-    The lines wait until `write` because a live display may hold the same terminal.
+    While a live display may hold the same terminal, they wait in any case.
     """
 
-    def __init__(self) -> None:
-        self._digests: list[DigestComputed] = []
+    def __init__(self, env: Environment, *, is_prompt: bool, is_quiet: bool) -> None:
+        self._stdout = env.stdout
+        self._is_held = not is_prompt or (env.stdout_is_terminal and env.can_redraw and not is_quiet)
+        self._held: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Write the line, or keep it."""
+        if self._is_held:
+            self._held.append(line)
+        else:
+            self._stdout.write_line(line)
+
+    def write(self) -> None:
+        """Write what was kept."""
+        for line in self._held:
+            self._stdout.write_line(line)
+        self._held.clear()
+
+
+class DigestLines:
+    """The data that a fetch writes on stdout: `digest  path` of each finished file."""
+
+    def __init__(self, env: Environment, *, is_prompt: bool, is_quiet: bool) -> None:
+        self._is_terminal = env.stdout_is_terminal
+        self._lines = DataLines(env, is_prompt=is_prompt, is_quiet=is_quiet)
 
     def handle(self, event: Event) -> None:
-        """Keep the digests that come by."""
+        """Tell the digests that come by; on a terminal no name may move the cursor, in a pipe every name is exact."""
         if isinstance(event, DigestComputed):
-            self._digests.append(event)
-
-    def write(self, env: Environment) -> None:
-        """Write the lines; on a terminal no name may move the cursor, in a pipe every name is exact."""
-        for event in self._digests:
             line = b3sum_line(event.digest, str(event.path))
-            env.stdout.write_line(escape_controls(line) if env.stdout_is_terminal else line)
+            self._lines.add(escape_controls(line) if self._is_terminal else line)
+
+    def write(self) -> None:
+        """Write the lines that were kept."""
+        self._lines.write()
 
 
 class Watchers:

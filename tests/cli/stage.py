@@ -60,6 +60,7 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Outcome:
     done_count: int = 0
     expected_count: int | None = None
+    missing: tuple[str, ...] = ()
 
 
 class Result(NamedTuple):

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from fountain.cli.display import LiveDisplay
-from fountain.cli.narration import Narrator, short_labels
+from fountain.cli.labels import short_labels
+from fountain.cli.narration import Narrator
 from fountain.cli.watchers import NullDisplay, PlainDisplay, choose_display
 from fountain.engine.observer import (
     Event,

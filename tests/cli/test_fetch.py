@@ -94,7 +94,7 @@ def test_wrong_usage_is_one_sentence_and_a_hint(argv: tuple[str, ...], message: 
 
 def test_the_page_has_exactly_the_options_of_the_help() -> None:
     section = PAGE.read_text(encoding="utf-8").split("## fountain-fetch")[1].split("## Arguments")[0]
-    options = Stage().fetch("--help").out.split("options:")[1].split("examples:")[0]
+    options = Stage().fetch("--help").out.split("\noptions:")[1].split("examples:")[0]
     documented = re.findall(r"^\| `(-[^`]*)`(?:, `(-[^`]*)`)? \|", section.replace("\\|", "|"), re.MULTILINE)
     assert [", ".join(filter(None, names)) for names in documented] == re.findall(
         r"^  (-[^ ,]+(?:, -\S+)?(?: [A-Z|]+)?)", options, re.MULTILINE

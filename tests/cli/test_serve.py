@@ -94,7 +94,7 @@ def test_a_mistyped_option_is_recognized() -> None:
 
 def test_the_page_has_exactly_the_options_of_the_help() -> None:
     section = PAGE.read_text(encoding="utf-8").split("## fountain-serve")[1].split("## fountain-fetch")[0]
-    options = Stage().serve("--help").out.split("options:")[1].split("examples:")[0]
+    options = Stage().serve("--help").out.split("\noptions:")[1].split("examples:")[0]
     documented = re.findall(r"^\| `(-[^`]*)`(?:, `(-[^`]*)`)? \|", section, re.MULTILINE)
     assert [", ".join(filter(None, names)) for names in documented] == re.findall(
         r"^  (-[^ ,]+(?:, -\S+)?(?: [A-Z|]+)?)", options, re.MULTILINE

@@ -1,0 +1,153 @@
+"""Events of groups in words, for `fountain.cli.narration`."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from fountain.cli.firewall import firewall_lines
+from fountain.cli.labels import peer_label
+from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
+from fountain.engine.config import BROADCAST_ADDRESS_DEFAULT
+from fountain.engine.observer import (
+    AirTime,
+    Announced,
+    AskedToLeave,
+    Event,
+    GroupOpened,
+    GroupSummary,
+    HookFinished,
+    HookReported,
+    Listening,
+    ReceiverResult,
+)
+from fountain.limits import GROUP_PORT_DEFAULT
+
+__all__ = ["fleet_tellers", "group_command"]
+
+NAME_COUNT_MAX = 5
+DONE_COUNT_MAX = 8  # Of those that are done a summary tells the slowest; those that are not, it tells all.
+STATES = ("done", "failed", "silent", "left", "incomplete")
+
+
+def fleet_tellers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]]:
+    """For each event of groups, what tells it."""
+    return {
+        AirTime: _air_time,
+        Announced: _announced,
+        AskedToLeave: _asked_to_leave,
+        GroupOpened: lambda event: _group_opened(event, platform),
+        GroupSummary: _group_summary,
+        HookFinished: _hook_finished,
+        HookReported: _hook_reported,
+        Listening: _listening,
+    }
+
+
+def group_command(event: GroupOpened) -> str:
+    """The command that receives from a group, with just the options that it needs."""
+    words = ["fountain-fetch"]
+    if ip_address(event.group).is_multicast:
+        words += ["--group", event.group]
+    else:
+        words.append("--broadcast")
+        if event.group != BROADCAST_ADDRESS_DEFAULT:
+            words += ["--broadcast-address", event.group]
+    if event.port != GROUP_PORT_DEFAULT:
+        words += ["--group-port", str(event.port)]
+    if event.is_keyed:
+        words += ["--key", "FILE"]
+    if len(event.names) > 1:
+        words.append("NAME")
+    return shlex.join(words)
+
+
+# --- Server ------------------------------------------------------------------------------------------------
+
+
+def _group_opened(event: GroupOpened, platform: str) -> list[str]:
+    more = len(event.names) - NAME_COUNT_MAX
+    names = ", ".join(event.names[:NAME_COUNT_MAX]) + (f" and {more} more" if more > 0 else "")
+    way = "one-way at" if event.is_oneway else "at most"
+    protection = "with a key" if event.is_keyed else "without a key"
+    lines = [
+        f"to group {event.group}, UDP port {event.port}, by {event.interface or 'the default interface'}: {names}",
+        f"  {way} {format_rate(event.rate_bps)}bit/s, {protection}",
+    ]
+    firewall = firewall_lines(platform, event.port)
+    if firewall:
+        lines += ["", "If a firewall is in the way on a receiver, the one of these that fits, there:"]
+        lines += [f"    {line}" for line in firewall]
+    return [*lines, "", "On each receiver:", f"    {group_command(event)}", ""]
+
+
+def _air_time(event: AirTime) -> list[str]:
+    sure = f"{event.confidence * 100:g}% sure"
+    passes = ""
+    if event.pass_count is not None:
+        passes = ", in one pass" if event.pass_count == 1 else f", in {event.pass_count:,} passes"
+    needed = f"needs {format_duration(event.seconds)} on the air for {format_loss(event.loss)} loss ({sure})"
+    return [f"{event.name} {needed}{passes}"]
+
+
+def _hook_reported(event: HookReported) -> list[str]:
+    how = "ran its hook" if event.is_success else "says that its hook failed"
+    return [f"{peer_label(event)} {how} for {event.name}"]
+
+
+def _group_summary(event: GroupSummary) -> list[str]:
+    if not event.results:
+        return ["no receiver was ever heard"]
+    counts = Counter(result.state for result in event.results)
+    told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+    others = [result for state in STATES[1:] for result in event.results if result.state == state]
+    done = sorted(
+        (result for result in event.results if result.state == "done"),
+        key=lambda result: result.duration_s or 0.0,
+        reverse=True,
+    )
+    named = len({result.name for result in event.results}) > 1
+    lines = [f"receivers: {told}", *_rows(others, named)]
+    if len(done) > DONE_COUNT_MAX:
+        lines.append(f"  the slowest of {len(done):,} that are done:")
+    return lines + _rows(done[:DONE_COUNT_MAX], named)
+
+
+def _rows(results: Sequence[ReceiverResult], is_named: bool) -> list[str]:
+    width = max((len(result.state) for result in results), default=0)
+    return [f"  {result.state:<{width}}  {_row(result, is_named)}" for result in results]
+
+
+def _row(result: ReceiverResult, is_named: bool) -> str:
+    name = f" {result.name}" if is_named else ""
+    if result.state == "done":
+        time = "" if result.duration_s is None else f" after {format_duration(result.duration_s)},"
+        return f"{peer_label(result)}{name}{time} {format_loss(result.loss)} loss"
+    reason = f": {result.reason}" if result.reason else ""
+    return f"{peer_label(result)}{name} at {format_percent(result.fraction)}, {format_loss(result.loss)} loss{reason}"
+
+
+# --- Receiver ----------------------------------------------------------------------------------------------
+
+
+def _listening(event: Listening) -> list[str]:
+    return [f"listening to {event.group}, UDP port {event.port}, on {event.interface or 'the default interface'}"]
+
+
+def _announced(event: Announced) -> list[str]:
+    way = "one-way at" if event.is_oneway else "at most"
+    rate = f"{way} {format_rate(event.rate_bps)}bit/s"
+    return [f"{event.address} announces {event.name} ({format_size(event.size)}), {rate}"]
+
+
+def _asked_to_leave(event: AskedToLeave) -> list[str]:
+    return [f"asked to leave the group, going on alone: {event.reason}"]
+
+
+def _hook_finished(event: HookFinished) -> list[str]:
+    if event.exit_status == 0:
+        return [f"hook done for {event.path}"]
+    return [f"warning: the hook ended with status {event.exit_status} for {event.path}: {event.command}"]

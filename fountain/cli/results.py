@@ -1,0 +1,63 @@
+"""RESULT lines on stdout: what became of each receiver of a group; docs/reference/cli.md has their fields."""
+
+from __future__ import annotations
+
+from fountain.cli.environment import Environment
+from fountain.cli.text import escape_controls
+from fountain.cli.watchers import DataLines
+from fountain.engine.observer import (
+    Event,
+    GroupSummary,
+    ObjectServed,
+    PeerFinished,
+    PeerSnapshot,
+    PeersProgress,
+    ReceiverResult,
+)
+
+__all__ = ["ResultLines"]
+
+
+class ResultLines:
+    """Writes a line for each receiver as soon as it is done or has failed, and at the summary one for each other.
+
+    What was told of a receiver and is no longer so is told again: the last line counts.
+    """
+
+    def __init__(self, env: Environment, *, is_quiet: bool) -> None:
+        self._lines = DataLines(env, is_prompt=True, is_quiet=is_quiet)
+        self._sizes: dict[str, int] = {}
+        self._told: dict[tuple[str, str], str] = {}
+
+    def handle(self, event: Event) -> None:
+        """Write what an event has made final."""
+        if isinstance(event, ObjectServed):
+            self._sizes[event.name] = event.size
+        elif isinstance(event, PeerFinished):
+            self._tell(event, "done", event.duration_s)
+        elif isinstance(event, PeersProgress):
+            for peer in event.peers:
+                if peer.state == "failed":
+                    self._tell(peer, "failed", None)
+        elif isinstance(event, GroupSummary):
+            for result in event.results:
+                self._tell(result, result.state, result.duration_s)
+
+    def write(self) -> None:
+        """Write the lines that a live display held back."""
+        self._lines.write()
+
+    def _tell(self, peer: PeerFinished | PeerSnapshot | ReceiverResult, state: str, duration_s: float | None) -> None:
+        key = (peer.session_id, peer.name)
+        if self._told.get(key) == state:
+            return
+        self._told[key] = state
+        seconds = "" if duration_s is None else f"{duration_s:.2f}"
+        size = str(self._sizes.get(peer.name, ""))
+        fields = (state, peer.host, peer.address, peer.name, size, seconds, f"{peer.loss:.4f}")
+        self._lines.add(";".join(["RESULT", *map(_escape, fields)]))
+
+
+def _escape(text: str) -> str:
+    """`text` without semicolons and control characters, so that a line splits at each semicolon."""
+    return escape_controls(text.replace("\\", "\\\\").replace(";", "\\x3b"))
