@@ -171,6 +171,9 @@ class LiveDisplay:
             return Text(escape_controls(f"listening to {event.group}, port {event.port} ..."))
         if isinstance(event, Serving):
             return Text("waiting for peers; Ctrl-C ends", style="dim")
+        if isinstance(event, GroupOpened):
+            what = "sending one-way" if event.is_oneway else "waiting for receivers"
+            return Text(f"{what}; Ctrl-C ends", style="dim")
         return None
 
     @property
@@ -254,19 +257,14 @@ class LiveDisplay:
         return f"{hidden}{active_count} active, {ended}, {format_rate(event.rate_bps)}bit/s in all"
 
     def _streams(self) -> RenderableType:
-        """A line for each one-way stream."""
-        rows = list(self._on_air.values())[-ROW_COUNT_MAX:]
-        return Group(*(self._stream(event) for event in rows))
-
-    def _stream(self, event: OnewayProgress) -> RenderableType:
-        has_bar = self._console.width >= NAMED_BAR_ROOM_MIN and bool(event.planned_s)
-        words = on_air_words(event)
-        row = self._table([10, len(words)], stretch=[""] * has_bar)
-        fraction = event.elapsed_s / event.planned_s if event.planned_s else 0.0
-        row.add_row(
-            Text(escape_controls(event.name)), *[_bar(fraction)] * has_bar, f"{format_rate(event.rate_bps)}bit/s", words
-        )
-        return row
+        """A line for each one-way stream; names stand last, where they may be cut."""
+        lines = [
+            Text(escape_controls(f"{on_air_words(event)} at {format_rate(event.rate_bps)}bit/s  {event.name}"))
+            for event in list(self._on_air.values())[-ROW_COUNT_MAX:]
+        ]
+        for line in lines:
+            line.truncate(max(1, self._room), overflow="ellipsis")
+        return Group(*lines)
 
     def _labels(self, peers: Sequence[PeerSnapshot]) -> list[str]:
         """Name and address where there is room for both, else the name, else the address."""

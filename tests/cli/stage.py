@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from fountain.cli.display import LiveDisplay
 from fountain.cli.environment import Environment
 from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
@@ -282,3 +283,17 @@ class Stage:
     def _leave(self, status: int) -> object:
         self.caught.append(f"left {status}")
         raise Left
+
+
+def last_region(stage: Stage, *events: Event) -> list[str]:
+    """The lines that the live region shows after `events`."""
+    display = LiveDisplay(stage.env)
+    for event in events:
+        display.handle(event)
+    before = len(stage.stderr.getvalue())
+    display.handle(events[-1])
+    text = stage.stderr.getvalue()[before:]
+    display.close()
+    again = Stage()
+    again.stderr.write(text)
+    return [line.rstrip() for line in again.shown.replace("\r", "").split("\n") if line.strip()]

@@ -30,6 +30,7 @@ from tests.cli.stage import (
     Stage,
     failing,
     fetched,
+    last_region,
     offered,
     peer,
     script,
@@ -37,21 +38,6 @@ from tests.cli.stage import (
     serving,
     transfer,
 )
-
-
-def last_region(stage: Stage, *events: Event) -> list[str]:
-    """The lines that the live region shows after `events`."""
-    display = LiveDisplay(stage.env)
-    for event in events:
-        display.handle(event)
-    before = len(stage.stderr.getvalue())
-    display.handle(events[-1])
-    text = stage.stderr.getvalue()[before:]
-    display.close()
-    again = Stage()
-    again.stderr.write(text)
-    return [line.rstrip() for line in again.shown.replace("\r", "").split("\n") if line.strip()]
-
 
 # --- Which display -----------------------------------------------------------------------------------------
 
