@@ -1,0 +1,279 @@
+"""What a receiver of a group measures: loss events (RFC 5348 section 5), and how fast packets arrive.
+
+TCP does not answer every lost packet but every round trip in which packets were lost; that is a loss event. The rate of
+events, put into TCP's throughput equation, gives the rate that a TCP connection would have on the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fountain.limits import NS
+
+__all__ = ["EVENT_RATE_MIN", "RTT_INITIAL_NS", "RTT_MIN_NS", "LossEvents", "event_rate_of", "throughput_bps"]
+
+RTT_INITIAL_NS = 500_000_000  # RFC 4654: for receivers of which nothing is known yet
+RTT_MIN_NS = 1_000_000  # Trains and scheduling take that long: nothing can be controlled in less.
+EVENT_RATE_MIN = 2.0**-32  # what the wire can tell
+LATE_COUNT = 3  # RFC 5348's NDUPACK: overtaken by so many is lost
+INTERVAL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2)
+DISCOUNT_MIN = 0.5  # RFC 5348 section 5.5: how little the past counts at least, after a long time without loss
+RATE_WINDOW_MIN_NS = 10_000_000  # A rate is measured over a round trip, this time, ...
+RATE_COUNT_MIN = 4  # ... and so many packets at least.
+_RATE_MARKS = 16  # places where a window of arrivals may begin
+
+
+def throughput_bps(packet_size: int, rtt_ns: int, event_rate: float) -> float:
+    """TCP's throughput (RFC 5348 section 3.1, b = 1, t_RTO = 4R) in bits per second, at `event_rate` events per packet.
+
+    Without loss there is no limit: infinity.
+    """
+    if event_rate <= 0.0:
+        return math.inf
+    smooth = math.sqrt(2.0 * event_rate / 3.0)
+    stalls = 12.0 * math.sqrt(3.0 * event_rate / 8.0) * event_rate * (1.0 + 32.0 * event_rate**2)
+    return packet_size * 8 * NS / (max(rtt_ns, RTT_MIN_NS) * (smooth + stalls))
+
+
+def event_rate_of(packet_size: int, rtt_ns: int, rate_bps: float) -> float:
+    """The inverse of the equation: with which rate of loss events TCP would reach `rate_bps`."""
+    low, high = math.log(EVENT_RATE_MIN), 0.0
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        if throughput_bps(packet_size, rtt_ns, math.exp(middle)) > rate_bps:
+            low = middle
+        else:
+            high = middle
+    return math.exp(high)
+
+
+@dataclass
+class _Hole:
+    """Numbers that are missing: `first` up to `end`, not `end` itself."""
+
+    first: int
+    end: int
+    first_ns: int  # when `first` would have arrived
+    step_ns: int  # between one packet and the next
+    advance_count: int  # packets that had arrived in order when the hole was noticed
+
+
+class LossEvents:
+    """The loss history of one receiver in one session, for packets of `packet_size` octets.
+
+    Numbers are told train by train: a train without a gap costs the same however long it is.
+    """
+
+    def __init__(self, packet_size: int, rtt_ns: int = RTT_INITIAL_NS) -> None:
+        self.received_count = 0
+        self._told_rtt_ns = rtt_ns
+        self._told_transit_ns = 0  # of the latest packet when the round trip was told
+        self._transit_ns = 0
+        self._packet_size = packet_size
+        self._expected = -1  # one above the highest number; -1 before the first
+        self._first = 0
+        self._advance_count = 0
+        self._holes: deque[_Hole] = deque()
+        self._has_new_holes = False  # since the system's drops were told last
+        self._event_count = 0
+        self._event_first = 0  # the first number lost in the latest event
+        self._event_ns = 0
+        self._initial_bps = 0.0  # the rate that the oldest interval stands for; 0 once it is forgotten
+        self._intervals: deque[float] = deque(maxlen=len(INTERVAL_WEIGHTS))  # closed ones, the latest first
+        self._discounts: deque[float] = deque(maxlen=len(INTERVAL_WEIGHTS))  # of each of them
+        self._arrivals: deque[tuple[int, int]] = deque()  # (when, packets arrived by then)
+        self._latest_ns = 0
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def set_rtt(self, rtt_ns: int) -> None:
+        """The round trip as the sender tells it: this receiver's own, or the group's while that is unknown."""
+        self._told_rtt_ns = max(rtt_ns, RTT_MIN_NS)
+        self._told_transit_ns = self._transit_ns
+        if self._initial_bps and self._event_count <= len(INTERVAL_WEIGHTS):
+            # The oldest interval was no count of packets but a rate, and that does not change with the round trip.
+            self._intervals[-1] = 1.0 / event_rate_of(self._packet_size, self.rtt_ns, self._initial_bps)
+
+    def on_packets(self, sequences: Sequence[int], now_ns: int, transit_ns: int) -> bool:
+        """Packets arrived together: their numbers ascending, each once. Returns whether a loss event began.
+
+        `transit_ns` is their arrival less the time at which the sender says that they went, by whatever two clocks.
+        """
+        first, last, count = sequences[0], sequences[-1], len(sequences)
+        self._transit_ns = transit_ns
+        if self._expected < 0:
+            self._expected = self._first = first
+            self._latest_ns = now_ns
+        if first == self._expected and last - first + 1 == count:
+            self._expected += count
+            self._advance_count += count
+        else:
+            self._take_apart(sequences, now_ns)
+        self.received_count += count
+        self._latest_ns = now_ns
+        self._note_arrival(now_ns)
+        return bool(self._holes) and self._judge()
+
+    def on_drops(self, now_ns: int) -> bool:
+        """The receiver's own system threw packets away. Returns whether that is a loss event by itself.
+
+        It is not where a gap was seen since the last time: the gap is those packets.
+        """
+        explained, self._has_new_holes = self._has_new_holes, False
+        if explained or self._expected < 0 or (self._event_count and now_ns - self._event_ns <= self.rtt_ns):
+            return False
+        self._begin_event(self._expected, now_ns)
+        return True
+
+    # --- What it means -------------------------------------------------------------------------------------
+
+    @property
+    def rtt_ns(self) -> int:
+        """The round trip that was told, and by how much the way has become longer since (RFC 4654 section 4.3)."""
+        return self._told_rtt_ns + max(0, self._transit_ns - self._told_transit_ns)
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether anything was lost so far."""
+        return self._event_count > 0
+
+    @property
+    def event_rate(self) -> float:
+        """Loss events per packet, averaged over the last eight intervals between them; 0 before the first."""
+        if not self._event_count:
+            return 0.0
+        open_interval = float(self._expected - self._event_first)
+        discount = self._discount(open_interval)
+        weights = [weight * kept for weight, kept in zip(INTERVAL_WEIGHTS, self._discounts)]
+        with_open = [1.0, *(discount * kept * weight for weight, kept in zip(INTERVAL_WEIGHTS[1:], self._discounts))]
+        closed_mean = _mean(weights, self._intervals)
+        open_mean = _mean(with_open, [open_interval, *self._intervals])
+        return min(1.0, max(EVENT_RATE_MIN, 1.0 / max(closed_mean, open_mean, 1.0)))
+
+    def allowed_bps(self, now_ns: int) -> float:
+        """The rate that this receiver allows, as it knows its round trip; before the first loss, twice what arrives."""
+        if not self._event_count:
+            return 2.0 * self.receive_rate_bps(now_ns)
+        return throughput_bps(self._packet_size, self.rtt_ns, self.event_rate)
+
+    def receive_rate_bps(self, now_ns: int) -> int:
+        """Bits per second that arrived lately, 0 while unknown."""
+        if len(self._arrivals) < 2:
+            return 0
+        (begin_ns, begin), (end_ns, end) = self._arrivals[0], self._arrivals[-1]
+        if now_ns - end_ns > self._rate_window_ns:
+            end_ns = now_ns
+        return (end - begin) * self._packet_size * 8 * NS // max(1, end_ns - begin_ns)
+
+    # --- Gaps ----------------------------------------------------------------------------------------------
+
+    def _take_apart(self, sequences: Sequence[int], now_ns: int) -> None:
+        before_ns = self._latest_ns
+        for sequence in sequences:
+            if sequence < self._expected:
+                self._fill(sequence)
+                continue
+            if sequence > self._expected:
+                # RFC 5348 section 5.2: lost packets would have come evenly between those around them.
+                step_ns = (now_ns - before_ns) // (sequence - self._expected + 1)
+                self._holes.append(_Hole(self._expected, sequence, before_ns + step_ns, step_ns, self._advance_count))
+                self._has_new_holes = True
+            self._expected = sequence + 1
+            self._advance_count += 1
+            before_ns = now_ns
+
+    def _fill(self, sequence: int) -> None:
+        """A late packet: it is not missing any more, if it was."""
+        for place, hole in enumerate(self._holes):
+            if hole.first <= sequence < hole.end:
+                passed = sequence + 1 - hole.first
+                rest = _Hole(
+                    sequence + 1, hole.end, hole.first_ns + passed * hole.step_ns, hole.step_ns, hole.advance_count
+                )
+                hole.end = sequence
+                del self._holes[place]
+                for part in (rest, hole):
+                    if part.first < part.end:
+                        self._holes.insert(place, part)
+                return
+
+    def _judge(self) -> bool:
+        """Take holes that enough packets have overtaken for lost."""
+        before = self._event_count
+        while self._holes and self._advance_count - self._holes[0].advance_count >= LATE_COUNT:
+            self._lose(self._holes.popleft())
+        return self._event_count > before
+
+    def _lose(self, hole: _Hole) -> None:
+        sequence, at_ns, step_ns = hole.first, hole.first_ns, hole.step_ns
+        # A long hole is an event for each round trip in it; more than the history holds need not be walked through.
+        excess_ns = (hole.end - sequence) * step_ns - (len(INTERVAL_WEIGHTS) + 1) * self.rtt_ns
+        if excess_ns > 0:
+            sequence += excess_ns // step_ns
+            at_ns += excess_ns // step_ns * step_ns
+        while sequence < hole.end:
+            wait_ns = self._event_ns + self.rtt_ns - at_ns
+            if not self._event_count or wait_ns < 0:
+                self._begin_event(sequence, at_ns)
+            elif not step_ns:
+                return
+            else:
+                skipped = wait_ns // step_ns + 1
+                sequence += skipped
+                at_ns += skipped * step_ns
+
+    # --- Events --------------------------------------------------------------------------------------------
+
+    def _begin_event(self, sequence: int, at_ns: int) -> None:
+        if self._event_count:
+            interval = float(sequence - self._event_first)
+            discount = self._discount(interval)
+            for place, kept in enumerate(self._discounts):
+                self._discounts[place] = kept * discount
+        else:
+            interval = self._initial_interval(sequence)
+        self._intervals.appendleft(interval)
+        self._discounts.appendleft(1.0)
+        self._event_count += 1
+        self._event_first, self._event_ns = sequence, at_ns
+
+    def _initial_interval(self, sequence: int) -> float:
+        """Packets before the first event: as many as explain the rate that was reached (RFC 5348 section 6.3.1)."""
+        self._initial_bps = float(self.receive_rate_bps(self._latest_ns))
+        if not self._initial_bps:
+            return float(max(1, sequence - self._first))
+        return 1.0 / event_rate_of(self._packet_size, self.rtt_ns, self._initial_bps)
+
+    def _discount(self, open_interval: float) -> float:
+        """How much the past counts, when the time since the last event is more than twice what was usual."""
+        usual = _mean(INTERVAL_WEIGHTS, self._intervals)
+        return max(DISCOUNT_MIN, 2.0 * usual / open_interval) if open_interval > 2.0 * usual else 1.0
+
+    # --- Arrivals ------------------------------------------------------------------------------------------
+
+    @property
+    def _rate_window_ns(self) -> int:
+        return max(self.rtt_ns, RATE_WINDOW_MIN_NS)
+
+    def _note_arrival(self, now_ns: int) -> None:
+        arrivals, window_ns = self._arrivals, self._rate_window_ns
+        if len(arrivals) > 2 and now_ns - arrivals[-2][0] < window_ns // _RATE_MARKS:
+            arrivals.pop()
+        arrivals.append((now_ns, self.received_count))
+        while (
+            len(arrivals) > 2
+            and now_ns - arrivals[1][0] >= window_ns
+            and self.received_count - arrivals[1][1] >= RATE_COUNT_MIN
+        ):
+            arrivals.popleft()
+
+
+def _mean(weights: Sequence[float], intervals: Iterable[float]) -> float:
+    total = weight_sum = 0.0
+    for weight, interval in zip(weights, intervals):
+        total += weight * interval
+        weight_sum += weight
+    return total / weight_sum

@@ -1,0 +1,370 @@
+"""How fast a group is sent to: as fast as TCP would go to the receiver that has it worst (TFMCC, RFC 4654).
+
+Why and from where: docs/concepts/congestion.md, "Groups". The rules
+--------------------------------------------------------------------
+1. What a receiver allows is TCP's throughput at its round trip and its rate of loss events; before its first loss,
+   twice the rate that arrives there. The one that allows least is the limiting receiver. It reports every round trip,
+   the others when they allow less than `suppress_rate_bps`, and now and then.
+2. Slow start: a packet per round trip, then twice as much every round trip, up to twice what arrives at the limiting
+   receiver. The first loss anywhere ends it for good.
+3. Afterwards: down to what any receiver allows, at once; up to what the limiting one allows, by no more than a packet
+   per round trip in each round trip, whether that receiver is better off now or another one has taken its place.
+4. A limiting receiver that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When
+   nobody reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from fountain.limits import NS
+from fountain.protocol.group.loss_events import EVENT_RATE_MIN, RTT_INITIAL_NS, RTT_MIN_NS, throughput_bps
+
+__all__ = [
+    "GROUP_CONTROL_DEFAULT",
+    "GROUP_CONTROL_NAMES",
+    "FixedGroupRate",
+    "GroupRate",
+    "TfmccRate",
+    "group_rate",
+]
+
+GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
+GROUP_CONTROL_DEFAULT = "tfmcc"
+
+SUPPRESS_SHARE = 0.9  # RFC 4654's 1 - g: who allows only a little less need not report
+SUPPRESS_NOBODY_BPS = (1 << 63) - 1
+GROUP_RTT_DECAY = 0.9  # per feedback window
+WINDOW_ROUNDS = 6  # RFC 4654's T: a feedback window, in which whoever should report does
+ROUND_MIN_NS = 50_000_000  # A limiting receiver on a short way need not report as often as packets come back.
+HALVING_ROUNDS = 4
+SILENCE_ROUNDS = 10
+RATE_MIN_NS = 8 * NS  # A packet in this time is sent whatever happens (RFC 5348's and RFC 4654's 1/t_mbi).
+SMOOTHING_LIMITING = 0.1  # weight of a new round trip; RFC 4654: many samples for the limiting receiver, ...
+SMOOTHING_OTHERS = 0.5  # ... few for the others
+DAMPER_SMOOTHING = 0.1  # RFC 5348 section 4.5: a queue that grows slows the stream before it overflows
+DAMPER_MAX = 2.0
+RECEIVER_COUNT_MAX = 16_384  # remembered; the one heard longest ago is forgotten
+_FOREVER_NS = 1 << 62
+
+
+class GroupRate(Protocol):
+    """Decides over the stream to one group. The rate counts whole packets with their headers."""
+
+    @property
+    def rate_bps(self) -> int:
+        """Bits per second to send at."""
+
+    @property
+    def limiting(self) -> bytes | None:
+        """The receiver that limits the rate, and reports at least once in `round_ns`."""
+
+    @property
+    def suppress_rate_bps(self) -> int:
+        """Other receivers report only when they allow less."""
+
+    @property
+    def group_rtt_ns(self) -> int:
+        """The longest round trip of late: what receivers take that have none of their own."""
+
+    @property
+    def round_ns(self) -> int:
+        """A feedback round: the limiting receiver's longest time without a report."""
+
+    def rtt_ns(self, peer_id: bytes) -> int:
+        """The smoothed round trip of a receiver, to tell it; the group's while it has none."""
+
+    def on_report(
+        self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool
+    ) -> None:
+        """A receiver reported; `rtt_ns` is what this report alone measured, 0 for nothing."""
+
+    def on_leave(self, peer_id: bytes, now_ns: int) -> None:
+        """A receiver has all that it wants, or was asked to leave."""
+
+    def next_timeout(self) -> int:
+        """When `on_timeout` is due."""
+
+    def on_timeout(self, now_ns: int) -> None:
+        """Time passed, and nobody may have reported."""
+
+
+def group_rate(name: str, packet_size: int, cap_bps: int, now_ns: int) -> GroupRate:
+    """The controller of a new group; `name` is one of GROUP_CONTROL_NAMES."""
+    return FixedGroupRate(cap_bps) if name == "fixed" else TfmccRate(packet_size, cap_bps, now_ns)
+
+
+class _Rounds:
+    """The round trips of the group's receivers: each smoothed, and the longest of late."""
+
+    def __init__(self) -> None:
+        self.group_ns = RTT_INITIAL_NS
+        self.is_measured = False
+        self._peak_ns = 0  # of this feedback window
+        self._window_ns = 0  # when it ends
+
+    def note(self, smoothed_ns: int, now_ns: int) -> None:
+        """A receiver's round trip is `smoothed_ns` now."""
+        self._peak_ns = max(self._peak_ns, smoothed_ns)
+        if not self.is_measured:
+            self.is_measured = True
+            self.group_ns = smoothed_ns
+        self.group_ns = max(self.group_ns, smoothed_ns)
+        if now_ns >= self._window_ns:
+            self.group_ns = max(int(GROUP_RTT_DECAY * self.group_ns), self._peak_ns)
+            self._peak_ns = 0
+            self._window_ns = now_ns + WINDOW_ROUNDS * self.group_ns
+
+
+class _Receiver:
+    """What the latest reports of one receiver said."""
+
+    def __init__(self) -> None:
+        self.rtt_ns = 0  # smoothed; 0 while unknown
+        self.receive_bps = 0
+        self.event_rate = 0.0
+        self.has_lost = False
+        self.is_worse = False  # It lost more since the report before.
+        self.allowed_bps = math.inf
+        self.doubled_bps = math.inf  # twice what arrives, or a packet per round trip
+        self.heard_ns = 0
+
+    def smooth(self, rtt_ns: int, weight: float) -> None:
+        """Take in a measured round trip."""
+        smoothed_ns = int(self.rtt_ns + (rtt_ns - self.rtt_ns) * weight) if self.rtt_ns else rtt_ns
+        self.rtt_ns = max(smoothed_ns, RTT_MIN_NS)
+
+    def judge(self, packet_size: int, group_rtt_ns: int) -> None:
+        """What rate this receiver allows."""
+        self.doubled_bps = max(2.0 * self.receive_bps, packet_size * 8 * NS / group_rtt_ns)
+        self.allowed_bps = self.doubled_bps
+        if self.has_lost:
+            rate_bps = throughput_bps(packet_size, self.rtt_ns or group_rtt_ns, max(self.event_rate, EVENT_RATE_MIN))
+            self.allowed_bps = min(rate_bps, self.doubled_bps) if self.is_worse else rate_bps
+
+
+class FixedGroupRate:
+    """No congestion control: `cap_bps`, whatever else is on the way. For networks of one's own."""
+
+    def __init__(self, cap_bps: int) -> None:
+        self.rate_bps = cap_bps
+        self.limiting: bytes | None = None
+        self.suppress_rate_bps = 0  # Reports would change nothing.
+        self._rounds = _Rounds()
+        self._receivers: dict[bytes, _Receiver] = {}
+
+    @property
+    def group_rtt_ns(self) -> int:
+        return self._rounds.group_ns
+
+    @property
+    def round_ns(self) -> int:
+        return max(self.group_rtt_ns, ROUND_MIN_NS)
+
+    def rtt_ns(self, peer_id: bytes) -> int:
+        known = self._receivers.get(peer_id)
+        return known.rtt_ns if known else self.group_rtt_ns
+
+    def on_report(
+        self,
+        now_ns: int,
+        peer_id: bytes,
+        *,
+        rtt_ns: int,
+        event_rate: float,  # noqa: ARG002  the rate is fixed
+        receive_rate_bps: int,  # noqa: ARG002
+        has_lost: bool,  # noqa: ARG002
+    ) -> None:
+        if rtt_ns:
+            receiver = _heard(self._receivers, peer_id)
+            receiver.smooth(rtt_ns, SMOOTHING_OTHERS)
+            self._rounds.note(receiver.rtt_ns, now_ns)
+
+    def on_leave(self, peer_id: bytes, now_ns: int) -> None:  # noqa: ARG002  an interface
+        self._receivers.pop(peer_id, None)
+
+    def next_timeout(self) -> int:
+        return _FOREVER_NS
+
+    def on_timeout(self, now_ns: int) -> None:
+        """Silence changes nothing."""
+
+
+class TfmccRate:
+    """Congestion control of the stream of packets of `packet_size` octets to a group, never above `cap_bps`."""
+
+    def __init__(self, packet_size: int, cap_bps: int, now_ns: int) -> None:
+        self._packet_size = packet_size
+        self._bits = packet_size * 8
+        self._cap_bps = float(cap_bps)
+        self._floor_bps = min(self._cap_bps, self._bits * NS / RATE_MIN_NS)
+        self._rate = min(self._cap_bps, self._bits * NS / RTT_INITIAL_NS)
+        self._is_starting = True
+        self._rounds = _Rounds()
+        self._receivers: dict[bytes, _Receiver] = {}  # the one heard longest ago first
+        self._limiting: bytes | None = None
+        self._limiting_since_ns = now_ns
+        self._is_halved = False  # since the limiting receiver was heard
+        self._grown_ns = now_ns
+        self._silence_ns = now_ns  # when somebody was heard last, or silence was answered last
+        self._is_silent = True
+        self._root_mean = 0.0  # of the limiting receiver's round trips: of their square roots
+        self._damper = 1.0
+
+    # --- What it decides -----------------------------------------------------------------------------------
+
+    @property
+    def rate_bps(self) -> int:
+        return int(max(self._floor_bps, min(self._cap_bps, self._rate * self._damper)))
+
+    @property
+    def limiting(self) -> bytes | None:
+        return self._limiting
+
+    @property
+    def suppress_rate_bps(self) -> int:
+        receiver = self._limiting_receiver
+        if receiver is None:
+            return SUPPRESS_NOBODY_BPS
+        return int(min(SUPPRESS_SHARE * receiver.allowed_bps, SUPPRESS_NOBODY_BPS))
+
+    @property
+    def group_rtt_ns(self) -> int:
+        return self._rounds.group_ns
+
+    @property
+    def round_ns(self) -> int:
+        return max(self.group_rtt_ns, ROUND_MIN_NS, int(self._bits * NS / self._rate))
+
+    def rtt_ns(self, peer_id: bytes) -> int:
+        receiver = self._receivers.get(peer_id)
+        return receiver.rtt_ns if receiver and receiver.rtt_ns else self.group_rtt_ns
+
+    def next_timeout(self) -> int:
+        due_ns = _FOREVER_NS
+        if self._rate > self._floor_bps:
+            due_ns = self._silence_ns + SILENCE_ROUNDS * self.round_ns
+        if self._limiting is not None:
+            rounds = SILENCE_ROUNDS if self._is_halved else HALVING_ROUNDS
+            due_ns = min(due_ns, self._limiting_heard_ns + rounds * self.round_ns)
+        return due_ns
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def on_report(
+        self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool
+    ) -> None:
+        receiver = _heard(self._receivers, peer_id)
+        self._silence_ns = now_ns
+        receiver.receive_bps = receive_rate_bps
+        receiver.is_worse = event_rate > receiver.event_rate
+        receiver.event_rate, receiver.has_lost = event_rate, has_lost
+        if rtt_ns:
+            self._measure(peer_id, receiver, rtt_ns, now_ns)
+        receiver.heard_ns = now_ns
+        receiver.judge(self._packet_size, self.group_rtt_ns)
+        limiting = self._limiting_receiver
+        if limiting is None or receiver.allowed_bps < limiting.allowed_bps or self._must_slow_down(receiver):
+            self._limit_by(peer_id, now_ns)
+        if has_lost:
+            self._is_starting = False
+        if self._is_silent and self._rounds.is_measured:
+            self._is_silent = False
+            self._rate = max(self._rate, min(self._bits * NS / self.group_rtt_ns, receiver.allowed_bps, self._cap_bps))
+        if peer_id == self._limiting:
+            self._is_halved = False
+            self._follow(receiver, now_ns)
+
+    def on_leave(self, peer_id: bytes, now_ns: int) -> None:
+        self._receivers.pop(peer_id, None)
+        if peer_id == self._limiting:
+            self._elect(now_ns)
+
+    def on_timeout(self, now_ns: int) -> None:
+        round_ns = self.round_ns
+        if self._limiting is not None:
+            silent_ns = now_ns - self._limiting_heard_ns
+            if silent_ns >= SILENCE_ROUNDS * round_ns:
+                self.on_leave(self._limiting, now_ns)
+            elif silent_ns >= HALVING_ROUNDS * round_ns and not self._is_halved:
+                self._is_halved = True
+                self._halve()
+        if now_ns - self._silence_ns >= SILENCE_ROUNDS * round_ns:
+            self._silence_ns = now_ns
+            self._is_silent = True
+            self._halve()
+
+    # --- How it decides ------------------------------------------------------------------------------------
+
+    @property
+    def _limiting_receiver(self) -> _Receiver | None:
+        return None if self._limiting is None else self._receivers.get(self._limiting)
+
+    @property
+    def _limiting_heard_ns(self) -> int:
+        """Since when the limiting receiver owes a report."""
+        receiver = self._limiting_receiver
+        return max(receiver.heard_ns if receiver else 0, self._limiting_since_ns)
+
+    def _must_slow_down(self, receiver: _Receiver) -> bool:
+        return receiver.has_lost and receiver.allowed_bps < self._rate
+
+    def _measure(self, peer_id: bytes, receiver: _Receiver, rtt_ns: int, now_ns: int) -> None:
+        is_limiting = peer_id == self._limiting
+        weight = SMOOTHING_OTHERS
+        if now_ns - receiver.heard_ns > WINDOW_ROUNDS * self.group_rtt_ns:
+            weight = 1.0  # The queue may have come and gone meanwhile.
+        elif is_limiting and not self._is_starting:
+            weight = SMOOTHING_LIMITING
+        receiver.smooth(rtt_ns, weight)
+        self._rounds.note(receiver.rtt_ns, now_ns)
+        if is_limiting:
+            root = math.sqrt(max(rtt_ns, RTT_MIN_NS))
+            self._root_mean += (root - self._root_mean) * DAMPER_SMOOTHING if self._root_mean else root
+            self._damper = min(DAMPER_MAX, max(1.0 / DAMPER_MAX, self._root_mean / root))
+
+    def _limit_by(self, peer_id: bytes | None, now_ns: int) -> None:
+        if peer_id != self._limiting:
+            self._limiting = peer_id
+            self._limiting_since_ns = now_ns
+            self._is_halved = False
+            self._root_mean, self._damper = 0.0, 1.0
+
+    def _elect(self, now_ns: int) -> None:
+        """The next limiting receiver, of those that were heard lately; if none was, the next that reports."""
+        since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
+        heard = [peer_id for peer_id, receiver in self._receivers.items() if receiver.heard_ns >= since_ns]
+        least = min(heard, key=lambda peer_id: self._receivers[peer_id].allowed_bps, default=None)
+        self._limit_by(least, now_ns)
+        self._is_halved = True  # It did not promise to report: its silence tells nothing but that it may be gone.
+
+    def _follow(self, receiver: _Receiver, now_ns: int) -> None:
+        """Go where the limiting receiver allows."""
+        if self._is_starting:
+            if now_ns - self._grown_ns >= self.group_rtt_ns:
+                self._grown_ns = now_ns
+                self._rate = max(self._rate, min(2.0 * self._rate, receiver.allowed_bps, self._cap_bps))
+            return
+        elapsed_ns = min(now_ns - self._grown_ns, max(self.group_rtt_ns, ROUND_MIN_NS))
+        self._grown_ns = now_ns
+        if self._must_slow_down(receiver):
+            self._rate = max(self._floor_bps, receiver.allowed_bps)
+            return
+        step = self._bits * NS / self.group_rtt_ns * elapsed_ns / self.group_rtt_ns
+        ceiling = min(receiver.allowed_bps, receiver.doubled_bps, self._cap_bps)
+        self._rate = max(self._rate, min(self._rate + step, ceiling))
+
+    def _halve(self) -> None:
+        self._rate = max(self._floor_bps, self._rate / 2.0)
+
+
+def _heard(receivers: dict[bytes, _Receiver], peer_id: bytes) -> _Receiver:
+    """What is known of a receiver that reports now, put last."""
+    receiver = receivers.pop(peer_id, None)
+    if receiver is None:
+        receiver = _Receiver()
+        if len(receivers) >= RECEIVER_COUNT_MAX:
+            del receivers[next(iter(receivers))]
+    receivers[peer_id] = receiver
+    return receiver
