@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_interface
 
 from fountain.errors import TransportError, UsageError
-from fountain.net import netlink
+from fountain.net import ifaddrs, netlink
 
 __all__ = ["Interface", "choose_interface", "list_interfaces"]
 
@@ -21,6 +21,10 @@ __all__ = ["Interface", "choose_interface", "list_interfaces"]
 _IFF_UP, _IFF_BROADCAST, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_MULTICAST = 0x1, 0x2, 0x8, 0x40, 0x1000
 _IFF_LOWER_UP = 0x10000  # There is a signal; it is told sooner than RUNNING, which needs it.
 _CONNECTED = _IFF_UP | _IFF_RUNNING | _IFF_LOWER_UP
+
+# On macOS and the BSDs, where the others are the same.
+_CONNECTED_BSD = _IFF_UP | _IFF_RUNNING
+_IFF_MULTICAST_BSD = 0x8000
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,15 @@ class Interface:
 
 
 def list_interfaces() -> list[Interface]:
-    """Every interface, in the system's order; elsewhere than on Linux only names and numbers are known.
+    """Every interface, in the system's order; on Windows only names and numbers are known.
 
     Raises:
         TransportError: the system does not say.
     """
     try:
-        return _by_netlink() if sys.platform == "linux" else _by_name()
+        if sys.platform == "linux":
+            return _by_netlink()
+        return _by_name() if sys.platform == "win32" else _by_ifaddrs()
     except OSError as error:
         raise TransportError(
             f"The system does not tell which network interfaces this machine has: {error}.",
@@ -171,6 +177,27 @@ def _by_netlink() -> list[Interface]:
             is_loopback=bool(link.flags & _IFF_LOOPBACK),
         )
         for link in netlink.links()
+    ]
+
+
+def _by_ifaddrs() -> list[Interface]:
+    flags: dict[str, int] = {}
+    addresses: dict[str, list[str]] = {}
+    for each in ifaddrs.named_addresses():
+        flags[each.name] = each.flags
+        if each.address:
+            addresses.setdefault(each.name, []).append(f"{each.address}/{each.prefix_length}")
+    return [
+        Interface(
+            name,
+            index,
+            tuple(addresses.get(name, ())),
+            is_up=flags.get(name, 0) & _CONNECTED_BSD == _CONNECTED_BSD,
+            is_multicast=bool(flags.get(name, 0) & _IFF_MULTICAST_BSD),
+            is_broadcast=bool(flags.get(name, 0) & _IFF_BROADCAST),
+            is_loopback=bool(flags.get(name, 0) & _IFF_LOOPBACK),
+        )
+        for index, name in socket.if_nameindex()
     ]
 
 

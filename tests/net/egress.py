@@ -23,8 +23,10 @@ SOURCES = {
 TTL = 7
 OCTETS = bytes(range(250)) * 40
 SEGMENT_SIZE = 1000
+LARGE_SEGMENT_SIZE = 2500  # More than the MTU: the kernel refuses such trains.
 ETH_P_ALL = 3
 UDP = 17
+IPV6_PART = 44  # an extension header of 8 octets
 
 
 def main() -> None:
@@ -36,10 +38,15 @@ def main() -> None:
         for portable in (False, True)
         if not (":" in group and bind_host)
     ]
+    for case in cases[:]:
+        if not case["portable"]:
+            cases.append(case | {"segment_size": LARGE_SEGMENT_SIZE})
     print(json.dumps([case | run(**case, port=7000 + number) for number, case in enumerate(cases)]))
 
 
-def run(group: str, interface: str, bind_host: str, portable: bool, port: int) -> dict[str, Any]:
+def run(
+    group: str, interface: str, bind_host: str, portable: bool, port: int, segment_size: int = SEGMENT_SIZE
+) -> dict[str, Any]:
     """Send from an endpoint that is aimed at the group through `interface`, while both interfaces are listened on."""
     with ExitStack() as stack:
         taps = {name: stack.enter_context(tap(f"far-{name}")) for name in INTERFACES}
@@ -50,7 +57,7 @@ def run(group: str, interface: str, bind_host: str, portable: bool, port: int) -
         sender = stack.enter_context(closing(open_endpoint(bind_host, portable=portable)))
         aimed = named(group, port, interface)
         sender.aim(aimed)
-        sender.send(OCTETS, len(OCTETS), SEGMENT_SIZE, aimed.target)
+        sender.send(OCTETS, len(OCTETS), segment_size, aimed.target)
         return {
             "left": {name: seen(each, port) for name, each in taps.items()},
             "heard": {name: heard(each) for name, each in receivers.items()},
@@ -87,6 +94,8 @@ def seen(tapped: socket.socket, port: int) -> dict[str, Any]:
         else:
             protocol, ttl, start = packet[6], packet[7], 40
             source = socket.inet_ntop(socket.AF_INET6, packet[8:24])
+            if protocol == IPV6_PART:
+                protocol, start = packet[40], 48
         if protocol == UDP and int.from_bytes(packet[start + 2 : start + 4], "big") == port:
             found["octets"] += len(packet) - start - 8
             found["sources"] = sorted({*found["sources"], source})

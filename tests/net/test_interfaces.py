@@ -99,10 +99,20 @@ def test_an_interface_that_cannot_carry_the_group_says_why(
 
 
 def test_a_system_that_tells_no_addresses_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interfaces.sys, "platform", "plan9")
+    monkeypatch.setattr(interfaces.sys, "platform", "win32")
     known = {name: index for index, name in socket.if_nameindex()}
     assert {each.name: each.index for each in list_interfaces()} == known
     assert choose_interface(next(iter(known)), IPV6).addresses is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getifaddrs")
+def test_both_ways_to_ask_for_interfaces_tell_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = list_interfaces()
+    monkeypatch.setattr(interfaces.sys, "platform", "darwin")
+    mine = list_interfaces()
+    assert [each.name for each in mine if each.is_loopback] == [each.name for each in theirs if each.is_loopback]
+    usable = {each.index: set(each.addresses or ()) for each in theirs}
+    assert {each.index: set(each.addresses or ()) & usable[each.index] for each in mine} == usable
 
 
 def test_a_sandbox_that_forbids_the_question_is_an_error_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
