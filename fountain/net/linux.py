@@ -32,7 +32,6 @@ _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
 
 _WILDCARDS = ("0.0.0.0", "::")
-_FULL = (errno.EAGAIN, errno.ENOBUFS)
 _UNSUPPORTED = (errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 _UINT32 = struct.Struct("=I")
 
@@ -235,6 +234,9 @@ class LinuxEndpoint(PortableEndpoint):
             self.statistics.would_block += 1
             return 0
         except OSError as error:
+            if error.errno == errno.ENOBUFS:  # the interface's queue is full: lost, as on any other hop
+                self.statistics.send_errors += -(-len(octets) // segment_size)
+                return len(octets)
             return self._send_refused_train(error, octets, segment_size, route)
         statistics = self.statistics
         statistics.datagrams_sent += -(-len(octets) // segment_size)
@@ -252,7 +254,7 @@ class LinuxEndpoint(PortableEndpoint):
             self.statistics.datagrams_sent += -(-len(octets) // segment_size)
             self.statistics.octets_sent += len(octets)
             return len(octets)
-        if again.errno in _FULL:
+        if again.errno == errno.EAGAIN:
             self.statistics.would_block += 1
             return 0
         if again.errno in _UNSUPPORTED:

@@ -31,7 +31,11 @@ _MSG_ERRQUEUE = 0x2000
 
 # Windows answers like this on a socket whose earlier datagram met a closed port.
 _REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET)
-_FULL = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
+_FULL = (errno.EAGAIN, errno.EWOULDBLOCK)
+
+# The queue of the interface is full, and the datagram is gone: as on any other hop. The socket has room, so that waiting
+# until it is writable would be no waiting at all, and trying again would only keep the queue full.
+_DROPPED = errno.ENOBUFS
 
 # A flood of ICMP errors must not hold the receive loop: after so many the caller gets its turn.
 _ERROR_COUNT_MAX = 16
@@ -178,7 +182,7 @@ class PortableEndpoint:
         It is tried twice, because the first error may be the late answer to an earlier datagram.
         """
         error = self._attempt(self._transmit, datagram, route)
-        if error is not None and error.errno not in _FULL:
+        if error is not None and error.errno not in (*_FULL, _DROPPED):
             error = self._attempt(self._transmit, datagram, route)
         if error is None:
             self.statistics.datagrams_sent += 1
@@ -214,7 +218,7 @@ class PortableEndpoint:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
 
     def _note_error(self, number: int | None) -> None:
-        if sys.platform == "linux" and number not in _FULL:
+        if sys.platform == "linux" and number not in (*_FULL, _DROPPED):
             self._drain_error_queue()
         elif number in _REFUSED:
             self._refused.add(UNSPECIFIED)

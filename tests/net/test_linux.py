@@ -128,14 +128,30 @@ def test_a_route_whose_segments_are_too_large_falls_back_alone(
     assert [len(datagram) for datagram in received(receiver)] == [600] * 30 + [400] * 15
 
 
-@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
 @pytest.mark.parametrize("size", [100, 1000])
 def test_a_full_send_buffer_takes_nothing_and_is_counted(
-    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, number: int, size: int
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, size: int
 ) -> None:
-    endpoint = stubborn(lambda ancillary, length: number)
+    endpoint = stubborn(lambda ancillary, length: errno.EAGAIN)
     assert endpoint.send(bytes(1000), 1000, size, receiver.local_address) == 0
     assert (endpoint.statistics.would_block, endpoint.statistics.datagrams_sent) == (1, 0)
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+def test_what_a_full_queue_of_the_interface_drops_is_lost_after_one_try(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, size: int
+) -> None:
+    tries: list[int] = []
+
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int:
+        tries.append(length)
+        return errno.ENOBUFS
+
+    endpoint = stubborn(refuse)
+    assert endpoint.send(bytes(1000), 1000, size, receiver.local_address) == 1000
+    assert tries == [1000]
+    statistics = endpoint.statistics
+    assert (statistics.send_errors, statistics.would_block, statistics.datagrams_sent) == (1000 // size, 0, 0)
 
 
 def test_what_was_taken_before_the_buffer_was_full_is_reported(
