@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -16,7 +17,9 @@ from fountain.net import Endpoint, Group, Interface, Train, interfaces, open_end
 from fountain.net.linux import LinuxEndpoint
 from fountain.net.routes import ROUTE_COUNT_MAX
 from tests.net.test_endpoints import drain, pattern
+from tests.net.test_linux import StubbornSocket, segmented
 
+IP_PKTINFO = 8
 WIRED = Interface("eth0", 2, ("192.168.1.5/24", "fe80::1/64"))
 
 
@@ -281,3 +284,41 @@ def test_the_way_to_a_group_outlives_any_number_of_peers(opened: Opened) -> None
     aimed.forget_source()
     assert sender._routes.find(group.target) is aimed
     assert aimed.source, "the packet info that chooses the interface"
+
+
+@linux_only
+@pytest.mark.parametrize("refused", ["trains", "everything"])
+def test_what_the_kernel_refuses_does_not_change_the_interface(opened: Opened, refused: str) -> None:
+    asked: list[list[int]] = []
+
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        asked.append([kind for _, kind, _ in ancillary])
+        return errno.EINVAL if segmented(ancillary) or refused == "everything" else None
+
+    bound = StubbornSocket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.refuse = refuse
+    bound.bind(("0.0.0.0", 0))
+    bound.setblocking(False)
+    sender = LinuxEndpoint(bound)
+    opened(sender)
+    group = parse_group("", free_port(), "lo", broadcast=True)
+    sender.aim(group)
+    assert sender.send(bytes(3000), 3000, 1000, group.target) == 3000
+    assert len(asked) > 3
+    assert all(IP_PKTINFO in kinds for kinds in asked)
+
+
+@linux_only
+def test_datagrams_of_changing_sizes_keep_their_borders_on_the_way_to_a_group(opened: Opened, portable: bool) -> None:
+    group = parse_group("239.255.63.39", free_port(), "lo")
+    receiver, sender = opened(open_group_receiver(group, portable=portable)), opened(open_endpoint(portable=portable))
+    sender.aim(group)
+    sizes = [1, 40, 100, 100, 100, 101, 1452, 9000, 1452, 1] * 10
+    octets = pattern(sum(sizes))
+    at = 0
+    for size in sizes:
+        assert sender.send(octets[at : at + size], size, size, group.target) == size
+        at += size
+    datagrams = [datagram for datagram, _ in drain(receiver, len(octets))]
+    assert [len(datagram) for datagram in datagrams] == sizes
+    assert b"".join(datagrams) == octets
