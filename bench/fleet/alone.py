@@ -6,13 +6,14 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TextIO
 
 from bench.fleet.figures import Claim, Figure
 from bench.fleet.place import Fleet, Group, stand
 from bench.fleet.workplace import START_S, Workplace, exact_count
 from bench.peers.base import Job, Process, ToolError
 from bench.peers.fountain import events
-from bench.peers.group import FountainGroup, collect, end_server, serve, wait_ended, wait_joined, whole_files
+from bench.peers.group import INTERFACE, FountainGroup, collect, end_server, serve, wait_ended, wait_joined, whole_files
 
 __all__ = ["measure_killed", "measure_late", "measure_many", "measure_oneway"]
 
@@ -20,6 +21,7 @@ OURS = "fountain"
 SLOW_BPS = 20_000_000
 FAST_BPS = 100_000_000
 POLL_S = 0.02
+PLAN = '"event": ?"air_time"'
 BUSY_SHARE = 0.1  # of the rate: less is announcements, not the file
 AFTER_S = 20.0  # how long receivers may decode after the last packet
 
@@ -144,25 +146,31 @@ def send_oneway(fleet: Fleet, job: Job) -> tuple[Figure, float]:
 
 def air_time(server: Process) -> float:
     """From the first to the last moment in which the server sent more than announcements; until it has ended."""
-    busy_octets = BUSY_SHARE * FAST_BPS * POLL_S / 8
+    server.wait_text(PLAN)
     first_s = last_s = 0.0
-    octets = server.sent_octets("eth0")
-    while not server.has_ended:
-        time.sleep(POLL_S)
-        now = server.sent_octets("eth0")
-        if now - octets >= busy_octets:
-            last_s = time.monotonic()
-            first_s = first_s or last_s - POLL_S
-        octets = max(octets, now)
+    with server.network_devices() as devices:
+        before_s, octets = time.monotonic(), sent_octets(devices)
+        ended = False
+        while not ended:
+            time.sleep(POLL_S)
+            ended = server.has_ended  # asked before the octets, so that the last look has them all
+            now_s, now_octets = time.monotonic(), sent_octets(devices)
+            if 8 * (now_octets - octets) >= BUSY_SHARE * FAST_BPS * (now_s - before_s):
+                first_s, last_s = first_s or before_s, now_s
+            before_s, octets = now_s, now_octets
     return last_s - first_s
+
+
+def sent_octets(devices: TextIO) -> int:
+    """What the host has sent by its one interface so far, Ethernet headers included."""
+    devices.seek(0)
+    found = dict(line.split(":") for line in devices.read().splitlines() if ":" in line)
+    return next(int(words.split()[8]) for name, words in found.items() if name.strip() == INTERFACE)
 
 
 def planned_s(server: Process) -> float:
     """How long the server said that a pass takes."""
-    told = [event["planned_s"] for event in events(server) if "planned_s" in event]
-    if not told:
-        raise ToolError(f"the server told no plan: {server.text[-300:].strip()}")
-    return float(told[-1])
+    return float(next(event["seconds"] for event in events(server) if event["event"] == "air_time"))
 
 
 def let_end(clients: Sequence[Process]) -> None:

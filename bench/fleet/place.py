@@ -129,7 +129,8 @@ class Sink:
         rules(lab.command(name, ["nft", "-f", "-"]), ARRIVALS)
 
     def octets(self) -> dict[str, int]:
-        return {name: octets for name, (_, octets) in counted(self._command).items()}
+        found = counted(self._command)
+        return {name: found[name][1] for name in ("datagrams", "stream")}
 
 
 @contextlib.contextmanager

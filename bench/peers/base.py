@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TextIO
 
 __all__ = [
     "Host",
@@ -155,14 +155,9 @@ class Process:
             return Path(f"/proc/{self._child.pid}/net/igmp").read_text()
         return ""
 
-    def sent_octets(self, interface: str) -> int:
-        """What its host has sent on the interface, Ethernet headers included; 0 once it has ended."""
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{self._child.pid}/net/dev").read_text().splitlines():
-                name, _, words = line.partition(":")
-                if name.strip() == interface:
-                    return int(words.split()[8])
-        return 0
+    def network_devices(self) -> TextIO:
+        """The kernel's counts of its host's interfaces; they can be read again, also after it has ended."""
+        return Path(f"/proc/{self._child.pid}/net/dev").open()
 
     def take_end(self) -> None:
         """Note how it ended; it has."""

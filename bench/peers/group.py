@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.peers.base import Host, Job, Outcome, Process, ToolError, wait_all
 from bench.peers.fountain import Event, events, moment
 
-__all__ = ["GROUP", "FountainGroup", "collect", "serve", "wait_joined", "whole_files"]
+__all__ = ["GROUP", "INTERFACE", "FountainGroup", "collect", "serve", "wait_joined", "whole_files"]
 
 BIN = Path(sys.executable).parent
 GROUP = "239.63.30.1"
