@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.limits import NS
-from fountain.protocol.group.loss_events import EVENT_RATE_MIN, RTT_MIN_NS, LossEvents, event_rate_of, throughput_bps
+from fountain.protocol.group.loss_events import (
+    EVENT_RATE_MIN,
+    RTT_MIN_NS,
+    TRANSIT_MODULUS_NS,
+    LossEvents,
+    event_rate_of,
+    throughput_bps,
+)
 
 MS = NS // 1000
 SIZE = 1452
@@ -224,6 +231,17 @@ def test_the_round_trip_grows_with_the_way_until_it_is_told_again() -> None:
     assert events.rtt_ns == RTT_NS
     events.on_packets(range(30, 40), START_NS, 27 * MS)
     events.set_rtt(RTT_NS + 5 * MS)
+    assert events.rtt_ns == RTT_NS + 5 * MS
+
+
+def test_clocks_that_differ_by_any_amount_make_no_round_trip() -> None:
+    events = LossEvents(SIZE)
+    events.on_packets(range(10), START_NS, MS)
+    events.set_rtt(RTT_NS)
+    events.on_packets(range(10, 20), START_NS, TRANSIT_MODULUS_NS - MS)
+    assert events.rtt_ns == RTT_NS
+    events.set_rtt(RTT_NS)
+    events.on_packets(range(20, 30), START_NS, 4 * MS)
     assert events.rtt_ns == RTT_NS + 5 * MS
 
 

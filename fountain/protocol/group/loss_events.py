@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 from fountain.limits import NS
 
-__all__ = ["EVENT_RATE_MIN", "RTT_INITIAL_NS", "RTT_MIN_NS", "LossEvents", "event_rate_of", "throughput_bps"]
+__all__ = [
+    "EVENT_RATE_MIN",
+    "RTT_INITIAL_NS",
+    "RTT_MIN_NS",
+    "TRANSIT_MODULUS_NS",
+    "LossEvents",
+    "event_rate_of",
+    "throughput_bps",
+]
 
 RTT_INITIAL_NS = 500_000_000  # RFC 4654: for receivers of which nothing is known yet
 RTT_MIN_NS = 1_000_000  # Trains and scheduling take that long: nothing can be controlled in less.
@@ -23,6 +31,7 @@ INTERVAL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2)
 DISCOUNT_MIN = 0.5  # RFC 5348 section 5.5: how little the past counts at least, after a long time without loss
 RATE_WINDOW_MIN_NS = 10_000_000  # A rate is measured over a round trip, this time, ...
 RATE_COUNT_MIN = 4  # ... and so many packets at least.
+TRANSIT_MODULUS_NS = (1 << 32) * 1_000  # Timestamps on the wire are 32 bits of microseconds, of two unrelated clocks.
 _RATE_MARKS = 16  # places where a window of arrivals may begin
 
 
@@ -100,7 +109,8 @@ class LossEvents:
     def on_packets(self, sequences: Sequence[int], now_ns: int, transit_ns: int) -> bool:
         """Packets arrived together: their numbers ascending, each once. Returns whether a loss event began.
 
-        `transit_ns` is their arrival less the time at which the sender says that they went, by whatever two clocks.
+        `transit_ns` is their arrival less the time at which the sender says that they went, by whatever two clocks,
+        modulo TRANSIT_MODULUS_NS.
         """
         first, last, count = sequences[0], sequences[-1], len(sequences)
         self._transit_ns = transit_ns
@@ -132,8 +142,10 @@ class LossEvents:
 
     @property
     def rtt_ns(self) -> int:
-        """The round trip that was told, and by how much the way has become longer since (RFC 4654 section 4.3)."""
-        return self._told_rtt_ns + max(0, self._transit_ns - self._told_transit_ns)
+        """The round trip that was told, and by how much the way has become longer since (as in RFC 4654)."""
+        half = TRANSIT_MODULUS_NS // 2
+        growth_ns = (self._transit_ns - self._told_transit_ns + half) % TRANSIT_MODULUS_NS - half
+        return self._told_rtt_ns + max(0, growth_ns)
 
     @property
     def has_lost(self) -> bool:
