@@ -36,6 +36,8 @@ TCP_PORT = 7100
 SKIP_S = 8.0  # Start-up is not what is compared.
 SAMPLE_S = 0.2
 TCP_CONGESTION = 13  # linux/tcp.h
+BEGIN_S = 120.0  # A flow that has not begun by then will not: kernels may have to be compiled first, on two cores.
+TRY_COUNT = 2  # A case whose flows do not all begin is tried again.
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Outcome:
         return sum(self.shares) ** 2 / (len(self.shares) * squares) if squares else 0.0
 
 
+class FlowError(Exception):
+    """A flow of a case did not begin; the message says which, and what its programs said."""
+
+
 def is_fountain(flow: str) -> bool:
     return flow in ("tolerant", "fixed")
 
@@ -102,16 +108,45 @@ def cases() -> Iterator[Case]:
 # --- Flows ---------------------------------------------------------------------------------------------------------
 
 
+class Program:
+    """A process of a flow; what it complains of is kept, to be told when the flow does not begin."""
+
+    def __init__(
+        self, lab: Pair, host: str, name: str, argv: Sequence[str], stdout: int = subprocess.DEVNULL
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self.process = lab.popen(
+            host,
+            argv,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=self.complaints,
+        )
+
+    def state(self) -> str:
+        """How it is, and the last line that it wrote to stderr."""
+        status = self.process.poll()
+        self.complaints.seek(0)
+        lines = self.complaints.read().decode(errors="replace").strip().splitlines()
+        return f"{self.name} {'runs' if status is None else f'ended with status {status}'}: {(lines or ['silent'])[-1]}"
+
+
 class Flow:
     """Something that sends from left to right, and a record of (time, octets on the link that arrived)."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.samples: list[tuple[float, float]] = []
+        self.programs: list[Program] = []
 
-    def follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Take in the JSON lines of `process` as they come."""
-        assert process.stdout is not None
-        stream = process.stdout
+    def follow(self, program: Program) -> None:
+        """Take in the JSON lines of `program` as they come."""
+        self.programs.append(program)
+        assert program.process.stdout is not None
+        stream = program.process.stdout
         threading.Thread(target=lambda: [self.take(line) for line in stream], daemon=True).start()
 
     def take(self, line: bytes) -> None:
@@ -129,10 +164,11 @@ class Flow:
 class Fetch(Flow):
     """One fountain-fetch on the right; fountain-serve on the left is shared by all of them."""
 
-    def __init__(self, lab: Pair, port: int, out: Path) -> None:
-        super().__init__()
+    def __init__(self, lab: Pair, name: str, port: int, out: Path, server: Program) -> None:
+        super().__init__(name)
         words = ["fetch", "--json", "--quiet", "--wait", "--port", str(port), lab.address("left"), "-o", str(out)]
-        self.follow(lab.popen("right", command(words), stdout=subprocess.PIPE, **ENVIRONMENT))
+        self.follow(Program(lab, "right", "fountain-fetch", command(words), subprocess.PIPE))
+        self.programs.append(server)
 
     def take(self, line: bytes) -> None:
         event = json.loads(line)
@@ -145,23 +181,15 @@ class Tcp(Flow):
     """One TCP connection, as fast as its congestion control lets it."""
 
     def __init__(self, lab: Pair, control: str, port: int) -> None:
-        super().__init__()
+        super().__init__(control)
         here = [sys.executable, "-m", "bench.congestion"]
-        taker = lab.popen("right", [*here, "tcp-receive", str(port)], stdout=subprocess.PIPE, **ENVIRONMENT)
-        self.follow(taker)
-        lab.popen("left", [*here, "tcp-send", lab.address("right"), str(port), control], **ENVIRONMENT)
+        self.follow(Program(lab, "right", "tcp-receive", [*here, "tcp-receive", str(port)], subprocess.PIPE))
+        words = [*here, "tcp-send", lab.address("right"), str(port), control]
+        self.programs.append(Program(lab, "left", "tcp-send", words))
 
     def take(self, line: bytes) -> None:
         at, size = json.loads(line)
         self.samples.append((at, size * TCP_SHARE))
-
-
-ENVIRONMENT = {
-    "cwd": ROOT,
-    "env": {**os.environ, "PYTHONPATH": str(ROOT)},
-    "stdin": subprocess.DEVNULL,
-    "stderr": subprocess.DEVNULL,
-}
 
 
 def command(words: Sequence[str]) -> list[str]:
@@ -172,12 +200,11 @@ def tcp_send(host: str, port: int, control: str) -> None:
     """Send zeros until killed."""
     with socket.socket() as opened:
         opened.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, control.encode())
-        for _ in range(100):
-            try:
-                opened.connect((host, port))
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
+        limit = time.monotonic() + BEGIN_S
+        while opened.connect_ex((host, port)):  # The other side starts at the same time, and may be slower.
+            if time.monotonic() > limit:
+                sys.exit(f"no connection to {host} port {port}")
+            time.sleep(0.05)
         octets = bytes(1 << 16)
         while True:
             opened.sendall(octets)
@@ -204,7 +231,7 @@ def run(case: Case, seconds: float, source: Path, directory: Path) -> Outcome:
     half = f"{case.rtt_ms * 500}us"
     forward = Link(rate=case.rate, queue=case.queue, loss=case.loss, delay=half)
     with ExitStack() as stack, Pair(forward, Link(delay=half)) as lab:
-        flows, servers = start(case, lab, source, directory, stack)
+        flows, server = start(case, lab, source, directory, stack)
         begun = wait_for_all(flows)
         time.sleep(seconds / 2 if case.step else seconds)
         changed = time.time()
@@ -214,7 +241,7 @@ def run(case: Case, seconds: float, source: Path, directory: Path) -> Outcome:
         end = time.time()
         start_s, rate = (changed + 2.0, case.step) if case.step else (begun + SKIP_S, case.rate)
         shares = tuple(flow.rate_bps(start_s, end) / parse_rate(rate) for flow in flows)
-        busy = sum(processor_s(server) for server in servers) / (end - begun)
+        busy = processor_s(server.process) / (end - begun) if server else 0.0
         return Outcome(case, shares, busy, lab.counters("right")["overflowed"])
 
 
@@ -225,32 +252,51 @@ def queue_octets(case: Case) -> int:
 
 def start(
     case: Case, lab: Pair, source: Path, directory: Path, stack: ExitStack
-) -> tuple[list[Flow], list[subprocess.Popen[bytes]]]:
-    flows: list[Flow] = []
-    servers = []
-    if any(map(is_fountain, case.flows)):
-        control = next(filter(is_fountain, case.flows))
-        words = ["serve", "--quiet", "--cc", control, "--rate", case.cap, "--port", "7330", "--data-port", "7331"]
-        servers.append(lab.popen("left", command([*words, str(source)]), stdout=subprocess.DEVNULL, **ENVIRONMENT))
+) -> tuple[list[Flow], Program | None]:  # fmt: skip
+    # TCP first: the first packet of a connection that finds the queue full comes again after seconds, many times.
+    flows: dict[int, Flow] = {}
+    for index, flow in enumerate(case.flows):
+        if not is_fountain(flow):
+            flows[index] = Tcp(lab, flow, TCP_PORT + index)
+    wait_for_all(list(flows.values()))
+    if len(flows) == len(case.flows):
+        return list(flows.values()), None
+    control = next(filter(is_fountain, case.flows))
+    words = ["serve", "--quiet", "--cc", control, "--rate", case.cap, "--port", "7330", "--data-port", "7331"]
+    server = Program(lab, "left", "fountain-serve", command([*words, str(source)]))
     for index, flow in enumerate(case.flows):
         if is_fountain(flow):
             out = directory / f"copy-{index}"
             stack.callback(shutil.rmtree, out, ignore_errors=True)
             out.mkdir()
-            flows.append(Fetch(lab, 7330, out))
-        else:
-            flows.append(Tcp(lab, flow, TCP_PORT + index))
-    return flows, servers
+            flows[index] = Fetch(lab, flow, 7330, out, server)
+    return [flows[index] for index in range(len(case.flows))], server
 
 
 def wait_for_all(flows: list[Flow]) -> float:
-    """When the last flow began."""
-    limit = time.monotonic() + 60
-    while not all(len(flow.samples) > 1 for flow in flows):
-        if time.monotonic() > limit:
-            sys.exit("A flow did not begin within a minute.")
+    """When the last flow began.
+
+    Raises:
+        FlowError: one of its programs ended, or it took too long.
+    """
+    limit = time.monotonic() + BEGIN_S
+    while waiting := [flow for flow in flows if len(flow.samples) < 2]:
+        has_ended = any(program.process.poll() is not None for flow in waiting for program in flow.programs)
+        if has_ended or time.monotonic() > limit:
+            states = "; ".join(f"{flow.name}: {program.state()}" for flow in waiting for program in flow.programs)
+            raise FlowError(f"did not begin {'at all' if has_ended else f'within {BEGIN_S:.0f} s'}: {states}")
         time.sleep(0.05)
     return time.time()
+
+
+def run_again(case: Case, seconds: float, source: Path, directory: Path) -> Outcome | None:
+    """The outcome of a case; None, with the reasons told, when its flows do not begin however often it is tried."""
+    for _ in range(TRY_COUNT):
+        try:
+            return run(case, seconds, source, directory)
+        except FlowError as error:
+            print(f"{case}: {error}", file=sys.stderr, flush=True)
+    return None
 
 
 def processor_s(process: subprocess.Popen[bytes]) -> float:
@@ -294,8 +340,10 @@ def main(argv: list[str]) -> None:
                 stream.write(os.urandom(10**7))
         for case in cases():
             if not options.groups or case.group in options.groups:
-                outcomes.append(run(case, options.seconds, source, directory))
-                print(row(outcomes[-1]), flush=True)
+                outcome = run_again(case, options.seconds, source, directory)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                    print(row(outcome), flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
 

@@ -33,8 +33,8 @@ _MSG_ERRQUEUE = 0x2000
 _REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET)
 _FULL = (errno.EAGAIN, errno.EWOULDBLOCK)
 
-# The queue of the interface is full, and the datagram is gone: as on any other hop. The socket has room, so that waiting
-# until it is writable would be no waiting at all, and trying again would only keep the queue full.
+# The queue of the interface is full, and the datagram is gone: as on any other hop. The socket has room, so that
+# waiting until it is writable would be no waiting at all, and trying again would only keep the queue full.
 _DROPPED = errno.ENOBUFS
 
 # A flood of ICMP errors must not hold the receive loop: after so many the caller gets its turn.
