@@ -101,9 +101,7 @@ def open_endpoint(
     return _endpoint(bound, buffer_size, portable=portable)
 
 
-def open_group_receiver(
-    group: Group, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False
-) -> Endpoint:  # fmt: skip
+def open_group_receiver(group: Group, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False) -> Endpoint:
     """An endpoint that hears what comes for the group through its interface; closing it leaves the group.
 
     Several programs of one machine may do so, and each hears every datagram. On Linux nothing else reaches it, but
@@ -202,7 +200,7 @@ def _join_error(error: OSError, group: Group) -> TransportError:
         hint = "Set the interface up, or choose another with -i."
     elif error.errno == errno.EOPNOTSUPP:
         message = "This system cannot limit an IPv6 group to one source."
-        hint = "Leave the source out, or choose an IPv4 group."
+        hint = "Leave --source out, or choose an IPv4 group."
     elif error.errno == errno.ENOBUFS:
         message = f"The group {group.address} cannot be joined: this machine is in as many groups as it allows."
         hint = "Raise the limit (on Linux: sysctl net.ipv4.igmp_max_memberships, net.ipv4.igmp_max_msf)."

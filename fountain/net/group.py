@@ -24,8 +24,8 @@ _RESERVED_IPV4 = IPv4Network("224.0.0.0/24")
 _SOLICITED_NODE = IPv6Network("ff02::1:ff00:0/104")
 _WELL_KNOWN_IPV6_MAX = 0xFF
 
-_ANY_IPV4_EXAMPLE = "239.255.63.30"
-_ANY_IPV6_EXAMPLE = "ff15::6330"
+_EXAMPLE_IPV4 = "239.255.63.30"
+_EXAMPLE_IPV6 = "ff15::6330"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,10 @@ def parse_group(
     parsed = _parsed(bare, "group")
     if broadcast:
         if parsed.version == 6 or parsed.is_multicast:
-            raise UsageError(f"{bare} is no broadcast address.", "Leave the address out, or do without broadcast.")
+            raise UsageError(
+                f"{bare} is no broadcast address.",
+                "Leave --broadcast-address out, or choose a multicast group with --group.",
+            )
     else:
         _check_multicast(parsed)
     family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
@@ -113,17 +116,19 @@ def _parsed(text: str, role: str) -> IPv4Address | IPv6Address:
     try:
         return ip_address(text)
     except ValueError as error:
-        example = f"{_ANY_IPV4_EXAMPLE} or {_ANY_IPV6_EXAMPLE}" if role == "group" else "192.0.2.1 or 2001:db8::1"
+        example = f"{_EXAMPLE_IPV4} or {_EXAMPLE_IPV6}" if role == "group" else "192.0.2.1 or 2001:db8::1"
         raise UsageError(
             f"'{text}' is not the address of a {role}.", f"Give it in numbers, for example {example}."
         ) from error
 
 
 def _check_multicast(parsed: IPv4Address | IPv6Address) -> None:
-    example = _ANY_IPV6_EXAMPLE if parsed.version == 6 else _ANY_IPV4_EXAMPLE
+    example = _EXAMPLE_IPV6 if parsed.version == 6 else _EXAMPLE_IPV4
     hint = f"Choose one for use inside an organization, for example {example}."
     if str(parsed) == BROADCAST:
-        raise UsageError(f"{parsed} is the broadcast address, not a multicast group.", "Ask for broadcast instead.")
+        raise UsageError(
+            f"{parsed} is the broadcast address, not a multicast group.", "Say --broadcast instead of --group."
+        )
     if not parsed.is_multicast:
         raise UsageError(f"{parsed} is the address of one machine, not a multicast group.", hint)
     if _is_reserved(parsed):
@@ -144,7 +149,7 @@ def _check_broadcast(address: str, interface: Interface) -> None:
     known = " or ".join(interface.broadcast_addresses)
     raise UsageError(
         f"{address} is not the broadcast address of the interface {interface}.",
-        f"Leave the address out to reach everybody on that network, or give {known}.",
+        f"Leave --broadcast-address out to reach everybody on that network, or give {known}.",
     )
 
 
@@ -153,7 +158,10 @@ def _checked_source(source: str, group: IPv4Address | IPv6Address) -> str:
         return ""
     parsed = _parsed(source.partition("%")[0], "sender")
     if not group.is_multicast:
-        raise UsageError("A broadcast cannot be limited to one source.", "Leave the source out, or use multicast.")
+        raise UsageError(
+            "A broadcast cannot be limited to one source.",
+            "Leave --source out, or choose a multicast group with --group.",
+        )
     if parsed.version != group.version:
         raise UsageError(
             f"The source {source} and the group {group} are not of one family.",

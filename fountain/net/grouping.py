@@ -74,7 +74,7 @@ def join(bound: socket.socket, group: Group) -> None:
     elif group.is_source_specific:
         raise UsageError(
             f"The group {group.address} is source-specific: it carries nothing for receivers that name no sender.",
-            "Name the sender's address as the source, or choose another group, for example 239.255.63.30.",
+            "Name the sender's address with --source, or choose another group, for example 239.255.63.30.",
         )
     elif group.family == socket.AF_INET6:
         octets = socket.inet_pton(socket.AF_INET6, group.address)

@@ -115,7 +115,7 @@ def test_a_broadcast_without_an_address_is_for_everybody_on_the_network() -> Non
 def test_a_broadcast_goes_to_a_broadcast_address_of_the_interface(address: str) -> None:
     with pytest.raises(UsageError, match="broadcast address") as caught:
         parse_group(address, 6331, broadcast=True)
-    assert "Leave the address out" in caught.value.hint
+    assert "Leave --broadcast-address out" in caught.value.hint
 
 
 @pytest.mark.usefixtures("wired")
@@ -236,7 +236,7 @@ def test_a_source_specific_group_needs_its_source_from_receivers_alone(opened: O
     group = parse_group("232.255.63.36", free_port(), loopback())
     with pytest.raises(UsageError, match="source-specific") as caught:
         open_group_receiver(group)
-    assert "source" in caught.value.hint
+    assert "--source" in caught.value.hint
     opened(open_endpoint(family=socket.AF_INET)).aim(group)
 
 
