@@ -60,11 +60,14 @@ def run_engine(
     display = choose_display(env, is_quiet=output.is_quiet, is_json=output.is_json)
     json_events = JsonEvents(env.stdout, env.now_utc) if output.is_json else None
     observers: list[Observer] = [*([json_events] if json_events else []), display, *also]
+    was_interrupted = False
 
     def interrupted() -> None:
-        if stop.is_set():
+        nonlocal was_interrupted
+        if was_interrupted:
             display.close()
             env.leave(int(ExitStatus.INTERRUPTED))
+        was_interrupted = True  # Before the event, whose lock the interrupted thread may hold.
         stop.set()
 
     status = ExitStatus.DONE

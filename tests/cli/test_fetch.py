@@ -241,6 +241,22 @@ def test_the_second_interrupt_leaves_at_once() -> None:
     assert "left 130" in stage.caught
 
 
+def test_the_second_interrupt_leaves_even_while_the_first_cannot_stop_the_engine() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        def again() -> None:
+            stage.interrupt()  # in the middle of the first, which waits for a lock
+            raise AssertionError("the process should be gone")
+
+        stop.set = again  # type: ignore[method-assign]
+        stage.interrupt()
+        return Outcome()
+
+    stage = Stage(engine)
+    with pytest.raises(Left):
+        stage.fetch("HOST")
+    assert "left 130" in stage.caught
+
+
 def test_a_fetch_that_finished_before_it_saw_the_interrupt_is_done() -> None:
     def engine(observer: Observer, stop: threading.Event) -> Outcome:
         stage.interrupt()

@@ -22,14 +22,15 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals to another p
 # A fetch whose engine waits to be stopped; it says "ready" once it can be.
 WAITING_FETCH = """
 import sys
+import time
 from fountain.cli.environment import Environment
 from fountain.cli.fetch import main
 from fountain.errors import IncompleteError
 
 def fetch(config, observer, stop):
     print("ready", file=sys.stderr, flush=True)
-    while not (stop.wait(0.05) and {is_obedient}):
-        pass
+    while not (stop.is_set() and {is_obedient}):
+        time.sleep(0.05)
     raise IncompleteError("The fetch was interrupted.", "What was received is kept.")
 
 env = Environment.of_process()
