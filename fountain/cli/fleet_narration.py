@@ -110,14 +110,14 @@ def _group_summary(event: GroupSummary) -> list[str]:
         reverse=True,
     )
     named = len({result.name for result in event.results}) > 1
-    lines = [f"receivers: {told}", *_rows(others, named)]
+    width = max(map(len, counts))
+    lines = [f"receivers: {told}", *_rows(others, width, named)]
     if len(done) > DONE_COUNT_MAX:
         lines.append(f"  the slowest of {len(done):,} that are done:")
-    return lines + _rows(done[:DONE_COUNT_MAX], named)
+    return lines + _rows(done[:DONE_COUNT_MAX], width, named)
 
 
-def _rows(results: Sequence[ReceiverResult], is_named: bool) -> list[str]:
-    width = max((len(result.state) for result in results), default=0)
+def _rows(results: Sequence[ReceiverResult], width: int, is_named: bool) -> list[str]:
     return [f"  {result.state:<{width}}  {_row(result, is_named)}" for result in results]
 
 

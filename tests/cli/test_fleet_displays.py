@@ -337,7 +337,7 @@ def test_the_summary_names_who_is_not_done_and_the_slowest() -> None:
         "  silent      pc1 (10.0.0.2:40000) at 37.5%, 10.0% loss: nothing heard for 30 s",
         "  incomplete  pc3 (10.0.0.2:40000) at 90.0%, 10.0% loss",
         "  the slowest of 20 that are done:",
-        "  done  pc29 (10.0.0.2:40000) after 29s, 10.0% loss",
+        "  done        pc29 (10.0.0.2:40000) after 29s, 10.0% loss",
     ]
     assert len(lines) == 13
 
