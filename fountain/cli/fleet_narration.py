@@ -29,7 +29,7 @@ from fountain.limits import GROUP_PORT_DEFAULT
 __all__ = ["fleet_tellers", "group_command"]
 
 NAME_COUNT_MAX = 5
-DONE_COUNT_MAX = 8  # Of those that are done a summary tells the slowest; those that are not, it tells all.
+DONE_COUNT_MAX = 8  # Of those that are done a summary tells the slowest; those with a reason, it tells all.
 STATES = ("done", "failed", "silent", "left", "incomplete")
 
 
@@ -103,9 +103,14 @@ def _group_summary(event: GroupSummary) -> list[str]:
         return ["no receiver was ever heard"]
     counts = Counter(result.state for result in event.results)
     told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
-    others = [result for state in STATES[1:] for result in event.results if result.state == state]
+    others = [
+        result
+        for state in STATES
+        for result in event.results
+        if result.state == state and (state != "done" or result.reason)
+    ]
     done = sorted(
-        (result for result in event.results if result.state == "done"),
+        (result for result in event.results if result.state == "done" and not result.reason),
         key=lambda result: result.duration_s or 0.0,
         reverse=True,
     )
@@ -113,7 +118,7 @@ def _group_summary(event: GroupSummary) -> list[str]:
     width = max(map(len, counts))
     lines = [f"receivers: {told}", *_rows(others, width, named)]
     if len(done) > DONE_COUNT_MAX:
-        lines.append(f"  the slowest of {len(done):,} that are done:")
+        lines.append(f"  the slowest of {len(done):,} others that are done:")
     return lines + _rows(done[:DONE_COUNT_MAX], width, named)
 
 
@@ -123,11 +128,12 @@ def _rows(results: Sequence[ReceiverResult], width: int, is_named: bool) -> list
 
 def _row(result: ReceiverResult, is_named: bool) -> str:
     name = f" {result.name}" if is_named else ""
-    if result.state == "done":
-        time = "" if result.duration_s is None else f" after {format_duration(result.duration_s)},"
-        return f"{peer_label(result)}{name}{time} {format_loss(result.loss)} loss"
+    if result.state != "done":
+        how = f" at {format_percent(result.fraction)},"
+    else:
+        how = "" if result.duration_s is None else f" after {format_duration(result.duration_s)},"
     reason = f": {result.reason}" if result.reason else ""
-    return f"{peer_label(result)}{name} at {format_percent(result.fraction)}, {format_loss(result.loss)} loss{reason}"
+    return f"{peer_label(result)}{name}{how} {format_loss(result.loss)} loss{reason}"
 
 
 # --- Receiver ----------------------------------------------------------------------------------------------

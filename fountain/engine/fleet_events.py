@@ -100,7 +100,7 @@ class ReceiverResult:
     fraction: float
     duration_s: float | None  # since it joined until it was done; None when it is not
     loss: float
-    reason: str  # why it is not done, or empty
+    reason: str  # why it is not done, or what else went wrong; may be empty
 
 
 @dataclass(frozen=True)

@@ -336,10 +336,17 @@ def test_the_summary_names_who_is_not_done_and_the_slowest() -> None:
         "  failed      pc2 (10.0.0.2:40000) at 50.0%, 10.0% loss: disk full",
         "  silent      pc1 (10.0.0.2:40000) at 37.5%, 10.0% loss: nothing heard for 30 s",
         "  incomplete  pc3 (10.0.0.2:40000) at 90.0%, 10.0% loss",
-        "  the slowest of 20 that are done:",
+        "  the slowest of 20 others that are done:",
         "  done        pc29 (10.0.0.2:40000) after 29s, 10.0% loss",
     ]
     assert len(lines) == 13
+
+
+def test_the_summary_names_who_is_done_but_for_a_reason_to_look() -> None:
+    done = tuple(receiver_result(f"pc{number}", duration_s=float(number)) for number in range(10, 30))
+    hooked = receiver_result("pc1", duration_s=1.0, reason="the hook failed")
+    lines = told(GroupSummary((*done, hooked)))
+    assert lines[:2] == ["receivers: 21 done", "  done  pc1 (10.0.0.2:40000) after 1s, 10.0% loss: the hook failed"]
 
 
 def test_the_summary_names_objects_when_there_are_several() -> None:
