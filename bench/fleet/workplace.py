@@ -103,7 +103,10 @@ class Workplace:
             before = fleet.sent()
             outcome = tool.transfer(job)
             figure = self.figure(row, fleet, job, tool.name, fleet.sent() - before, outcome.since_sender_s)
-            return replace(figure, details={**figure.details, **outcome.details})
+            details = {**figure.details, **outcome.details}
+            if fleet.group.odd_loss is not None:  # what the others pay for the first, by the tool's own clock
+                details["others_s"] = max(outcome.seconds[1:])
+            return replace(figure, details=details)
 
     def figure(self, row: str, fleet: Fleet, job: Job, tool: str, sent: Sent, wall_s: float) -> Figure:
         """What every transfer to a group is judged by: the files, what was sent, and no more time than that takes."""
