@@ -12,6 +12,7 @@ x86-64 and aarch64, and musl's struct msghdr differs from them in the name of it
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -108,6 +109,8 @@ class Batch:
         received: int = self._recvmmsg(descriptor, self._headers_at, count, socket.MSG_DONTWAIT, None)
         if received < 0:
             number = ctypes.get_errno()
+            if number == errno.EAGAIN:
+                return 0
             raise OSError(number, os.strerror(number))
         self._used = received
         return received

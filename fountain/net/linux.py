@@ -105,11 +105,11 @@ class LinuxEndpoint(PortableEndpoint):
         count = min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // size) - start // size
         try:
             received = batch.receive(self._socket.fileno(), train, start, count)
-        except BlockingIOError:
-            return
         except OSError as error:
             self.statistics.receive_errors += 1
             self._note_error(error.errno)
+            return
+        if not received:
             return
         if batch.is_usual() and self._usual_sender == (self._raw, self._source) and self._address == train.address:
             train.length += received * size
