@@ -38,6 +38,7 @@ from fountain.protocol.server_session import (
     ServerSession,
     SessionState,
 )
+from fountain.protocol.turns import Turns
 from fountain.wire.control import (
     Hello,
     Listing,
@@ -118,7 +119,7 @@ class ServerMachine:
         self._pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in objects])
         self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
         self._lane_index = 0
-        self._turns: deque[ServerSession] = deque()
+        self._turns = Turns()
         self._reported: list[ServerSession] = []  # whose debts may have changed
         self._tombstones: dict[int, ServerSession] = {}
         self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
@@ -206,23 +207,18 @@ class ServerMachine:
         """Data packets to send now; None while the pacer holds, or nobody wants anything."""
         if not self.pacer.is_open(now_ns):
             return None
-        for _ in range(len(self._turns)):
-            session = self._turns.popleft()
-            if session.state is SessionState.ENDED:
-                continue
-            self._turns.append(session)
+        while (session := self._turns.poll(now_ns)) is not None:
             order = self._order(session, now_ns)
             if order is not None:
                 return order
+            if session.state is not SessionState.ENDED:
+                self._turns.sleep(session, session.ready_ns(now_ns))
         return None
 
     def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest: for the first stream that may go on, else for the next sweep."""
         due_ns = self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
-        for session in self._turns:
-            if session.state is SessionState.STREAMING and session.carousel.has_work:
-                due_ns = min(due_ns, max(self.pacer.ready_ns, session.ready_ns(now_ns)))
-        return max(now_ns, due_ns)
+        return max(now_ns, min(due_ns, self._turns.next_ns(self.pacer.ready_ns)))
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -325,7 +321,7 @@ class ServerMachine:
         controller.breaker = breaker or controller.breaker
         session = ServerSession(request.session, address, keys, served, index, lane, body, controller, now_ns)
         self.sessions[request.session] = session
-        self._turns.append(session)
+        self._turns.add(session)
         self._events.append(ServerEvent("opened", address, session))
         return None
 
@@ -365,6 +361,7 @@ class ServerMachine:
             self._send_bye(session, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
         elif session.state is not SessionState.ENDED:
             session.state = SessionState.STREAMING
+            self._turns.wake(session)
             if isinstance(record, Report):
                 session.handle_report(record, now_ns)
                 self._reported.append(session)
@@ -390,5 +387,6 @@ class ServerMachine:
         session.state = SessionState.ENDED
         session.ended_ns = now_ns
         del self.sessions[session.session_id]
+        self._turns.remove(session)
         self._tombstones[session.session_id] = session
         self._events.append(ServerEvent("ended", session.address, session))

@@ -12,7 +12,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Carousel
 from fountain.protocol.congestion.api import Controller
-from fountain.protocol.congestion.feedback import Feedback
+from fountain.protocol.congestion.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, REPORT_WAIT_RTT_NS, Feedback
 from fountain.protocol.control_channel import ControlChannel
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
@@ -22,6 +22,7 @@ from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
 __all__ = [
     "GONE_NS",
+    "NEVER_NS",
     "PING_INTERVAL_NS",
     "SILENT_NS",
     "ServedObject",
@@ -32,6 +33,7 @@ __all__ = [
 SILENT_NS = 2 * NS  # No report for so long: the stream pauses; Pings go on asking for an answer.
 GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
 PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
+NEVER_NS = 1 << 62
 _SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 LINK_OVERHEAD_SIZE = 8 + 20 + 14  # UDP, IPv4 and Ethernet headers: a rate is what the wire carries.
 _NEAR_RTT_NS = 2_000_000  # A peer of this network: its switches have buffers for ...
@@ -114,6 +116,7 @@ class ServerSession(ControlChannel):
         self._resolved = 0
         self._reported_count = 0  # received packets, by the latest report
         self._controlled_ns = 0
+        self._wait_count = 0  # packets that may go beyond the window, since no report may come before that many
 
     @property
     def fraction(self) -> float:
@@ -141,12 +144,19 @@ class ServerSession(ControlChannel):
             return 0
         if self.feedback.is_misled:
             return self.packet_count_max
-        window = min(self.controller.window_count, self.feedback.receiver_window_count())
-        return max(0, window - self.feedback.under_way(self.sequence))
+        under_way = self.feedback.under_way(self.sequence)
+        window = self.controller.window_count
+        if window > 1:
+            window += self._wait_count
+        elif under_way >= window:
+            self.feedback.note_full()
+        return max(0, min(window, self.feedback.receiver_window_count()) - under_way)
 
     def ready_ns(self, now_ns: int) -> int:
-        """When there may be room again, if no report comes before."""
-        if self.room_count(now_ns) or not self.pacer.is_open(now_ns):
+        """When a session that may send nothing now may again, if nothing comes before."""
+        if self.state is not SessionState.STREAMING:
+            return NEVER_NS
+        if self.carousel.has_work and not self.pacer.is_open(now_ns):
             return self.pacer.ready_ns
         return self.feedback.silence_ns(self.sequence, self.rtt)
 
@@ -192,6 +202,10 @@ class ServerSession(ControlChannel):
         self.controller.on_report(now_ns, sample)
         self.pacer.burst_count_min = _NEAR_BURST_COUNT if self.rtt.minimum_ns < _NEAR_RTT_NS else 1
         self.pacer.change_rate(self.controller.rate_bps, now_ns)
+        # A near client may wait with its next report until as much has come: this does not stop the stream.
+        is_near = self.rtt.smoothed_ns < REPORT_WAIT_RTT_NS
+        wait_count = self.controller.rate_bps * REPORT_WAIT_NS // (8 * NS * self.packet_size)
+        self._wait_count = min(REPORT_WAIT_COUNT, wait_count) if is_near else 0
 
     def _resolve(self, expected_sequence: int, now_ns: int) -> None:
         """Packets below `_resolved` have arrived or are lost: the client saw a later one, or should have by now."""

@@ -9,9 +9,13 @@ from fountain.protocol.congestion.api import Sample
 from fountain.protocol.estimate import RttEstimate
 from fountain.wire.session import Report
 
-__all__ = ["REPORT_SPACING_NS", "Feedback"]
+__all__ = ["REPORT_SPACING_NS", "REPORT_WAIT_COUNT", "REPORT_WAIT_NS", "REPORT_WAIT_RTT_NS", "Feedback"]
 
 REPORT_SPACING_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
+# A report costs the server as much when it tells little. Where nothing was lost, and nothing hangs on it, it waits ...
+REPORT_WAIT_COUNT = 128  # ... until so many packets have come ...
+REPORT_WAIT_NS = 100_000_000  # ... or so much time has passed since the one before ...
+REPORT_WAIT_RTT_NS = 20_000_000  # ... if the round trip is below this: farther away the window hangs on each report.
 SILENCE_SLACK_NS = 300_000_000  # A receiver without news reports every 250 ms.
 _BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
 _FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
@@ -34,6 +38,7 @@ class Feedback:
         self._sent = 0
         self._allowed_bits = 0
         self._is_full = True
+        self._is_held = False  # since it was last judged, nothing but the window kept the stream from sending
         self._expected = 0  # by the last report
         self._missing = 0  # by the last report, late ones not yet arrived among them
         self._lost = 0  # missing for at least two reports
@@ -71,6 +76,10 @@ class Feedback:
         self.silence_count += 1
         self._resolved = sent_sequence
         self._progress_ns = now_ns
+
+    def note_full(self) -> None:
+        """A single packet may be under way, and is: the stream uses what it has, though that is less than its rate."""
+        self._is_held = True
 
     def settle(self, resolved_sequence: int, now_ns: int) -> None:
         """The receiver lives, but its counts are not to be believed: time alone tells what has arrived."""
@@ -125,7 +134,8 @@ class Feedback:
         self._report_ns = now_ns
         if elapsed_ns >= window_ns:
             sent_bits = (sent_sequence - self._sent) * self._packet_size * 8
-            self._is_full = sent_bits >= _FULL_SHARE * self._allowed_bits
+            self._is_full = self._is_held or sent_bits >= _FULL_SHARE * self._allowed_bits
+            self._is_held = False
             self._use_ns, self._sent, self._allowed_bits = now_ns, sent_sequence, 0
 
     def _measure_delivery(self, report: Report, smoothed_rtt_ns: int) -> None:
