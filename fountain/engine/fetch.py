@@ -33,7 +33,7 @@ from fountain.storage.system import read_system_text
 from fountain.wire.control import Want
 from fountain.wire.session import StopReason
 
-__all__ = ["FetchSummary", "fetch"]
+__all__ = ["STOP_CHECK_NS", "FetchSummary", "fetch", "peer_id_of"]
 
 STOP_CHECK_NS = NS // 10
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -48,12 +48,18 @@ class FetchSummary:
     files: tuple[tuple[str, Path], ...]
 
 
-def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary:
+def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:
     """Fetch one object and return when it stands, verified, at its destination.
+
+    From a group, listening, it takes every object that comes, and returns None once `stop` is set.
 
     Raises:
         FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
     """
+    if config.group is not None:
+        from fountain.engine.group_fetch import fetch_group
+
+        return fetch_group(config, observer, stop)
     observer = Shield(observer)
     with ExitStack() as stack:
         targets = resolve(config.host, config.port)
@@ -98,7 +104,7 @@ def _machine(config: FetchConfig) -> ClientMachine:
         want_kind, want = Want.NAME, digest(name)
     return ClientMachine(
         secret=secrets.token_bytes(32), want_kind=want_kind, want=want, open=config.open, wait=config.wait,
-        timeout_ns=config.timeout_ns, peer_id=_peer_id(config), host=platform.node(), now_ns=now_ns(),
+        timeout_ns=config.timeout_ns, peer_id=peer_id_of(config), host=platform.node(), now_ns=now_ns(),
     )  # fmt: skip
 
 
@@ -111,7 +117,7 @@ def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Add
             endpoint.send(data, len(data), len(data), address)
 
 
-def _peer_id(config: FetchConfig) -> bytes:
+def peer_id_of(config: FetchConfig) -> bytes:
     """Eight octets that stay the same when the same fetch is started again on the same machine."""
     place = os.path.abspath(config.out or Path.cwd())
     parts = f"{platform.node()}\0{_machine_id()}\0{place}\0{config.name or ''}"

@@ -10,6 +10,7 @@ from fountain.codes.registry import code_by_name, code_by_profile, missing_code_
 from fountain.engine.clock import now_ns
 from fountain.engine.collector import BlockSink
 from fountain.engine.config import FetchConfig
+from fountain.engine.download import Download
 from fountain.engine.failures import KEPT_HINT, fetch_failure
 from fountain.engine.meter import RateMeter
 from fountain.engine.observer import (
@@ -49,7 +50,8 @@ class Fetching:
         self._warm_up = WarmUp(code_by_name("raptorq"))
         self._part: Part | None = None
         self._offer: OfferBody | None = None
-        self._failure: FountainError | None = None
+        self.failure: FountainError | None = None
+        self.was_asked_to_leave = False
         self._start_ns = now_ns()
         self._progress_ns = self._start_ns
         self._resumed_size = 0  # Octets that an earlier run fetched: no part of this one's rate.
@@ -57,12 +59,13 @@ class Fetching:
         self._reconnecting = False
         self._address = config.host
 
-    def open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
-        """The code and the part for an offer."""
+    def open_sink(self, offer: OfferBody, address: str = "") -> tuple[Code, BlockSink]:
+        """The code and the part for an offer, which came from `address` where that is not the host that was asked."""
         code = code_by_profile(offer.profile_id)
         if code is None:
             raise missing_code_error(offer.profile_id)
         self._offer = offer
+        self._address = address or self._address
         destination = resolve_destination(self._config.out, offer.name)
         self._observer.handle(
             Offered(
@@ -106,7 +109,7 @@ class Fetching:
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
         self._observer.handle(Preparing("checking what is there", done, total))
 
-    def tell(self, receiver: Receiver, now: int) -> None:
+    def tell(self, receiver: Receiver | Download, now: int) -> None:
         """Hand events and, now and then, progress to the observer."""
         events, receiver.events = receiver.events, []
         for event in events:
@@ -115,9 +118,9 @@ class Fetching:
             self._progress_ns = now + PROGRESS_INTERVAL_NS
             self._observer.handle(self._progress(receiver, self._offer, now))
 
-    def finish(self, receiver: Receiver) -> Path:
+    def finish(self, receiver: Receiver | Download) -> Path:
         """The end: raise what went wrong, or tell of the object and return where it stands."""
-        error = receiver.error or self._failure
+        error = receiver.error or self.failure
         if error is not None:
             raise error
         if not receiver.succeeded:
@@ -129,12 +132,18 @@ class Fetching:
         self._tell_fetched(receiver, self._offer, self._part.destination)
         return self._part.destination
 
+    @property
+    def destination(self) -> Path:
+        """Where the object stands, or will stand."""
+        assert self._part is not None
+        return self._part.destination
+
     def close(self) -> None:
         """Keep the part, if there is one."""
         if self._part is not None:
             self._part.close()
 
-    def _tell_fetched(self, receiver: Receiver, offer: OfferBody, path: Path) -> None:
+    def _tell_fetched(self, receiver: Receiver | Download, offer: OfferBody, path: Path) -> None:
         duration_s = max(1e-9, (receiver.finished_ns - self._start_ns) / NS)
         self._observer.handle(
             Fetched(
@@ -145,7 +154,7 @@ class Fetching:
                 duration_s=duration_s,
                 rate_bps=(offer.object_size - self._resumed_size) * 8 / duration_s,
                 received_count=receiver.received_count,
-                overhead_count=receiver.collector.overhead_count if receiver.collector else 0,
+                overhead_count=receiver.assembly.collector.overhead_count if receiver.assembly else 0,
                 block_count=offer.geometry.block_count,
                 loss=receiver.loss_fraction,
             )
@@ -155,7 +164,7 @@ class Fetching:
         config = self._config
         if event.kind == "listed":
             self._observer.handle(Listed(event.entries))
-            self._failure = UsageError(
+            self.failure = UsageError(
                 f"{config.host} serves several objects.", f"Name one of them: fountain-fetch {config.host} NAME"
             )
         elif event.kind == "reconnecting":
@@ -164,7 +173,7 @@ class Fetching:
         elif event.kind == "connected":
             self._reconnecting = False
         elif event.kind == "failed":
-            self._failure = fetch_failure(event, config.host, config.port, config.timeout_ns / NS)
+            self.failure = fetch_failure(event, config.host or self._address, config.port, config.timeout_ns / NS)
 
     def _verified_size(self) -> int:
         if self._part is None or self._offer is None:
@@ -175,10 +184,10 @@ class Fetching:
         size = int(verified.sum()) * geometry.block_symbols_max * geometry.symbol_size
         return min(size, geometry.object_size)
 
-    def _progress(self, receiver: Receiver, offer: OfferBody, now: int) -> TransferProgress:
+    def _progress(self, receiver: Receiver | Download, offer: OfferBody, now: int) -> TransferProgress:
         geometry = offer.geometry
         verified_size = self._verified_size()
-        held = receiver.collector.table.held_symbol_count if receiver.collector else 0
+        held = receiver.assembly.table.held_symbol_count if receiver.assembly else 0
         symbols = min(geometry.symbol_count, -(-verified_size // geometry.symbol_size) + held)
         size = min(symbols * geometry.symbol_size, geometry.object_size)
         self._meter.update(size, now)
@@ -188,7 +197,7 @@ class Fetching:
             state = "finishing"
         elif self._reconnecting:
             state = "reconnecting"
-        unpacker = receiver.unpacker
+        unpacker = receiver.assembly.unpacker if receiver.assembly else None
         return TransferProgress(
             symbol_count=symbols,
             symbol_total=geometry.symbol_count,
@@ -201,5 +210,5 @@ class Fetching:
             received_count=receiver.received_count,
             duplicate_count=unpacker.duplicate_count if unpacker else 0,
             damaged_count=unpacker.damaged_count if unpacker else 0,
-            kernel_drop_count=receiver.machine.kernel_drop_count,
+            kernel_drop_count=receiver.kernel_drop_count,
         )

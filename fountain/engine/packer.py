@@ -12,7 +12,7 @@ from fountain.engine.stock import RepairStock
 from fountain.integrity import Seal
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
-from fountain.protocol.server import Order
+from fountain.protocol.stream import StreamOrder
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, nonces, pack_headers, pack_open, rtt_code
 
@@ -36,7 +36,7 @@ class Packer:
         self._packet_parts: list[tuple[memoryview, memoryview]] = []
         self._scratch: Rows = np.empty((0, 0), dtype=np.uint8)
 
-    def pack(self, order: Order, symbols: ObjectSymbols) -> Train:
+    def pack(self, order: StreamOrder, symbols: ObjectSymbols) -> Train:
         """The train of `order`.
 
         Raises:
@@ -64,6 +64,7 @@ class Packer:
                 pack_open(part, gathered, _PLACES[: len(esis)])
             else:
                 parts = self._parts(size)[start : start + len(esis)]
+                assert session.keys.data is not None, "a stream of sealed packets has a key"
                 _seal(parts, gathered, session.keys.data, order.sequence + start)
             start += len(esis)
         return self._train

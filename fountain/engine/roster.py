@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from fountain.engine.meter import RateMeter
 from fountain.engine.observer import PeerFinished, PeerGone, PeerJoined, PeerSnapshot, PeersProgress
 from fountain.limits import NS
@@ -34,7 +32,8 @@ class Roster:
 
     def __init__(self, now_ns: int) -> None:
         self.done_peers: set[tuple[str, bytes]] = set()
-        self._sessions: dict[int, ServerSession] = {}
+        self._peers: dict[int, ServerSession | PeerSnapshot] = {}  # a snapshot of those that ended, by session
+        self._ended_ns: dict[int, int] = {}
         self._meters: dict[int, RateMeter] = {}
         self._total = RateMeter(now_ns)
         self._sent_size = 0
@@ -42,7 +41,7 @@ class Roster:
 
     def joined(self, session: ServerSession, now_ns: int) -> PeerJoined:
         """A session opened."""
-        self._sessions[session.session_id] = session
+        self._peers[session.session_id] = session
         self._meters[session.session_id] = RateMeter(now_ns)
         symbol_count = session.offer.geometry.block_symbols_max or 1
         return PeerJoined(
@@ -57,6 +56,7 @@ class Roster:
 
     def ended(self, session: ServerSession) -> PeerFinished | PeerGone:
         """A session ended; a peer that has the object counts once, however often it fetched it."""
+        self._close(session)
         common = {
             "session_id": f"{session.session_id:016x}",
             "address": text(session.address),
@@ -69,7 +69,7 @@ class Roster:
                 **common,
                 duration_s=(session.ended_ns - session.started_ns) / NS,
                 sent_count=session.sent_count,
-                loss=_overall_loss(session),
+                loss=session.lost_fraction,
             )
         if session.stop_reason is not None:
             reason = _REASONS[session.stop_reason]
@@ -80,37 +80,48 @@ class Roster:
     def progress(self, now_ns: int) -> PeersProgress:
         """A snapshot of everybody."""
         self._forget(now_ns)
-        for key, session in self._sessions.items():
-            symbol_size = session.offer.symbol_size
-            self._meters[key].update(session.received_count * symbol_size, now_ns)
-            self._sent_size += (session.sent_count - self._sent_counts.get(key, 0)) * symbol_size
-            self._sent_counts[key] = session.sent_count
+        for key, peer in self._peers.items():
+            if isinstance(peer, ServerSession):
+                self._meters[key].update(peer.received_count * peer.offer.symbol_size, now_ns)
+                self._count_sent(peer)
         self._total.update(self._sent_size, now_ns)
-        return PeersProgress(tuple(self._snapshots(self._sessions.values())), self._total.rate_bps)
+        snapshots = (self._snapshot(peer) if isinstance(peer, ServerSession) else peer for peer in self._peers.values())
+        return PeersProgress(tuple(snapshots), self._total.rate_bps)
 
-    def _snapshots(self, sessions: Iterable[ServerSession]) -> Iterable[PeerSnapshot]:
-        for session in sessions:
-            state = _state(session)
-            rate = self._meters[session.session_id].rate_bps if state == "streaming" else 0.0
-            left_bits = (1.0 - session.fraction) * session.offer.object_size * 8
-            yield PeerSnapshot(
-                session_id=f"{session.session_id:016x}",
-                address=text(session.address),
-                host=session.host,
-                name=session.offer.name,
-                fraction=session.fraction,
-                rate_bps=rate,
-                loss=session.loss.fraction,
-                state=state,
-                eta_s=left_bits / rate if rate > 0 else None,
-                sent_count=session.sent_count,
-            )
+    def _count_sent(self, session: ServerSession) -> None:
+        new_count = session.sent_count - self._sent_counts.get(session.session_id, 0)
+        self._sent_size += new_count * session.offer.symbol_size
+        self._sent_counts[session.session_id] = session.sent_count
+
+    def _snapshot(self, session: ServerSession) -> PeerSnapshot:
+        state = _state(session)
+        rate = self._meters[session.session_id].rate_bps if state == "streaming" else 0.0
+        left_bits = (1.0 - session.fraction) * session.offer.object_size * 8
+        return PeerSnapshot(
+            session_id=f"{session.session_id:016x}",
+            address=text(session.address),
+            host=session.host,
+            name=session.offer.name,
+            fraction=session.fraction,
+            rate_bps=rate,
+            loss=session.loss.fraction,
+            state=state,
+            eta_s=left_bits / rate if rate > 0 else None,
+            sent_count=session.sent_count,
+        )
+
+    def _close(self, session: ServerSession) -> None:
+        """Keep of a session what the table shows."""
+        key = session.session_id
+        self._count_sent(session)
+        self._peers[key] = self._snapshot(session)
+        self._ended_ns[key] = session.ended_ns
+        del self._meters[key], self._sent_counts[key]
 
     def _forget(self, now_ns: int) -> None:
-        for key, session in list(self._sessions.items()):
-            if session.state is SessionState.ENDED and now_ns - session.ended_ns > _KEEP_NS:
-                del self._sessions[key], self._meters[key]
-                self._sent_counts.pop(key, None)
+        for key, ended_ns in list(self._ended_ns.items()):
+            if now_ns - ended_ns > _KEEP_NS:
+                del self._peers[key], self._ended_ns[key]
 
 
 def _state(session: ServerSession) -> str:
@@ -119,7 +130,3 @@ def _state(session: ServerSession) -> str:
     if session.state is SessionState.SILENT:
         return "silent"
     return "streaming" if session.carousel.has_work or not session.carousel.is_complete else "waiting"
-
-
-def _overall_loss(session: ServerSession) -> float:
-    return max(0.0, 1.0 - session.received_count / session.sent_count) if session.sent_count else 0.0

@@ -19,7 +19,11 @@ from fountain.errors import StorageError
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.congestion import ControlFactory
-from fountain.protocol.server import Order, ServerEvent, ServerMachine
+from fountain.protocol.group.carousel import GroupCarousel
+from fountain.protocol.group.streams import GroupStreams
+from fountain.protocol.server import ServerEvent, ServerMachine
+from fountain.protocol.stream import StreamOrder
+from fountain.wire.group import is_group_packet
 from fountain.wire.session import ByeReason
 
 __all__ = ["Sender"]
@@ -34,6 +38,7 @@ class Sender:
     def __init__(
         self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
         peer_count_max: int, now_ns: int, congestion: ControlFactory | None = None, executor: Executor,
+        groups: GroupStreams | None = None,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
         self.machine = ServerMachine(
@@ -45,11 +50,13 @@ class Sender:
             congestion=congestion,
         )
         self.failures: list[StorageError] = []
+        self.groups = groups
         self._control, self._data = control, data
         self._stock = RepairStock(executor, self._is_wanted)
         self._packer = Packer(self._stock)
         self._received = Train()
         self._unsent: Train | None = None
+        self._is_groups_turn = False
 
     @property
     def is_blocked(self) -> bool:
@@ -61,13 +68,18 @@ class Sender:
         self._receive(self._control, now_ns, on_data_port=False)
         self._receive(self._data, now_ns, on_data_port=True)
         self.machine.handle_timeout(now_ns)
+        if self.groups is not None:
+            self.groups.handle_timeout(now_ns)
         self.flush()
         while (preparation := self.machine.poll_preparation()) is not None:
             session, block, esis = preparation
             session.carousel.is_prepared = functools.partial(self._stock.is_ready, session.session_id)
             self._stock.order(session.session_id, block, esis, self.objects[session.object_index])
+        if self.groups is not None:
+            self._prepare_groups(self.groups)
         self._stream(now_ns)
-        return self.machine.next_timeout(now_ns)
+        deadline = self.machine.next_timeout(now_ns)
+        return deadline if self.groups is None else min(deadline, self.groups.next_timeout(now_ns))
 
     def poll_event(self) -> ServerEvent | None:
         """What the machine wants told."""
@@ -81,30 +93,55 @@ class Sender:
         while (waiting := self.machine.poll_datagram()) is not None:
             data, address, from_data_port = waiting
             (self._data if from_data_port else self._control).send(data, len(data), len(data), address)
+        while self.groups is not None and (told := self.groups.poll_datagram()) is not None:
+            self._control.send(told, len(told), len(told), self.groups.address)
+
+    def _prepare_groups(self, groups: GroupStreams) -> None:
+        while (preparation := groups.poll_preparation()) is not None:
+            machine, (block, esis) = preparation
+            stream = machine.stream
+            assert isinstance(machine.carousel, GroupCarousel), "nobody asks for anything one-way"
+            machine.carousel.is_prepared = functools.partial(self._stock.is_ready, stream.session_id)
+            self._stock.order(stream.session_id, block, esis, self.objects[stream.object_index])
 
     def _receive(self, endpoint: Endpoint, now_ns: int, *, on_data_port: bool) -> None:
         train, left = self._received, RECEIVE_COUNT_MAX
         while left > 0 and endpoint.receive(train):
             left -= max(1, train.segment_count)
             for segment in train.segments():
-                self.machine.handle_datagram(bytes(segment), train.address, now_ns, on_data_port=on_data_port)
+                octets = bytes(segment)
+                if self.groups is not None and is_group_packet(octets):
+                    self.groups.handle_datagram(octets, train.address, now_ns)
+                else:
+                    self.machine.handle_datagram(octets, train.address, now_ns, on_data_port=on_data_port)
 
     def _is_wanted(self, session_id: int, block: int) -> bool:
         session = self.machine.sessions.get(session_id)
-        return session is not None and session.carousel.is_open(block)
+        if session is not None:
+            return session.carousel.is_open(block)
+        return self.groups is not None and self.groups.is_wanted(session_id, block)
+
+    def _poll_order(self, now_ns: int) -> StreamOrder | None:
+        """The group and the single peers take turns, each under a pacer of its own."""
+        self._is_groups_turn = not self._is_groups_turn
+        if self.groups is None:
+            return self.machine.poll_order(now_ns)
+        if self._is_groups_turn:
+            return self.groups.poll_order(now_ns) or self.machine.poll_order(now_ns)
+        return self.machine.poll_order(now_ns) or self.groups.poll_order(now_ns)
 
     def _stream(self, now_ns: int) -> None:
         if self._unsent is not None and not self._send(self._unsent):
             return
         for _ in range(SEND_TRAIN_COUNT_MAX):
-            order = self.machine.poll_order(now_ns)
+            order = self._poll_order(now_ns)
             if order is None:
                 return
             train = self._pack(order, now_ns)
             if train is not None and not self._send(train):
                 return
 
-    def _pack(self, order: Order, now_ns: int) -> Train | None:
+    def _pack(self, order: StreamOrder, now_ns: int) -> Train | None:
         symbols = self.objects[order.session.object_index]
         try:
             return self._packer.pack(order, symbols)
@@ -112,6 +149,8 @@ class Sender:
             # The file is not what was announced any more: nobody can be served from it, and everybody should know.
             self.failures.append(error)
             self.machine.close(now_ns, ByeReason.SOURCE_CHANGED, order.session.object_index)
+            if self.groups is not None:
+                self.groups.close(now_ns, order.session.object_index)
             self.flush()
             return None
 

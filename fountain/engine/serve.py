@@ -14,10 +14,12 @@ from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.engine.clock import now_ns
 from fountain.engine.config import ServeConfig
+from fountain.engine.fleet import Fleet
 from fountain.engine.observer import (
     ObjectServed,
     Observer,
     PeerRefused,
+    PeersProgress,
     Preparing,
     Serving,
     Shield,
@@ -162,12 +164,21 @@ class _Server:
         self._observer = observer
         self._stop = stop
         self._control, self._data = control, data
+        secret = secrets.token_bytes(32)
+        self._fleet: Fleet | None = None
+        if config.fleet is not None:
+            self._fleet = Fleet(
+                config.fleet, [entry.served for entry in objects], control, data,
+                secret=secret, rate_bps=config.rate_bps, observer=observer, now_ns=start_ns,
+            )  # fmt: skip
         self._sender = Sender(
-            objects, control, data, secret=secrets.token_bytes(32), rate_bps=config.rate_bps,
+            objects, control, data, secret=secret, rate_bps=config.rate_bps,
             peer_count_max=config.peer_count_max, now_ns=start_ns, executor=executor,
             congestion=control_factory(config.congestion_control, config.loss_tolerance),
+            groups=None if self._fleet is None else self._fleet.streams,
         )  # fmt: skip
         self._roster = Roster(start_ns)
+        self._done_peers: set[tuple[str, bytes]] = set()
         self._progress_ns = start_ns
         self._refusal_ns = start_ns - REFUSAL_INTERVAL_NS
         self._busy_ns = start_ns
@@ -197,14 +208,15 @@ class _Server:
                 rate_bps=config.rate_bps,
             )
         )
+        if self._fleet is not None:
+            self._fleet.announce()
 
     def run(self) -> ServeSummary:
         """The loop; peers are told of its end, whatever that is."""
         try:
             return self._run()
         except BaseException:
-            self._sender.machine.close(now_ns())
-            self._sender.flush()
+            self._close(now_ns())
             raise
 
     def _run(self) -> ServeSummary:
@@ -221,16 +233,22 @@ class _Server:
             if not reason and deadline > now:
                 wait([self._control, self._data], deadline - now, blocked=blocked)
         self._end(reason)
-        done_count = len(self._roster.done_peers)
+        missing: tuple[str, ...] = ()
+        if self._fleet is not None and self._config.fleet is not None and self._config.fleet.oneway is None:
+            self._observer.handle(self._fleet.summary(self._roster.done_peers))
+            missing = self._fleet.missing_names(self._roster.done_peers)
         self._observer.handle(Stopped(reason))
-        return ServeSummary(done_count, self._config.expect, reason)
+        return ServeSummary(len(self._done_peers), self._config.expect, reason, missing)
 
     def _reason_to_stop(self, now: int) -> str:
         config = self._config
-        if self._sender.machine.sessions:
+        if self._sender.machine.sessions or (self._fleet is not None and self._fleet.is_busy):
             self._busy_ns = now
-        if config.expect is not None and len(self._roster.done_peers) >= config.expect:
+        is_hooking = self._fleet is not None and self._fleet.hooking_count > 0
+        if config.expect is not None and len(self._done_peers) >= config.expect and not is_hooking:
             return "every expected peer is done"
+        if self._fleet is not None and self._fleet.is_over:
+            return "the one-way stream is over"
         if self._stop.is_set():
             return "interrupted"
         if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
@@ -247,14 +265,24 @@ class _Server:
             self._sender.step(now)
             wait([self._control, self._data], limit - now)
             now = now_ns()
-        self._sender.machine.close(now)  # Whoever came meanwhile.
-        self._sender.flush()
+        self._close(now)  # Whoever came meanwhile.
         self._progress_ns = 0
         self._tell(now)
+
+    def _close(self, now: int) -> None:
+        """Say Bye to everybody."""
+        self._sender.machine.close(now)
+        if self._fleet is not None:
+            self._fleet.streams.close(now)
+        self._sender.flush()
 
     def _tell(self, now: int) -> None:
         while (event := self._sender.poll_event()) is not None:
             self._tell_event(event, now)
+        if self._fleet is None:
+            self._done_peers = self._roster.done_peers
+        elif self._fleet.tell(now) or now >= self._progress_ns:
+            self._done_peers = self._roster.done_peers | self._fleet.done_peers(self._roster.done_peers)
         for failure in self._sender.failures[self._failed_count :]:
             self._failed_count += 1
             if len(self._sender.objects) == 1:
@@ -262,7 +290,15 @@ class _Server:
             self._observer.handle(Warned(failure.message, failure.hint))
         if now >= self._progress_ns:
             self._progress_ns = now + PROGRESS_INTERVAL_NS
-            self._observer.handle(self._roster.progress(now))
+            self._observer.handle(self._progress(now))
+
+    def _progress(self, now: int) -> PeersProgress:
+        """Everybody, whether served alone or in a group."""
+        progress = self._roster.progress(now)
+        if self._fleet is None:
+            return progress
+        peers = (*progress.peers, *self._fleet.snapshots())
+        return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now))
 
     def _tell_event(self, event: ServerEvent, now: int) -> None:
         if event.session is not None and event.kind == "opened":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -13,8 +14,8 @@ from fountain.engine.collector import Collector
 from fountain.engine.packer import packet_parts
 from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE
 from fountain.net.train import SEGMENT_COUNT_MAX, Train
-from fountain.protocol.client_session import ClientSession
-from fountain.protocol.replay import DOUBT_COUNT, expand_sequence
+from fountain.protocol.replay import DOUBT_COUNT, SequenceCounter, expand_sequence
+from fountain.protocol.stream import DataKeys
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import (
     FLAG_MANIFEST,
@@ -28,13 +29,28 @@ from fountain.wire.train import (
     scatter_open,
 )
 
-__all__ = ["Unpacker"]
+__all__ = ["Inflow", "Unpacker"]
 
 Rows = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Slots = NDArray[np.int32]
 
 _INDICES = np.arange(SEGMENT_COUNT_MAX)
+
+
+class Inflow(Protocol):
+    """One stream as it comes in: from a server to this client alone, or to a group."""
+
+    session_id: int
+    damaged_count: int
+
+    @property
+    def keys(self) -> DataKeys:
+        """The seal of its data packets."""
+
+    @property
+    def counter(self) -> SequenceCounter:
+        """Which of its packets have come."""
 
 
 class Unpacker:
@@ -58,7 +74,7 @@ class Unpacker:
         self._train: Train | None = None
         self._parts: list[tuple[memoryview, memoryview]] = []
 
-    def take(self, train: Train, session: ClientSession) -> tuple[int, int] | None:
+    def take(self, train: Train, session: Inflow) -> tuple[int, int] | None:
         """Take in the data packets of `session` in `train`.
 
         Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet that is
@@ -77,7 +93,7 @@ class Unpacker:
             return None
         return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
 
-    def _take_uniform(self, rows: Rows, session: ClientSession) -> int:
+    def _take_uniform(self, rows: Rows, session: Inflow) -> int:
         """Take a train as a sender packs it: one block, one kind. The last new index, or -1."""
         columns, count = self._columns, len(rows)
         flags, block = int(columns.flags[0]), int(columns.block[0])
@@ -95,7 +111,7 @@ class Unpacker:
         key = block | MANIFEST_BIT if flags & FLAG_MANIFEST else block
         return self._take_block(rows, key, indices, sequences, session)
 
-    def _take_mixed(self, rows: Rows, session: ClientSession) -> int:
+    def _take_mixed(self, rows: Rows, session: Inflow) -> int:
         """Take what is good of any train, run by run of the same block. The last new index, or -1."""
         columns, count, expected = self._columns, len(rows), session.counter.expected
         flags = columns.flags[:count]
@@ -118,7 +134,7 @@ class Unpacker:
         return last
 
     def _take_block(
-        self, rows: Rows, block: int, indices: Indices, sequences: NDArray[np.uint64], session: ClientSession
+        self, rows: Rows, block: int, indices: Indices, sequences: NDArray[np.uint64], session: Inflow
     ) -> int:
         """Take the packets `indices` of one block; the last index that is authentic and new, or -1."""
         esis = self._columns.esi[indices]
@@ -143,12 +159,13 @@ class Unpacker:
         return int(indices[last]) if last >= 0 else -1
 
     def _open_sealed(
-        self, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: ClientSession,
+        self, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: Inflow,
         sequences: NDArray[np.uint64],
     ) -> list[int]:  # fmt: skip
         """Decrypt each packet straight into its slab row (or nowhere that matters); which ones are not authentic."""
         damaged = []
         seal, parts, size = session.keys.data, self._parts, self._scratch.shape[1]
+        assert seal is not None, "a stream of sealed packets has a key"
         decrypt = seal.cipher.decrypt_into
         nonce_octets = nonces(seal.iv, sequences).tobytes()
         slab = None if decoder is None else decoder.slab.reshape(-1).data
@@ -187,7 +204,7 @@ def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _count(session: ClientSession, sequences: NDArray[np.uint64], *, is_open: bool) -> int:
+def _count(session: Inflow, sequences: NDArray[np.uint64], *, is_open: bool) -> int:
     """Count these sequence numbers; the place of the last one that is new, or -1."""
     counter, numbers = session.counter, sequences.tolist()
     is_near = counter.expected <= numbers[0] and numbers[-1] < counter.expected + DOUBT_COUNT

@@ -87,7 +87,7 @@ def parse_group(
         TransportError: the interface cannot carry it.
     """
     if not 1 <= port <= 65_535:
-        raise UsageError(f"Port {port} is not in 1..65535.", "Choose a port from 1024 to 65535 with --port.")
+        raise UsageError(f"Port {port} is not in 1..65535.", "Choose a port from 1024 to 65535 with --group-port.")
     if not 1 <= ttl <= 255:
         raise UsageError(f"The TTL {ttl} is not in 1..255.", "1 stays in this network; each router on the way costs 1.")
     bare, _, scope = (address or (BROADCAST if broadcast else "")).partition("%")

@@ -143,6 +143,11 @@ class BlockTable:
         """Every block of the manifest is decoded."""
         return len(self._manifest_done) == self.manifest.block_count
 
+    @property
+    def manifest_done(self) -> tuple[int, ...]:
+        """Blocks of the manifest that are decoded while it is not known."""
+        return tuple(self._manifest_done)
+
     def needs(self) -> tuple[tuple[int, int], ...]:
         """(block, symbols wanted) of every open block, and (block, 0) of those lately done if runs are paged."""
         needs = [

@@ -20,6 +20,7 @@ from fountain.wire.control import HEADER_SIZE, PacketType, pack_header
 from fountain.wire.reject import Reject
 
 __all__ = [
+    "HOST_SIZE_MAX",
     "MANIFEST_BIT",
     "NEED_COUNT_MAX",
     "REQUEST_RUN_COUNT_MAX",

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from fountain.codes.api import SPARE_ROW_COUNT, slab_row_count
 from fountain.codes.registry import code_by_name
+from fountain.engine.assembly import runs_of
 from fountain.engine.collector import (
     OPEN_BLOCK_COUNT_MAX,
     BlockOutcome,
     Collector,
     open_block_limit,
 )
-from fountain.engine.receiver import runs_of
 from fountain.engine.workers import InlineWorkers
 from fountain.geometry import Geometry
 from fountain.limits import BLOCK_SIZE_MAX, BLOCK_SYMBOL_COUNT_MAX, RECEIVE_MEMORY_SIZE_MAX

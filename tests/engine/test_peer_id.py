@@ -16,7 +16,7 @@ HERE = FetchConfig(host="192.0.2.1", out=Path("/srv/here"))
 def peer_id(monkeypatch: pytest.MonkeyPatch, texts: dict[str, str], node: int, config: FetchConfig = HERE) -> bytes:
     monkeypatch.setattr(fetch, "read_system_text", lambda path: texts.get(path, ""))
     monkeypatch.setattr(uuid, "getnode", lambda: node)
-    return fetch._peer_id(config)
+    return fetch.peer_id_of(config)
 
 
 def test_a_machine_id_stands_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,8 +88,8 @@ def test_a_manifest_that_is_not_the_one_announced_ends_the_fetch(seed: int) -> N
     source = world.source(payload(3_000, seed))
     source.manifest_bytes = source.manifest_bytes[:-1] + bytes([source.manifest_bytes[-1] ^ 1])
     client = fetch_from(world.serve(source), world)
-    assert client.receiver.collector is not None
-    assert client.receiver.collector.bad_block_count > 1  # It asked again first.
+    assert client.receiver.assembly is not None
+    assert client.receiver.assembly.collector.bad_block_count > 1  # It asked again first.
     assert client.receiver.error is not None
     assert "Start the server again" in client.receiver.error.hint
 
@@ -122,7 +122,7 @@ def test_data_damaged_on_the_way_is_counted_and_collected_again(is_open: bool, s
     assert world.run(lambda: client.is_done)
     assert client.sink is not None
     assert client.sink.result == source.content
-    assert client.receiver.unpacker is not None
-    assert client.receiver.unpacker.damaged_count > 100
-    assert client.receiver.collector is not None
-    assert client.receiver.collector.bad_block_count == 0
+    assert client.receiver.assembly is not None
+    assert client.receiver.assembly.unpacker.damaged_count > 100
+    assert client.receiver.assembly is not None
+    assert client.receiver.assembly.collector.bad_block_count == 0

@@ -27,7 +27,8 @@ class SlowToFinish(InlineWorkers):
 
     def submit(self, job: Job) -> None:
         """Hold the last job of the fetch."""
-        if self.client is not None and self.client.receiver.phase is Phase.FINISHING:
+        assembly = None if self.client is None else self.client.receiver.assembly
+        if assembly is not None and assembly.is_finishing:
             self._held.append(job)
         else:
             super().submit(job)

@@ -1,0 +1,201 @@
+"""One object that a group is sent, at one of its receivers: the group's machine and the assembly, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fountain.codes.api import Code
+from fountain.engine.assembly import Assembly, contradiction, is_as_offered
+from fountain.engine.collector import BlockSink
+from fountain.engine.receiver import Phase, Receiver
+from fountain.engine.workers import Workers
+from fountain.errors import FountainError, IncompleteError
+from fountain.limits import NS
+from fountain.net.train import Train
+from fountain.protocol.client_events import ClientEvent
+from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.wire.control import OfferBody
+from fountain.wire.group import MemberState
+from fountain.wire.session import StopReason
+
+__all__ = ["Download", "sessions_in"]
+
+PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
+
+
+class Download:
+    """Takes part in the stream of `machine`; `apart` serves it by itself once it was asked to leave the group."""
+
+    def __init__(self, machine: GroupClientMachine, workers: Workers, *, loss: float, seed: int) -> None:
+        self.machine = machine
+        self.workers = workers
+        self.assembly: Assembly | None = None
+        self.apart: Receiver | None = None
+        self.phase = Phase.CONNECTING
+        self.events: list[ClientEvent] = []
+        self.error: FountainError | None = None
+        self.files: Sequence[tuple[str, Path]] = ()
+        self.succeeded = False
+        self.finished_ns = 0
+        self.silent_ns: int | None = None  # since when nothing is heard
+        self.asked_to_leave = False
+        self._loss, self._seed = loss, seed
+        self._parted_ns = 0
+
+    @property
+    def received_count(self) -> int:
+        """Data packets that came, by whatever way."""
+        alone = self.apart.received_count if self.apart is not None else 0
+        return self.machine.inflow.counter.received_count + alone
+
+    @property
+    def loss_fraction(self) -> float:
+        """Share of the group's data packets that did not arrive, or, once it is alone, of its own."""
+        return self.machine.loss if self.apart is None else self.apart.loss_fraction
+
+    @property
+    def kernel_drop_count(self) -> int:
+        """Times that this system threw packets away."""
+        return self.machine.kernel_drop_count
+
+    def begin(self, open_sink: Callable[[OfferBody], tuple[Code, BlockSink]], now_ns: int) -> None:
+        """Make room for the object, and take part."""
+        offer = self.machine.offer
+        try:
+            code, sink = open_sink(offer)
+            if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
+                sink.close()
+                raise contradiction()
+        except FountainError as error:
+            self.failed(error, now_ns)
+            return
+        self.assembly = Assembly(code, sink, offer, self.workers, self, loss=self._loss, seed=self._seed)
+        self.phase = Phase.RECEIVING
+        self.machine.adopt(self.assembly.table, now_ns)
+
+    def follow(self, machine: GroupClientMachine, now_ns: int) -> None:
+        """The server has started again: the same object comes in another session."""
+        self.machine = machine
+        self.silent_ns = None
+        if self.assembly is not None:
+            self.machine.adopt(self.assembly.table, now_ns)
+            self.events.append(ClientEvent("connected"))
+
+    def take(self, train: Train, kernel_drop_count: int, now_ns: int) -> None:
+        """Take in the packets of this session in a train."""
+        if self.assembly is None or self.apart is not None or self.phase is not Phase.RECEIVING:
+            return
+        self.machine.kernel_drop_count = kernel_drop_count
+        arrival = self.assembly.unpacker.take(train, self.machine.inflow)
+        if arrival is not None:
+            self.machine.handle_data(arrival[0], now_ns)
+
+    def step(self, now_ns: int) -> int:
+        """Do what is due; when to come back at the latest."""
+        if self.apart is not None:
+            return self._step_apart(self.apart, now_ns)
+        self.machine.handle_timeout(now_ns)
+        if self.assembly is not None:
+            self.assembly.settle(now_ns)
+            if self.phase is Phase.RECEIVING and self.assembly.advance(now_ns):
+                self.phase = Phase.FINISHING
+        self._handle_events(now_ns)
+        if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns):
+            self.phase = Phase.ENDED
+        return min(self.machine.next_timeout(), now_ns + NS // 10)
+
+    def stop(self, reason: StopReason, now_ns: int) -> None:
+        """Leave, and say so; what is being put in its place has its end first."""
+        if self.apart is not None:
+            self.apart.stop(reason, now_ns)
+            return
+        if self.assembly is not None and self.assembly.is_finishing:
+            self.assembly.is_interrupted = True
+            return
+        if self.phase not in (Phase.STOPPING, Phase.ENDED):
+            self.machine.change_state(MemberState.LEFT, now_ns)
+            self.machine.press(now_ns)
+            self.machine.handle_timeout(now_ns)
+            self.phase = Phase.ENDED
+
+    def give_up(self, error: FountainError, now_ns: int) -> None:
+        """Nothing more will come."""
+        self.error = self.error or error
+        self.stop(StopReason.INTERRUPTED, now_ns)
+
+    def linger(self) -> None:
+        """Go on reporting what has changed after the end."""
+        if self.phase is Phase.ENDED:
+            self.phase = Phase.STOPPING
+
+    def go_apart(self, receiver: Receiver, now_ns: int) -> None:
+        """Go on by oneself: the group would have to wait."""
+        self.apart = receiver
+        self._parted_ns = now_ns
+        self.machine.change_state(MemberState.APART, now_ns)
+        self.machine.handle_timeout(now_ns)
+
+    # --- The assembly's keeper -----------------------------------------------------------------------------
+
+    def progressed(self, now_ns: int) -> None:
+        """The next report will tell."""
+
+    def manifest_was_damaged(self, now_ns: int) -> None:
+        """Its blocks are wanted again, which the next report says."""
+
+    def failed(self, error: FountainError, now_ns: int) -> None:
+        """The object cannot be put together here."""
+        self.error = self.error or error
+        if self.phase not in (Phase.STOPPING, Phase.ENDED):
+            is_interrupted = self.assembly is not None and self.assembly.is_interrupted
+            is_interrupted &= isinstance(error, IncompleteError)
+            self.machine.change_state(MemberState.LEFT if is_interrupted else MemberState.FAILED, now_ns)
+            self.phase = Phase.STOPPING
+
+    def finished(self, files: Sequence[tuple[str, Path]], now_ns: int) -> None:
+        """The object stands in its place."""
+        self.files = files
+        self.succeeded = True
+        self.finished_ns = now_ns
+        self.machine.change_state(MemberState.DONE, now_ns)
+        self.phase = Phase.STOPPING
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _handle_events(self, now_ns: int) -> None:
+        while (event := self.machine.poll_event()) is not None:
+            if event.kind in ("silent", "final") and self.silent_ns is None:
+                self.silent_ns = now_ns
+                reason = "the server has left" if event.kind == "final" else "the group is silent"
+                if not self.succeeded:
+                    self.events.append(ClientEvent("reconnecting", reason=reason))
+            elif event.kind == "back" and not self.machine.is_final:
+                self.silent_ns = None
+                self.events.append(ClientEvent("connected"))
+            elif event.kind == "leave":
+                self.asked_to_leave = True
+
+    def _step_apart(self, receiver: Receiver, now_ns: int) -> int:
+        deadline = receiver.step(now_ns)
+        if now_ns - self._parted_ns < PARTING_NS:
+            self.machine.handle_timeout(now_ns)
+            deadline = min(deadline, self.machine.next_timeout())
+        self.events += receiver.events
+        receiver.events = []
+        self.phase = receiver.phase
+        self.error = self.error or receiver.error
+        self.files, self.succeeded, self.finished_ns = receiver.files, receiver.succeeded, receiver.finished_ns
+        return deadline
+
+
+def sessions_in(train: Train) -> list[int]:
+    """The session ids of the data packets in a train: nearly always one."""
+    ids = train.rows()[:, 4:12]
+    if not len(ids) or ids.shape[1] < 8:
+        return []
+    if (ids == ids[0]).all():
+        return [int.from_bytes(ids[0].tobytes(), "big")]
+    return [int.from_bytes(row.tobytes(), "big") for row in np.unique(ids, axis=0)]

@@ -1,0 +1,349 @@
+"""A server's streams to a group: how they are set up, who receives them, and what is told of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fountain.engine.config import FleetConfig
+from fountain.engine.meter import RateMeter
+from fountain.engine.observer import (
+    AirTime,
+    Event,
+    GroupOpened,
+    GroupSummary,
+    HookReported,
+    Observer,
+    OnewayProgress,
+    PeerFinished,
+    PeerGone,
+    PeerJoined,
+    PeerSnapshot,
+    ReceiverResult,
+    Waiting,
+    Warned,
+)
+from fountain.limits import NS
+from fountain.net.address import text
+from fountain.net.endpoint import Endpoint
+from fountain.net.group import Group, parse_group
+from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.member import HOLDING_STATES, Member
+from fountain.protocol.group.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan
+from fountain.protocol.group.server import GroupServerMachine
+from fountain.protocol.group.streams import GroupStreams
+from fountain.protocol.group.tfmcc import group_rate
+from fountain.protocol.server_session import ServedObject
+from fountain.storage.key import read_key
+from fountain.wire.group import MemberState
+
+__all__ = ["OPEN_WARNING", "Fleet"]
+
+OPEN_WARNING = (
+    "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
+    "packets into it."
+)
+TELL_INTERVAL_NS = NS
+PROGRESS_INTERVAL_NS = NS // 5
+_STATES = {
+    MemberState.JOINING: "waiting",
+    MemberState.RECEIVING: "streaming",
+    MemberState.APART: "leaving",
+    MemberState.FAILED: "failed",
+    MemberState.LEFT: "gone",
+}
+
+Peer = tuple[str, bytes]  # (host, peer id): who is expected
+
+
+def _group_of(config: FleetConfig) -> Group:
+    """The group that is meant, on the interface that fits.
+
+    Raises:
+        UsageError: the address is not a group's, or no single interface fits.
+    """
+    group = config.group
+    return parse_group(
+        group.address, group.port, group.interface, config.ttl, group.source, broadcast=group.is_broadcast
+    )
+
+
+class Fleet:
+    """All receivers of a group, whatever object they take."""
+
+    def __init__(
+        self, config: FleetConfig, objects: Sequence[ServedObject], control: Endpoint, data: Endpoint, *,
+        secret: bytes, rate_bps: int, observer: Observer, now_ns: int,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._observer = observer
+        self._objects = list(objects)
+        self._rate_bps = rate_bps
+        self.group = _group_of(config)
+        control.aim(self.group)
+        data.aim(self.group)
+        key_path: Path | None = config.group.key_path
+        self._is_keyed = key_path is not None
+        self.streams = GroupStreams(
+            objects, self.group.target, secret=secret, key=read_key(key_path) if key_path is not None else None,
+            controller=lambda size: group_rate(config.congestion_control, size, rate_bps, now_ns),
+            settings=_settings(config), control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
+        )  # fmt: skip
+        self._machines = list(self.streams.machines.values())
+        self._meter = RateMeter(now_ns)
+        self._told_ns = now_ns - TELL_INTERVAL_NS
+        self._progress_ns = now_ns
+        self._meters = [RateMeter(now_ns) for _ in self._machines]
+
+    # --- What is told --------------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Tell what goes to the group."""
+        names = tuple(served.offer.name for served in self._objects)
+        self._observer.handle(
+            GroupOpened(
+                group=self.group.address,
+                interface=self.group.interface.name,
+                port=self.group.port,
+                names=names,
+                is_keyed=self._is_keyed,
+                is_oneway=self._config.oneway is not None,
+                rate_bps=self._rate_bps,
+            )
+        )
+        if not self._is_keyed:
+            self._observer.handle(Warned(OPEN_WARNING))
+        for served in self._objects:
+            if self._config.oneway is not None:
+                self._observer.handle(self._air_time(served))
+
+    def tell(self, now_ns: int) -> bool:
+        """Hand to the observer what happened, and now and then how it goes; whether anything happened."""
+        has_happened = False
+        while (event := self.streams.poll_event()) is not None:
+            has_happened = True
+            for told in _told(*event):
+                self._observer.handle(told)
+        if self._config.oneway is not None:
+            self._end_oneway(now_ns)
+            if now_ns >= self._progress_ns:
+                self._progress_ns = now_ns + PROGRESS_INTERVAL_NS
+                for machine, meter in zip(self._machines, self._meters):
+                    self._observer.handle(self._oneway_progress(machine, meter, now_ns))
+        elif now_ns >= self._told_ns + TELL_INTERVAL_NS:
+            self._told_ns = now_ns
+            self._tell_waiting(now_ns)
+        return has_happened
+
+    def rate_bps(self, now_ns: int) -> float:
+        """What goes to the group, bits of packets per second."""
+        self._meter.update(sum(machine.sequence * machine.packet_size for machine in self._machines), now_ns)
+        return self._meter.rate_bps
+
+    def snapshots(self) -> Iterable[PeerSnapshot]:
+        """Every receiver as it is now."""
+        for machine in self._machines:
+            size = machine.stream.offer.object_size
+            for member in machine.members.values():
+                state = _state(member)
+                rate_bps = member.receive_rate_bps if state == "streaming" else 0
+                left_bits = (1.0 - member.fraction) * size * 8
+                yield PeerSnapshot(
+                    session_id=member.peer_id.hex(),
+                    address=text(member.address),
+                    host=member.host,
+                    name=machine.stream.offer.name,
+                    fraction=member.fraction,
+                    rate_bps=float(rate_bps),
+                    loss=member.loss.fraction,
+                    state=state,
+                    eta_s=left_bits / rate_bps if rate_bps else None,
+                    sent_count=member.expected_sequence - max(0, member.first_sequence),
+                )
+
+    def summary(self, apart_done: set[Peer]) -> GroupSummary:
+        """What became of everybody; `apart_done` have finished by themselves."""
+        return GroupSummary(
+            tuple(
+                _result(machine, member, is_done=_has_object(member, apart_done))
+                for machine in self._machines
+                for member in machine.members.values()
+            )
+        )
+
+    # --- Who has it ----------------------------------------------------------------------------------------
+
+    def done_peers(self, apart_done: set[Peer]) -> set[Peer]:
+        """Receivers that have every object which they take."""
+        done: set[Peer] = set()
+        lacking: set[Peer] = set()
+        for machine in self._machines:
+            for member in machine.members.values():
+                (done if _has_object(member, apart_done) else lacking).add(_peer(member))
+        return done - lacking
+
+    def missing_names(self, apart_done: set[Peer]) -> tuple[str, ...]:
+        """Receivers that are known and have not got what they take."""
+        return tuple(
+            f"{member.host or text(member.address)} ({_reason(member)})"
+            for machine in self._machines
+            for member in machine.members.values()
+            if not _has_object(member, apart_done)
+        )
+
+    @property
+    def hooking_count(self) -> int:
+        """Receivers that have the object, and whose hook is still running."""
+        return sum(
+            member.state is MemberState.HOOKING and not member.is_silent
+            for machine in self._machines
+            for member in machine.members.values()
+        )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is sent, or wanted by somebody who was heard lately."""
+        return any(machine.is_busy and not machine.is_waiting for machine in self._machines)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a one-way stream has ended."""
+        return self._config.oneway is not None and all(machine.is_over for machine in self._machines)
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _tell_waiting(self, now_ns: int) -> None:
+        hooking_count = self.hooking_count
+        for machine in self._machines:
+            waited_for = machine.waited_for
+            if waited_for is not None:
+                limit_ns = self._config.wait_time_ns
+                left_ns = None if limit_ns is None else max(0, limit_ns - (now_ns - machine.started_ns))
+                left_s = None if left_ns is None else left_ns / NS
+                self._observer.handle(Waiting("waiting for receivers", *waited_for, left_s))
+                return
+        if hooking_count:
+            self._observer.handle(Waiting("waiting for hooks to end", 0, hooking_count, None))
+
+    def _end_oneway(self, now_ns: int) -> None:
+        oneway = self._config.oneway
+        assert oneway is not None
+        if oneway.duration_ns is not None and now_ns - self._machines[0].started_ns >= oneway.duration_ns:
+            for machine in self._machines:
+                assert isinstance(machine.carousel, OnewayCarousel)
+                machine.carousel.end()
+
+    def _plan(self) -> OnewayPlan:
+        plan = _settings(self._config).oneway
+        assert plan is not None
+        return plan
+
+    def _pass_s(self, served: ServedObject) -> float:
+        offer = served.offer
+        count = self._plan().packet_count(offer.geometry, offer.manifest_geometry)
+        return count * served.packet_size * 8 / self._rate_bps * len(self._objects)
+
+    def _air_time(self, served: ServedObject) -> AirTime:
+        assert self._config.oneway is not None
+        needed = OnewayPlan(loss=self._config.oneway.plan_loss)
+        count = needed.packet_count(served.offer.geometry, served.offer.manifest_geometry)
+        seconds = count * served.packet_size * 8 / self._rate_bps * len(self._objects)
+        return AirTime(served.offer.name, seconds, needed.loss, CONFIDENCE, self._plan().pass_count)
+
+    def _oneway_progress(self, machine: GroupServerMachine, meter: RateMeter, now_ns: int) -> OnewayProgress:
+        oneway, carousel = self._config.oneway, machine.carousel
+        assert oneway is not None
+        assert isinstance(carousel, OnewayCarousel)
+        meter.update(machine.sequence * machine.packet_size, now_ns)
+        pass_count = self._plan().pass_count
+        planned_s = None if oneway.duration_ns is None else oneway.duration_ns / NS
+        if pass_count is not None:
+            planned_s = pass_count * self._pass_s(self._objects[machine.stream.object_index])
+        return OnewayProgress(
+            name=machine.stream.offer.name,
+            pass_number=carousel.pass_number + carousel.has_work,
+            pass_count=pass_count,
+            elapsed_s=(now_ns - machine.started_ns) / NS,
+            planned_s=planned_s,
+            rate_bps=meter.rate_bps,
+        )
+
+
+def _settings(config: FleetConfig) -> GroupSettings:
+    oneway = config.oneway
+    plan = None
+    if oneway is not None:
+        pass_count = 1 if oneway.overhead is not None else oneway.pass_count
+        plan = OnewayPlan(oneway.plan_loss, oneway.overhead, pass_count)
+    return GroupSettings(config.wait_count, config.wait_time_ns, config.min_rate_bps, plan)
+
+
+def _peer(member: Member) -> Peer:
+    return member.address[0], member.peer_id
+
+
+def _has_object(member: Member, apart_done: set[Peer]) -> bool:
+    return member.state in HOLDING_STATES or (member.state is MemberState.APART and _peer(member) in apart_done)
+
+
+def _state(member: Member) -> str:
+    if member.state in HOLDING_STATES:
+        return "done"
+    if member.is_silent:
+        return "silent"
+    return "leaving" if member.is_leaving else _STATES[member.state]
+
+
+def _reason(member: Member) -> str:
+    """Why a receiver has not got the object, in a phrase."""
+    if member.is_silent:
+        return "silent"
+    return {
+        MemberState.FAILED: "could not store it",
+        MemberState.LEFT: "interrupted",
+        MemberState.APART: "fetching by itself",
+    }.get(member.state, f"at {member.fraction:.0%}")
+
+
+def _result(machine: GroupServerMachine, member: Member, *, is_done: bool) -> ReceiverResult:
+    state = {MemberState.FAILED: "failed", MemberState.LEFT: "left"}.get(member.state, "incomplete")
+    if member.is_silent:
+        state = "silent"
+    reason = "the hook failed" if member.state is MemberState.HOOK_FAILED else "" if is_done else _reason(member)
+    has_ended = is_done and member.ended_ns
+    return ReceiverResult(
+        session_id=member.peer_id.hex(),
+        address=text(member.address),
+        host=member.host,
+        name=machine.stream.offer.name,
+        state="done" if is_done else state,
+        fraction=1.0 if is_done else member.fraction,
+        duration_s=(member.ended_ns - member.joined_ns) / NS if has_ended else None,
+        loss=member.total_loss,
+        reason=reason,
+    )
+
+
+def _told(machine: GroupServerMachine, event: MemberEvent) -> list[Event]:
+    """What is told of something that happened to a receiver."""
+    member, name = event.member, machine.stream.offer.name
+    session_id, address = member.peer_id.hex(), text(member.address)
+    if event.kind == "joined":
+        return [PeerJoined(session_id, address, member.host, name, member.fraction, 0, 0)]
+    if event.kind == "done":
+        seconds = (member.ended_ns - member.joined_ns) / NS
+        sent_count = member.expected_sequence - max(0, member.first_sequence)
+        return [PeerFinished(session_id, address, member.host, name, seconds, sent_count, member.total_loss)]
+    if event.kind == "hook":
+        is_success = member.state is MemberState.HOOK_DONE
+        return [HookReported(session_id, address, member.host, name, is_success)]
+    if event.kind == "back":
+        return []
+    reason = {
+        "failed": "could not store it",
+        "left": "interrupted",
+        "silent": "silent",
+        "apart": "too slow for the group; it fetches by itself",
+    }[event.kind]
+    return [PeerGone(session_id, address, member.host, name, member.fraction, reason)]

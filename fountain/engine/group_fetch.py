@@ -1,0 +1,275 @@
+"""Fetching from a group, from start to end: one object, or, listening, every object that comes."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import threading
+import unicodedata
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fountain.codes.api import Code
+from fountain.engine.clock import now_ns
+from fountain.engine.collector import BlockSink
+from fountain.engine.config import FetchConfig, GroupConfig
+from fountain.engine.download import Download
+from fountain.engine.fetch import STOP_CHECK_NS, FetchSummary, peer_id_of
+from fountain.engine.fetching import Fetching
+from fountain.engine.fleet import OPEN_WARNING
+from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver, ReceiverIdentity
+from fountain.engine.hook import Hook
+from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Listening, Observer, Shield, Warned
+from fountain.engine.receiver import Phase
+from fountain.engine.workers import ThreadWorkers
+from fountain.errors import IncompleteError, NobodyAnsweredError
+from fountain.limits import NS
+from fountain.net.address import text
+from fountain.net.endpoint import Endpoint, open_endpoint, open_group_receiver
+from fountain.net.group import Group, parse_group
+from fountain.net.waiting import Waker, wait
+from fountain.storage.key import read_key
+from fountain.storage.received import ReceivedList
+from fountain.wire.control import OfferBody
+from fountain.wire.group import AnnounceFlag, MemberState
+from fountain.wire.session import StopReason
+
+__all__ = ["fetch_group"]
+
+
+def fetch_group(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:
+    """Fetch one object from a group and return when it stands; when listening, return None once `stop` is set.
+
+    Raises:
+        FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
+    """
+    observer = Shield(observer)
+    assert config.group is not None
+    with ExitStack() as stack:
+        group = _group(config.group)
+        key_path = config.group.key_path
+        key = read_key(key_path) if key_path is not None else None
+        endpoint = open_group_receiver(group)
+        stack.callback(endpoint.close)
+        answer = open_endpoint(family=group.family)
+        stack.callback(answer.close)
+        observer.handle(Listening(group.address, group.interface.name, group.port))
+        if key is None:
+            observer.handle(Warned(OPEN_WARNING))
+        waker = Waker()
+        stack.callback(waker.close)
+        taking = _Taking(config, observer, stop, waker, group, endpoint, answer, key)
+        stack.callback(taking.close)
+        return taking.run()
+
+
+def _group(config: GroupConfig) -> Group:
+    return parse_group(config.address, config.port, config.interface, 1, config.source, broadcast=config.is_broadcast)
+
+
+@dataclass
+class _Fetch:
+    """One object on its way, and what is told of it."""
+
+    download: Download
+    fetching: Fetching
+    hook: Hook | None = None
+    is_told: bool = False  # its end
+
+
+class _Taking:
+    """The loop of a receiver, whatever it takes."""
+
+    def __init__(
+        self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, group: Group,
+        endpoint: Endpoint, answer: Endpoint, key: bytes | None,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._observer = observer
+        self._stop = stop
+        self._waker = waker
+        self._group = group
+        self._endpoint, self._answer = endpoint, answer
+        self._fetches: list[_Fetch] = []
+        self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
+        self._start_ns = now_ns()
+        self._next = Fetching(config, observer, stop)  # warms up while nothing is announced yet
+        name = None if config.name is None else unicodedata.normalize("NFC", config.name)
+        identity = ReceiverIdentity(peer_id_of(config), platform.node(), secrets.token_bytes(32), key)
+        self._receiver = GroupReceiver(
+            endpoint, answer, identity,
+            wants=lambda offer: (name is None or offer.name == name) and self._is_new(offer),
+            open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake), timeout_ns=config.timeout_ns,
+            download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
+            loss=config.loss_test, seed=secrets.randbits(64),
+        )  # fmt: skip
+
+    def run(self) -> FetchSummary | None:
+        """Take what comes, until that is enough."""
+        while True:
+            now = now_ns()
+            if self._stop.is_set():
+                return self._interrupt(now)
+            deadline = self._receiver.step(now)
+            self._tell(now)
+            summary = self._settle(now)
+            if summary is not None:
+                return summary
+            self._check_patience(now)
+            endpoints = [self._endpoint, self._answer]
+            wait(endpoints, max(0, min(deadline, now + STOP_CHECK_NS) - now), self._waker)
+
+    def close(self) -> None:
+        """Keep the parts, and end what runs."""
+        self._receiver.flush()
+        for fetch in self._fetches:
+            if fetch.hook is not None:
+                fetch.hook.close()
+            fetch.download.workers.close()
+            fetch.fetching.close()
+        self._next.close()
+
+    # --- What is taken -------------------------------------------------------------------------------------
+
+    def _is_new(self, offer: OfferBody) -> bool:
+        return self._received is None or offer.object_id not in self._received
+
+    def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
+        """Make room for the object of a download that begins."""
+        machine = download.machine
+        announce = machine.announce
+        self._observer.handle(
+            Announced(
+                name=announce.offer.name,
+                object_id=announce.offer.object_id.hex(),
+                size=announce.offer.object_size,
+                address=text(machine.server),
+                rate_bps=announce.rate_bps,
+                is_oneway=bool(announce.flags & AnnounceFlag.ONEWAY),
+            )
+        )
+        fetching, self._next = self._next, Fetching(self._config, self._observer, self._stop)
+        self._fetches.append(_Fetch(download, fetching))
+        return fetching.open_sink(announce.offer, text(machine.server))
+
+    def _tell(self, now: int) -> None:
+        for fetch in self._fetches:
+            fetch.fetching.tell(fetch.download, now)
+            if fetch.download.apart is not None and not self._config.listen:
+                self._leave_group()
+        for fetch in self._fetches:
+            if fetch.download.asked_to_leave and not fetch.fetching.was_asked_to_leave:
+                fetch.fetching.was_asked_to_leave = True
+                self._observer.handle(AskedToLeave("this receiver holds the group back"))
+
+    def _leave_group(self) -> None:
+        """Nobody here takes from the group any more: let the switch stop sending it here."""
+        if self._endpoint is not self._answer:
+            self._endpoint.close()
+            self._endpoint = self._answer
+            self._receiver.leave_group()
+
+    def _settle(self, now: int) -> FetchSummary | None:
+        """See to what has ended; the summary, if that was all."""
+        for fetch in list(self._fetches):
+            download = fetch.download
+            if download.succeeded and not fetch.is_told:
+                fetch.is_told = True
+                path = fetch.fetching.finish(download)
+                if self._received is not None:
+                    self._received.add(download.machine.offer.object_id)
+                if self._config.hook is not None:
+                    self._run_hook(fetch, path, now)
+            if fetch.hook is not None and (status := fetch.hook.poll()) is not None:
+                self._end_hook(fetch, status, now)
+            if download.phase is not Phase.ENDED or fetch.hook is not None:
+                continue
+            if not self._config.listen:
+                path = fetch.fetching.finish(download) if not fetch.is_told else fetch.fetching.destination
+                return FetchSummary(path, tuple(download.files))
+            self._drop(fetch)
+        return None
+
+    def _run_hook(self, fetch: _Fetch, path: Path, now: int) -> None:
+        assert self._config.hook is not None
+        offer = fetch.download.machine.offer
+        digest = fetch.download.files[0][0] if len(fetch.download.files) == 1 else ""
+        fetch.hook = Hook(self._config.hook, path, name=offer.name, object_id=offer.object_id.hex(), digest=digest)
+        fetch.download.machine.change_state(MemberState.HOOKING, now)
+
+    def _end_hook(self, fetch: _Fetch, status: int, now: int) -> None:
+        assert fetch.hook is not None
+        self._observer.handle(HookFinished(fetch.hook.command, fetch.hook.path, status))
+        fetch.hook = None
+        fetch.download.machine.change_state(MemberState.HOOK_FAILED if status else MemberState.HOOK_DONE, now)
+        fetch.download.linger()
+
+    def _drop(self, fetch: _Fetch) -> None:
+        """A listener's object is over, well or badly; the next may come."""
+        self._fetches.remove(fetch)
+        error = fetch.download.error or fetch.fetching.failure
+        if not fetch.download.succeeded and error is not None:
+            self._observer.handle(Warned(error.message, error.hint))
+        fetch.download.workers.close()
+        fetch.fetching.close()
+        self._receiver.forget(fetch.download)
+
+    # --- The end -------------------------------------------------------------------------------------------
+
+    def _check_patience(self, now: int) -> None:
+        """Give up where nothing comes for too long, unless there is time without limit."""
+        config = self._config
+        if config.listen:
+            for fetch in self._fetches:
+                silent_ns = fetch.download.silent_ns
+                if silent_ns is not None and now - silent_ns >= config.timeout_ns and fetch.download.apart is None:
+                    fetch.download.give_up(_silence(), now)
+            return
+        if config.wait:
+            return
+        if not self._fetches:
+            if now - self._start_ns >= config.timeout_ns:
+                raise self._nobody()
+            return
+        download = self._fetches[0].download
+        is_group = download.apart is None and download.phase is Phase.RECEIVING
+        if is_group and download.silent_ns is not None and now - download.silent_ns >= config.timeout_ns:
+            download.give_up(_silence(), now)
+
+    def _nobody(self) -> NobodyAnsweredError:
+        group, seconds = self._group, self._config.timeout_ns / NS
+        if self._receiver.foreign_count:
+            return NobodyAnsweredError(
+                f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "
+                "uses any.",
+                "Give both the same --key, or none.",
+            )
+        what = "this object" if self._config.name is not None else "anything"
+        return NobodyAnsweredError(
+            f"Nobody announced {what} in group {group.address}, port {group.port}, on {group.interface.name} within "
+            f"{seconds:g} s.",
+            f"Start fountain-serve with the same group, open UDP port {group.port} in this machine's firewall, choose "
+            "the interface with -i, or wait longer with --wait.",
+        )
+
+    def _interrupt(self, now: int) -> FetchSummary | None:
+        for fetch in self._fetches:
+            fetch.download.stop(StopReason.INTERRUPTED, now)
+        while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
+            self._receiver.step(now_ns())  # What is being put in its place has its end first.
+            wait([self._answer], STOP_CHECK_NS, self._waker)
+        self._receiver.flush()
+        if self._config.listen:
+            return None
+        if not self._fetches:
+            raise IncompleteError("The fetch was interrupted.")
+        fetch = self._fetches[0]
+        path = fetch.fetching.destination if fetch.is_told else fetch.fetching.finish(fetch.download)
+        return FetchSummary(path, tuple(fetch.download.files))
+
+
+def _silence() -> IncompleteError:
+    return IncompleteError(
+        "The group fell silent before all was here.", "What was received is kept: start again to go on."
+    )

@@ -1,0 +1,253 @@
+"""A receiver of a group, stepped by a loop: Announces, Plans and trains in, reports out. Knows no host but those that
+speak in the group.
+
+    group endpoint -> download of the session -> slab rows -> block -> sink
+                                              -> reports -> answer endpoint
+
+What comes before the Announce of its session is kept, as far as there is room, and used then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fountain.codes.api import Code
+from fountain.engine.collector import BlockSink
+from fountain.engine.download import Download, sessions_in
+from fountain.engine.receiver import Phase, Receiver
+from fountain.engine.workers import Workers
+from fountain.integrity import derive
+from fountain.net.address import Address
+from fountain.net.endpoint import Endpoint
+from fountain.net.train import Train
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.group.channel import GroupChannel
+from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.wire.control import MAGIC, OfferBody, Want
+from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType
+from fountain.wire.reject import Reject, RejectCounter
+
+__all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver", "ReceiverIdentity"]
+
+RECEIVE_TRAIN_COUNT_MAX = 16
+EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
+DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
+REFUSED_COUNT_MAX = 256
+_NEVER_NS = 1 << 62
+
+
+@dataclass(frozen=True)
+class ReceiverIdentity:
+    """Who this receiver is, and what it draws chance and trust from."""
+
+    peer_id: bytes
+    host: str
+    secret: bytes
+    key: bytes | None = None
+
+
+class GroupReceiver:
+    """Takes objects from a group. `wants` says of an offer whether it is wanted; `begin` makes room for its object."""
+
+    def __init__(
+        self, group: Endpoint, answer: Endpoint, identity: ReceiverIdentity, *,
+        wants: Callable[[OfferBody], bool],
+        open_sink: Callable[[Download], tuple[Code, BlockSink]],
+        make_workers: Callable[[], Workers],
+        timeout_ns: int, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.downloads: dict[int, Download] = {}  # by session
+        self.begun: list[Download] = []  # since whoever drives this looked last
+        self.rejects = RejectCounter()
+        self.foreign_count = 0  # Announces that another key, or none, was used for
+        self._group, self._answer = group, answer
+        self._identity = identity
+        self._wants, self._open_sink, self._make_workers = wants, open_sink, make_workers
+        self._timeout_ns = timeout_ns
+        self._download_count_max = download_count_max
+        self._loss, self._seed = loss, seed
+        self._draw_count = 0
+        self._has_left = False
+        self._train = Train()
+        self._replayed = Train()
+        self._early: OrderedDict[int, list[tuple[bytes, int]]] = OrderedDict()
+        self._early_size = 0
+        self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
+
+    def step(self, now_ns: int) -> int:
+        """Do all that can be done at `now_ns`; when to come back at the latest."""
+        self._receive(now_ns)
+        deadline = _NEVER_NS
+        for download in list(self.downloads.values()):
+            deadline = min(deadline, download.step(now_ns))
+            if download.asked_to_leave and download.apart is None and download.phase is Phase.RECEIVING:
+                self._part(download, now_ns)
+                deadline = now_ns
+        self.flush()
+        return deadline
+
+    def flush(self) -> None:
+        """Send the reports that wait. One that the socket does not take is lost, as on the way."""
+        for download in self.downloads.values():
+            while (waiting := download.machine.poll_datagram()) is not None:
+                data, address = waiting
+                self._answer.send(data, len(data), len(data), address)
+
+    def leave_group(self) -> None:
+        """Hear the group no more: its endpoint is closed."""
+        self._has_left = True
+
+    def forget(self, download: Download) -> None:
+        """A download is over: its session is not wanted any more."""
+        for session in [session for session, other in self.downloads.items() if other is download]:
+            del self.downloads[session]
+            self._refuse(session)
+
+    # --- In ------------------------------------------------------------------------------------------------
+
+    def _receive(self, now_ns: int) -> None:
+        if self._has_left:
+            return
+        train = self._train
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if not self._group.receive(train):
+                break
+            if train.view[:4] == MAGIC:
+                for segment in train.segments():
+                    self._take_control(bytes(segment), train.address, now_ns)
+                continue
+            if train.remainder:  # A shorter control packet may be behind data packets.
+                self._take_control(bytes(train.remainder), train.address, now_ns)
+            self._take_data(train, now_ns)
+
+    def _take_data(self, train: Train, now_ns: int) -> None:
+        drop_count = self._group.statistics.kernel_drops
+        for session in sessions_in(train):
+            download = self.downloads.get(session)
+            if download is not None:
+                download.take(train, drop_count, now_ns)
+            elif session not in self._refused:
+                self._keep(session, train)
+
+    def _take_control(self, data: bytes, address: Address, now_ns: int) -> None:
+        header = GroupHeader.parse(data)
+        if isinstance(header, Reject):
+            self.rejects.add(header)
+            return
+        download = self.downloads.get(header.session)
+        if download is not None:
+            download.machine.handle_datagram(data, header, address, now_ns)
+        elif header.packet_type is GroupPacketType.ANNOUNCE and header.session not in self._refused:
+            self._hear_announce(header, data, address, now_ns)
+
+    def _hear_announce(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> None:
+        channel = GroupChannel(header.session, self._identity.key)
+        body = channel.unwrap(header, data)
+        announce = body if isinstance(body, Reject) else Announce.parse(body, open=header.open)
+        if isinstance(announce, Reject):
+            self.foreign_count += announce in (Reject.OUT_OF_PLACE, Reject.BAD_SEAL)
+            self.rejects.add(announce)
+            return
+        if announce.flags & AnnounceFlag.FINAL:
+            return
+        same = self._same_object(announce.offer)
+        if same is None and not self._wants(announce.offer):
+            self._refuse(header.session)
+            return
+        if same is not None and (same.silent_ns is None or same.apart is not None):
+            return  # Another server has it as well; this one is heard again when the first falls silent.
+        if same is None and not self._has_room():
+            return
+        machine = self._machine(announce, address, channel, now_ns)
+        if same is not None:
+            self._follow(same, machine, now_ns)
+        else:
+            self._begin(machine, now_ns)
+        self._replay(machine.channel.session_id, now_ns)
+
+    def _machine(
+        self, announce: Announce, address: Address, channel: GroupChannel, now_ns: int
+    ) -> GroupClientMachine:  # fmt: skip
+        self._draw_count += 1
+        identity = self._identity
+        return GroupClientMachine(
+            secret=derive(identity.secret, b"group", self._draw_count), announce=announce, server=address,
+            channel=channel, peer_id=identity.peer_id, host=identity.host, now_ns=now_ns,
+        )  # fmt: skip
+
+    def _begin(self, machine: GroupClientMachine, now_ns: int) -> None:
+        download = Download(machine, self._make_workers(), loss=self._loss, seed=self._seed)
+        self.downloads[machine.channel.session_id] = download
+        self.begun.append(download)
+        download.begin(lambda _: self._open_sink(download), now_ns)
+
+    def _follow(self, download: Download, machine: GroupClientMachine, now_ns: int) -> None:
+        for session in [session for session, other in self.downloads.items() if other is download]:
+            del self.downloads[session]
+        self.downloads[machine.channel.session_id] = download
+        download.follow(machine, now_ns)
+
+    def _part(self, download: Download, now_ns: int) -> None:
+        """Fetch the rest from the server as a single peer."""
+        machine, identity = download.machine, self._identity
+        self._draw_count += 1
+        client = ClientMachine(
+            secret=derive(identity.secret, b"apart", self._draw_count), want_kind=Want.OBJECT,
+            want=machine.offer.object_id, open=False, wait=False, timeout_ns=self._timeout_ns,
+            peer_id=identity.peer_id, host=identity.host, now_ns=now_ns,
+        )  # fmt: skip
+        target = machine.server[0], machine.announce.control_port
+        receiver = Receiver(
+            client, self._answer, [target], download.workers, open_sink=lambda _: self._open_sink(download),
+            assembly=download.assembly,
+        )  # fmt: skip
+        download.go_apart(receiver, now_ns)
+
+    def _same_object(self, offer: OfferBody) -> Download | None:
+        return next(
+            (
+                download
+                for download in self.downloads.values()
+                if download.machine.offer.object_id == offer.object_id and not download.succeeded
+            ),
+            None,
+        )
+
+    def _has_room(self) -> bool:
+        running = [download for download in self.downloads.values() if download.silent_ns is None]
+        return len(running) < self._download_count_max
+
+    # --- Early packets -------------------------------------------------------------------------------------
+
+    def _keep(self, session: int, train: Train) -> None:
+        """Keep data packets whose Announce is yet to come; the oldest make room."""
+        length = train.length - len(train.remainder)
+        if not length:
+            return
+        self._early.setdefault(session, []).append((bytes(train.view[:length]), train.segment_size))
+        self._early_size += length
+        while self._early_size > EARLY_SIZE_MAX:
+            oldest = next(iter(self._early))
+            kept = self._early[oldest]
+            self._early_size -= len(kept.pop(0)[0])
+            if not kept:
+                del self._early[oldest]
+
+    def _replay(self, session: int, now_ns: int) -> None:
+        """The packets of a session that came before its Announce."""
+        download = self.downloads[session]
+        for octets, segment_size in self._early.pop(session, ()):
+            self._early_size -= len(octets)
+            train = self._replayed
+            train.octets[: len(octets)] = memoryview(octets)
+            train.length, train.segment_size = len(octets), segment_size
+            download.take(train, 0, now_ns)
+
+    def _refuse(self, session: int) -> None:
+        self._refused[session] = None
+        if len(self._refused) > REFUSED_COUNT_MAX:
+            self._refused.popitem(last=False)
+        for octets, _ in self._early.pop(session, ()):
+            self._early_size -= len(octets)

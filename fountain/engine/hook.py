@@ -1,0 +1,45 @@
+"""A command that is run for each object that a listener has received."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+__all__ = ["Hook"]
+
+_SHELL_MISSING_STATUS = 127
+
+
+class Hook:
+    """A shell command, running. It learns of the object from its environment:
+
+    FOUNTAIN_PATH, FOUNTAIN_NAME, FOUNTAIN_OBJECT_ID (BLAKE3 of the manifest, hex), and FOUNTAIN_DIGEST (BLAKE3 of the
+    file, hex; empty for a directory).
+    """
+
+    def __init__(self, command: str, path: Path, *, name: str, object_id: str, digest: str) -> None:
+        self.command = command
+        self.path = path
+        environment = {
+            "FOUNTAIN_PATH": str(path.absolute()),
+            "FOUNTAIN_NAME": name,
+            "FOUNTAIN_OBJECT_ID": object_id,
+            "FOUNTAIN_DIGEST": digest,
+        }
+        self._process: subprocess.Popen[bytes] | None
+        try:
+            self._process = subprocess.Popen(
+                command, shell=True, stdin=subprocess.DEVNULL, env={**os.environ, **environment},
+            )  # fmt: skip
+        except OSError:
+            self._process = None
+
+    def poll(self) -> int | None:
+        """The command's exit status, or None while it runs; negative where a signal ended it."""
+        return _SHELL_MISSING_STATUS if self._process is None else self._process.poll()
+
+    def close(self) -> None:
+        """Leave it running: it may be in the middle of something that must not be cut short."""
+        if self._process is not None:
+            self._process.poll()

@@ -1,0 +1,1 @@
+"""A stream to many at once: what its server and its receivers do."""

@@ -1,0 +1,322 @@
+"""What a group is sent next: the union of what its receivers still want.
+
+The rules
+---------
+1. Blocks that are queued are passed in order: each of the K source symbols once, then as many repair symbols as
+   `overhead` foresees. A block that is passed again (somebody came late) gets fresh repair symbols alone, which are as
+   good for those who hold a part of it.
+2. A need is one number, so a report adds only what those before it have not: the need of a block, less what is planned
+   and what is still under way to that receiver, each over the share that arrives. Such debts are paid before the
+   pass goes on, oldest block first, always with symbols that nobody was sent; but one whose symbols are still being
+   encoded waits while there is something else to send.
+3. Packets are under way to a receiver from `resolved` on, the sequence number up to which its report must have counted.
+4. A pass is contiguous, so that loss at any period meets every block alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fountain.geometry import Geometry
+from fountain.protocol.carousel import Segment
+from fountain.protocol.lane import Lane
+from fountain.wire.session import MANIFEST_BIT, Run
+
+__all__ = ["GroupCarousel", "without"]
+
+_LOSS_MAX = 0.95
+_OVERHEAD_MAX = 2.0
+_HISTORY_COUNT_MIN, _HISTORY_COUNT_MAX = 4, 16
+_HISTORY_SHARE = 0.9
+_THOUSAND = 1000
+_MANIFEST_EXTRA_COUNT = 2  # Without the manifest nothing can be verified, and its blocks are small.
+
+
+def _always(_block: int) -> bool:
+    return True
+
+
+def without(run: Run, others: Iterable[Run]) -> list[Run]:
+    """What is left of `run` without the blocks of `others`."""
+    left = [run]
+    for first, count in others:
+        end = first + count
+        cut = []
+        for start, length in left:
+            if start < first:
+                cut.append((start, min(start + length, first) - start))
+            if start + length > end:
+                cut.append((max(start, end), start + length - max(start, end)))
+        left = cut if any(length for _, length in left) else left
+    return left
+
+
+@dataclass(eq=False)
+class _Block:
+    """A block of which symbols are owed or under way."""
+
+    block: int
+    symbol_count: int
+    debt: int = 0
+    under_way: deque[tuple[int, int]] = field(default_factory=deque)  # (first sequence, count), ascending
+
+    def flying_count(self, resolved: int) -> int:
+        """Symbols in packets from sequence `resolved` on."""
+        total = 0
+        for first, count in reversed(self.under_way):
+            if first + count <= resolved:
+                break
+            total += count - max(0, resolved - first)
+        return total
+
+
+@dataclass(eq=False)
+class _Pass:
+    """A block that is being sent from its start to its end."""
+
+    block: int
+    symbol_count: int
+    total: int
+    is_fresh: bool  # repair symbols alone: its source symbols were sent in an earlier pass
+    sent: int = 0
+
+
+class GroupCarousel:
+    """The order of one group's symbols. Pure: it learns of time and packets only as numbers."""
+
+    def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane) -> None:
+        self.overhead = 0.0  # repair symbols of a pass, as a share of K
+        self.is_prepared: Callable[[int], bool] = _always
+        self._geometry, self._manifest = geometry, manifest
+        self._lane = lane
+        self._queue: deque[Run] = deque()
+        self._passing: _Pass | None = None
+        self._passed: set[int] = set()
+        self._past: deque[float] = deque(maxlen=_HISTORY_COUNT_MAX)  # symbols beyond K of blocks past, as shares of K
+        self._repair_next: dict[int, int] = {}
+        self._announced: dict[int, int] = {}
+        self._active: dict[int, _Block] = {}
+        self._debtors: dict[int, _Block] = {}
+        if manifest.block_count:
+            self._queue.append((MANIFEST_BIT, manifest.block_count))
+        if geometry.block_count:
+            self._queue.append((0, geometry.block_count))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._debtors) or self.is_passing
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether blocks are still to be sent from their start."""
+        return self._passing is not None or bool(self._queue)
+
+    @property
+    def pass_overhead(self) -> int:
+        """Repair symbols foreseen in a pass, in thousandths of K."""
+        return round(_THOUSAND * self.overhead)
+
+    def foresee(self, loss: float) -> None:
+        """Put as many repair symbols into passes as the worst receiver, which loses a share `loss`, is sure to need.
+
+        A standard deviation less than the mean, since reports ask for what is missing; and nearly as many as the last
+        blocks took in the end, for the worst of many receivers is worse than any average.
+        """
+        count = max(1, self._geometry.block_symbols_max)
+        loss = min(loss, _LOSS_MAX)
+        by_loss = (loss - math.sqrt(loss / count)) / (1.0 - loss)
+        past = self._past
+        by_history = _HISTORY_SHARE * sum(past) / len(past) if len(past) >= _HISTORY_COUNT_MIN else 0.0
+        self.overhead = min(max(by_loss, by_history, 0.0), _OVERHEAD_MAX)
+
+    def is_open(self, block: int) -> bool:
+        """Whether symbols of `block` are owed."""
+        return block in self._debtors
+
+    def planned(self, limit: int) -> list[tuple[int, int]]:
+        """(block, symbols still to come) of what is not queued whole: the pass that is going on, then the debts."""
+        planned = []
+        passing = self._passing
+        if passing is not None:
+            debt = self._debtors[passing.block].debt if passing.block in self._debtors else 0
+            planned.append((passing.block, min(passing.total - passing.sent + debt, 0xFFFF)))
+        debtors = (entry for entry in self._debtors.values() if passing is None or entry.block != passing.block)
+        planned += [(entry.block, min(entry.debt, 0xFFFF)) for entry in debtors]
+        return planned[:limit]
+
+    def queued(self, limit: int) -> list[Run]:
+        """Runs of blocks that will be passed whole."""
+        return list(self._queue)[:limit]
+
+    def poll_preparation(self) -> Segment | None:
+        """Symbols of a debt that will be sent next, told once: they may be encoded ahead."""
+        for entry in self._debtors.values():
+            sent = self._repair_next.get(entry.block, 0)
+            first = max(self._announced.get(entry.block, 0), sent)
+            if sent + entry.debt > first:
+                self._announced[entry.block] = sent + entry.debt
+                return entry.block, self._lane.repair(entry.symbol_count, first, sent + entry.debt - first)
+        return None
+
+    def take(self, limit: int, sequence: int) -> list[Segment]:
+        """Up to `limit` symbols to send, in packets numbered from `sequence`."""
+        segments: list[Segment] = []
+        while limit > 0:
+            step = self._pay(limit, self.is_prepared) or self._pass(limit) or self._pay(limit, _always)
+            if step is None:
+                break
+            block, esis = step
+            entry = self._entry(block)
+            entry.under_way.append((sequence, len(esis)))
+            sequence += len(esis)
+            limit -= len(esis)
+            segments.append((block, esis))
+        return segments
+
+    def settle(
+        self, needs: Sequence[tuple[int, int]], missing: Sequence[Run], resolved: int, loss: float,
+        *, is_last_word: bool,
+    ) -> bool:  # fmt: skip
+        """Take in a report whose receiver has counted all packets below `resolved` and loses a share `loss`.
+
+        With `is_last_word` the mean is sent; otherwise a standard deviation less, because later reports tell what
+        is missing and nothing takes back what was too much. Returns whether anything was added.
+        """
+        loss = min(loss, _LOSS_MAX)
+        added = False
+        for block, need in needs:
+            if need and self._exists(block) and not self._is_queued(block):
+                added |= self._owe(block, need, resolved, loss, is_last_word=is_last_word)
+        for run in missing:
+            for first, count in self._clipped(run):
+                added |= self._want_whole((first, count), resolved, loss)
+        return added
+
+    def forget(self, sequence: int) -> None:
+        """No receiver can still be waiting for packets below `sequence`."""
+        for block in list(self._active):
+            entry = self._active[block]
+            while entry.under_way and sum(entry.under_way[0]) <= sequence:
+                entry.under_way.popleft()
+            passing = self._passing is not None and self._passing.block == block
+            if not entry.under_way and not entry.debt and not passing:
+                del self._active[block]
+                if not block & MANIFEST_BIT and self._repair_next.get(block, 0) < entry.symbol_count:
+                    self._past.append(self._repair_next.get(block, 0) / entry.symbol_count)
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _owe(self, block: int, need: int, resolved: int, loss: float, *, is_last_word: bool) -> bool:
+        count = self._symbol_count(block)
+        need = min(need, 2 * count)
+        entry = self._entry(block)
+        planned = self._planned_count(entry, resolved)
+        arriving = planned * (1.0 - loss)
+        # What is planned arrives only about as foreseen: see `fountain.protocol.carousel`.
+        margin = 0.0 if is_last_word else math.sqrt(planned * loss * (1.0 - loss))
+        owed = need - arriving - margin if planned else float(need)
+        if owed <= 0.5:
+            return False
+        entry.debt += max(1, round(owed / (1.0 - loss)))
+        self._debtors[block] = entry
+        return True
+
+    def _want_whole(self, run: Run, resolved: int, loss: float) -> bool:
+        """Blocks of which somebody has nothing: a pass for each, unless most of one is on its way."""
+        first, count = run
+        inside = [block for block in self._active if first <= block < first + count]
+        coming = [block for block in inside if self._is_coming(block, resolved)]
+        added = False
+        for block in coming:
+            added |= self._owe(block, self._symbol_count(block), resolved, loss, is_last_word=True)
+        # Behind the pass that is going on: whoever comes late makes nobody else wait.
+        for left in without(run, [*self._queue, *((block, 1) for block in coming)]):
+            self._queue.append(left)
+            added = True
+        return added
+
+    def _is_coming(self, block: int, resolved: int) -> bool:
+        return 2 * self._planned_count(self._active[block], resolved) >= self._symbol_count(block)
+
+    def _planned_count(self, entry: _Block, resolved: int) -> int:
+        """Symbols of a block that a receiver which has counted all below `resolved` is yet to be sent."""
+        planned = entry.debt + entry.flying_count(resolved)
+        if self._passing is not None and self._passing.block == entry.block:
+            planned += self._passing.total - self._passing.sent
+        return planned
+
+    def _pay(self, limit: int, may_pay: Callable[[int], bool]) -> Segment | None:
+        entry = next((entry for entry in self._debtors.values() if may_pay(entry.block)), None)
+        if entry is None:
+            return None
+        count = min(limit, entry.debt)
+        entry.debt -= count
+        if not entry.debt:
+            del self._debtors[entry.block]
+        return entry.block, self._fresh(entry.block, entry.symbol_count, count)
+
+    def _pass(self, limit: int) -> Segment | None:
+        passing = self._passing or self._start()
+        if passing is None:
+            return None
+        count, sources_left = min(limit, passing.total - passing.sent), passing.symbol_count - passing.sent
+        if passing.is_fresh or sources_left <= 0:
+            esis = self._fresh(passing.block, passing.symbol_count, count)
+        else:
+            esis = self._lane.source(passing.symbol_count, passing.sent, min(count, sources_left))
+        passing.sent += len(esis)
+        if passing.sent >= passing.symbol_count and not passing.is_fresh:
+            # By now more is known of the loss than when the block was begun.
+            passing.total = max(passing.sent, self._total(passing.block, passing.symbol_count))
+        if passing.sent >= passing.total:
+            self._passing = None
+        return passing.block, esis
+
+    def _start(self) -> _Pass | None:
+        if not self._queue:
+            return None
+        first, count = self._queue.popleft()
+        if count > 1:
+            self._queue.appendleft((first + 1, count - 1))
+        symbol_count = self._symbol_count(first)
+        is_fresh = not self._lane.systematic or first in self._passed
+        self._passed.add(first)
+        self._passing = _Pass(first, symbol_count, self._total(first, symbol_count), is_fresh)
+        return self._passing
+
+    def _total(self, block: int, symbol_count: int) -> int:
+        extra = round(symbol_count * self.overhead)
+        return symbol_count + (max(extra, _MANIFEST_EXTRA_COUNT) if block & MANIFEST_BIT else extra)
+
+    def _fresh(self, block: int, symbol_count: int, count: int) -> list[int]:
+        start = self._repair_next.get(block, 0)
+        self._repair_next[block] = start + count
+        return self._lane.repair(symbol_count, start, count)
+
+    def _entry(self, block: int) -> _Block:
+        entry = self._active.get(block)
+        if entry is None:
+            entry = self._active[block] = _Block(block, self._symbol_count(block))
+        return entry
+
+    def _clipped(self, run: Run) -> list[Run]:
+        """The blocks of a run that exist."""
+        first, count = run
+        limit = (self._manifest if first & MANIFEST_BIT else self._geometry).block_count
+        index = first & ~MANIFEST_BIT
+        return [(first, min(count, limit - index))] if index < limit else []
+
+    def _is_queued(self, block: int) -> bool:
+        return any(first <= block < first + count for first, count in self._queue)
+
+    def _exists(self, block: int) -> bool:
+        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
+        return block & ~MANIFEST_BIT < geometry.block_count
+
+    def _symbol_count(self, block: int) -> int:
+        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
+        return geometry.block_symbols(block & ~MANIFEST_BIT)

@@ -1,0 +1,155 @@
+"""One receiver of a group, as the server knows it from its reports."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+
+from fountain.limits import NS
+from fountain.protocol.admission import Address
+from fountain.protocol.estimate import LossEstimate, RttEstimate
+from fountain.wire.group import GroupReport, MemberState
+
+__all__ = ["FINAL_STATES", "HOLDING_STATES", "TAKING_STATES", "Member", "SendTimes"]
+
+# It has the object; nothing more will come of it.
+HOLDING_STATES = frozenset({MemberState.DONE, MemberState.HOOKING, MemberState.HOOK_DONE, MemberState.HOOK_FAILED})
+FINAL_STATES = (HOLDING_STATES - {MemberState.HOOKING}) | {MemberState.FAILED, MemberState.LEFT}
+TAKING_STATES = frozenset({MemberState.JOINING, MemberState.RECEIVING})
+
+_REORDER_NS = 20_000_000  # As for one peer: a report so much later than the round trip would have counted the packet.
+_HISTORY_NS = 5 * NS  # No report is older when it comes.
+_FRACTION_UNIT = 65_535
+_WORTH_COUNT = 200  # Packets after which a loss says something.
+
+
+class SendTimes:
+    """When which data packets went: what a report that comes now must have counted."""
+
+    def __init__(self) -> None:
+        self._ends: deque[int] = deque()
+        self._times: deque[int] = deque()
+
+    def record(self, end_sequence: int, now_ns: int) -> None:
+        """The packets up to, not including, `end_sequence` have gone."""
+        self._ends.append(end_sequence)
+        self._times.append(now_ns)
+
+    def before(self, time_ns: int) -> int:
+        """One above the last packet that went before `time_ns`; 0 for none that is remembered."""
+        at = bisect_right(self._times, time_ns)
+        return self._ends[at - 1] if at else 0
+
+    def forget(self, now_ns: int) -> int:
+        """Forget what is older than any report can be; one above the last of that, or 0."""
+        end = 0
+        while len(self._times) > 1 and self._times[0] < now_ns - _HISTORY_NS:
+            self._times.popleft()
+            end = self._ends.popleft()
+        return end
+
+
+class Member:
+    """State of one receiver. `address` is where its latest report came from."""
+
+    def __init__(self, peer_id: bytes, address: Address, now_ns: int) -> None:
+        self.peer_id = peer_id
+        self.address = address
+        self.host = ""
+        self.state = MemberState.JOINING
+        self.joined_ns = now_ns
+        self.heard_ns = now_ns
+        self.ended_ns = 0
+        self.is_silent = False
+        self.is_leaving = False  # asked to leave
+        self.slow_since_ns: int | None = None
+        self.fraction = 0.0
+        self.done_count = 0
+        self.receive_rate_bps = 0
+        self.rtt = RttEstimate()
+        self.loss = LossEstimate()
+        self._sequence = 0  # of its latest report: an incarnation, then a count
+        self._past: deque[int] = deque(maxlen=8)  # earlier incarnations, of which packets may still be on their way
+        self.first_sequence = -1  # the first data packet that it could count
+        self.expected_sequence = 0
+        self.received_count = 0
+        self._loss_weight = 0
+        self._kernel_drop_count = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state in FINAL_STATES
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it still takes part in the stream."""
+        return self.state in TAKING_STATES and not self.is_silent
+
+    @property
+    def total_loss(self) -> float:
+        """Share of the data packets since it came that did not arrive."""
+        expected = self.expected_sequence - max(0, self.first_sequence)
+        return max(0.0, 1.0 - self.received_count / expected) if expected > 0 else 0.0
+
+    @property
+    def likely_loss(self) -> float:
+        """Its loss less a standard deviation of chance; 0 while little is known."""
+        weight = self._loss_weight
+        if weight < _WORTH_COUNT:
+            return 0.0
+        loss = self.loss.fraction
+        return max(0.0, loss - math.sqrt(loss * (1.0 - loss) / weight))
+
+    def admit(self, sequence: int) -> bool:
+        """Whether a report of this number is newer than those before. A receiver that starts again counts anew."""
+        incarnation = sequence >> 32
+        if incarnation == self._sequence >> 32:
+            is_new = sequence > self._sequence
+        else:
+            is_new = incarnation not in self._past
+            if is_new:
+                self._past.append(self._sequence >> 32)
+        if is_new:
+            self._sequence = sequence
+        return is_new
+
+    def take(self, report: GroupReport, address: Address, now_ns: int) -> int:
+        """Learn from an authentic report that is newer than those before; its round trip in ns, 0 if it tells none."""
+        self.address = address
+        self.heard_ns = now_ns
+        self.is_silent = False
+        self.host = report.host or self.host
+        self.fraction = report.fraction / _FRACTION_UNIT
+        self.done_count = report.done_count
+        self.receive_rate_bps = report.receive_rate_bps
+        self._count(report)
+        rtt_us = ((now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF) - report.hold_us
+        if not report.echo_timestamp_us or not 0 <= rtt_us < 60_000_000:
+            return 0
+        self.rtt.sample(rtt_us * 1000)
+        return max(1_000, rtt_us * 1000)
+
+    def resolved(self, sends: SendTimes, now_ns: int) -> int:
+        """Up to where packets have arrived or are lost: it saw a later one, or should have by now."""
+        return max(self.expected_sequence, sends.before(now_ns - self.rtt.upper_ns - _REORDER_NS))
+
+    def has_dropped(self, report: GroupReport) -> bool:
+        """Whether its own system has thrown packets away since this was last asked."""
+        dropped = report.kernel_drop_count > self._kernel_drop_count
+        self._kernel_drop_count = report.kernel_drop_count
+        return dropped
+
+    def _count(self, report: GroupReport) -> None:
+        expected, received = report.expected_sequence, report.received_count
+        if self.first_sequence < 0 or received < self.received_count:
+            # A receiver that comes, or comes back, counts from where it came.
+            self.first_sequence = max(0, expected - received) if self.first_sequence < 0 else expected
+            self.loss = LossEstimate()
+            self._loss_weight = 0
+        elif expected > self.expected_sequence:
+            self.loss.sample(expected - self.expected_sequence, received - self.received_count)
+            self._loss_weight = min(2_000, self._loss_weight + expected - self.expected_sequence)
+        self.expected_sequence = max(expected, 0)
+        self.received_count = received

@@ -1,0 +1,69 @@
+"""How many may answer, and how often: feedback that stays a small share of the data, however many receivers there are.
+
+At the start nobody knows how many listen. The server asks a small, fixed share of all possible receivers, then sixteen
+times as many, and so on until it has heard enough to know about how many there are (Friedman and Towsley, Multicast
+Session Membership Size Estimation, INFOCOM 1999). From then on everybody reports at random, so seldom that all reports
+together take REPORT_SHARE of the rate (as RTCP does, RFC 3550 section 6.2).
+"""
+
+from __future__ import annotations
+
+from fountain.limits import NS
+
+__all__ = ["REPORT_SHARE", "Poll"]
+
+REPORT_SHARE = 0.005  # Of the rate: as much again is left for reports that cannot wait.
+REPORT_SIZE = 160  # Octets of a typical report on the wire.
+INTERVAL_MIN_NS = NS // 50
+INTERVAL_MAX_NS = 60 * NS
+STAGE_NS = NS // 50
+_STAGES = (1 / 4096, 1 / 256, 1 / 16, 1.0)
+_ENOUGH_COUNT = 16  # Answers after which the estimate is good to a quarter.
+_THRESHOLD_MAX = (1 << 32) - 1
+
+
+class Poll:
+    """Who may report, and how far apart."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.interval_ns = INTERVAL_MIN_NS
+        self._stage = 0
+        self._stage_ns = now_ns
+        self._estimate = 0.0
+
+    @property
+    def threshold(self) -> int:
+        """Receivers whose number is at most this may report."""
+        return min(_THRESHOLD_MAX, int(_STAGES[self._stage] * (1 << 32)))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether everybody may report by now."""
+        return self._stage == len(_STAGES) - 1
+
+    def advance(self, heard_count: int, active_count: int, rate_bps: int, round_trip_ns: int, now_ns: int) -> bool:
+        """Ask more, if it is time and too few answered; whether more are asked than before.
+
+        `heard_count` receivers were ever heard, `active_count` of them still take part.
+        """
+        stage = self._stage
+        if not self.is_known:
+            self._estimate = heard_count / _STAGES[stage]
+            if heard_count >= _ENOUGH_COUNT:
+                self._stage = len(_STAGES) - 1
+            elif now_ns - self._stage_ns >= STAGE_NS + 2 * round_trip_ns:
+                self._stage += 1
+        elif now_ns - self._stage_ns > 2 * self.interval_ns:
+            self._estimate = 0.0  # Everybody has had a turn: who was heard is who there is.
+        if self._stage != stage:
+            self._stage_ns = now_ns
+        self.interval_ns = self._interval_ns(self.group_size(active_count), rate_bps)
+        return self._stage != stage
+
+    def group_size(self, active_count: int) -> int:
+        """How many receivers there are: those heard lately, or what the share that was asked stood for."""
+        return max(1, active_count, round(self._estimate))
+
+    def _interval_ns(self, count: int, rate_bps: int) -> int:
+        interval = count * REPORT_SIZE * 8 * NS / max(1.0, REPORT_SHARE * rate_bps)
+        return int(min(max(interval, INTERVAL_MIN_NS), INTERVAL_MAX_NS))

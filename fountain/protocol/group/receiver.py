@@ -1,0 +1,363 @@
+"""A receiver's side of one stream of a group, without sockets, clocks or files.
+
+Methods as in `fountain.protocol.client`. One machine for each session that a receiver takes part in; whoever made it
+has seen an Announce.
+
+The rules
+---------
+1. A receiver says nothing until a Plan lets it (`Poll`). Then it reports at random, as far apart as the Plan says.
+2. It reports earlier when something it needs is not planned; it holds such a report back at random, and drops it when a
+   Plan has what it needs after all: somebody else has asked.
+3. Once the object stands, or never will, it goes on reporting that until a Plan acknowledges it, or the server is gone.
+4. Who is asked to leave says so once more, and takes no part from then on.
+5. Where nothing comes back, it says nothing at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fountain.integrity import derive
+from fountain.limits import NS
+from fountain.protocol.admission import Address
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.group.carousel import without
+from fountain.protocol.group.channel import GroupChannel
+from fountain.protocol.group.events import GroupEvent
+from fountain.protocol.group.inflow import GroupInflow
+from fountain.protocol.group.loss_events import LossEvents
+from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
+from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
+from fountain.protocol.replay import ReplayWindow
+from fountain.protocol.server_session import ServedObject
+from fountain.wire.control import OfferBody
+from fountain.wire.group import (
+    MISSING_COUNT_MAX,
+    NEED_COUNT_MAX,
+    Announce,
+    AnnounceFlag,
+    GroupHeader,
+    GroupPacketType,
+    GroupReport,
+    MemberState,
+    Plan,
+)
+from fountain.wire.reject import Reject, RejectCounter
+from fountain.wire.session import MANIFEST_BIT, Run
+from fountain.wire.train import rtt_from_code
+
+__all__ = ["GroupClientMachine"]
+
+SILENT_NS = 5 * NS
+SILENT_ANNOUNCE_COUNT = 3
+REPORT_SPACING_NS = NS // 100
+LINGER_MIN_NS = 2 * NS
+LINGER_REPORT_COUNT = 4
+_FRACTION_UNIT = 65_535
+_RATE_UNIT = 1 << 32
+_NEVER_NS = 1 << 62
+
+
+class GroupClientMachine:
+    """One session of a group, for the receiver `peer_id`."""
+
+    def __init__(
+        self, *, secret: bytes, announce: Announce, server: Address, channel: GroupChannel, peer_id: bytes, host: str,
+        now_ns: int,
+    ) -> None:  # fmt: skip
+        self.announce = announce
+        self.server = server
+        self.channel = channel
+        self.state = MemberState.JOINING
+        self.blocks: BlockTable | None = None
+        self.inflow = GroupInflow(channel, announce.next_sequence)
+        self.rejects = RejectCounter()
+        self.kernel_drop_count = 0
+        self.is_silent = False
+        self.is_acknowledged = False
+        self.is_final = False  # the server has left
+        self._peer_id, self._host = peer_id, host
+        self._number = int.from_bytes(derive(peer_id.ljust(32, b"\0"), b"number", channel.session_id)[:4], "big")
+        self._incarnation = int.from_bytes(derive(secret, b"incarnation")[:3], "big") + 1
+        self._report_count = 0
+        self._replay = ReplayWindow()
+        self._times = ReportTimes(Dice(derive(secret, b"timing")))
+        self._losses = LossEvents(ServedObject(announce.offer, systematic=True).packet_size)
+        self._plan: Plan | None = None
+        self._interval_ns = 0
+        self._heard_ns = now_ns
+        self._stated_ns = now_ns
+        self._echo: tuple[int, int] = (0, now_ns)  # the server's time, and when it came here
+        self._drop_count = 0
+        self._has_own_rtt = False
+        self._is_leaving = False
+        self._datagrams: deque[tuple[bytes, Address]] = deque()
+        self._events: deque[GroupEvent] = deque()
+
+    @property
+    def offer(self) -> OfferBody:
+        """What the group is sent."""
+        return self.announce.offer
+
+    @property
+    def is_oneway(self) -> bool:
+        """Whether nothing may be answered."""
+        return bool(self.announce.flags & AnnounceFlag.ONEWAY)
+
+    @property
+    def loss(self) -> float:
+        """Share of the data packets since this receiver came that did not arrive."""
+        counter = self.inflow.counter
+        expected = counter.expected - self.announce.next_sequence
+        return min(1.0, max(0.0, 1.0 - counter.received_count / expected)) if expected > 0 else 0.0
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def handle_datagram(self, data: bytes, header: GroupHeader, address: Address, now_ns: int) -> None:
+        """A packet of this session, whose header was parsed. Garbage is counted, never an error."""
+        body = self.channel.unwrap(header, data)
+        if isinstance(body, Reject):
+            self.rejects.add(body)
+            return
+        record: Announce | Plan | Reject = Reject.BAD_TYPE
+        if header.packet_type is GroupPacketType.ANNOUNCE:
+            record = Announce.parse(body, open=header.open)
+        elif header.packet_type is GroupPacketType.PLAN:
+            record = Plan.parse(body)
+        if not isinstance(record, Reject) and not self._replay.accept(header.sequence):
+            record = Reject.REPLAYED
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+            return
+        self._hear(now_ns)
+        if isinstance(record, Announce):
+            self._handle_announce(record, address)
+        else:
+            self._handle_plan(record, now_ns)
+
+    def handle_data(self, timestamp_us: int, now_ns: int) -> None:
+        """Data packets arrived, counted by the inflow's counter; the latest of them was sent at `timestamp_us`."""
+        self._hear(now_ns)
+        self._echo = (timestamp_us, now_ns)
+        fresh = self.inflow.counter.drain()
+        has_begun = False
+        if fresh:
+            transit_us = (now_ns // 1000 - timestamp_us) & 0xFFFF_FFFF
+            has_begun = self._losses.on_packets(fresh, now_ns, transit_us * 1000)
+        if self.kernel_drop_count != self._drop_count:
+            self._drop_count = self.kernel_drop_count
+            has_begun |= self._losses.on_drops(now_ns)
+        if has_begun:
+            self._warn(now_ns)
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Let time pass: reports, and the server's silence."""
+        if not self.is_silent and now_ns >= self._silent_at_ns:
+            self.is_silent = True
+            self._events.append(GroupEvent("silent"))
+        if now_ns >= self._times.due_ns:
+            self._report(now_ns)
+
+    # --- What the application asks -------------------------------------------------------------------------
+
+    def adopt(self, blocks: BlockTable, now_ns: int) -> None:
+        """Take part with what `blocks` holds."""
+        self.blocks = blocks
+        self.change_state(MemberState.RECEIVING, now_ns)
+
+    def change_state(self, state: MemberState, now_ns: int) -> None:
+        """Say from now on that this receiver is `state`."""
+        self.state = state
+        self.is_acknowledged = False
+        self._stated_ns = now_ns
+        if self._plan is not None and not self.is_oneway:
+            # As soon as its turn allows; for small groups that is at once.
+            self._times.ask(self._interval_ns, now_ns)
+            if state in (MemberState.LEFT, MemberState.APART) or self._interval_ns <= NS // 10:
+                self._times.press(0, now_ns)
+
+    def press(self, now_ns: int) -> None:
+        """Report at once: the application leaves."""
+        if not self.is_oneway:
+            self._times.press(0, now_ns)
+
+    # --- What must go out ----------------------------------------------------------------------------------
+
+    def poll_datagram(self) -> tuple[bytes, Address] | None:
+        """A packet to send, and where to."""
+        return self._datagrams.popleft() if self._datagrams else None
+
+    def poll_event(self) -> GroupEvent | None:
+        """What the application should know."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> int:
+        """When to come back at the latest."""
+        silent_ns = _NEVER_NS if self.is_silent else self._silent_at_ns
+        return min(self._times.due_ns, silent_ns)
+
+    def may_leave(self, now_ns: int) -> bool:
+        """Whether nothing is left to be told: it is acknowledged, or nobody is there to listen."""
+        if self.is_acknowledged or self.is_oneway or self.is_final or self._plan is None:
+            return True
+        return now_ns - self._stated_ns >= max(LINGER_MIN_NS, LINGER_REPORT_COUNT * self._interval_ns)
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    @property
+    def _silent_at_ns(self) -> int:
+        return self._heard_ns + max(SILENT_NS, SILENT_ANNOUNCE_COUNT * self.announce.interval_ms * 1_000_000)
+
+    def _hear(self, now_ns: int) -> None:
+        self._heard_ns = now_ns
+        if self.is_silent:
+            self.is_silent = False
+            self._events.append(GroupEvent("back"))
+
+    def _handle_announce(self, announce: Announce, address: Address) -> None:
+        if announce.offer != self.announce.offer:
+            self.rejects.add(Reject.OUT_OF_PLACE)
+            return
+        self.server = address
+        self.announce = replace(announce, next_sequence=self.announce.next_sequence)  # of when it came in
+        if announce.flags & AnnounceFlag.FINAL and not self.is_final:
+            self.is_final = True
+            self._events.append(GroupEvent("final"))
+
+    def _handle_plan(self, plan: Plan, now_ns: int) -> None:
+        self._plan = plan
+        self._echo = (plan.timestamp_us, now_ns)
+        self._interval_ns = plan.report_interval_ms * 1_000_000
+        self._learn_round_trip(plan)
+        if self._peer_id in plan.acknowledged and self.state in FINAL_STATES:
+            self.is_acknowledged = True
+            self._times.rest()
+            self._events.append(GroupEvent("acknowledged"))
+        if self._peer_id in plan.leaving and not self._is_leaving:
+            self._is_leaving = True
+            self._events.append(GroupEvent("leave"))
+        if self.is_oneway or self.is_acknowledged or self._number > plan.poll_threshold:
+            return
+        interval_ns = self._interval_ns
+        if plan.limiting_peer == self._peer_id:  # It sets the pace for all: once in a round trip.
+            interval_ns = min(interval_ns, max(rtt_from_code(plan.grtt_code) * 1000, REPORT_SPACING_NS))
+        self._times.ask(interval_ns, now_ns)
+        if self.state is MemberState.RECEIVING:
+            self._ask_for_more(plan, now_ns)
+
+    def _learn_round_trip(self, plan: Plan) -> None:
+        own = dict(plan.echoes).get(self._peer_id)
+        if own:
+            self._has_own_rtt = True
+            self._losses.set_rtt(rtt_from_code(own) * 1000)
+        elif not self._has_own_rtt and plan.grtt_code:
+            self._losses.set_rtt(rtt_from_code(plan.grtt_code) * 1000)
+
+    def _ask_for_more(self, plan: Plan, now_ns: int) -> None:
+        """Press for a report if what is planned is not enough, the more the more is lacking."""
+        lacking = self._lacking(plan)
+        if lacking <= 0.0:
+            self._times.relax()
+            return
+        assert self.blocks is not None
+        spread = 4.0 * math.sqrt(max(1, self.blocks.geometry.block_symbols_max) * max(self.loss, 0.01))
+        wait_ns = backoff_ns(
+            rtt_from_code(plan.grtt_code) * 1000, plan.group_size, lacking / spread, self._times.dice.roll()
+        )
+        self._times.press(wait_ns, now_ns)
+
+    def _warn(self, now_ns: int) -> None:
+        """A loss event began: if this receiver could take less than all others, the server must know soon."""
+        plan = self._plan
+        if plan is None or self.is_oneway or self._losses.allowed_bps(now_ns) >= plan.suppress_rate_bps:
+            return
+        if self._number <= plan.poll_threshold:
+            wait_ns = backoff_ns(rtt_from_code(plan.grtt_code) * 1000, plan.group_size, 0.5, self._times.dice.roll())
+            self._times.press(wait_ns, now_ns)
+
+    def _lacking(self, plan: Plan) -> float:
+        """Symbols of the neediest block that nobody plans to send; K where a whole block is not planned."""
+        assert self.blocks is not None
+        planned, loss = dict(plan.planned), min(self.loss, 0.9)
+        worst = 0.0
+        for block, need in self.blocks.needs():
+            if need and not _is_inside(block, plan.queued):
+                worst = max(worst, need - planned.get(block, 0) * (1.0 - loss))
+        if worst <= 0.0 and self._missing(plan):
+            worst = float(self.blocks.geometry.block_symbols_max)
+        return worst
+
+    def _missing(self, plan: Plan) -> list[Run]:
+        """Runs of blocks of which nothing is here and that no Plan has."""
+        assert self.blocks is not None
+        blocks = self.blocks
+        taken = [*plan.queued, *((block, 1) for block, _ in plan.planned), *((block, 1) for block in blocks)]
+        missing: list[Run] = []
+        if not blocks.manifest_known:
+            whole = [(MANIFEST_BIT, blocks.manifest.block_count)]
+            missing += _remove(whole, [*taken, *((block, 1) for block in blocks.manifest_done)])
+        if blocks.geometry.block_count:
+            missing += _remove([(0, blocks.geometry.block_count)], [*blocks.done.page(0, 1 << 20), *taken])
+        return missing
+
+    def _report(self, now_ns: int) -> None:
+        self._times.reported(max(self._interval_ns, REPORT_SPACING_NS), now_ns)
+        plan, blocks = self._plan, self.blocks
+        if plan is None or self.is_acknowledged:
+            self._times.rest()
+            return
+        is_receiving = blocks is not None and self.state is MemberState.RECEIVING
+        needs: Sequence[tuple[int, int]] = ()
+        missing: Sequence[Run] = ()
+        if is_receiving and blocks is not None:
+            needs = sorted((entry for entry in blocks.needs() if entry[1]), key=lambda entry: entry[0])
+            missing = self._missing(plan)
+        echo_us, echo_ns = self._echo
+        counter = self.inflow.counter
+        report = GroupReport(
+            peer_id=self._peer_id,
+            echo_timestamp_us=echo_us,
+            hold_us=max(0, now_ns - echo_ns) // 1000,
+            expected_sequence=counter.expected,
+            received_count=counter.received_count,
+            event_rate=min(int(self._losses.event_rate * _RATE_UNIT), _RATE_UNIT - 1),
+            receive_rate_bps=self._losses.receive_rate_bps(now_ns),
+            kernel_drop_count=self.kernel_drop_count,
+            damaged_count=self.inflow.damaged_count,
+            done_count=blocks.done.count if blocks is not None else 0,
+            fraction=self._fraction(),
+            state=self.state,
+            has_manifest=blocks is not None and blocks.manifest_known,
+            host=self._host if self._report_count % 8 == 0 or self.state in FINAL_STATES else "",
+            needs=tuple(needs[:NEED_COUNT_MAX]),
+            missing=tuple(missing[:MISSING_COUNT_MAX]),
+        )
+        self._report_count += 1
+        sequence = self._incarnation << 32 | self._report_count
+        self._datagrams.append((self.channel.wrap(GroupPacketType.REPORT, sequence, report.encode()), self._answer_to))
+
+    @property
+    def _answer_to(self) -> Address:
+        return self.server[0], self.announce.control_port
+
+    def _fraction(self) -> int:
+        blocks = self.blocks
+        if self.state in HOLDING_STATES:
+            return _FRACTION_UNIT
+        if blocks is None or not blocks.geometry.symbol_count:
+            return 0
+        held = blocks.done.count * blocks.geometry.block_symbols_max + blocks.held_symbol_count
+        return min(_FRACTION_UNIT, held * _FRACTION_UNIT // blocks.geometry.symbol_count)
+
+
+def _is_inside(block: int, runs: Sequence[Run]) -> bool:
+    return any(first <= block < first + count for first, count in runs)
+
+
+def _remove(runs: list[Run], others: Sequence[Run]) -> list[Run]:
+    for other in others:
+        runs = [left for run in runs for left in without(run, (other,))]
+    return runs

@@ -1,0 +1,391 @@
+"""The server's side of a stream to a group, without sockets, clocks or files.
+
+Methods as in `fountain.protocol.server`: `handle_*`, plain verbs, `poll_*`, properties. One machine for each object.
+
+The rules
+---------
+1. Announces tell the group what is sent and how, again and again; receivers need no other address than the group's.
+   Data waits for as many receivers as were asked for, or until the time for that is over.
+2. Plans follow each other closely while anything goes on. They say what will be sent, so that nobody asks for it; who
+   may report, and how often (`Poll`); whose report told of being done, so that it need not be told again; who should
+   leave the group.
+3. A report adds what its receiver lacks beyond all that is planned or on the way (`GroupCarousel`).
+4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. One that says nothing for
+   long is silent, and nobody waits for it; it may come back.
+5. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from fountain.integrity import derive
+from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
+from fountain.protocol.admission import Address
+from fountain.protocol.carousel import Segment
+from fountain.protocol.group.api import GroupOrder, GroupSettings
+from fountain.protocol.group.carousel import GroupCarousel
+from fountain.protocol.group.channel import GroupChannel
+from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
+from fountain.protocol.group.oneway import OnewayCarousel
+from fountain.protocol.group.polling import Poll
+from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller
+from fountain.protocol.group.tfmcc import GroupRate
+from fountain.protocol.lane import Lane
+from fountain.protocol.pacing import Pacer
+from fountain.protocol.server_session import ServedObject
+from fountain.wire.group import (
+    ACKNOWLEDGED_COUNT_MAX,
+    ECHO_COUNT_MAX,
+    LEAVING_COUNT_MAX,
+    PEER_ID_SIZE,
+    PLANNED_COUNT_MAX,
+    QUEUED_COUNT_MAX,
+    AnnounceFlag,
+    GroupHeader,
+    GroupPacketType,
+    GroupReport,
+    MemberState,
+    Plan,
+)
+from fountain.wire.reject import Reject, RejectCounter
+from fountain.wire.train import rtt_code
+
+__all__ = ["GroupServerMachine"]
+
+SEGMENT_COUNT_MAX = 64
+SILENT_NS = 5 * NS
+SLOW_NS = NS * 3 // 10  # A receiver below the least rate for so long, and ten round trips, is asked to leave.
+SLOW_LIMITING_NS = 5 * NS  # The same where the rate is the receiver's doing: a rate that rises has to begin low.
+GRTT_MIN_NS = NS // 1000
+SWEEP_NS = NS // 4
+MEMBER_COUNT_MAX = 65_536
+
+
+class GroupServerMachine:
+    """One object's stream to a group at `address`."""
+
+    def __init__(
+        self, *, secret: bytes, served: ServedObject, object_index: int, address: Address, key: bytes | None,
+        controller: GroupRate, settings: GroupSettings, control_port: int, now_ns: int,
+    ) -> None:  # fmt: skip
+        session_id = int.from_bytes(derive(secret, b"group session", object_index)[:8], "big")
+        self.channel = GroupChannel(session_id, key)
+        offer = replace(served.offer, open=self.channel.open)
+        self.stream = GroupStream(session_id, object_index, address, offer, self.channel)
+        self.controller = controller
+        self.settings = settings
+        self.members: dict[bytes, Member] = {}
+        self.rejects = RejectCounter()
+        self.sequence = 0
+        self.packet_size = served.packet_size
+        self.pacer = Pacer(controller.rate_bps, now_ns)
+        self.is_waiting = settings.oneway is None
+        self.is_closed = False
+        lane = Lane(int.from_bytes(derive(secret, b"group lane", object_index)[:4], "big"), served.systematic)
+        self.carousel: GroupCarousel | OnewayCarousel
+        if settings.oneway is None:
+            self.carousel = GroupCarousel(offer.geometry, offer.manifest_geometry, lane)
+        else:
+            self.carousel = OnewayCarousel(offer.geometry, offer.manifest_geometry, lane, settings.oneway)
+        self.started_ns = now_ns
+        self._events: deque[MemberEvent] = deque()
+        self._sends = SendTimes()
+        self._poll = Poll(now_ns)
+        self._heard_count = 0
+        self._active_count = 0  # receivers that take part, as of the last sweep
+        self._acknowledge: dict[bytes, None] = {}
+        self._echo: dict[bytes, None] = {}
+        self._sweep_ns = now_ns
+        seed = int.from_bytes(derive(secret, b"group jitter", object_index)[:4], "big")
+        self._teller = Teller(self.stream, control_port, settings.min_rate_bps, seed, now_ns)
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def handle_datagram(self, data: bytes, header: GroupHeader, address: Address, now_ns: int) -> None:
+        """A packet of this session arrived, whose header was parsed. What is not a report of it is counted."""
+        body = self.channel.unwrap(header, data)
+        record = body if isinstance(body, Reject) else GroupReport.parse(body)
+        if header.packet_type is not GroupPacketType.REPORT:
+            record = Reject.BAD_TYPE
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+        elif self.settings.oneway is not None:
+            self.rejects.add(Reject.OUT_OF_PLACE)
+        else:
+            self._handle_report(record, header.sequence, address, now_ns)
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Let time pass: Announces and Plans, the end of waiting, receivers that fall silent."""
+        if self.is_closed:
+            return
+        self._wait(now_ns)
+        if now_ns >= self._teller.announce_ns:
+            self._announce(now_ns)
+        if self.settings.oneway is not None:
+            return
+        rate_bps, round_trip_ns = self.controller.rate_bps, self.stream.rtt.smoothed_ns
+        if now_ns >= self._sweep_ns:
+            self._sweep(now_ns)
+        if self._poll.advance(self._heard_count, self._active_count, rate_bps, round_trip_ns, now_ns):
+            self._teller.plan_soon(now_ns, 0)
+        if now_ns >= self._teller.plan_ns:
+            self._send_plan(now_ns)
+
+    # --- What the application asks -------------------------------------------------------------------------
+
+    def close(self, now_ns: int) -> None:
+        """Tell the group that the server leaves."""
+        if not self.is_closed:
+            self.is_closed = True
+            for _ in range(2):  # One may be lost; without it receivers wait for a silence.
+                self._announce(now_ns)
+
+    # --- What must go out ----------------------------------------------------------------------------------
+
+    def poll_datagram(self) -> bytes | None:
+        """A control packet for the group."""
+        return self._teller.datagrams.popleft() if self._teller.datagrams else None
+
+    def poll_event(self) -> MemberEvent | None:
+        """What the application should know."""
+        return self._events.popleft() if self._events else None
+
+    def poll_preparation(self) -> Segment | None:
+        """Symbols that will be sent soon, told once: they may be encoded ahead."""
+        return self.carousel.poll_preparation()
+
+    def poll_order(self, now_ns: int) -> GroupOrder | None:
+        """Data packets to send now; None while the pacer holds, or nothing is wanted."""
+        if self.is_waiting or self.is_closed or not self.pacer.is_open(now_ns):
+            return None
+        size_max = TRAIN_SIZE_MAX // (self.stream.offer.symbol_size + DATA_OVERHEAD_SIZE)
+        limit = self.pacer.train_packet_count(self.packet_size, min(SEGMENT_COUNT_MAX, max(1, size_max)))
+        segments = self.carousel.take(limit, self.sequence)
+        if not segments:
+            return None
+        order = GroupOrder(self.stream, self.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
+        count = sum(len(esis) for _, esis in segments)
+        self.sequence += count
+        self._sends.record(self.sequence, now_ns)
+        self.pacer.charge(count * self.packet_size)
+        return order
+
+    def next_timeout(self, now_ns: int) -> int:
+        """When to come back at the latest."""
+        if self.is_closed:
+            return now_ns + NS
+        due_ns = self._teller.announce_ns
+        if self.settings.oneway is None:
+            due_ns = min(due_ns, self._sweep_ns, self._teller.plan_ns)
+            if not self._poll.is_known:
+                due_ns = min(due_ns, now_ns + PLAN_MIN_NS)
+        if not self.is_waiting and self.carousel.has_work:
+            due_ns = min(due_ns, self.pacer.ready_ns)
+        return max(now_ns, due_ns)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a one-way stream has sent all that it was to send."""
+        return self.settings.oneway is not None and not self.carousel.has_work
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether data goes out, or a receiver that was heard lately still lacks something."""
+        return self.carousel.has_work or self._active_count > 0
+
+    @property
+    def waited_for(self) -> tuple[int, int] | None:
+        """(Receivers that are there, receivers that data waits for); None when it does not wait."""
+        return (self._present_count, self.settings.wait_count) if self.is_waiting else None
+
+    # --- Reports -------------------------------------------------------------------------------------------
+
+    @property
+    def _present_count(self) -> int:
+        return sum(member.state is not MemberState.LEFT for member in self.members.values())
+
+    def _handle_report(self, report: GroupReport, sequence: int, address: Address, now_ns: int) -> None:
+        member = self.members.get(report.peer_id)
+        is_new = member is None
+        if member is None:
+            if len(self.members) >= MEMBER_COUNT_MAX:
+                self.rejects.add(Reject.TOO_MANY)
+                return
+            member = self.members[report.peer_id] = Member(report.peer_id, address, now_ns)
+            self._heard_count += 1
+            self._active_count += 1
+        if report.expected_sequence > self.sequence or not member.admit(sequence):
+            self.rejects.add(Reject.REPLAYED)
+            return
+        was_silent = member.is_silent
+        rtt_ns = member.take(report, address, now_ns)
+        if rtt_ns:
+            self._note_round_trip(member)
+        self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
+        if member.is_active:
+            self._steer(member, report, rtt_ns, now_ns)
+
+    def _change_state(
+        self, member: Member, report: GroupReport, *, is_new: bool, was_silent: bool, now_ns: int
+    ) -> None:
+        before, member.state = member.state, report.state
+        if is_new:
+            self._events.append(MemberEvent("joined", member))
+        elif was_silent:
+            self._events.append(MemberEvent("back", member))
+        if member.state in FINAL_STATES:
+            self._acknowledge[member.peer_id] = None
+            self._teller.plan_soon(now_ns)
+        if member.state is before:
+            return
+        if member.state not in TAKING_STATES:
+            self._sweep_ns = now_ns
+            self.controller.on_leave(member.peer_id, now_ns)
+            member.is_leaving = False
+        if member.state in HOLDING_STATES:
+            if before not in HOLDING_STATES:
+                member.ended_ns = now_ns
+                self._events.append(MemberEvent("done", member))
+            if member.state in (MemberState.HOOK_DONE, MemberState.HOOK_FAILED):
+                self._events.append(MemberEvent("hook", member))
+        elif member.state in (MemberState.FAILED, MemberState.LEFT):
+            member.ended_ns = now_ns
+            self._events.append(MemberEvent("failed" if member.state is MemberState.FAILED else "left", member))
+        elif member.state is MemberState.APART:
+            self._events.append(MemberEvent("apart", member))
+
+    def _steer(self, member: Member, report: GroupReport, rtt_ns: int, now_ns: int) -> None:
+        """Let rate and needs follow a receiver that takes part."""
+        assert isinstance(self.carousel, GroupCarousel)
+        self._echo[member.peer_id] = None
+        if self._is_too_slow(member, now_ns):
+            return
+        self.controller.on_report(
+            now_ns, member.peer_id, rtt_ns=rtt_ns, event_rate=report.event_rate / (1 << 32),
+            receive_rate_bps=report.receive_rate_bps, has_lost=member.has_dropped(report) or report.event_rate > 0,
+        )  # fmt: skip
+        self._follow_rate(now_ns)
+        added = self.carousel.settle(
+            report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
+            is_last_word=not self.carousel.is_passing,
+        )  # fmt: skip
+        if added:
+            self._teller.plan_soon(now_ns)
+
+    def _is_too_slow(self, member: Member, now_ns: int) -> bool:
+        """Whether a receiver is to leave, now or since before."""
+        if member.is_leaving or not self.settings.min_rate_bps:
+            return member.is_leaving
+        if not self._is_below(member, self.settings.min_rate_bps):
+            member.slow_since_ns = None
+            return False
+        if member.slow_since_ns is None:
+            member.slow_since_ns = now_ns
+        patience_ns = SLOW_NS if self.controller.limiting is None else SLOW_LIMITING_NS
+        if now_ns - member.slow_since_ns < max(patience_ns, 10 * self.stream.rtt.smoothed_ns):
+            return False
+        member.is_leaving = True
+        self.controller.on_leave(member.peer_id, now_ns)
+        self._teller.plan_soon(now_ns, 0)
+        return True
+
+    def _is_below(self, member: Member, rate_bps: int) -> bool:
+        """Whether a receiver cannot take `rate_bps`: it loses too much of the stream, or slows it down for all."""
+        if self.controller.limiting is not None:
+            return self.controller.limiting == member.peer_id and self.controller.rate_bps < rate_bps
+        return (1.0 - member.likely_loss) * self.controller.rate_bps < rate_bps
+
+    def _note_round_trip(self, member: Member) -> None:
+        """The group's round trip follows the longest one up at once; `_sweep` lets it come down."""
+        round_trip = self.stream.rtt
+        round_trip.smoothed_ns = max(round_trip.smoothed_ns, member.rtt.smoothed_ns)
+
+    def _follow_rate(self, now_ns: int) -> None:
+        if self.pacer.rate_bps != self.controller.rate_bps:
+            self.pacer.change_rate(self.controller.rate_bps, now_ns)
+
+    # --- Time ----------------------------------------------------------------------------------------------
+
+    def _wait(self, now_ns: int) -> None:
+        if not self.is_waiting:
+            return
+        settings = self.settings
+        is_late = settings.wait_time_ns is not None and now_ns - self.started_ns >= settings.wait_time_ns
+        if self._present_count >= settings.wait_count or is_late:
+            self.is_waiting = False
+
+    def _sweep(self, now_ns: int) -> None:
+        assert isinstance(self.carousel, GroupCarousel)
+        self._sweep_ns = now_ns + SWEEP_NS
+        self.controller.on_timeout(now_ns)
+        self._follow_rate(now_ns)
+        limit_ns = max(SILENT_NS, 4 * self._poll.interval_ns)
+        longest_ns, losses, self._active_count = 0, [0.0], 0
+        for member in self.members.values():
+            if not member.is_active:
+                continue
+            if now_ns - member.heard_ns >= limit_ns:
+                member.is_silent = True
+                self.controller.on_leave(member.peer_id, now_ns)
+                self._events.append(MemberEvent("silent", member))
+                continue
+            self._active_count += 1
+            longest_ns = max(longest_ns, member.rtt.smoothed_ns)
+            if not member.is_leaving:
+                losses.append(member.likely_loss)
+        if longest_ns:
+            round_trip = self.stream.rtt
+            round_trip.smoothed_ns = max(GRTT_MIN_NS, longest_ns, round_trip.smoothed_ns * 3 // 4)
+        end = self._sends.forget(now_ns)
+        if end:
+            self.carousel.forget(end)
+        self.carousel.foresee(max(losses))
+
+    def _announce(self, now_ns: int) -> None:
+        flags = AnnounceFlag(0)
+        for flag, is_set in (
+            (AnnounceFlag.ONEWAY, self.settings.oneway is not None),
+            (AnnounceFlag.WAITING, self.is_waiting),
+            (AnnounceFlag.FINAL, self.is_closed),
+        ):
+            flags |= flag if is_set else 0
+        self._teller.announce(flags, self.controller.rate_bps, self.sequence, self.carousel.pass_overhead, now_ns)
+
+    def _send_plan(self, now_ns: int) -> None:
+        assert isinstance(self.carousel, GroupCarousel)
+        echoes = [
+            (peer_id, rtt_code(self.controller.rtt_ns(peer_id) // 1000))
+            for peer_id in _drain(self._echo, ECHO_COUNT_MAX)
+        ]
+        leaving = []
+        if self.settings.min_rate_bps:
+            leaving = [member.peer_id for member in self.members.values() if member.is_leaving and member.is_active]
+        plan = Plan(
+            timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,
+            grtt_code=rtt_code(self.stream.rtt.smoothed_ns // 1000),
+            report_interval_ms=self._poll.interval_ns // 1_000_000,
+            poll_threshold=self._poll.threshold,
+            group_size=self._poll.group_size(self._active_count),
+            rate_bps=self.controller.rate_bps,
+            next_sequence=self.sequence,
+            suppress_rate_bps=self.controller.suppress_rate_bps,
+            limiting_peer=self.controller.limiting or bytes(PEER_ID_SIZE),
+            planned=tuple(self.carousel.planned(PLANNED_COUNT_MAX)),
+            queued=tuple(self.carousel.queued(QUEUED_COUNT_MAX)),
+            echoes=tuple(echoes),
+            leaving=tuple(leaving[:LEAVING_COUNT_MAX]),
+            acknowledged=tuple(_drain(self._acknowledge, ACKNOWLEDGED_COUNT_MAX)),
+        )
+        is_going_on = self.is_busy or not self._poll.is_known
+        self._teller.plan(plan, is_going_on=is_going_on, is_more_to_tell=bool(self._acknowledge), now_ns=now_ns)
+
+
+def _drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:
+    """The first `limit` keys, taken out."""
+    taken = list(waiting)[:limit]
+    for key in taken:
+        del waiting[key]
+    return taken

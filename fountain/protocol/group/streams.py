@@ -1,0 +1,105 @@
+"""All streams of a server to one group: a machine for each object, taking turns under one pacer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from fountain.limits import NS
+from fountain.protocol.admission import Address
+from fountain.protocol.carousel import Segment
+from fountain.protocol.group.api import GroupOrder, GroupSettings
+from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.server import GroupServerMachine
+from fountain.protocol.group.tfmcc import GroupRate
+from fountain.protocol.pacing import Pacer
+from fountain.protocol.server_session import ServedObject
+from fountain.wire.group import GroupHeader
+from fountain.wire.reject import Reject, RejectCounter
+
+__all__ = ["GroupStreams"]
+
+
+class GroupStreams:
+    """Streams of `objects` to the group at `address`; `controller` makes the controller of one, for its packet size."""
+
+    def __init__(
+        self, objects: Sequence[ServedObject], address: Address, *, secret: bytes, key: bytes | None,
+        controller: Callable[[int], GroupRate], settings: GroupSettings, control_port: int, rate_bps: int, now_ns: int,
+    ) -> None:  # fmt: skip
+        self.address = address
+        self.machines: dict[int, GroupServerMachine] = {}
+        self.rejects = RejectCounter()
+        self._pacer = Pacer(rate_bps, now_ns)
+        for index, served in enumerate(objects):
+            machine = GroupServerMachine(
+                secret=secret, served=served, object_index=index, address=address, key=key,
+                controller=controller(served.packet_size), settings=settings, control_port=control_port, now_ns=now_ns,
+            )  # fmt: skip
+            self.machines[machine.stream.session_id] = machine
+        self._turns = deque(self.machines.values())
+
+    def handle_datagram(self, data: bytes, address: Address, now_ns: int) -> None:
+        """A packet of a group arrived; its machine takes it in, if it is of one."""
+        header = GroupHeader.parse(data)
+        if isinstance(header, Reject):
+            self.rejects.add(header)
+            return
+        machine = self.machines.get(header.session)
+        if machine is None:
+            self.rejects.add(Reject.UNKNOWN_SESSION)
+        else:
+            machine.handle_datagram(data, header, address, now_ns)
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Let time pass."""
+        for machine in self._turns:
+            machine.handle_timeout(now_ns)
+
+    def close(self, now_ns: int, object_index: int | None = None) -> None:
+        """End all streams, or that of one object."""
+        for machine in self._turns:
+            if object_index is None or machine.stream.object_index == object_index:
+                machine.close(now_ns)
+
+    def poll_datagram(self) -> bytes | None:
+        """A control packet for the group."""
+        return next(filter(None, (machine.poll_datagram() for machine in self._turns)), None)
+
+    def poll_event(self) -> tuple[GroupServerMachine, MemberEvent] | None:
+        """What the application should know, and of which stream."""
+        for machine in self._turns:
+            event = machine.poll_event()
+            if event is not None:
+                return machine, event
+        return None
+
+    def poll_preparation(self) -> tuple[GroupServerMachine, Segment] | None:
+        """Symbols that will be sent soon, told once: they may be encoded ahead."""
+        for machine in self._turns:
+            segment = machine.poll_preparation()
+            if segment is not None:
+                return machine, segment
+        return None
+
+    def poll_order(self, now_ns: int) -> GroupOrder | None:
+        """Data packets to send now; None while the pacers hold, or nothing is wanted."""
+        if not self._pacer.is_open(now_ns):
+            return None
+        for _ in range(len(self._turns)):
+            machine = self._turns[0]
+            self._turns.rotate(-1)
+            order = machine.poll_order(now_ns)
+            if order is not None:
+                self._pacer.charge(sum(len(esis) for _, esis in order.segments) * machine.packet_size)
+                return order
+        return None
+
+    def is_wanted(self, session_id: int, block: int) -> bool:
+        """Whether more symbols of a block may be sent in a stream."""
+        machine = self.machines.get(session_id)
+        return machine is not None and machine.carousel.is_open(block)
+
+    def next_timeout(self, now_ns: int) -> int:
+        """When to come back at the latest."""
+        return min((machine.next_timeout(now_ns) for machine in self._turns), default=now_ns + NS)

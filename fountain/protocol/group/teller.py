@@ -1,0 +1,106 @@
+"""What a group's server tells its group, and when: Announces and Plans."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from fountain.limits import NS
+from fountain.protocol.admission import Address
+from fountain.protocol.group.channel import GroupChannel
+from fountain.wire.control import OfferBody
+from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
+from fountain.wire.train import rtt_code
+
+__all__ = ["PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller"]
+
+ANNOUNCE_SHARE = 0.001  # Of the rate.
+ANNOUNCE_SIZE = 300
+ANNOUNCE_MIN_NS = NS // 5
+ANNOUNCE_MAX_NS = 5 * NS
+FIRST_ANNOUNCE_COUNT = 4  # Close together: one may be lost, and everybody is waiting.
+PLAN_SHARE = 0.002
+PLAN_SIZE = 250
+PLAN_MIN_NS = NS // 50
+PLAN_MAX_NS = NS
+GRTT_INITIAL_NS = NS // 20
+
+
+@dataclass
+class RoundTrip:
+    """The group's round-trip time: the longest of its receivers."""
+
+    smoothed_ns: int = GRTT_INITIAL_NS
+
+
+@dataclass(frozen=True)
+class GroupStream:
+    """The stream as `fountain.protocol.stream.Stream` describes it."""
+
+    session_id: int
+    object_index: int
+    address: Address
+    offer: OfferBody
+    keys: GroupChannel
+    rtt: RoundTrip = field(default_factory=RoundTrip)
+
+
+class Teller:
+    """Puts control packets together; `announce_ns` and `plan_ns` are when the next ones are due."""
+
+    def __init__(self, stream: GroupStream, control_port: int, min_rate_bps: int, seed: int, now_ns: int) -> None:
+        self.datagrams: deque[bytes] = deque()
+        self.announce_ns = now_ns
+        self.plan_ns = now_ns
+        self._stream = stream
+        self._control_port = control_port
+        self._min_rate_bps = min_rate_bps
+        self._planned_ns = now_ns - PLAN_MAX_NS
+        self._sequence = 0
+        self._announce_count = 0
+        self._jitter = seed
+
+    def announce(
+        self, flags: AnnounceFlag, rate_bps: int, next_sequence: int, pass_overhead: int, now_ns: int
+    ) -> None:  # fmt: skip
+        """Tell what is sent."""
+        interval_ns = int(ANNOUNCE_SIZE * 8 * NS / (ANNOUNCE_SHARE * rate_bps))
+        interval_ns = min(max(interval_ns, ANNOUNCE_MIN_NS), ANNOUNCE_MAX_NS)
+        announce = Announce(
+            timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,
+            grtt_code=rtt_code(self._stream.rtt.smoothed_ns // 1000),
+            flags=flags,
+            rate_bps=rate_bps,
+            min_rate_bps=self._min_rate_bps,
+            next_sequence=next_sequence,
+            control_port=self._control_port,
+            interval_ms=interval_ns // 1_000_000,
+            pass_overhead=pass_overhead,
+            offer=self._stream.offer,
+        )
+        self._send(GroupPacketType.ANNOUNCE, announce.encode())
+        self._announce_count += 1
+        if self._announce_count < FIRST_ANNOUNCE_COUNT:
+            interval_ns = min(interval_ns, PLAN_MIN_NS << self._announce_count)
+        # A quarter more or less: several servers of one group do not stay in step.
+        self._jitter = (self._jitter * 1_103_515_245 + 12_345) & 0x7FFF_FFFF
+        self.announce_ns = now_ns + interval_ns * 3 // 4 + interval_ns // 2 * (self._jitter >> 8) // 0x7F_FFFF
+
+    def plan(self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, now_ns: int) -> None:
+        """Tell what is planned; the next Plan comes soon while anything is going on."""
+        self._send(GroupPacketType.PLAN, plan.encode())
+        self._planned_ns = now_ns
+        interval_ns = PLAN_MAX_NS
+        if is_more_to_tell:
+            interval_ns = PLAN_MIN_NS
+        elif is_going_on:
+            interval_ns = int(PLAN_SIZE * 8 * NS / (PLAN_SHARE * plan.rate_bps))
+        self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
+
+    def plan_soon(self, now_ns: int, spacing_ns: int = PLAN_MIN_NS) -> None:
+        """Let the next Plan go out at once, but not closer than `spacing_ns` behind the last one."""
+        self.plan_ns = min(self.plan_ns, max(now_ns, self._planned_ns + spacing_ns))
+
+    def _send(self, packet_type: GroupPacketType, body: bytes) -> None:
+        self._sequence += 1
+        self.datagrams.append(self._stream.keys.wrap(packet_type, self._sequence, body))

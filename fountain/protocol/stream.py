@@ -1,0 +1,76 @@
+"""What whoever packs packets must know of a stream, to one peer or to a group."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fountain.integrity import Seal
+from fountain.protocol.admission import Address
+from fountain.protocol.carousel import Segment
+from fountain.wire.control import OfferBody
+
+__all__ = ["DataKeys", "RoundTrip", "Stream", "StreamOrder"]
+
+
+class RoundTrip(Protocol):
+    """A round-trip time as it is told in data packets."""
+
+    @property
+    def smoothed_ns(self) -> int:
+        """Nanoseconds; 0 while unknown."""
+
+
+class DataKeys(Protocol):
+    """How data packets are sealed."""
+
+    @property
+    def data(self) -> Seal | None:
+        """The seal; None where packets are open."""
+
+
+class Stream(Protocol):
+    """One stream of data packets."""
+
+    @property
+    def session_id(self) -> int:
+        """Its 64-bit id."""
+
+    @property
+    def object_index(self) -> int:
+        """Which of the server's objects it is of."""
+
+    @property
+    def address(self) -> Address:
+        """Where it goes."""
+
+    @property
+    def offer(self) -> OfferBody:
+        """What was said of the object."""
+
+    @property
+    def rtt(self) -> RoundTrip:
+        """The round trip."""
+
+    @property
+    def keys(self) -> DataKeys:
+        """The seal of its data packets."""
+
+
+class StreamOrder(Protocol):
+    """Packets to send now: for each segment (block, ESIs), numbered from `sequence` in this order."""
+
+    @property
+    def session(self) -> Stream:
+        """The stream that they are of."""
+
+    @property
+    def sequence(self) -> int:
+        """The first packet's number."""
+
+    @property
+    def timestamp_us(self) -> int:
+        """The time of sending, modulo 2^32."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What they carry."""
