@@ -36,13 +36,19 @@ class LossEstimate:
     """Fraction of data packets that do not arrive, averaged over about two blocks."""
 
     def __init__(self) -> None:
-        self.fraction = 0.0
+        self._average = 0.0  # below 0 for a while when late packets come that were taken for lost
         self._weight = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """The estimate, from 0 to 1."""
+        return max(0.0, self._average)
 
     def sample(self, expected_count: int, received_count: int) -> None:
         """`received_count` of `expected_count` newly expected packets arrived (late ones may make it more)."""
         if expected_count <= 0:
             return
-        share = min(1.0, max(0.0, 1.0 - received_count / expected_count))
+        share = 1.0 - max(0, received_count) / expected_count
         self._weight = min(self._weight + expected_count, _LOSS_WINDOW_COUNT)
-        self.fraction += (share - self.fraction) * min(1.0, expected_count / self._weight)
+        self._average += (share - self._average) * min(1.0, expected_count / self._weight)
+        self._average = max(-1.0, self._average)  # Nobody's counts outweigh what comes after them for long.

@@ -37,6 +37,7 @@ from fountain.protocol.server_session import (
     ServedObject,
     ServerSession,
     SessionState,
+    Tombstone,
 )
 from fountain.protocol.turns import Turns
 from fountain.wire.control import (
@@ -121,7 +122,7 @@ class ServerMachine:
         self._lane_index = 0
         self._turns = Turns()
         self._reported: list[ServerSession] = []  # whose debts may have changed
-        self._tombstones: dict[int, ServerSession] = {}
+        self._tombstones: dict[int, Tombstone] = {}
         self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
         self._events: deque[ServerEvent] = deque()
         self._changed: set[int] = set()  # objects that cannot be served any more
@@ -342,11 +343,12 @@ class ServerMachine:
         if isinstance(header, Reject):
             self.rejects.add(header)
             return
-        session = self.sessions.get(header.session) or self._tombstones.get(header.session)
-        if session is None:
+        session = self.sessions.get(header.session)
+        channel = session or self._tombstones.get(header.session)
+        if channel is None:
             self.rejects.add(Reject.UNKNOWN_SESSION)
             return
-        body = session.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        body = channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
         record = body if isinstance(body, Reject) else parse_body(packet_type, body)
         if isinstance(record, Reject):
             self.rejects.add(record)
@@ -354,12 +356,19 @@ class ServerMachine:
         if isinstance(record, Bye | StopAck):
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
+        if isinstance(record, Stop):
+            ack = channel.seal_packet(PacketType.STOP_ACK, StopAck().encode())
+            self._datagrams.append((ack, address, on_data_port))
+        if session is None:
+            if channel.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
+                self._send_bye(channel, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
+            return
         session.heard_ns = now_ns
         if isinstance(record, Stop):
-            self._handle_stop(session, record, address, now_ns, on_data_port)
-        elif session.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
-            self._send_bye(session, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
-        elif session.state is not SessionState.ENDED:
+            session.stop_reason = record.reason
+            session.received_count = record.received_count
+            self._end(session, now_ns)
+        else:
             session.state = SessionState.STREAMING
             self._turns.wake(session)
             if isinstance(record, Report):
@@ -369,16 +378,7 @@ class ServerMachine:
                 pong = session.seal_packet(PacketType.PONG, record.encode())
                 self._datagrams.append((pong, address, on_data_port))
 
-    def _handle_stop(
-        self, session: ServerSession, stop: Stop, address: Address, now_ns: int, on_data_port: bool
-    ) -> None:
-        self._datagrams.append((session.seal_packet(PacketType.STOP_ACK, StopAck().encode()), address, on_data_port))
-        if session.state is not SessionState.ENDED:
-            session.stop_reason = stop.reason
-            session.received_count = stop.received_count
-            self._end(session, now_ns)
-
-    def _send_bye(self, session: ServerSession, reason: ByeReason) -> None:
+    def _send_bye(self, session: ServerSession | Tombstone, reason: ByeReason) -> None:
         session.bye_reason = reason
         packet = session.seal_packet(PacketType.BYE, Bye(reason).encode())
         self._datagrams.append((packet, session.address, True))
@@ -388,5 +388,5 @@ class ServerMachine:
         session.ended_ns = now_ns
         del self.sessions[session.session_id]
         self._turns.remove(session)
-        self._tombstones[session.session_id] = session
+        self._tombstones[session.session_id] = Tombstone(session)
         self._events.append(ServerEvent("ended", session.address, session))

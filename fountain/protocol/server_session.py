@@ -28,6 +28,7 @@ __all__ = [
     "ServedObject",
     "ServerSession",
     "SessionState",
+    "Tombstone",
 ]
 
 SILENT_NS = 2 * NS  # No report for so long: the stream pauses; Pings go on asking for an answer.
@@ -115,8 +116,14 @@ class ServerSession(ControlChannel):
         self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)
         self._resolved = 0
         self._reported_count = 0  # received packets, by the latest report
+        self._expected = self._missing_count = 0  # by the latest report
         self._controlled_ns = 0
         self._wait_count = 0  # packets that may go beyond the window, since no report may come before that many
+
+    @property
+    def lost_fraction(self) -> float:
+        """Share of its packets that did not arrive, of all that the latest report could know of."""
+        return self._missing_count / self._expected if self._expected else 0.0
 
     @property
     def fraction(self) -> float:
@@ -180,6 +187,8 @@ class ServerSession(ControlChannel):
         resolved_before = self._resolved
         self._resolve(expected_sequence, now_ns)
         if expected_sequence:
+            self._expected = expected_sequence
+            self._missing_count = max(0, expected_sequence - report.received_count)
             if now_ns > self._controlled_ns:  # Of two reports taken in at once, the second tells of no time at all.
                 self._controlled_ns = now_ns
                 self._control(report, rtt_ns, now_ns)
@@ -213,3 +222,15 @@ class ServerSession(ControlChannel):
         old_ns = now_ns - self.rtt.upper_ns - _REORDER_NS
         while self._sends and (self._sends[0][0] <= self._resolved or self._sends[0][1] < old_ns):
             self._resolved = max(self._resolved, self._sends.popleft()[0])
+
+
+class Tombstone(ControlChannel):
+    """What is left of an ended session: its id stays taken, and whoever did not hear of the end is told again."""
+
+    def __init__(self, session: ServerSession) -> None:
+        super().__init__(session.session_id, outgoing=session._outgoing, incoming=session._incoming)
+        self._replay = session._replay
+        self._control_sequence = session._control_sequence
+        self.address = session.address
+        self.ended_ns = session.ended_ns
+        self.bye_reason = session.bye_reason
