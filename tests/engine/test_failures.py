@@ -1,0 +1,42 @@
+"""Every way in which a fetch fails has a sentence of its own, and every Bye has its consequence on both sides."""
+
+from __future__ import annotations
+
+import pytest
+
+from fountain.engine.failures import fetch_failure
+from fountain.engine.roster import _BYE_REASONS
+from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, Failure
+from fountain.wire.session import ByeReason
+
+
+def sentence(failure: Failure) -> str:
+    return fetch_failure(ClientEvent("failed", failure=failure), "HOST", 6330, 10.0).message
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_a_failure_says_what_happened_and_what_to_do(failure: Failure) -> None:
+    error = fetch_failure(ClientEvent("failed", failure=failure), "HOST", 6330, 10.0)
+    assert error.message.endswith(".")
+    assert error.hint
+    assert error.hint.endswith(".")
+
+
+def test_no_two_failures_say_the_same() -> None:
+    assert len({sentence(failure) for failure in Failure}) == len(Failure)
+
+
+def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> None:
+    error = fetch_failure(ClientEvent("failed", failure=Failure.CONGESTED), "HOST", 6330, 10.0)
+    assert "lost on the way" in error.message
+    assert "--loss-tolerance" in error.hint
+    assert "is kept" in error.hint
+
+
+def test_after_each_bye_a_client_either_comes_back_or_fails() -> None:
+    assert set(BYE_PHRASES) | set(BYE_FAILURES) == set(ByeReason)
+    assert not set(BYE_PHRASES) & set(BYE_FAILURES)
+
+
+def test_a_server_tells_the_reason_of_each_bye() -> None:
+    assert set(_BYE_REASONS) == set(ByeReason)
