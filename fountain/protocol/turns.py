@@ -10,18 +10,18 @@ import heapq
 import itertools
 from collections import deque
 
-from fountain.protocol.server_session import NEVER_NS, ServerSession, SessionState
+from fountain.protocol.server_session import NEVER_NS, ServerSession
 
 __all__ = ["Turns"]
 
 
 class _Entry:
-    """A session in its place: in the ring, or asleep; `alarm_ns` is its first moment in the heap."""
+    """A session in its place, in the ring or asleep, or none that has ended; `alarm_ns` is its first in the heap."""
 
     __slots__ = ("alarm_ns", "is_ready", "session")
 
     def __init__(self, session: ServerSession) -> None:
-        self.session = session
+        self.session: ServerSession | None = session
         self.is_ready = True
         self.alarm_ns = NEVER_NS
 
@@ -41,8 +41,8 @@ class Turns:
         self._ring.append(entry)
 
     def remove(self, session: ServerSession) -> None:
-        """A session ended; what is left of it in the ring or the heap is dropped when its turn comes."""
-        del self._entries[session.session_id]
+        """A session ended; its empty place in the ring or the heap is dropped when its turn comes."""
+        self._entries.pop(session.session_id).session = None
 
     def wake(self, session: ServerSession) -> None:
         """Something came that may let a session send."""
@@ -57,11 +57,11 @@ class Turns:
             moment_ns, _, entry = heapq.heappop(self._alarms)
             if moment_ns == entry.alarm_ns:
                 entry.alarm_ns = NEVER_NS
-                if entry.session.state is not SessionState.ENDED:
+                if entry.session is not None:
                     self.wake(entry.session)
         while self._ring:
             entry = self._ring.popleft()
-            if entry.session.state is not SessionState.ENDED:
+            if entry.session is not None:
                 self._ring.append(entry)
                 return entry.session
         return None

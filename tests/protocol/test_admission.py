@@ -207,6 +207,12 @@ class TestEstimates:
             loss.sample(expected, received)
             assert 0.0 <= loss.fraction <= 1.0
 
+    def test_late_packets_take_back_the_loss_that_they_were_taken_for(self) -> None:
+        loss = LossEstimate()
+        loss.sample(100, 90)
+        loss.sample(100, 110)
+        assert loss.fraction == pytest.approx(0.0)
+
     def test_loss_is_what_it_is(self) -> None:
         loss = LossEstimate()
         for _ in range(50):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -326,3 +328,42 @@ def test_a_peer_that_connects_anew_does_not_close_the_breaker() -> None:
     assert stranger is not None
     assert second.controller.breaker is first.controller.breaker
     assert stranger.controller.breaker is not first.controller.breaker
+
+
+# --- What is left of a session ------------------------------------------------------------------------------
+
+
+def test_an_ended_session_leaves_no_more_than_what_acknowledges_its_stop() -> None:
+    pair = Pair()
+    client = pair.client()
+    session = pair.connect(client)
+    assert session is not None
+    client.handle_datagram(session.seal_packet(PacketType.PING, Echo(1).encode()), pair.now_ns)
+    client.stop(StopReason.DONE, pair.now_ns)
+    pair.carry(client, HOME)
+    assert client.state is ClientState.CLOSED
+    assert pair.server.poll_order(pair.now_ns) is None
+    assert pair.server.poll_preparation() is None
+    while pair.server.poll_event() is not None:
+        pass
+    carousel = weakref.ref(session.carousel)
+    assert client.session is not None
+    again = client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
+    del session
+    gc.collect()
+    assert carousel() is None
+    pair.server.handle_datagram(again, HOME, pair.now_ns, on_data_port=False)
+    answer = pair.server.poll_datagram()
+    assert answer is not None
+    header = parse_header(answer[0])
+    assert not isinstance(header, Reject)
+    assert header[0] is PacketType.STOP_ACK
+
+
+def test_packets_that_are_still_under_way_at_the_end_are_not_lost() -> None:
+    pair = Pair()
+    session = pair.connect(pair.client())
+    assert session is not None
+    session.record_train(100, pair.now_ns)
+    session.handle_report(Report(90, 81, 0, 0, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
+    assert session.lost_fraction == pytest.approx(0.1)
