@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TCP_PORT = 7100
 SKIP_S = 8.0  # start-up is not what is compared
 BEGIN_S = 30.0
+BEGUN_OCTETS = 100_000
 
 
 def measure_tcp(work: Workplace) -> None:
@@ -60,9 +61,9 @@ def run_tcp(stack: contextlib.ExitStack, job: Job, host: Host, work: str, *words
 
 
 def wait_both(sink: Sink) -> None:
-    """Until both flows have brought a megabyte."""
+    """Until both flows have begun."""
     limit = time.monotonic() + BEGIN_S
-    while min(octets := sink.octets().values()) < 1_000_000:
+    while min(octets := sink.octets().values()) < BEGUN_OCTETS:
         if time.monotonic() > limit:
             raise ToolError(f"a flow did not begin: fountain and TCP brought {list(octets)} octets")
         time.sleep(0.1)
