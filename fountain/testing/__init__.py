@@ -5,9 +5,21 @@ Public, for tests of fountain and of what is built on it: one integer replays a 
 
 from __future__ import annotations
 
+from fountain.testing.group import GROUP, GroupOptions, Listener
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
 from fountain.testing.payload import payload
 from fountain.testing.world import Client, Server, World
 
-__all__ = ["Client", "Link", "MemorySink", "MemorySource", "Server", "World", "payload"]
+__all__ = [
+    "GROUP",
+    "Client",
+    "GroupOptions",
+    "Link",
+    "Listener",
+    "MemorySink",
+    "MemorySource",
+    "Server",
+    "World",
+    "payload",
+]

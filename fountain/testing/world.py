@@ -10,7 +10,7 @@ import functools
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from fountain.codes.api import Code
@@ -27,7 +27,11 @@ from fountain.net.memory import MemoryEndpoint, MemoryNetwork
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.congestion import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
+from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.server import ServerEvent
+from fountain.testing.group import GROUP, GroupOptions, Listener, ListenerOptions
+from fountain.testing.host import FOREVER_NS, Host
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
 from fountain.wire.control import OfferBody, Want
@@ -36,37 +40,22 @@ from fountain.wire.session import StopReason
 __all__ = ["Client", "Server", "World"]
 
 _START_NS = 1_000 * NS  # No machine may rely on time beginning at zero.
-_FOREVER_NS = 1 << 62
 _STALL_LIMIT = 100_000  # Steps of one host at one instant before the world is taken to be stuck.
 
 
-H = TypeVar("H", bound="_Host")
+H = TypeVar("H", bound=Host)
 
 
-class _Host:
-    """Something with endpoints and a `step`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.alive = True
-        self.due_ns = 0
-
-    def step(self, now_ns: int) -> int:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-
-class Server(_Host):
+class Server(Host):
     """A host that serves objects at its name's address, on the default ports."""
 
     def __init__(
         self, world: World, name: str, sources: Sequence[MemorySource], *, rate_bps: int, peer_count_max: int,
-        open: bool, congestion: ControlFactory,
+        open: bool, congestion: ControlFactory, group: GroupOptions | None,
     ) -> None:  # fmt: skip
         super().__init__(name)
         self.events: list[ServerEvent] = []
+        self.member_events: list[MemberEvent] = []
         self._endpoints = [world.network.attach((name, port)) for port in (CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT)]
         cache = BlockCache()
         objects = [
@@ -76,6 +65,7 @@ class Server(_Host):
         self.sender = Sender(
             objects, *self._endpoints, secret=world.draw_bytes(32), rate_bps=rate_bps, peer_count_max=peer_count_max,
             now_ns=world.now_ns, congestion=congestion, executor=InlineExecutor(),
+            groups=None if group is None else group.streams(world, objects, rate_bps),
         )  # fmt: skip
 
     def step(self, now_ns: int) -> int:
@@ -83,7 +73,20 @@ class Server(_Host):
         deadline = self.sender.step(now_ns)
         while (event := self.sender.poll_event()) is not None:
             self.events.append(event)
+        while self.sender.groups is not None and (happened := self.sender.groups.poll_event()) is not None:
+            self.member_events.append(happened[1])
         return deadline
+
+    @property
+    def groups(self) -> GroupStreams:
+        """Its streams to a group."""
+        assert self.sender.groups is not None, f"{self.name} serves no group"
+        return self.sender.groups
+
+    def leave_group(self, now_ns: int) -> None:
+        """Tell the group that nothing more will come."""
+        self.groups.close(now_ns)
+        self.sender.flush()
 
     def close(self) -> None:
         """Vanish without a word."""
@@ -91,7 +94,7 @@ class Server(_Host):
             endpoint.close()
 
 
-class Client(_Host):
+class Client(Host):
     """A host that fetches one object from a server into a sink that outlives it."""
 
     def __init__(
@@ -131,7 +134,7 @@ class Client(_Host):
         deadline = self.receiver.step(now_ns)
         self.events += self.receiver.events
         self.receiver.events = []
-        return _FOREVER_NS if self.has_ended else deadline
+        return FOREVER_NS if self.has_ended else deadline
 
     def close(self) -> None:
         """Vanish without a word."""
@@ -153,7 +156,7 @@ class World:
         self.code = code_by_name(code)
         self.network = MemoryNetwork(self._carry)
         self.links: dict[tuple[str, str], Link] = defaultdict(Link)
-        self.hosts: list[_Host] = []
+        self.hosts: list[Host] = []
         self.taps: list[Callable[[bytes, Address, Address], None]] = []  # see each datagram that is sent
         self.arrival_taps: list[Callable[[bytes, Address, Address], None]] = []  # see each as it arrives
         self._actions: list[tuple[int, int, Callable[[], None]]] = []
@@ -173,11 +176,12 @@ class World:
     def serve(
         self, *sources: MemorySource, name: str = "server", rate_bps: int = 20_000_000, peer_count_max: int = 64,
         open: bool = False, cc: str = CONTROL_DEFAULT, loss_tolerance: float = LOSS_TOLERANCE_DEFAULT,
+        group: GroupOptions | None = None,
     ) -> Server:  # fmt: skip
-        """A server, from now on."""
+        """A server, from now on; it streams to a group as well, if one is given."""
         server = Server(
             self, name, sources, rate_bps=rate_bps, peer_count_max=peer_count_max, open=open,
-            congestion=control_factory(cc, loss_tolerance),
+            congestion=control_factory(cc, loss_tolerance), group=group,
         )  # fmt: skip
         return self._add(server)
 
@@ -192,12 +196,21 @@ class World:
         )
         return self._add(client)
 
+    def listen(
+        self, *, name: str = "listener", group: Address = GROUP, sinks: Iterable[MemorySink] = (),
+        names: Sequence[str] | None = None, capacity: int | None = None, key: bytes | None = None, loss: float = 0.0,
+        once: bool = True, timeout_ns: int = 10 * NS,
+    ) -> Listener:  # fmt: skip
+        """A receiver of a group, from now on; with `once` it takes one object alone."""
+        options = ListenerOptions(group, names, capacity, key, loss, once, timeout_ns)
+        return self._add(Listener(self, name, options, sinks))
+
     def link(self, source: str, target: str, link: Link) -> Link:
         """What lies on the way from one host to another."""
         self.links[source, target] = link
         return link
 
-    def kill(self, host: _Host) -> None:
+    def kill(self, host: Host) -> None:
         """End a host as kill -9 does: nothing more comes from it."""
         host.alive = False
         host.close()
@@ -226,7 +239,7 @@ class World:
         end_ns = self.now_ns + limit_ns
         stalls = 0
         while not until():
-            at_ns = min([host.due_ns for host in self.hosts], default=_FOREVER_NS)
+            at_ns = min([host.due_ns for host in self.hosts], default=FOREVER_NS)
             if self._actions:
                 at_ns = min(at_ns, self._actions[0][0])
             if at_ns > end_ns:

@@ -1,0 +1,170 @@
+"""Groups in the seeded world: how a server streams to one, and hosts that receive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fountain.codes.api import Code
+from fountain.engine.collector import BlockSink
+from fountain.engine.download import Download
+from fountain.engine.group_receiver import GroupReceiver, ReceiverIdentity
+from fountain.engine.receiver import Phase
+from fountain.engine.served import ObjectSymbols
+from fountain.engine.workers import InlineWorkers
+from fountain.errors import FountainError
+from fountain.integrity import digest
+from fountain.limits import CONTROL_PORT_DEFAULT, NS
+from fountain.net.address import Address
+from fountain.protocol.client_events import ClientEvent
+from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.streams import GroupStreams
+from fountain.protocol.group.tfmcc import group_rate
+from fountain.testing.host import FOREVER_NS, Host
+from fountain.testing.memory import MemorySink
+from fountain.wire.control import OfferBody
+from fountain.wire.group import MemberState
+
+if TYPE_CHECKING:
+    from fountain.testing.world import World
+
+__all__ = ["GROUP", "GroupOptions", "Listener", "ListenerOptions"]
+
+GROUP: Address = ("group", 6331)
+
+
+@dataclass(frozen=True)
+class GroupOptions:
+    """How a server of the world streams to a group: `cc` is "fixed" or "tfmcc"."""
+
+    settings: GroupSettings = field(default_factory=GroupSettings)
+    cc: str = "fixed"
+    key: bytes | None = None
+    address: Address = GROUP
+
+    def streams(self, world: World, objects: Sequence[ObjectSymbols], rate_bps: int) -> GroupStreams:
+        """The streams of a server's objects, from now on."""
+        world.network.open_group(self.address)
+        now_ns = world.now_ns
+        return GroupStreams(
+            [entry.served for entry in objects], self.address, secret=world.draw_bytes(32), key=self.key,
+            controller=lambda size: group_rate(self.cc, size, rate_bps, now_ns), settings=self.settings,
+            control_port=CONTROL_PORT_DEFAULT, rate_bps=rate_bps, now_ns=now_ns,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ListenerOptions:
+    """What a receiver takes: objects of these `names`, or any; with `once` one alone.
+
+    `capacity` is the size of each sink that it makes, and `loss` the share of packets that it throws away.
+    """
+
+    group: Address = GROUP
+    names: Sequence[str] | None = None
+    capacity: int | None = None
+    key: bytes | None = None
+    loss: float = 0.0
+    once: bool = True
+    timeout_ns: int = 10 * NS
+
+
+class Listener(Host):
+    """A host that takes objects from a group into sinks that outlive it. It gives up only when it is told to."""
+
+    def __init__(self, world: World, name: str, options: ListenerOptions, sinks: Iterable[MemorySink]) -> None:
+        super().__init__(name)
+        self.sinks = {sink.object_id: sink for sink in sinks}
+        self.downloads: list[Download] = []
+        self.errors: list[FountainError] = []
+        self.events: list[ClientEvent] = []
+        self.hook_ns: int | None = None  # how long a hook of each object takes; None for no hook
+        self.hook_state = MemberState.HOOK_DONE
+        self._options = options
+        self._code = world.code
+        self._network = world.network
+        self._hooks: list[tuple[int, Download]] = []
+        self._told: list[Download] = []
+        # In memory a member hears the group at an address of its own.
+        self.endpoint = world.network.attach((name, options.group[1]))
+        self.answer = world.network.attach((name, world.draw_port()))
+        world.network.join(self.endpoint, options.group)
+        identity = ReceiverIdentity(digest(name.encode())[:8], name, world.draw_bytes(32), options.key)
+        self.receiver = GroupReceiver(
+            self.endpoint, self.answer, identity, wants=self._wants, open_sink=self._open_sink,
+            make_workers=InlineWorkers, timeout_ns=options.timeout_ns, loss=options.loss,
+            seed=world.draw.getrandbits(64),
+        )  # fmt: skip
+
+    @property
+    def results(self) -> list[bytes]:
+        """The objects that stand."""
+        return [sink.result for sink in self.sinks.values() if sink.result is not None]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all that it took has ended, well or badly, and the server knows or has left."""
+        return bool(self.downloads) and all(download.phase is Phase.ENDED for download in self.downloads)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that it took stands in its sinks."""
+        return bool(self.downloads) and all(download.succeeded for download in self.downloads)
+
+    @property
+    def received_count(self) -> int:
+        """Data packets that came."""
+        return sum(download.received_count for download in self.downloads)
+
+    def step(self, now_ns: int) -> int:
+        """Let the receiver do what it can."""
+        deadline = self.receiver.step(now_ns)
+        self.downloads += self.receiver.begun
+        self.receiver.begun = []
+        for download in self.downloads:
+            self.events += download.events
+            download.events = []
+            if download.apart is not None and self._options.once:
+                self._network.leave(self.endpoint, self._options.group)
+            if download.succeeded and download not in self._told:
+                self._told.append(download)
+                deadline = self._begin_hook(download, now_ns, deadline)
+        for due_ns, download in list(self._hooks):
+            if now_ns >= due_ns:
+                self._hooks.remove((due_ns, download))
+                download.machine.change_state(self.hook_state, now_ns)
+                download.linger()
+                deadline = now_ns
+        return FOREVER_NS if self._options.once and self.has_ended and not self._hooks else deadline
+
+    def stop(self, now_ns: int) -> None:
+        """Interrupt it: it says so, and leaves."""
+        for download in self.downloads:
+            download.give_up(FountainError("It was interrupted."), now_ns)
+        self.receiver.flush()
+
+    def close(self) -> None:
+        """Vanish without a word."""
+        self.endpoint.close()
+        self.answer.close()
+
+    def _begin_hook(self, download: Download, now_ns: int, deadline: int) -> int:
+        if self.hook_ns is None:
+            return deadline
+        download.machine.change_state(MemberState.HOOKING, now_ns)
+        self._hooks.append((now_ns + self.hook_ns, download))
+        return min(deadline, now_ns + self.hook_ns)
+
+    def _wants(self, offer: OfferBody) -> bool:
+        if self._options.once and self.downloads:
+            return False
+        sink = self.sinks.get(offer.object_id)
+        has_it = sink is not None and sink.result is not None
+        return not has_it and (self._options.names is None or offer.name in self._options.names)
+
+    def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
+        object_id = download.machine.offer.object_id
+        if object_id not in self.sinks:
+            self.sinks[object_id] = MemorySink(object_id, capacity=self._options.capacity)
+        return self._code, self.sinks[object_id]
