@@ -5,10 +5,12 @@ The rules
 1. Blocks that are queued are passed in order: each of the K source symbols once, then as many repair symbols as
    `overhead` foresees. A block that is passed again (somebody came late) gets fresh repair symbols alone, which are as
    good for those who hold a part of it.
-2. A need is one number, so a report adds only what those before it have not: the need of a block, less what is planned
-   and what is still under way to that receiver, each over the share that arrives. Such debts are paid before the
-   pass goes on, oldest block first, always with symbols that nobody was sent; but one whose symbols are still being
-   encoded waits while there is something else to send.
+2. A need is one number, so one symbol serves the needs of all. Each report says how far a block has to be sent for
+   its receiver: what was sent, and its need less what is under way to it, over the share that arrives. A later report
+   of the same receiver takes the place of the one before: bad luck that good luck has made up for costs nothing. What
+   the neediest lacks is the block's debt. It waits for the end of the block's own pass, and is paid before the next one
+   begins, always with symbols that nobody was sent; but a debt whose symbols are still being encoded waits while
+   there is something else to send.
 3. Packets are under way to a receiver from `resolved` on, the sequence number up to which its report must have counted.
 4. A pass is contiguous, so that loss at any period meets every block alike.
 """
@@ -60,7 +62,9 @@ class _Block:
 
     block: int
     symbol_count: int
+    sent: int = 0
     debt: int = 0
+    targets: dict[bytes, int] = field(default_factory=dict)  # how far to send it, for each receiver that needs more
     under_way: deque[tuple[int, int]] = field(default_factory=deque)  # (first sequence, count), ascending
 
     def flying_count(self, resolved: int) -> int:
@@ -140,12 +144,10 @@ class GroupCarousel:
     def planned(self, limit: int) -> list[tuple[int, int]]:
         """(block, symbols still to come) of what is not queued whole: the pass that is going on, then the debts."""
         planned = []
-        passing = self._passing
-        if passing is not None:
-            debt = self._debtors[passing.block].debt if passing.block in self._debtors else 0
-            planned.append((passing.block, min(passing.total - passing.sent + debt, 0xFFFF)))
-        debtors = (entry for entry in self._debtors.values() if passing is None or entry.block != passing.block)
-        planned += [(entry.block, min(entry.debt, 0xFFFF)) for entry in debtors]
+        if self._passing is not None:
+            block = self._passing.block
+            planned.append((block, min(self._pass_left(block) + self._entry(block).debt, 0xFFFF)))
+        planned += [(entry.block, min(entry.debt, 0xFFFF)) for entry in self._debtors.values()]
         return planned[:limit]
 
     def queued(self, limit: int) -> list[Run]:
@@ -153,13 +155,17 @@ class GroupCarousel:
         return list(self._queue)[:limit]
 
     def poll_preparation(self) -> Segment | None:
-        """Symbols of a debt that will be sent next, told once: they may be encoded ahead."""
-        for entry in self._debtors.values():
-            sent = self._repair_next.get(entry.block, 0)
-            first = max(self._announced.get(entry.block, 0), sent)
-            if sent + entry.debt > first:
-                self._announced[entry.block] = sent + entry.debt
-                return entry.block, self._lane.repair(entry.symbol_count, first, sent + entry.debt - first)
+        """Repair symbols that will be sent next, told once: they may be encoded ahead."""
+        entries = list(self._debtors.values())
+        if self._passing is not None and not self._passing.is_fresh:
+            entries.append(self._entry(self._passing.block))
+        for entry in entries:
+            next_repair = self._repair_next.get(entry.block, 0)
+            first = max(self._announced.get(entry.block, 0), next_repair)
+            end = next_repair + entry.debt + self._extra_left(entry.block)
+            if end > first:
+                self._announced[entry.block] = end
+                return entry.block, self._lane.repair(entry.symbol_count, first, end - first)
         return None
 
     def take(self, limit: int, sequence: int) -> list[Segment]:
@@ -172,29 +178,42 @@ class GroupCarousel:
             block, esis = step
             entry = self._entry(block)
             entry.under_way.append((sequence, len(esis)))
+            entry.sent += len(esis)
+            self._revise(entry)
             sequence += len(esis)
             limit -= len(esis)
             segments.append((block, esis))
         return segments
 
     def settle(
-        self, needs: Sequence[tuple[int, int]], missing: Sequence[Run], resolved: int, loss: float,
+        self, peer_id: bytes, needs: Sequence[tuple[int, int]], missing: Sequence[Run], resolved: int, loss: float,
         *, is_last_word: bool,
     ) -> bool:  # fmt: skip
-        """Take in a report whose receiver has counted all packets below `resolved` and loses a share `loss`.
+        """Take in a report of a receiver that has counted all packets below `resolved` and loses a share `loss`.
 
-        With `is_last_word` the mean is sent; otherwise a standard deviation less, because later reports tell what
-        is missing and nothing takes back what was too much. Returns whether anything was added.
+        Where symbols are under way a standard deviation less than the mean is owed, because later reports tell what is
+        missing and nothing takes back what was too much; the mean with `is_last_word`, when only this holds up the end.
+        Returns whether anything was added.
         """
         loss = min(loss, _LOSS_MAX)
         added = False
-        for block, need in needs:
-            if need and self._exists(block) and not self._is_queued(block):
-                added |= self._owe(block, need, resolved, loss, is_last_word=is_last_word)
+        needed = {block: need for block, need in needs if need}
+        for block, entry in self._active.items():
+            if block not in needed and entry.targets.pop(peer_id, None) is not None:
+                self._revise(entry)
+        for block, need in needed.items():
+            if self._exists(block) and not self._is_queued(block):
+                added |= self._owe(peer_id, block, need, resolved, loss, is_last_word=is_last_word)
         for run in missing:
-            for first, count in self._clipped(run):
-                added |= self._want_whole((first, count), resolved, loss)
+            for clipped in self._clipped(run):
+                added |= self._want_whole(peer_id, clipped, resolved, loss)
         return added
+
+    def release(self, peer_id: bytes) -> None:
+        """A receiver takes no part any more: nothing is owed to it."""
+        for entry in self._active.values():
+            if entry.targets.pop(peer_id, None) is not None:
+                self._revise(entry)
 
     def forget(self, sequence: int) -> None:
         """No receiver can still be waiting for packets below `sequence`."""
@@ -210,54 +229,66 @@ class GroupCarousel:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
-    def _owe(self, block: int, need: int, resolved: int, loss: float, *, is_last_word: bool) -> bool:
-        count = self._symbol_count(block)
-        need = min(need, 2 * count)
+    def _owe(
+        self, peer_id: bytes, block: int, need: int, resolved: int, loss: float, *, is_last_word: bool
+    ) -> bool:  # fmt: skip
         entry = self._entry(block)
-        planned = self._planned_count(entry, resolved)
-        arriving = planned * (1.0 - loss)
-        # What is planned arrives only about as foreseen: see `fountain.protocol.carousel`.
-        margin = 0.0 if is_last_word else math.sqrt(planned * loss * (1.0 - loss))
-        owed = need - arriving - margin if planned else float(need)
-        if owed <= 0.5:
-            return False
-        entry.debt += max(1, round(owed / (1.0 - loss)))
-        self._debtors[block] = entry
-        return True
+        flying = entry.flying_count(resolved)
+        arriving = flying * (1.0 - loss)
+        margin = 0.0 if is_last_word else math.sqrt(flying * loss * (1.0 - loss))
+        owed = min(need, 2 * entry.symbol_count) - arriving - margin
+        if flying and owed <= 0.5:
+            entry.targets.pop(peer_id, None)
+        else:
+            entry.targets[peer_id] = entry.sent + max(1, round(owed / (1.0 - loss)))
+        before = entry.debt
+        self._revise(entry)
+        return entry.debt > before
 
-    def _want_whole(self, run: Run, resolved: int, loss: float) -> bool:
+    def _want_whole(self, peer_id: bytes, run: Run, resolved: int, loss: float) -> bool:
         """Blocks of which somebody has nothing: a pass for each, unless most of one is on its way."""
         first, count = run
-        inside = [block for block in self._active if first <= block < first + count]
-        coming = [block for block in inside if self._is_coming(block, resolved)]
+        inside = [entry for block, entry in self._active.items() if first <= block < first + count]
+        coming = [entry for entry in inside if 2 * self._coming_count(entry, resolved) >= entry.symbol_count]
         added = False
-        for block in coming:
-            added |= self._owe(block, self._symbol_count(block), resolved, loss, is_last_word=True)
+        for entry in coming:
+            added |= self._owe(peer_id, entry.block, entry.symbol_count, resolved, loss, is_last_word=True)
         # Behind the pass that is going on: whoever comes late makes nobody else wait.
-        for left in without(run, [*self._queue, *((block, 1) for block in coming)]):
+        for left in without(run, [*self._queue, *((entry.block, 1) for entry in coming)]):
             self._queue.append(left)
             added = True
         return added
 
-    def _is_coming(self, block: int, resolved: int) -> bool:
-        return 2 * self._planned_count(self._active[block], resolved) >= self._symbol_count(block)
-
-    def _planned_count(self, entry: _Block, resolved: int) -> int:
+    def _coming_count(self, entry: _Block, resolved: int) -> int:
         """Symbols of a block that a receiver which has counted all below `resolved` is yet to be sent."""
-        planned = entry.debt + entry.flying_count(resolved)
-        if self._passing is not None and self._passing.block == entry.block:
-            planned += self._passing.total - self._passing.sent
-        return planned
+        return entry.debt + entry.flying_count(resolved) + self._pass_left(entry.block)
+
+    def _revise(self, entry: _Block) -> None:
+        """Compute a block's debt anew. While it is being passed, nothing has to be paid yet."""
+        target = max(entry.targets.values(), default=0)
+        left = self._pass_left(entry.block)
+        entry.debt = max(0, target - entry.sent - left)
+        if entry.debt and not left:
+            self._debtors[entry.block] = entry
+        else:
+            self._debtors.pop(entry.block, None)
+
+    def _pass_left(self, block: int) -> int:
+        passing = self._passing
+        return passing.total - passing.sent if passing is not None and passing.block == block else 0
+
+    def _extra_left(self, block: int) -> int:
+        """Repair symbols that the pass of a block has still to send."""
+        passing = self._passing
+        if passing is None or passing.block != block:
+            return 0
+        return passing.total - max(passing.sent, passing.symbol_count)
 
     def _pay(self, limit: int, may_pay: Callable[[int], bool]) -> Segment | None:
         entry = next((entry for entry in self._debtors.values() if may_pay(entry.block)), None)
         if entry is None:
             return None
-        count = min(limit, entry.debt)
-        entry.debt -= count
-        if not entry.debt:
-            del self._debtors[entry.block]
-        return entry.block, self._fresh(entry.block, entry.symbol_count, count)
+        return entry.block, self._fresh(entry.block, entry.symbol_count, min(limit, entry.debt))
 
     def _pass(self, limit: int) -> Segment | None:
         passing = self._passing or self._start()

@@ -16,7 +16,7 @@ REPORT_SHARE = 0.005  # Of the rate: as much again is left for reports that cann
 REPORT_SIZE = 160  # Octets of a typical report on the wire.
 INTERVAL_MIN_NS = NS // 50
 INTERVAL_MAX_NS = 60 * NS
-STAGE_NS = NS // 50
+STAGE_NS = NS // 50  # and the group's round trip, once one is measured
 _STAGES = (1 / 4096, 1 / 256, 1 / 16, 1.0)
 _ENOUGH_COUNT = 16  # Answers after which the estimate is good to a quarter.
 _THRESHOLD_MAX = (1 << 32) - 1
@@ -51,7 +51,7 @@ class Poll:
             self._estimate = heard_count / _STAGES[stage]
             if heard_count >= _ENOUGH_COUNT:
                 self._stage = len(_STAGES) - 1
-            elif now_ns - self._stage_ns >= STAGE_NS + 2 * round_trip_ns:
+            elif now_ns - self._stage_ns >= STAGE_NS + round_trip_ns:
                 self._stage += 1
         elif now_ns - self._stage_ns > 2 * self.interval_ns:
             self._estimate = 0.0  # Everybody has had a turn: who was heard is who there is.

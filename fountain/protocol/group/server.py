@@ -126,7 +126,8 @@ class GroupServerMachine:
             self._announce(now_ns)
         if self.settings.oneway is not None:
             return
-        rate_bps, round_trip_ns = self.controller.rate_bps, self.stream.rtt.smoothed_ns
+        rate_bps = self.controller.rate_bps
+        round_trip_ns = self.stream.rtt.smoothed_ns if self._active_count else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
         if self._poll.advance(self._heard_count, self._active_count, rate_bps, round_trip_ns, now_ns):
@@ -243,7 +244,7 @@ class GroupServerMachine:
             return
         if member.state not in TAKING_STATES:
             self._sweep_ns = now_ns
-            self.controller.on_leave(member.peer_id, now_ns)
+            self._release(member, now_ns)
             member.is_leaving = False
         if member.state in HOLDING_STATES:
             if before not in HOLDING_STATES:
@@ -269,7 +270,7 @@ class GroupServerMachine:
         )  # fmt: skip
         self._follow_rate(now_ns)
         added = self.carousel.settle(
-            report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
+            member.peer_id, report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
             is_last_word=not self.carousel.is_passing,
         )  # fmt: skip
         if added:
@@ -288,7 +289,7 @@ class GroupServerMachine:
         if now_ns - member.slow_since_ns < max(patience_ns, 10 * self.stream.rtt.smoothed_ns):
             return False
         member.is_leaving = True
-        self.controller.on_leave(member.peer_id, now_ns)
+        self._release(member, now_ns)
         self._teller.plan_soon(now_ns, 0)
         return True
 
@@ -297,6 +298,12 @@ class GroupServerMachine:
         if self.controller.limiting is not None:
             return self.controller.limiting == member.peer_id and self.controller.rate_bps < rate_bps
         return (1.0 - member.likely_loss) * self.controller.rate_bps < rate_bps
+
+    def _release(self, member: Member, now_ns: int) -> None:
+        """A receiver takes no part any more."""
+        self.controller.on_leave(member.peer_id, now_ns)
+        if isinstance(self.carousel, GroupCarousel):
+            self.carousel.release(member.peer_id)
 
     def _note_round_trip(self, member: Member) -> None:
         """The group's round trip follows the longest one up at once; `_sweep` lets it come down."""
@@ -329,7 +336,7 @@ class GroupServerMachine:
                 continue
             if now_ns - member.heard_ns >= limit_ns:
                 member.is_silent = True
-                self.controller.on_leave(member.peer_id, now_ns)
+                self._release(member, now_ns)
                 self._events.append(MemberEvent("silent", member))
                 continue
             self._active_count += 1
