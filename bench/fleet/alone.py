@@ -30,7 +30,8 @@ def measure_many(work: Workplace) -> None:
     """More receivers than cores by far, so at a rate that leaves each its turn."""
     group = Group(work.scale.many_count, 0.10, SLOW_BPS)
     with stand(group) as fleet:
-        work.measure("many", fleet, FountainGroup(SLOW_BPS), target=1.04 * group.ideal, patience_s=150.0)
+        tool, target = FountainGroup(SLOW_BPS), 1.04 * group.ideal
+        work.measure("many", fleet, tool, target=target, is_timed=False, patience_s=150.0)
 
 
 def measure_late(work: Workplace) -> None:

@@ -81,9 +81,16 @@ class Workplace:
             self.figures.add(Figure(row, network, tool, size, problem=" ".join(str(error).split())[:300]))
 
     def measure(
-        self, row: str, fleet: Fleet, tool: Tool, *, target: float | None = None, patience_s: float = 60.0
+        self,
+        row: str,
+        fleet: Fleet,
+        tool: Tool,
+        *,
+        target: float | None = None,
+        is_timed: bool = True,
+        patience_s: float = 60.0,
     ) -> None:
-        """Carry the file to the group with a tool, and note what that took."""
+        """Carry the file to the group with a tool, and note what that took; `is_timed` asks for no more than it must."""
         with self.noting(row, str(fleet.group), tool.name, self.scale.file_size):
             if lacking := missing(tool):
                 raise ToolError(f"not there: apt-get install {' '.join(lacking)}")
@@ -96,7 +103,7 @@ class Workplace:
                         raise
             targets = () if target is None else (Claim("octets", figure.ratio, target),)
             details = {**figure.details, "tries": float(try_number) if try_number > 1 else 0.0}
-            self.figures.add(replace(figure, claims=(*targets, *figure.claims), details=details))
+            self.figures.add(replace(figure, claims=(*targets, *(figure.claims if is_timed else ())), details=details))
 
     def _transfer(self, row: str, fleet: Fleet, tool: Tool, patience_s: float) -> Figure:
         with self.job(fleet, self.scale.file_size, patience_s) as job:
