@@ -90,7 +90,7 @@ class Workplace:
         is_timed: bool = True,
         patience_s: float = 60.0,
     ) -> None:
-        """Carry the file to the group with a tool, and note what that took; `is_timed` asks for no more than it must."""
+        """Carry the file to the group with a tool, and note what that took, and if `is_timed` whether it had to."""
         with self.noting(row, str(fleet.group), tool.name, self.scale.file_size):
             if lacking := missing(tool):
                 raise ToolError(f"not there: apt-get install {' '.join(lacking)}")

@@ -1,3 +1,5 @@
+"""What the benchmark of fleets computes and prints; the measuring itself takes minutes and a network."""
+
 from __future__ import annotations
 
 import json
