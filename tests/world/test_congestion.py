@@ -67,6 +67,15 @@ class Stage:
         return count * PACKET_SIZE * 8 * NS / (end_ns - start_ns)
 
 
+class NarrowLink(Link):
+    """Loses data packets only: what is short, passes."""
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        if len(datagram) > SYMBOL_SIZE and draw.random() < self.loss:
+            return []
+        return [(now_ns + self.delay_ns, datagram)]
+
+
 def jain(shares: list[float]) -> float:
     return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))
 
@@ -173,20 +182,21 @@ def test_a_stream_is_back_soon_after_a_black_hole(seed: int) -> None:
     assert sum(stage.run(2 * NS).values()) >= 0.85 * 8 * MBIT
 
 
+def test_a_stream_is_back_soon_though_its_client_was_there_all_the_time(seed: int) -> None:
+    stage = Stage(seed, 0, 40, cap_bps=4 * MBIT)
+    stage.run(2 * NS)
+    stage.link = stage.world.link("server", "client 0", NarrowLink(loss=1.0, delay_ns=stage.rtt_ns // 2))
+    stage.run(3 * NS)
+    stage.link.loss = 0.0
+    stage.run(5 * NS)
+    assert sum(stage.run(2 * NS).values()) >= 0.85 * 4 * MBIT
+
+
 def test_a_stream_is_fast_within_a_second(seed: int) -> None:
     stage = Stage(seed, 0, 1, cap_bps=200 * MBIT)
     stage.world.run(lambda: bool(stage.sent), NS)
     stage.run(200 * MS)
     assert sum(stage.run(200 * MS).values()) >= 0.9 * 200 * MBIT
-
-
-class NarrowLink(Link):
-    """Loses data packets only: what is short, passes."""
-
-    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
-        if len(datagram) > SYMBOL_SIZE and draw.random() < self.loss:
-            return []
-        return [(now_ns + self.delay_ns, datagram)]
 
 
 def ended_by_loss(seed: int, loss: float, cc: str, time_ns: int) -> Stage:

@@ -60,6 +60,7 @@ class TolerantRate:
         self._smoothed_ns = 0
         self._curve = CubicCurve()
         self._is_starting = True
+        self._is_silent = False
         self._start_limit = float("inf")
         self._plateau_count = 0
         self._round_bps = 0  # what arrived, as of the round before
@@ -82,7 +83,7 @@ class TolerantRate:
     @property
     def window_count(self) -> int:
         """Packets that may be under way: the window, and what goes out while a report is waited for."""
-        if not self._smoothed_ns or self._window <= 1.0:
+        if not self._smoothed_ns or self._is_silent:
             return int(self._window)  # Nothing is known of the way, or nothing good.
         waiting_ns = max(REPORT_SPACING_NS, self._smoothed_ns // 4)
         return int(WINDOW_SLACK * self._window) + self.rate_bps * waiting_ns // (self._bits * NS) + 1
@@ -94,6 +95,7 @@ class TolerantRate:
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """Learn, then grow or cut."""
         self._smoothed_ns = sample.smoothed_rtt_ns
+        self._is_silent = self._is_silent and not sample.expected_count
         if sample.rtt_ns:
             self.queue.note(sample.rtt_ns, now_ns)
         if self._is_broken(now_ns, sample):
@@ -121,7 +123,7 @@ class TolerantRate:
         if self._window > WINDOW_MIN:
             self._start_limit = self._window / 2
         self._window = 1.0
-        self._is_starting = True
+        self._is_starting = self._is_silent = True
         self._plateau_count = self._round_bps = 0
         self._recovered_sequence = 0
         self._expected = self._lost = 0
@@ -136,7 +138,7 @@ class TolerantRate:
         if self._lost and not tolerated.explains(self._expected, self._lost, DEVIATIONS):
             self._cut(now_ns, sample, CUT)
             return
-        if sample.is_full:
+        if sample.is_full or self._window < WINDOW_MIN:  # So few are used up, whatever the rate would allow.
             arrived = max(0, sample.expected_count - sample.lost_count)
             self._window = min(self._start_limit, self._window + min(arrived, self._window))
         if self._window >= self._start_limit:
