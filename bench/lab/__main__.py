@@ -90,7 +90,10 @@ def main(argv: list[str]) -> int:
             execute(options)
         elif options.command == "status":
             for lab in Lab.all():
-                show(lab)
+                try:
+                    show(lab)
+                except LabError as error:  # coming up, or going, right now
+                    print(f"lab: {error}", file=sys.stderr)
         else:
             for lab in [Lab.find(options.name)] if options.name else Lab.all():
                 lab.close()

@@ -280,6 +280,14 @@ def test_after_a_silence_startup_leads_to_half_of_the_old_window_and_no_further(
     assert stream.control._window == pytest.approx(before / 2, rel=0.01)
 
 
+def test_after_a_silence_a_stream_grows_to_the_least_window_though_so_few_packets_never_use_its_rate() -> None:
+    stream = started()
+    stream.control.on_silence(stream.now_ns)
+    for _ in range(40):
+        stream.report(is_full=False)
+    assert stream.control._window >= 4
+
+
 # --- Circuit breakers ---------------------------------------------------------------------------------------
 
 
