@@ -31,10 +31,10 @@ from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
 from fountain.protocol.group.oneway import OnewayCarousel
 from fountain.protocol.group.polling import Poll
+from fountain.protocol.group.steady import SteadyPacer
 from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller
 from fountain.protocol.group.tfmcc import GroupRate
 from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import Pacer
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.group import (
     ACKNOWLEDGED_COUNT_MAX,
@@ -81,7 +81,7 @@ class GroupServerMachine:
         self.rejects = RejectCounter()
         self.sequence = 0
         self.packet_size = served.packet_size
-        self.pacer = Pacer(controller.rate_bps, now_ns)
+        self.pacer = SteadyPacer(controller.rate_bps, now_ns)
         self.is_waiting = settings.oneway is None
         self.is_closed = False
         lane = Lane(int.from_bytes(derive(secret, b"group lane", object_index)[:4], "big"), served.systematic)
@@ -160,12 +160,16 @@ class GroupServerMachine:
 
     def poll_order(self, now_ns: int) -> GroupOrder | None:
         """Data packets to send now; None while the pacer holds, or nothing is wanted."""
-        if self.is_waiting or self.is_closed or not self.pacer.is_open(now_ns):
+        if self.is_waiting or self.is_closed:
+            self.pacer.rest(now_ns)
+            return None
+        if not self.pacer.is_open(now_ns):
             return None
         size_max = TRAIN_SIZE_MAX // (self.stream.offer.symbol_size + DATA_OVERHEAD_SIZE)
         limit = self.pacer.train_packet_count(self.packet_size, min(SEGMENT_COUNT_MAX, max(1, size_max)))
         segments = self.carousel.take(limit, self.sequence)
         if not segments:
+            self.pacer.rest(now_ns)
             return None
         order = GroupOrder(self.stream, self.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
         count = sum(len(esis) for _, esis in segments)
@@ -174,8 +178,8 @@ class GroupServerMachine:
         self.pacer.charge(count * self.packet_size)
         return order
 
-    def next_timeout(self, now_ns: int) -> int:
-        """When to come back at the latest."""
+    def next_timeout(self, now_ns: int, data_ns: int = 0) -> int:
+        """When to come back at the latest; data cannot go before `data_ns`."""
         if self.is_closed:
             return now_ns + NS
         due_ns = self._teller.announce_ns
@@ -184,7 +188,7 @@ class GroupServerMachine:
             if not self._poll.is_known:
                 due_ns = min(due_ns, now_ns + PLAN_MIN_NS)
         if not self.is_waiting and self.carousel.has_work:
-            due_ns = min(due_ns, self.pacer.ready_ns)
+            due_ns = min(due_ns, max(self.pacer.ready_ns, data_ns))
         return max(now_ns, due_ns)
 
     @property
@@ -367,6 +371,8 @@ class GroupServerMachine:
             (peer_id, rtt_code(self.controller.rtt_ns(peer_id) // 1000))
             for peer_id in _drain(self._echo, ECHO_COUNT_MAX)
         ]
+        is_flowing = self.carousel.has_work and not self.is_waiting
+        limiting = self.controller.limiting if is_flowing else None
         leaving = []
         if self.settings.min_rate_bps:
             leaving = [member.peer_id for member in self.members.values() if member.is_leaving and member.is_active]
@@ -379,15 +385,17 @@ class GroupServerMachine:
             rate_bps=self.controller.rate_bps,
             next_sequence=self.sequence,
             suppress_rate_bps=self.controller.suppress_rate_bps,
-            limiting_peer=self.controller.limiting or bytes(PEER_ID_SIZE),
+            limiting_peer=limiting or bytes(PEER_ID_SIZE),
             planned=tuple(self.carousel.planned(PLANNED_COUNT_MAX)),
             queued=tuple(self.carousel.queued(QUEUED_COUNT_MAX)),
             echoes=tuple(echoes),
             leaving=tuple(leaving[:LEAVING_COUNT_MAX]),
             acknowledged=tuple(_drain(self._acknowledge, ACKNOWLEDGED_COUNT_MAX)),
         )
-        is_going_on = self.is_busy or not self._poll.is_known
-        self._teller.plan(plan, is_going_on=is_going_on, is_more_to_tell=bool(self._acknowledge), now_ns=now_ns)
+        self._teller.plan(
+            plan, is_going_on=self.is_busy or not self._poll.is_known, is_more_to_tell=bool(self._acknowledge),
+            is_steered=limiting is not None, now_ns=now_ns,
+        )  # fmt: skip
 
 
 def _drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:

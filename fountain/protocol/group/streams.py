@@ -11,8 +11,8 @@ from fountain.protocol.carousel import Segment
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.server import GroupServerMachine
+from fountain.protocol.group.steady import SteadyPacer
 from fountain.protocol.group.tfmcc import GroupRate
-from fountain.protocol.pacing import Pacer
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.group import GroupHeader
 from fountain.wire.reject import Reject, RejectCounter
@@ -30,7 +30,7 @@ class GroupStreams:
         self.address = address
         self.machines: dict[int, GroupServerMachine] = {}
         self.rejects = RejectCounter()
-        self._pacer = Pacer(rate_bps, now_ns)
+        self._pacer = SteadyPacer(rate_bps, now_ns)
         for index, served in enumerate(objects):
             machine = GroupServerMachine(
                 secret=secret, served=served, object_index=index, address=address, key=key,
@@ -93,6 +93,8 @@ class GroupStreams:
             if order is not None:
                 self._pacer.charge(sum(len(esis) for _, esis in order.segments) * machine.packet_size)
                 return order
+        if not any(machine.carousel.has_work for machine in self._turns):
+            self._pacer.rest(now_ns)
         return None
 
     def is_wanted(self, session_id: int, block: int) -> bool:
@@ -102,4 +104,5 @@ class GroupStreams:
 
     def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest."""
-        return min((machine.next_timeout(now_ns) for machine in self._turns), default=now_ns + NS)
+        data_ns = self._pacer.ready_ns
+        return min((machine.next_timeout(now_ns, data_ns) for machine in self._turns), default=now_ns + NS)
