@@ -110,7 +110,7 @@ class AnnounceFlag(enum.IntFlag):
 
 
 def is_group_packet(data: bytes | memoryview) -> bool:
-    """Whether octets that begin with the magic belong to a group."""
+    """Whether octets, if they begin with the magic, belong to a group."""
     return len(data) > 5 and data[5] >= GroupPacketType.ANNOUNCE
 
 
@@ -196,9 +196,9 @@ class Plan:
     """What the server is going to send, and what it wants to hear: what is planned need not be asked for.
 
     `planned` are symbols of a block that are yet to come from data packet `next_sequence` on; `queued` are runs of
-    blocks that will be sent from the start to the end. Receivers whose id, as a number, is at most `poll_threshold` /
-    2^32 of all report at random, one half to three halves of `report_interval_ms` apart. `echoes` are (receiver,
-    its round-trip code).
+    blocks that will be sent from the start to the end. Receivers whose number of 32 bits, another one in each session,
+    is at most `poll_threshold` report at random, one half to three halves of `report_interval_ms` apart. `echoes` are
+    (receiver, its round-trip code).
     """
 
     timestamp_us: int

@@ -7,15 +7,12 @@ Records are written here as values; their octets stand in the page alone. Keys a
 from __future__ import annotations
 
 import hmac
-import re
 import struct
 from dataclasses import replace
 from enum import IntEnum
 
-import numpy as np
 import pytest
 from blake3 import blake3
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +45,8 @@ from tests.wire.golden import (
     TABLES,
     golden,
 )
+from tests.wire.layouts import assert_octets_stand_as_told, assert_table_has_formats, damaged
+from tests.wire.packets import data_packet, has_sound_checksum, naive_unseal, parsed
 from tests.wire.test_train import naive_crc32c
 
 # --- Tables -------------------------------------------------------------------------------------------------
@@ -72,44 +71,9 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
 }
 
 
-def format_sizes(form: str) -> list[int]:
-    """The size of each field of a big-endian struct format: `>4sBH` is 4, 1, 2."""
-    assert form[0] == ">"
-    sizes = []
-    for count, code in re.findall(r"(\d*)([sBHIQq])", form):
-        size = struct.calcsize(">" + code)
-        sizes += [int(count)] if code == "s" else [size] * int(count or 1)
-    assert sum(sizes) == struct.calcsize(form)
-    return sizes
-
-
-def value_of(expression: str, variables: dict[str, int]) -> int:
-    """`48 + 32 Z` with the values of its letters."""
-    total = 0
-    for term in expression.split("+"):
-        product = 1
-        for factor in term.split():
-            product *= int(factor) if factor.isdecimal() else variables[factor]
-        total += product
-    return total
-
-
-def layout(name: str) -> list[tuple[str, str, str]]:
-    """(offset, size, field) of each row of a table."""
-    return [(row["offset"], row["size"], row["field"]) for row in TABLES[name]]
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_fields_of_a_table_are_those_of_the_struct_format(name: str) -> None:
-    sizes: list[int] = []
-    for part in FORMATS[name]:
-        sizes += [part] if isinstance(part, int) else format_sizes(part.format)
-    offset = 0
-    for (written_offset, written_size, field), size in zip(layout(name), sizes):
-        assert (written_offset, written_size) == (str(offset), str(size)), field
-        offset += size
-    assert len(layout(name)) >= len(sizes)
-    assert all(not size.isdecimal() for _, size, _ in layout(name)[len(sizes) :])
+    assert_table_has_formats(TABLES[name], FORMATS[name])
 
 
 def test_every_table_has_its_struct_format_and_every_layout_its_golden_octets() -> None:
@@ -119,24 +83,15 @@ def test_every_table_has_its_struct_format_and_every_layout_its_golden_octets() 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_octets_stand_where_the_table_says(name: str) -> None:
-    variables, end, fields = {"T": SYMBOL_SIZE}, 0, list(GOLDEN[name])
+    fields = list(GOLDEN[name])
     if fields[-1][2] == "entries":
         fields.pop()
-    rows = layout(name.split()[0] if name.startswith("data ") else name)
-    assert len(rows) == len(fields)
-    for (offset, data, field), (written_offset, size, described) in zip(fields, rows):
-        words = re.fullmatch(r"(.+?)(?: ([A-Z]))?", described)
-        assert words is not None
-        assert words[1] == field
-        assert offset == end == value_of(written_offset, variables), field
-        assert size == "rest" or len(data) == value_of(size, variables), field
-        end += len(data)
-        if words[2] is not None:
-            variables[words[2]] = int.from_bytes(data, "big")
+    table = TABLES[name.split()[0] if name.startswith("data ") else name]
+    assert_octets_stand_as_told(fields, table, {"T": SYMBOL_SIZE})
 
 
 def test_data_table_covers_header_and_tail() -> None:
-    rows = layout("data")
+    rows = [(row["offset"], row["size"], row["field"]) for row in TABLES["data"]]
     assert [int(size) for _, size, _ in rows[:-2]] == [1, 1, 2, 8, 4, 4, 4, 3, 1]
     assert rows[-2:] == [("28", "T", "symbol"), ("28 + T", "16", "tail")]
 
@@ -236,12 +191,8 @@ def reread(name: str, octets: bytes) -> tuple[object, bytes]:
 @pytest.mark.parametrize("name", [*HANDSHAKE, *BODIES, "manifest"])
 @given(data=st.data())
 def test_damaged_octets_are_a_reason_or_the_one_way_to_write_a_record(name: str, data: st.DataObject) -> None:
-    octets = bytearray(golden(name))
-    places = st.integers(0, min(len(octets), 200) - 1)
-    for at in data.draw(st.lists(places, min_size=1, max_size=4)):
-        octets[at] = data.draw(st.integers(0, 255))
-    octets = octets[: data.draw(st.integers(0, 2 * len(octets)))]
-    record, written = reread(name, bytes(octets))
+    octets = damaged(data, golden(name))
+    record, written = reread(name, octets)
     if isinstance(record, RequestBody) and "\N{REPLACEMENT CHARACTER}" in record.host:
         return  # The one text that is shown and never compared: a damaged one is no reason to refuse a client.
     assert written == octets
@@ -306,8 +257,7 @@ def test_both_sides_derive_the_keys_of_the_page() -> None:
 
 
 def naive_open(name: str, sequence: int, header: bytes, sealed: bytes) -> bytes:
-    nonce = int.from_bytes(KEYS[f"{name} iv"], "big") ^ sequence
-    return AESGCM(KEYS[f"{name} key"]).decrypt(nonce.to_bytes(12, "big"), sealed, header)
+    return naive_unseal(KEYS[f"{name} key"], KEYS[f"{name} iv"], sequence, header, sealed)
 
 
 def test_request_carries_its_body_under_number_zero() -> None:
@@ -337,32 +287,9 @@ def test_page_seals_no_two_packets_with_one_key_and_number() -> None:
 # --- Data packets -------------------------------------------------------------------------------------------
 
 
-def data_rows(flags: int, sequence: int, symbol: bytes) -> np.ndarray:
-    rows = np.zeros((1, train.DATA_OVERHEAD_SIZE + SYMBOL_SIZE), dtype=np.uint8)
-    train.pack_headers(
-        rows, flags=flags, rtt_hint=train.rtt_code(20_000), session=SESSION, sequence=sequence,
-        timestamp_us=0x00ABCDEF, block=0, esis=np.zeros(1, dtype=np.uint32),
-    )  # fmt: skip
-    if flags & train.FLAG_OPEN:
-        train.pack_open(rows, np.frombuffer(symbol, dtype=np.uint8).reshape(1, -1), np.zeros(1, dtype=np.int64))
-    else:
-        sealed = page_keys().data.seal(sequence, rows[0, :28].tobytes(), symbol)
-        rows[0, 28:] = np.frombuffer(sealed, dtype=np.uint8)
-    return rows
-
-
-def parsed(octets: bytes) -> train.Columns:
-    columns = train.Columns(1)
-    train.parse_headers(np.frombuffer(octets, dtype=np.uint8).reshape(1, -1).copy(), SESSION, columns)
-    assert columns.verdict[0] == train.GOOD
-    assert train.rtt_from_code(int(columns.rtt_hint[0])) == 20_000
-    assert (columns.timestamp_us[0], columns.block[0], columns.esi[0]) == (0x00ABCDEF, 0, 0)
-    return columns
-
-
 def test_sealed_data_packet_is_written_and_read_as_on_the_page() -> None:
     octets, sequence = golden("data sealed"), 2**32 + 5
-    assert data_rows(0, sequence, CONTENT[:64]).tobytes() == octets
+    assert data_packet(0, sequence, CONTENT[:64], page_keys().data) == octets
     columns = parsed(octets)
     assert columns.flags[0] == 0
     assert expand_sequence(int(columns.sequence[0]), sequence - 3) == sequence
@@ -371,9 +298,9 @@ def test_sealed_data_packet_is_written_and_read_as_on_the_page() -> None:
 
 def test_open_data_packet_is_written_and_read_as_on_the_page() -> None:
     octets, flags = golden("data open"), train.FLAG_OPEN | train.FLAG_MANIFEST
-    assert data_rows(flags, 6, golden("manifest")[:64]).tobytes() == octets
+    assert data_packet(flags, 6, golden("manifest")[:64], None) == octets
     columns = parsed(octets)
     assert (columns.flags[0], columns.sequence[0]) == (flags, 6)
-    assert train.check_open(np.frombuffer(octets, dtype=np.uint8).reshape(1, -1).copy()).all()
+    assert has_sound_checksum(octets)
     assert octets[28:-16] == golden("manifest")[:64]
     assert octets[-16:] == naive_crc32c(octets[:-16]).to_bytes(4, "big") + bytes(12)

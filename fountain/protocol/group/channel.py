@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 from fountain.integrity import Seal, derive, keyed_digest
 from fountain.wire.group import GROUP_HEADER_SIZE, GROUP_TAG_SIZE, GroupHeader, GroupPacketType
 from fountain.wire.reject import Reject
@@ -37,6 +39,6 @@ class GroupChannel:
             return Reject.UNKNOWN_SESSION
         if header.open != self.open:
             return Reject.OUT_OF_PLACE
-        if keyed_digest(self._control_key, data[:-GROUP_TAG_SIZE]) != data[-GROUP_TAG_SIZE:]:
+        if not hmac.compare_digest(keyed_digest(self._control_key, data[:-GROUP_TAG_SIZE]), data[-GROUP_TAG_SIZE:]):
             return Reject.BAD_CHECKSUM if self.open else Reject.BAD_SEAL
         return data[GROUP_HEADER_SIZE:-GROUP_TAG_SIZE]
