@@ -5,8 +5,8 @@ The rules
 A block is COLLECTING from its first symbol. When it needs no more it is READY, and once the application takes it on it
 is WORKING: decoded, verified, written. That ends in DONE, or back in COLLECTING: with a few symbols more to get (the
 set was rank deficient), or from nothing (its digest did not fit). A block of the object waits in READY until the
-manifest, which has the digests, is known. Only COLLECTING blocks take symbols; packets for others are superfluous, not
-wrong.
+manifest, which has the digests, is known; so blocks of the object leave room for those of the manifest, however late
+these come. Only COLLECTING blocks take symbols; packets for others are superfluous, not wrong.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class BlockTable:
             if not block & MANIFEST_BIT
         )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no other block of the object can be opened now."""
+        return not self._has_room(0)
+
     def symbol_count(self, block: int) -> int:
         """K of a block that exists."""
         return (self.manifest if block & MANIFEST_BIT else self.geometry).block_symbols(block & ~MANIFEST_BIT)
@@ -85,7 +90,7 @@ class BlockTable:
             return state is BlockState.COLLECTING
         geometry = self.manifest if block & MANIFEST_BIT else self.geometry
         index = block & ~MANIFEST_BIT
-        if index >= geometry.block_count or self._is_done(block) or len(self._states) >= self.open_limit:
+        if index >= geometry.block_count or self._is_done(block) or not self._has_room(block):
             return False
         self._states[block] = BlockState.COLLECTING
         self._have[block] = 0
@@ -171,6 +176,15 @@ class BlockTable:
         """The next page of runs for a Report."""
         self._page += 1
         return self.done.page(self._page, RUN_COUNT_MAX)
+
+    def _has_room(self, block: int) -> bool:
+        """Whether one more may be open. Blocks of the object cannot end without the manifest: they leave it room."""
+        left = 0
+        if not self.manifest_known and not block & MANIFEST_BIT:
+            open_count = sum(1 for other in self._states if other & MANIFEST_BIT)
+            lacking_count = self.manifest.block_count - len(self._manifest_done) - open_count
+            left = min(lacking_count, self.open_limit // 2 - open_count)
+        return len(self._states) + max(0, left) < self.open_limit
 
     def _is_done(self, block: int) -> bool:
         if block & MANIFEST_BIT:

@@ -39,11 +39,19 @@ class Blocks(RuleBasedStateMachine):
         if block in self.need:
             wanted = self.need[block] > 0
         else:
-            wanted = exists and not over and len(self.need) < OPEN_LIMIT
+            wanted = exists and not over and len(self.need) + self.room_for_manifest(block) < OPEN_LIMIT
         assert self.table.admits(block) is wanted
         if wanted:
             self.need[block] = max(0, self.need.get(block, 10) - count)
             self.table.progress(block, 10 - self.need[block], self.need[block])
+
+    def room_for_manifest(self, block: int) -> int:
+        """Places that a block of the object must leave free."""
+        if block & MANIFEST_BIT or self.table.manifest_known:
+            return 0
+        mine = {MANIFEST_BIT, MANIFEST_BIT + 1, MANIFEST_BIT + 2}
+        open_count = len(mine & set(self.need))
+        return max(0, min(len(mine - self.done) - open_count, OPEN_LIMIT // 2 - open_count))
 
     @rule()
     def a_worker_is_free(self) -> None:

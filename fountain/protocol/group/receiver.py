@@ -291,7 +291,7 @@ class GroupClientMachine:
         return worst
 
     def _missing(self, plan: Plan) -> list[Run]:
-        """Runs of blocks of which nothing is here and that no Plan has."""
+        """Runs of blocks of which nothing is here and that no Plan has, as far as there is room for them."""
         assert self.blocks is not None
         blocks = self.blocks
         taken = [*plan.queued, *((block, 1) for block, _ in plan.planned), *((block, 1) for block in blocks)]
@@ -299,7 +299,7 @@ class GroupClientMachine:
         if not blocks.manifest_known:
             whole = [(MANIFEST_BIT, blocks.manifest.block_count)]
             missing += _remove(whole, [*taken, *((block, 1) for block in blocks.manifest_done)])
-        if blocks.geometry.block_count:
+        if blocks.geometry.block_count and not blocks.is_full:
             missing += _remove([(0, blocks.geometry.block_count)], [*blocks.done.page(0, 1 << 20), *taken])
         return missing
 
