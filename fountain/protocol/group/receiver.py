@@ -54,6 +54,7 @@ __all__ = ["GroupClientMachine"]
 SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
 REPORT_SPACING_NS = NS // 100
+PACE_MIN_NS = NS // 40
 LINGER_MIN_NS = 2 * NS
 LINGER_REPORT_COUNT = 4
 _FRACTION_UNIT = 65_535
@@ -241,10 +242,10 @@ class GroupClientMachine:
             self._events.append(GroupEvent("leave"))
         if self.is_oneway or self.is_acknowledged or self._number > plan.poll_threshold:
             return
-        interval_ns = self._interval_ns
-        if plan.limiting_peer == self._peer_id:  # It sets the pace for all: once in a round trip.
-            interval_ns = min(interval_ns, max(rtt_from_code(plan.grtt_code) * 1000, REPORT_SPACING_NS))
-        self._times.ask(interval_ns, now_ns)
+        if plan.limiting_peer == self._peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).
+            pace_ns = max(rtt_from_code(plan.grtt_code) * 1000, PACE_MIN_NS)
+            self._interval_ns = min(self._interval_ns, pace_ns)
+        self._times.ask(self._interval_ns, now_ns)
         if self.state is MemberState.RECEIVING:
             self._ask_for_more(plan, now_ns)
 

@@ -28,6 +28,7 @@ from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.carousel import GroupCarousel
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.least_rate import LeastRate
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
 from fountain.protocol.group.oneway import OnewayCarousel
 from fountain.protocol.group.polling import Poll
@@ -57,8 +58,6 @@ __all__ = ["GroupServerMachine"]
 
 SEGMENT_COUNT_MAX = 64
 SILENT_NS = 5 * NS
-SLOW_NS = NS * 3 // 10  # A receiver below the least rate for so long, and ten round trips, is asked to leave.
-SLOW_LIMITING_NS = 5 * NS  # The same where the rate is the receiver's doing: a rate that rises has to begin low.
 GRTT_MIN_NS = NS // 1000
 SWEEP_NS = NS // 4
 MEMBER_COUNT_MAX = 65_536
@@ -94,6 +93,7 @@ class GroupServerMachine:
         self._events: deque[MemberEvent] = deque()
         self._sends = SendTimes()
         self._poll = Poll(now_ns)
+        self._least = LeastRate(settings.min_rate_bps)
         self._heard_count = 0
         self._active_count = 0  # receivers that take part, as of the last sweep
         self._acknowledge: dict[bytes, None] = {}
@@ -282,26 +282,11 @@ class GroupServerMachine:
 
     def _is_too_slow(self, member: Member, now_ns: int) -> bool:
         """Whether a receiver is to leave, now or since before."""
-        if member.is_leaving or not self.settings.min_rate_bps:
-            return member.is_leaving
-        if not self._is_below(member, self.settings.min_rate_bps):
-            member.slow_since_ns = None
-            return False
-        if member.slow_since_ns is None:
-            member.slow_since_ns = now_ns
-        patience_ns = SLOW_NS if self.controller.limiting is None else SLOW_LIMITING_NS
-        if now_ns - member.slow_since_ns < max(patience_ns, 10 * self.stream.rtt.smoothed_ns):
-            return False
-        member.is_leaving = True
-        self._release(member, now_ns)
-        self._teller.plan_soon(now_ns, 0)
-        return True
-
-    def _is_below(self, member: Member, rate_bps: int) -> bool:
-        """Whether a receiver cannot take `rate_bps`: it loses too much of the stream, or slows it down for all."""
-        if self.controller.limiting is not None:
-            return self.controller.limiting == member.peer_id and self.controller.rate_bps < rate_bps
-        return (1.0 - member.likely_loss) * self.controller.rate_bps < rate_bps
+        was_leaving = member.is_leaving
+        if self._least.asks_to_leave(member, self.controller, self.stream.rtt.smoothed_ns, now_ns) and not was_leaving:
+            self._release(member, now_ns)
+            self._teller.plan_soon(now_ns, 0)
+        return member.is_leaving
 
     def _release(self, member: Member, now_ns: int) -> None:
         """A receiver takes no part any more."""

@@ -21,6 +21,7 @@ ANNOUNCE_MAX_NS = 5 * NS
 FIRST_ANNOUNCE_COUNT = 4  # Close together: one may be lost, and everybody is waiting.
 PLAN_SHARE = 0.002
 PLAN_SIZE = 250
+PLAN_ROUNDS = 2
 PLAN_MIN_NS = NS // 50
 PLAN_MAX_NS = NS
 GRTT_INITIAL_NS = NS // 20
@@ -86,8 +87,13 @@ class Teller:
         self._jitter = (self._jitter * 1_103_515_245 + 12_345) & 0x7FFF_FFFF
         self.announce_ns = now_ns + interval_ns * 3 // 4 + interval_ns // 2 * (self._jitter >> 8) // 0x7F_FFFF
 
-    def plan(self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, now_ns: int) -> None:
-        """Tell what is planned; the next Plan comes soon while anything is going on."""
+    def plan(
+        self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, is_steered: bool, now_ns: int
+    ) -> None:  # fmt: skip
+        """Tell what is planned; the next Plan comes soon while anything is going on.
+
+        `is_steered` says that receivers steer the rate: they have to learn their round trips as these change.
+        """
         self._send(GroupPacketType.PLAN, plan.encode())
         self._planned_ns = now_ns
         interval_ns = PLAN_MAX_NS
@@ -95,6 +101,8 @@ class Teller:
             interval_ns = PLAN_MIN_NS
         elif is_going_on:
             interval_ns = int(PLAN_SIZE * 8 * NS / (PLAN_SHARE * plan.rate_bps))
+            if is_steered:
+                interval_ns = min(interval_ns, PLAN_ROUNDS * self._stream.rtt.smoothed_ns)
         self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
 
     def plan_soon(self, now_ns: int, spacing_ns: int = PLAN_MIN_NS) -> None:
