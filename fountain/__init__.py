@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fountain._version import __version__
 
 if TYPE_CHECKING:
-    from fountain.engine.config import FetchConfig, ServeConfig
+    from fountain.engine.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
     from fountain.engine.fetch import fetch
     from fountain.engine.serve import serve
     from fountain.errors import (
@@ -34,13 +34,16 @@ if TYPE_CHECKING:
 __all__ = [
     "DiskFullError",
     "FetchConfig",
+    "FleetConfig",
     "FountainError",
+    "GroupConfig",
     "HostileNameError",
     "IncompleteError",
     "IntegrityError",
     "LocalError",
     "NameClashError",
     "NobodyAnsweredError",
+    "OnewayConfig",
     "PeersMissingError",
     "RefusedError",
     "ServeConfig",
@@ -54,6 +57,9 @@ __all__ = [
 
 _HOMES = {
     "FetchConfig": "fountain.engine.config",
+    "FleetConfig": "fountain.engine.config",
+    "GroupConfig": "fountain.engine.config",
+    "OnewayConfig": "fountain.engine.config",
     "ServeConfig": "fountain.engine.config",
     "fetch": "fountain.engine.fetch",
     "serve": "fountain.engine.serve",

@@ -38,6 +38,7 @@ from fountain.wire.control import OfferBody
 __all__ = ["Fetching"]
 
 PROGRESS_INTERVAL_NS = NS // 5
+ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 
 
 class Fetching:
@@ -205,10 +206,16 @@ class Fetching:
             total_size=geometry.object_size,
             rate_bps=rate,
             loss=receiver.loss_fraction,
-            eta_s=(geometry.object_size - size) * 8 / rate if rate > 0 else None,
+            eta_s=_eta_s(geometry.object_size - size, rate),
             state=state,
             received_count=receiver.received_count,
             duplicate_count=unpacker.duplicate_count if unpacker else 0,
             damaged_count=unpacker.damaged_count if unpacker else 0,
             kernel_drop_count=receiver.kernel_drop_count,
         )
+
+
+def _eta_s(left_size: int, rate_bps: float) -> float | None:
+    """Seconds that are left at this rate; None where it tells nothing."""
+    seconds = left_size * 8 / rate_bps if rate_bps > 0 else ETA_MAX_S
+    return seconds if seconds < ETA_MAX_S else None

@@ -34,9 +34,10 @@ from fountain.protocol.group.oneway import CONFIDENCE, OnewayCarousel, OnewayPla
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.group.tfmcc import group_rate
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.server_session import ServedObject, ServerSession
 from fountain.storage.key import read_key
 from fountain.wire.group import MemberState
+from fountain.wire.session import StopReason
 
 __all__ = ["OPEN_WARNING", "Fleet"]
 
@@ -172,6 +173,16 @@ class Fleet:
             )
         )
 
+    def knows_apart(self, session: ServerSession, now_ns: int) -> bool:
+        """Whether a single peer is a receiver that was asked to leave the group; its end is noted."""
+        for machine in self._machines:
+            member = machine.members.get(session.peer_id)
+            if member is not None and (member.is_leaving or member.state is MemberState.APART):
+                if session.stop_reason is StopReason.DONE:
+                    member.ended_ns = now_ns
+                return True
+        return False
+
     # --- Who has it ----------------------------------------------------------------------------------------
 
     def done_peers(self, apart_done: set[Peer]) -> set[Peer]:
@@ -184,13 +195,14 @@ class Fleet:
         return done - lacking
 
     def missing_names(self, apart_done: set[Peer]) -> tuple[str, ...]:
-        """Receivers that are known and have not got what they take."""
-        return tuple(
+        """Receivers that are known and have not got what they take, each once."""
+        names = (
             f"{member.host or text(member.address)} ({_reason(member)})"
             for machine in self._machines
             for member in machine.members.values()
             if not _has_object(member, apart_done)
         )
+        return tuple(dict.fromkeys(names))
 
     @property
     def hooking_count(self) -> int:
@@ -284,7 +296,9 @@ def _peer(member: Member) -> Peer:
 
 
 def _has_object(member: Member, apart_done: set[Peer]) -> bool:
-    return member.state in HOLDING_STATES or (member.state is MemberState.APART and _peer(member) in apart_done)
+    return member.state in HOLDING_STATES or (
+        (member.is_leaving or member.state is MemberState.APART) and _peer(member) in apart_done
+    )
 
 
 def _state(member: Member) -> str:

@@ -7,7 +7,7 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fountain.codes.api import Code
@@ -18,6 +18,9 @@ from fountain.engine.fleet import Fleet
 from fountain.engine.observer import (
     ObjectServed,
     Observer,
+    PeerFinished,
+    PeerGone,
+    PeerJoined,
     PeerRefused,
     PeersProgress,
     Preparing,
@@ -183,6 +186,7 @@ class _Server:
         self._refusal_ns = start_ns - REFUSAL_INTERVAL_NS
         self._busy_ns = start_ns
         self._failed_count = 0
+        self._is_ending = False
 
     def announce(self, sources: list[FileSource]) -> None:
         """Tell what is served, and where."""
@@ -257,6 +261,7 @@ class _Server:
 
     def _end(self, reason: str) -> None:
         """Say Bye, and acknowledge what is still asked, for a moment."""
+        self._is_ending = True  # All that was to be done is done: a source that changes now spoils nothing.
         now = now_ns()
         self._sender.machine.close(now)
         self._tell(now)
@@ -285,7 +290,7 @@ class _Server:
             self._done_peers = self._roster.done_peers | self._fleet.done_peers(self._roster.done_peers)
         for failure in self._sender.failures[self._failed_count :]:
             self._failed_count += 1
-            if len(self._sender.objects) == 1:
+            if len(self._sender.objects) == 1 and not self._is_ending:
                 raise failure
             self._observer.handle(Warned(failure.message, failure.hint))
         if now >= self._progress_ns:
@@ -301,10 +306,14 @@ class _Server:
         return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now))
 
     def _tell_event(self, event: ServerEvent, now: int) -> None:
-        if event.session is not None and event.kind == "opened":
-            self._observer.handle(self._roster.joined(event.session, now))
-        elif event.session is not None:
-            self._observer.handle(self._roster.ended(event.session))
+        if event.session is not None:
+            told: PeerJoined | PeerFinished | PeerGone
+            is_new = event.kind == "opened"
+            told = self._roster.joined(event.session, now) if is_new else self._roster.ended(event.session)
+            if self._fleet is not None and self._fleet.knows_apart(event.session, now):
+                # It came as a receiver of the group: to whoever watches it is the same one.
+                told = replace(told, session_id=event.session.peer_id.hex())
+            self._observer.handle(told)
         elif event.refusal is not None and now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
             self._refusal_ns = now
             reason = event.refusal.name.lower().replace("_", " ")
