@@ -253,9 +253,11 @@ class GroupCarousel:
         added = False
         for entry in coming:
             added |= self._owe(peer_id, entry.block, entry.symbol_count, resolved, loss, is_last_word=True)
-        # Behind the pass that is going on: whoever comes late makes nobody else wait.
         for left in without(run, [*self._queue, *((entry.block, 1) for entry in coming)]):
-            self._queue.append(left)
+            if first & MANIFEST_BIT:
+                self._queue.appendleft(left)  # It is small, and without it a receiver can only fill its memory.
+            else:
+                self._queue.append(left)  # Whoever comes late makes nobody else wait.
             added = True
         return added
 
