@@ -95,7 +95,7 @@ class GroupServerMachine:
         self._poll = Poll(now_ns)
         self._least = LeastRate(settings.min_rate_bps)
         self._heard_count = 0
-        self._active_count = 0  # receivers that take part, as of the last sweep
+        self._active_count = 0  # receivers that take part
         self._acknowledge: dict[bytes, None] = {}
         self._echo: dict[bytes, None] = {}
         self._sweep_ns = now_ns
@@ -225,11 +225,12 @@ class GroupServerMachine:
         if report.expected_sequence > self.sequence or not member.admit(sequence):
             self.rejects.add(Reject.REPLAYED)
             return
-        was_silent = member.is_silent
+        was_silent, was_active = member.is_silent, member.is_active
         rtt_ns = member.take(report, address, now_ns)
         if rtt_ns:
             self._note_round_trip(member)
         self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
+        self._active_count += member.is_active - was_active
         if member.is_active:
             self._steer(member, report, rtt_ns, now_ns)
 
@@ -247,7 +248,6 @@ class GroupServerMachine:
         if member.state is before:
             return
         if member.state not in TAKING_STATES:
-            self._sweep_ns = now_ns
             self._release(member, now_ns)
             member.is_leaving = False
         if member.state in HOLDING_STATES:
