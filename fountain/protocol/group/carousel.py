@@ -11,6 +11,7 @@ The rules
    the neediest lacks is the block's debt. It waits for the end of the block's own pass, and is paid before the next one
    begins, always with symbols that nobody was sent; but a debt whose symbols are still being encoded waits while
    there is something else to send.
+   Who came when the block's pass had begun lacks much of it, and waits until everybody else is served.
 3. Packets are under way to a receiver from `resolved` on, the sequence number up to which its report must have counted.
 4. A pass is contiguous, so that loss at any period meets every block alike.
 """
@@ -62,9 +63,12 @@ class _Block:
 
     block: int
     symbol_count: int
+    began: int = -1  # the packet that the latest pass of it began with; -1 until it goes
     sent: int = 0
     debt: int = 0
+    late_debt: int = 0  # the same for those as well who came when its pass had begun
     targets: dict[bytes, int] = field(default_factory=dict)  # how far to send it, for each receiver that needs more
+    late: set[bytes] = field(default_factory=set)  # of these, who came late
     under_way: deque[tuple[int, int]] = field(default_factory=deque)  # (first sequence, count), ascending
 
     def flying_count(self, resolved: int) -> int:
@@ -104,6 +108,7 @@ class GroupCarousel:
         self._announced: dict[int, int] = {}
         self._active: dict[int, _Block] = {}
         self._debtors: dict[int, _Block] = {}
+        self._late_debtors: dict[int, _Block] = {}
         if manifest.block_count:
             self._queue.append((MANIFEST_BIT, manifest.block_count))
         if geometry.block_count:
@@ -112,7 +117,7 @@ class GroupCarousel:
     @property
     def has_work(self) -> bool:
         """Whether `take` would give something."""
-        return bool(self._debtors) or self.is_passing
+        return bool(self._debtors or self._late_debtors) or self.is_passing
 
     @property
     def is_passing(self) -> bool:
@@ -139,15 +144,16 @@ class GroupCarousel:
 
     def is_open(self, block: int) -> bool:
         """Whether symbols of `block` are owed."""
-        return block in self._debtors
+        return block in self._debtors or block in self._late_debtors
 
     def planned(self, limit: int) -> list[tuple[int, int]]:
         """(block, symbols still to come) of what is not queued whole: the pass that is going on, then the debts."""
         planned = []
         if self._passing is not None:
             block = self._passing.block
-            planned.append((block, min(self._pass_left(block) + self._entry(block).debt, 0xFFFF)))
-        planned += [(entry.block, min(entry.debt, 0xFFFF)) for entry in self._debtors.values()]
+            planned.append((block, min(self._pass_left(block) + self._entry(block).late_debt, 0xFFFF)))
+        debtors = {**self._debtors, **self._late_debtors}
+        planned += [(entry.block, min(entry.late_debt, 0xFFFF)) for entry in debtors.values()]
         return planned[:limit]
 
     def queued(self, limit: int) -> list[Run]:
@@ -156,13 +162,13 @@ class GroupCarousel:
 
     def poll_preparation(self) -> Segment | None:
         """Repair symbols that will be sent next, told once: they may be encoded ahead."""
-        entries = list(self._debtors.values())
+        entries = list({**self._debtors, **self._late_debtors}.values())
         if self._passing is not None and not self._passing.is_fresh:
             entries.append(self._entry(self._passing.block))
         for entry in entries:
             next_repair = self._repair_next.get(entry.block, 0)
             first = max(self._announced.get(entry.block, 0), next_repair)
-            end = next_repair + entry.debt + self._extra_left(entry.block)
+            end = next_repair + entry.late_debt + self._extra_left(entry.block)
             if end > first:
                 self._announced[entry.block] = end
                 return entry.block, self._lane.repair(entry.symbol_count, first, end - first)
@@ -172,11 +178,18 @@ class GroupCarousel:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""
         segments: list[Segment] = []
         while limit > 0:
-            step = self._pay(limit, self.is_prepared) or self._pass(limit) or self._pay(limit, _always)
+            step = (
+                self._pay(limit, self.is_prepared)
+                or self._pass(limit)
+                or self._pay(limit, _always)
+                or self._pay_late(limit)
+            )
             if step is None:
                 break
             block, esis = step
             entry = self._entry(block)
+            if entry.began < 0:
+                entry.began = sequence
             entry.under_way.append((sequence, len(esis)))
             entry.sent += len(esis)
             self._revise(entry)
@@ -187,9 +200,11 @@ class GroupCarousel:
 
     def settle(
         self, peer_id: bytes, needs: Sequence[tuple[int, int]], missing: Sequence[Run], resolved: int, loss: float,
-        *, is_last_word: bool,
+        *, is_last_word: bool, came: int = 0,
     ) -> bool:  # fmt: skip
         """Take in a report of a receiver that has counted all packets below `resolved` and loses a share `loss`.
+
+        `came` is the first packet that it could count.
 
         Where symbols are under way a standard deviation less than the mean is owed, because later reports tell what is
         missing and nothing takes back what was too much; the mean with `is_last_word`, when only this holds up the end.
@@ -203,6 +218,9 @@ class GroupCarousel:
                 self._revise(entry)
         for block, need in needed.items():
             if self._exists(block) and not self._is_queued(block):
+                entry = self._entry(block)
+                if came > entry.began:
+                    entry.late.add(peer_id)
                 added |= self._owe(peer_id, block, need, resolved, loss, is_last_word=is_last_word)
         for run in missing:
             for clipped in self._clipped(run):
@@ -222,7 +240,7 @@ class GroupCarousel:
             while entry.under_way and sum(entry.under_way[0]) <= sequence:
                 entry.under_way.popleft()
             passing = self._passing is not None and self._passing.block == block
-            if not entry.under_way and not entry.debt and not passing:
+            if not entry.under_way and not entry.late_debt and not passing:
                 del self._active[block]
                 if not block & MANIFEST_BIT and self._repair_next.get(block, 0) < entry.symbol_count:
                     self._past.append(self._repair_next.get(block, 0) / entry.symbol_count)
@@ -241,9 +259,9 @@ class GroupCarousel:
             entry.targets.pop(peer_id, None)
         else:
             entry.targets[peer_id] = entry.sent + max(1, round(owed / (1.0 - loss)))
-        before = entry.debt
+        before = entry.late_debt
         self._revise(entry)
-        return entry.debt > before
+        return entry.late_debt > before
 
     def _want_whole(self, peer_id: bytes, run: Run, resolved: int, loss: float) -> bool:
         """Blocks of which somebody has nothing: a pass for each, unless most of one is on its way."""
@@ -263,17 +281,22 @@ class GroupCarousel:
 
     def _coming_count(self, entry: _Block, resolved: int) -> int:
         """Symbols of a block that a receiver which has counted all below `resolved` is yet to be sent."""
-        return entry.debt + entry.flying_count(resolved) + self._pass_left(entry.block)
+        return entry.late_debt + entry.flying_count(resolved) + self._pass_left(entry.block)
 
     def _revise(self, entry: _Block) -> None:
-        """Compute a block's debt anew. While it is being passed, nothing has to be paid yet."""
-        target = max(entry.targets.values(), default=0)
+        """Compute a block's debts anew. While it is being passed, nothing has to be paid yet."""
         left = self._pass_left(entry.block)
-        entry.debt = max(0, target - entry.sent - left)
-        if entry.debt and not left:
-            self._debtors[entry.block] = entry
-        else:
-            self._debtors.pop(entry.block, None)
+        covered = entry.sent + left
+        entry.late_debt = max(0, max(entry.targets.values(), default=0) - covered)
+        entry.debt = entry.late_debt
+        if entry.late:
+            urgent = (target for peer_id, target in entry.targets.items() if peer_id not in entry.late)
+            entry.debt = max(0, max(urgent, default=0) - covered)
+        for debtors, debt in ((self._debtors, entry.debt), (self._late_debtors, entry.late_debt - entry.debt)):
+            if debt and not left:
+                debtors[entry.block] = entry
+            else:
+                debtors.pop(entry.block, None)
 
     def _pass_left(self, block: int) -> int:
         passing = self._passing
@@ -291,6 +314,12 @@ class GroupCarousel:
         if entry is None:
             return None
         return entry.block, self._fresh(entry.block, entry.symbol_count, min(limit, entry.debt))
+
+    def _pay_late(self, limit: int) -> Segment | None:
+        entry = next(iter(self._late_debtors.values()), None)
+        if entry is None:
+            return None
+        return entry.block, self._fresh(entry.block, entry.symbol_count, min(limit, entry.late_debt))
 
     def _pass(self, limit: int) -> Segment | None:
         passing = self._passing or self._start()
@@ -318,6 +347,9 @@ class GroupCarousel:
         symbol_count = self._symbol_count(first)
         is_fresh = not self._lane.systematic or first in self._passed
         self._passed.add(first)
+        entry = self._entry(first)
+        entry.began = -1
+        entry.late.clear()
         self._passing = _Pass(first, symbol_count, self._total(first, symbol_count), is_fresh)
         return self._passing
 

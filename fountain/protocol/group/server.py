@@ -275,7 +275,7 @@ class GroupServerMachine:
         self._follow_rate(now_ns)
         added = self.carousel.settle(
             member.peer_id, report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
-            is_last_word=not self.carousel.is_passing,
+            came=member.first_sequence, is_last_word=not self.carousel.is_passing,
         )  # fmt: skip
         if added:
             self._teller.plan_soon(now_ns)
