@@ -29,7 +29,7 @@ def test_few_speak_before_the_first_is_heard(seed: int, round_trip_ns: int, coun
     # What the first one says comes back in a Plan: a round trip, and the distance that Plans keep.
     heard_ns = round_trip_ns + PLAN_MIN_NS
     runs = [sum(at < drawn[0] + heard_ns for at in drawn) for drawn in times(seed, round_trip_ns, count)]
-    assert sum(runs) / len(runs) <= 50
+    assert sum(runs) / len(runs) <= max(50, count / 100)
 
 
 @pytest.mark.parametrize("count", [100, 1_000, 10_000])

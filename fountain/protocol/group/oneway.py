@@ -91,8 +91,9 @@ class OnewayPlan:
 class OnewayCarousel:
     """Pass after pass over all blocks, always with symbols that were not sent before.
 
-    The first pass has the source symbols. Every later pass begins at another block, so that what is lost once in every
-    pass is not always the same block; inside a pass blocks are contiguous, so that no shorter period meets one alone.
+    The first pass begins with the manifest and has the source symbols. Every later one begins at another block, so that
+    what is lost once in every pass is not always the same block; inside a pass blocks are contiguous, so that no
+    shorter period meets one alone.
     """
 
     def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, plan: OnewayPlan) -> None:
@@ -160,11 +161,9 @@ class OnewayCarousel:
         return self._manifest.block_count + self._geometry.block_count
 
     def _block(self) -> int:
-        if self._position < self._manifest.block_count:
-            return self._position | MANIFEST_BIT
-        count = self._geometry.block_count
-        first = int(self.pass_number * _GOLDEN * count) % count
-        return (first + self._position - self._manifest.block_count) % count
+        count, manifest_count = self._block_count, self._manifest.block_count
+        index = (int(self.pass_number * _GOLDEN * count) + self._position) % count
+        return index | MANIFEST_BIT if index < manifest_count else index - manifest_count
 
     def _symbols(self, block: int, symbol_count: int, count: int) -> list[int]:
         if self._lane.systematic and not self.pass_number and self._sent < symbol_count:

@@ -10,8 +10,10 @@ from fountain.limits import NS
 __all__ = ["Dice", "ReportTimes", "backoff_ns"]
 
 BACKOFF_ROUNDS = 6  # RFC 5401 section 3.2.2: K for reports that go to the sender alone.
-BACKOFF_PLAN_NS = NS // 40  # It takes a Plan to silence others, and Plans keep a distance from each other ...
-BACKOFF_FEW_COUNT = 16  # ... which so many may fill. With the logarithm of the group above that it stays about so many.
+BACKOFF_MIN_NS = NS // 40
+# It takes a Plan to silence others, and Plans keep a distance from each other: in that time a few may speak. So that
+# many do not, they get BACKOFF_MIN_NS more with each factor e by which they are more than a few.
+BACKOFF_FEW_COUNT = 16
 _NEVER_NS = 1 << 62
 
 
@@ -34,8 +36,8 @@ def backoff_ns(round_trip_ns: int, group_size: int, eagerness: float, draw: floa
     Few of `group_size` receivers draw a short time, so that about one speaks first. `eagerness` from 0 to 1 lets those
     speak sooner who need most: what they ask for serves the others too (as RFC 4654 section 6.5 biases its timers).
     """
-    crowd = 1.0 + math.log(max(1.0, group_size / BACKOFF_FEW_COUNT))
-    longest = BACKOFF_ROUNDS * round_trip_ns + BACKOFF_PLAN_NS * crowd
+    crowd = math.log(max(1.0, group_size / BACKOFF_FEW_COUNT))
+    longest = max(BACKOFF_ROUNDS * round_trip_ns, BACKOFF_MIN_NS) + BACKOFF_MIN_NS * crowd
     spread = math.log(max(1, group_size)) + 1.0
     steep = math.exp(spread) - 1.0
     start = spread / (longest * steep)
