@@ -9,13 +9,15 @@ from pathlib import Path
 __all__ = ["Hook"]
 
 _SHELL_MISSING_STATUS = 127
+_STDERR = 2
 
 
 class Hook:
     """A shell command, running. It learns of the object from its environment:
 
     FOUNTAIN_PATH, FOUNTAIN_NAME, FOUNTAIN_OBJECT_ID (BLAKE3 of the manifest, hex), and FOUNTAIN_DIGEST (BLAKE3 of the
-    file, hex; empty for a directory).
+    file, hex; empty for a directory). What it writes goes to stderr: stdout is for digests and events. Ctrl-C, which
+    ends the listener, does not reach it.
     """
 
     def __init__(self, command: str, path: Path, *, name: str, object_id: str, digest: str) -> None:
@@ -30,7 +32,8 @@ class Hook:
         self._process: subprocess.Popen[bytes] | None
         try:
             self._process = subprocess.Popen(
-                command, shell=True, stdin=subprocess.DEVNULL, env={**os.environ, **environment},
+                command, shell=True, stdin=subprocess.DEVNULL, stdout=_STDERR, env={**os.environ, **environment},
+                start_new_session=True,
             )  # fmt: skip
         except OSError:
             self._process = None
