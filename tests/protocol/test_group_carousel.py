@@ -96,10 +96,29 @@ def test_what_the_last_blocks_took_is_foreseen_for_the_next() -> None:
     stream.take(4 * K, 0)
     stream.settle(ME, [(block, 5) for block in range(4)], [], 4 * K, 0.0, is_last_word=True)
     stream.take(20, 4 * K)
-    stream.forget(1_000)
+    stream.foresee(0.0)  # Others may still ask.
+    assert stream.overhead == 0.0
+    stream.foresee(0.0)
+    assert stream.overhead == pytest.approx(0.5)
+    assert stream.pass_overhead == 500
+
+
+def test_what_nobody_asked_for_is_foreseen_a_little_less_for_the_next() -> None:
+    stream = carousel()
+    stream.overhead = 0.5
+    stream.take(4 * (K + K // 2), 0)
+    stream.foresee(0.0)
     stream.foresee(0.0)
     assert stream.overhead == pytest.approx(0.9 * 0.5)
-    assert stream.pass_overhead == 450
+
+
+def test_what_somebody_took_who_came_late_is_foreseen_for_nobody() -> None:
+    stream = carousel()
+    stream.take(4 * K, 0)
+    stream.settle(ME, [(block, 5) for block in range(4)], [], 4 * K, 0.0, is_last_word=True, came=4 * K - 1)
+    stream.foresee(0.0)
+    stream.foresee(0.0)
+    assert stream.overhead == 0.0
 
 
 # --- Debts --------------------------------------------------------------------------------------------------

@@ -25,15 +25,13 @@ from dataclasses import dataclass, field
 
 from fountain.geometry import Geometry
 from fountain.protocol.carousel import Segment
+from fountain.protocol.group.foresight import Foresight
 from fountain.protocol.lane import Lane
 from fountain.wire.session import MANIFEST_BIT, Run
 
 __all__ = ["GroupCarousel", "without"]
 
 _LOSS_MAX = 0.95
-_OVERHEAD_MAX = 2.0
-_HISTORY_COUNT_MIN, _HISTORY_COUNT_MAX = 4, 16
-_HISTORY_SHARE = 0.9
 _THOUSAND = 1000
 _MANIFEST_EXTRA_COUNT = 2  # Without the manifest nothing can be verified, and its blocks are small.
 
@@ -67,6 +65,7 @@ class _Block:
     sent: int = 0
     debt: int = 0
     late_debt: int = 0  # the same for those as well who came when its pass had begun
+    was_asked: bool = False  # whether its pass alone was not enough
     targets: dict[bytes, int] = field(default_factory=dict)  # how far to send it, for each receiver that needs more
     late: set[bytes] = field(default_factory=set)  # of these, who came late
     under_way: deque[tuple[int, int]] = field(default_factory=deque)  # (first sequence, count), ascending
@@ -103,7 +102,9 @@ class GroupCarousel:
         self._queue: deque[Run] = deque()
         self._passing: _Pass | None = None
         self._passed: set[int] = set()
-        self._past: deque[float] = deque(maxlen=_HISTORY_COUNT_MAX)  # symbols beyond K of blocks past, as shares of K
+        self._foresight = Foresight(geometry.block_symbols_max)
+        self._ended: list[_Block] = []  # blocks passed since `foresee` was called, and ...
+        self._settling: list[_Block] = []  # ... those before them, for which whoever lacks something has asked by now
         self._repair_next: dict[int, int] = {}
         self._announced: dict[int, int] = {}
         self._active: dict[int, _Block] = {}
@@ -130,17 +131,13 @@ class GroupCarousel:
         return round(_THOUSAND * self.overhead)
 
     def foresee(self, loss: float) -> None:
-        """Put as many repair symbols into passes as the worst receiver, which loses a share `loss`, is sure to need.
-
-        A standard deviation less than the mean, since reports ask for what is missing; and nearly as many as the last
-        blocks took in the end, for the worst of many receivers is worse than any average.
-        """
-        count = max(1, self._geometry.block_symbols_max)
-        loss = min(loss, _LOSS_MAX)
-        by_loss = (loss - math.sqrt(loss / count)) / (1.0 - loss)
-        past = self._past
-        by_history = _HISTORY_SHARE * sum(past) / len(past) if len(past) >= _HISTORY_COUNT_MIN else 0.0
-        self.overhead = min(max(by_loss, by_history, 0.0), _OVERHEAD_MAX)
+        """Put as many repair symbols into passes as the worst receiver, which loses a share `loss`, will need."""
+        for entry in self._settling:
+            if not entry.late:  # Who came late needs more, and not because it was lost.
+                taken = self._repair_next.get(entry.block, 0) / entry.symbol_count
+                self._foresight.learn(taken, was_asked=entry.was_asked)
+        self._settling, self._ended = self._ended, []
+        self.overhead = self._foresight.overhead(loss)
 
     def is_open(self, block: int) -> bool:
         """Whether symbols of `block` are owed."""
@@ -242,8 +239,6 @@ class GroupCarousel:
             passing = self._passing is not None and self._passing.block == block
             if not entry.under_way and not entry.late_debt and not passing:
                 del self._active[block]
-                if not block & MANIFEST_BIT and self._repair_next.get(block, 0) < entry.symbol_count:
-                    self._past.append(self._repair_next.get(block, 0) / entry.symbol_count)
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -261,6 +256,7 @@ class GroupCarousel:
             entry.targets[peer_id] = entry.sent + max(1, round(owed / (1.0 - loss)))
         before = entry.late_debt
         self._revise(entry)
+        entry.was_asked |= entry.late_debt > 0
         return entry.late_debt > before
 
     def _want_whole(self, peer_id: bytes, run: Run, resolved: int, loss: float) -> bool:
@@ -336,6 +332,8 @@ class GroupCarousel:
             passing.total = max(passing.sent, self._total(passing.block, passing.symbol_count))
         if passing.sent >= passing.total:
             self._passing = None
+            if not passing.is_fresh and not passing.block & MANIFEST_BIT:
+                self._ended.append(self._entry(passing.block))
         return passing.block, esis
 
     def _start(self) -> _Pass | None:
