@@ -277,6 +277,24 @@ def test_many_who_come_late_cost_as_much_as_one() -> None:
     assert stream.queued(10) == [(10, 10), (0, 8), (9, 1)]
 
 
+def test_a_manifest_that_somebody_lacks_goes_before_the_blocks() -> None:
+    stream = carousel(manifest_count=1)
+    stream.take(K + 2 + 5 * K, 0)
+    stream.settle(ME, [], [(0, 5), (MANIFEST_BIT, 1)], 6 * K, 0.0, is_last_word=False)
+    assert stream.queued(10) == [(MANIFEST_BIT, 1), (5, BLOCKS - 5), (0, 5)]
+
+
+def test_what_is_owed_to_who_came_in_the_middle_of_a_block_makes_nobody_else_wait() -> None:
+    stream = carousel(4)
+    stream.take(2 * K, 0)
+    stream.settle(ME, [(0, 6), (1, 2)], [], 2 * K, 0.0, came=5, is_last_word=False)
+    stream.settle(OTHER, [(0, 2)], [], 2 * K, 0.0, came=0, is_last_word=False)
+    assert sorted(stream.planned(10)) == [(0, 6), (1, 2)]
+    order = counts(stream.take(1_000, 2 * K))
+    assert sorted(order[:2]) == [(0, 2), (1, 2)]
+    assert order[2:] == [(2, K), (3, K), (0, 4)]
+
+
 def test_a_block_that_is_passed_again_gets_fresh_symbols_alone() -> None:
     stream = sent(2)
     before = {esi for _, esi in symbols([*carousel(2).take(2 * K, 0)])}
