@@ -60,6 +60,7 @@ SEGMENT_COUNT_MAX = 64
 SILENT_NS = 5 * NS
 GRTT_MIN_NS = NS // 1000
 SWEEP_NS = NS // 4
+SWEEP_EARLY_NS = NS // 20  # for a second after data began: a whole object may go before the second sweep
 MEMBER_COUNT_MAX = 65_536
 
 
@@ -99,6 +100,7 @@ class GroupServerMachine:
         self._acknowledge: dict[bytes, None] = {}
         self._echo: dict[bytes, None] = {}
         self._sweep_ns = now_ns
+        self._begun_ns = now_ns  # when data could begin
         seed = int.from_bytes(derive(secret, b"group jitter", object_index)[:4], "big")
         self._teller = Teller(self.stream, control_port, settings.min_rate_bps, seed, now_ns)
 
@@ -312,10 +314,11 @@ class GroupServerMachine:
         is_late = settings.wait_time_ns is not None and now_ns - self.started_ns >= settings.wait_time_ns
         if self._present_count >= settings.wait_count or is_late:
             self.is_waiting = False
+            self._begun_ns = self._sweep_ns = now_ns
 
     def _sweep(self, now_ns: int) -> None:
         assert isinstance(self.carousel, GroupCarousel)
-        self._sweep_ns = now_ns + SWEEP_NS
+        self._sweep_ns = now_ns + (SWEEP_NS if now_ns - self._begun_ns > NS else SWEEP_EARLY_NS)
         self.controller.on_timeout(now_ns)
         self._follow_rate(now_ns)
         limit_ns = max(SILENT_NS, 4 * self._poll.interval_ns)
