@@ -116,10 +116,12 @@ class Download:
             self.assembly.is_interrupted = True
             return
         if self.phase not in (Phase.STOPPING, Phase.ENDED):
-            self.machine.change_state(MemberState.LEFT, now_ns)
-            self.machine.press(now_ns)
-            self.machine.handle_timeout(now_ns)
+            self._say_now(MemberState.LEFT, now_ns)
             self.phase = Phase.ENDED
+
+    def disown_hook(self, now_ns: int) -> None:
+        """The hook goes on, but nobody will be here to tell how it ends: the server should not wait for that."""
+        self._say_now(MemberState.DONE, now_ns)
 
     def give_up(self, error: FountainError, now_ns: int) -> None:
         """Nothing more will come."""
@@ -164,6 +166,12 @@ class Download:
         self.phase = Phase.STOPPING
 
     # --- Inside --------------------------------------------------------------------------------------------
+
+    def _say_now(self, state: MemberState, now_ns: int) -> None:
+        """Report `state` at once, for the loop is about to end."""
+        self.machine.change_state(state, now_ns)
+        self.machine.press(now_ns)
+        self.machine.handle_timeout(now_ns)
 
     def _handle_events(self, now_ns: int) -> None:
         while (event := self.machine.poll_event()) is not None:

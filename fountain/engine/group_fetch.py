@@ -256,6 +256,8 @@ class _Taking:
     def _interrupt(self, now: int) -> FetchSummary | None:
         for fetch in self._fetches:
             fetch.download.stop(StopReason.INTERRUPTED, now)
+            if fetch.hook is not None:
+                fetch.download.disown_hook(now)
         while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
             self._receiver.step(now_ns())  # What is being put in its place has its end first.
             wait([self._answer], STOP_CHECK_NS, self._waker)
