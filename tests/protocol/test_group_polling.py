@@ -54,11 +54,12 @@ def test_a_stage_lasts_as_long_as_an_answer_takes() -> None:
     assert poll.threshold > first
 
 
-def test_many_answers_end_the_asking_at_once() -> None:
+def test_enough_answers_end_the_asking_when_all_who_were_asked_had_time() -> None:
     poll = Poll(0)
-    assert poll.advance(16, 16, RATE_BPS, ROUND_TRIP_NS, 0)
+    assert not poll.advance(16, 16, RATE_BPS, ROUND_TRIP_NS, 0)
+    assert poll.advance(20, 20, RATE_BPS, ROUND_TRIP_NS, STAGE_NS + ROUND_TRIP_NS)
     assert poll.is_known
-    assert poll.group_size(16) == 16 * 4096
+    assert poll.group_size(20) == 20 * 4096
 
 
 @pytest.mark.parametrize("count", [1_000, 20_000, 100_000])
@@ -85,10 +86,10 @@ def test_all_reports_together_are_a_small_share_of_the_rate(count: int, rate_bps
 
 
 def test_once_everybody_had_a_turn_those_who_were_heard_are_those_who_are_there() -> None:
-    poll = Poll(0)
-    poll.advance(16, 16, RATE_BPS, ROUND_TRIP_NS, 0)
+    poll, known_ns = Poll(0), STAGE_NS + ROUND_TRIP_NS
+    poll.advance(16, 16, RATE_BPS, ROUND_TRIP_NS, known_ns)
     assert poll.group_size(20) == 16 * 4096
-    poll.advance(20, 20, RATE_BPS, ROUND_TRIP_NS, poll.interval_ns)
+    poll.advance(20, 20, RATE_BPS, ROUND_TRIP_NS, known_ns + poll.interval_ns)
     assert poll.group_size(20) == 16 * 4096
     poll.advance(20, 20, RATE_BPS, ROUND_TRIP_NS, 2 * INTERVAL_MAX_NS + 1)
     assert poll.group_size(20) == 20

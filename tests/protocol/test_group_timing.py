@@ -99,14 +99,27 @@ def test_later_turns_are_an_interval_apart_give_or_take_a_half() -> None:
     assert sum(gaps) / len(gaps) == pytest.approx(100 * MS, rel=0.05)
 
 
-def test_asking_again_never_puts_a_turn_off_and_a_shorter_interval_brings_it_forward() -> None:
+def test_asking_again_moves_a_turn_only_as_the_interval_grows_or_shrinks() -> None:
     own = turns()
     own.reported(1_000 * MS, 0)
     before = own.due_ns
-    own.ask(10_000 * MS, 0)
+    own.ask(1_000 * MS, before // 2)
     assert own.due_ns == before
-    own.ask(10 * MS, 0)
-    assert own.due_ns == 15 * MS
+    own.ask(2_000 * MS, before // 2)
+    assert own.due_ns == pytest.approx(2 * before, abs=2)
+    own.ask(10 * MS, before // 2)
+    assert own.due_ns == pytest.approx(before // 2 + before // 100, abs=2)
+
+
+def test_turns_stay_spread_when_the_interval_shrinks_for_all() -> None:
+    due = []
+    for secret in range(200):
+        own = turns(secret)
+        own.reported(60_000 * MS, 0)
+        own.ask(100 * MS, 1_000 * MS)
+        due.append(own.due_ns)
+    assert 1_050 * MS <= min(due) < 1_060 * MS
+    assert 1_140 * MS < max(due) < 1_150 * MS
 
 
 def test_an_urgent_report_comes_before_the_turn_and_takes_its_place() -> None:

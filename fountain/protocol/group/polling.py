@@ -49,10 +49,9 @@ class Poll:
         stage = self._stage
         if not self.is_known:
             self._estimate = heard_count / _STAGES[stage]
-            if heard_count >= _ENOUGH_COUNT:
-                self._stage = len(_STAGES) - 1
-            elif now_ns - self._stage_ns >= STAGE_NS + round_trip_ns:
-                self._stage += 1
+            # Not before the stage is over: the first sixteen may be few of those that were asked.
+            if now_ns - self._stage_ns >= STAGE_NS + round_trip_ns:
+                self._stage = len(_STAGES) - 1 if heard_count >= _ENOUGH_COUNT else stage + 1
         elif now_ns - self._stage_ns > 2 * self.interval_ns:
             self._estimate = 0.0  # Everybody has had a turn: who was heard is who there is.
         if self._stage != stage:

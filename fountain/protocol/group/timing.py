@@ -53,6 +53,8 @@ class ReportTimes:
         self.dice = dice
         self._turn_ns = _NEVER_NS
         self._urgent_ns = _NEVER_NS
+        self._since_ns = 0  # the turn is so many ...
+        self._intervals = 0.0  # ... intervals after this
 
     @property
     def due_ns(self) -> int:
@@ -65,11 +67,16 @@ class ReportTimes:
         return self._urgent_ns != _NEVER_NS
 
     def ask(self, interval_ns: int, now_ns: int) -> None:
-        """The server lets everybody report, `interval_ns` apart on average."""
+        """The server lets everybody report, `interval_ns` apart on average.
+
+        When the interval grows, turns move with it; when it shrinks, they do as if it began now. So they stay spread.
+        """
         if self._turn_ns == _NEVER_NS:
-            self._turn_ns = now_ns + int(self.dice.roll() * interval_ns)
+            self._since_ns, self._intervals = now_ns, self.dice.roll()
+            self._turn_ns = now_ns + int(self._intervals * interval_ns)
         else:
-            self._turn_ns = min(self._turn_ns, now_ns + interval_ns * 3 // 2)
+            wait_ns = int(self._intervals * interval_ns)
+            self._turn_ns = max(self._since_ns + wait_ns, min(self._turn_ns, now_ns + wait_ns))
 
     def press(self, wait_ns: int, now_ns: int) -> None:
         """Report in `wait_ns`, unless the turn comes before, or `relax` is called."""
@@ -83,7 +90,8 @@ class ReportTimes:
     def reported(self, interval_ns: int, now_ns: int) -> None:
         """A report went: the next turn is one half to three halves of the interval away."""
         self._urgent_ns = _NEVER_NS
-        self._turn_ns = now_ns + int((0.5 + self.dice.roll()) * interval_ns)
+        self._since_ns, self._intervals = now_ns, 0.5 + self.dice.roll()
+        self._turn_ns = now_ns + int(self._intervals * interval_ns)
 
     def rest(self) -> None:
         """Nothing is to be told any more."""
