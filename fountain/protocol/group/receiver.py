@@ -175,7 +175,8 @@ class GroupClientMachine:
         self.is_acknowledged = False
         self._stated_ns = now_ns
         if self._plan is not None and not self.is_oneway:
-            # As soon as its turn allows; for small groups that is at once.
+            # As soon as its turn allows; for small groups that is at once. What was urgent before is not any more.
+            self._times.relax()
             self._times.ask(self._interval_ns, now_ns)
             if state in (MemberState.LEFT, MemberState.APART) or self._interval_ns <= NS // 10:
                 self._times.press(0, now_ns)
