@@ -12,7 +12,7 @@ from fountain.limits import NS
 
 __all__ = ["REPORT_SHARE", "Poll"]
 
-REPORT_SHARE = 0.005  # Of the rate: as much again is left for reports that cannot wait.
+REPORT_SHARE = 0.0025  # Of the rate: early reports and those of the end take about as much again.
 REPORT_SIZE = 160  # Octets of a typical report on the wire.
 INTERVAL_MIN_NS = NS // 50
 INTERVAL_MAX_NS = 60 * NS

@@ -23,6 +23,7 @@ PLAN_SHARE = 0.002
 PLAN_SIZE = 250
 PLAN_ROUNDS = 2
 PLAN_MIN_NS = NS // 50
+PLAN_FULL_NS = NS // 500  # The same for Plans that are full of acknowledgements, where the rate allows.
 PLAN_MAX_NS = NS
 GRTT_INITIAL_NS = NS // 20
 
@@ -97,10 +98,13 @@ class Teller:
         self._send(GroupPacketType.PLAN, plan.encode())
         self._planned_ns = now_ns
         interval_ns = PLAN_MAX_NS
+        shared_ns = int(PLAN_SIZE * 8 * NS / (PLAN_SHARE * plan.rate_bps))
         if is_more_to_tell:
-            interval_ns = PLAN_MIN_NS
-        elif is_going_on:
-            interval_ns = int(PLAN_SIZE * 8 * NS / (PLAN_SHARE * plan.rate_bps))
+            # Whoever is not acknowledged before its next turn reports in vain.
+            self.plan_ns = now_ns + min(max(shared_ns, PLAN_FULL_NS), PLAN_MIN_NS)
+            return
+        if is_going_on:
+            interval_ns = shared_ns
             if is_steered:
                 interval_ns = min(interval_ns, PLAN_ROUNDS * self._stream.rtt.smoothed_ns)
         self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
