@@ -1,6 +1,6 @@
 """The pages tell the truth: what they name exists, what they count is so, their links lead somewhere.
 
-docs/wire.md has tests of its own, in tests/wire/test_wire_golden.py.
+docs/wire.md and docs/wire-groups.md have tests of their own, in tests/wire.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 
 from fountain.cli import exit_status
 from fountain.protocol import blocks
+from fountain.wire.group import MemberState
 from tests.pages import ROOT, all_tables, marked_tables, page
 from tests.test_tidy import GROUND, MAY_IMPORT
 
@@ -176,6 +177,29 @@ def test_state_tables_tell_every_change_of_state(heading: str) -> None:
     states = getattr(import_module(path.removesuffix(".py").replace("/", ".")), enum_name)
     named = {state for row in rows for state in [*row["from"].split(", "), row["to"]]} - {""}
     assert named == {member.name for member in states}
+
+
+def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
+    """(function, state) for each member of `enum_name` that is handed to what changes or tells a state."""
+    found = set()
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".change_state", "._say_now")):
+                    states = re.findall(rf"\b{enum_name}\.(\w+)", " ".join(map(ast.unparse, call.args)))
+                    found |= {(function.name, state) for state in states}
+    return found
+
+
+def test_states_of_a_receiver_of_a_group_are_those_that_it_tells() -> None:
+    rows = marked_tables(ARCHITECTURE)["member states"]
+    machine = ROOT / "fountain/protocol/group/receiver.py"
+    made = assigned_states(machine, "MemberState") | changed_states(machine, "MemberState")
+    for path in (ROOT / "fountain/engine").glob("*.py"):
+        made |= changed_states(path, "MemberState")
+    assert {(row["where"].strip("`"), row["to"]) for row in rows} == made
+    named = {state for row in rows for state in [*row["from"].split(", "), row["to"]]} - {""}
+    assert named == {state.name for state in MemberState}
 
 
 def test_block_states_of_the_page_are_those_of_the_code() -> None:
