@@ -87,11 +87,16 @@ def fetch_parser() -> CommandParser:
 
 
 def _add_fleet_options(parser: CommandParser) -> None:
-    fleet = add_group_options(parser, "name or address of what to listen on (default: what the system takes)")
+    fleet = add_group_options(parser, "name or address of what to listen on (default: the only one that fits)")
     add = fleet.add_argument
     add("--source", metavar="ADDR", type=nonempty, help="listen to this sender alone")
     add("--listen", action="store_true", help="stay, and take every new object once")
-    add("--hook", metavar="COMMAND", type=nonempty, help="run this for each object that --listen took")
+    add(
+        "--hook",
+        metavar="COMMAND",
+        type=nonempty,
+        help="run this for each object that --listen took, with its path in $FOUNTAIN_PATH",
+    )
 
 
 def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
@@ -172,6 +177,9 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     parser = fetch_parser()
     options, words = parser.parse(argv)
     group = _read_group(options)
+    if options.listen:
+        hint = "Only what a person names is replaced; let the --hook move each object to its place."
+        refuse("cannot go with --listen", hint, [("--overwrite", options.overwrite)])
     if group is None and not words:
         parser.error("Missing: HOST")
     if group is not None and len(words) > 1:

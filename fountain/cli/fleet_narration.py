@@ -25,6 +25,8 @@ from fountain.engine.observer import (
     ReceiverResult,
 )
 from fountain.limits import GROUP_PORT_DEFAULT
+from fountain.net.group import Group
+from fountain.net.interfaces import Interface
 
 __all__ = ["fleet_tellers", "group_command"]
 
@@ -52,6 +54,8 @@ def group_command(event: GroupOpened) -> str:
     words = ["fountain-fetch"]
     if ip_address(event.group).is_multicast:
         words += ["--group", event.group]
+        if Group(event.group, event.port, Interface(event.interface, 0)).is_source_specific:
+            words += ["--source", "ADDR"]
     else:
         words.append("--broadcast")
         if event.group != BROADCAST_ADDRESS_DEFAULT:
@@ -144,9 +148,9 @@ def _listening(event: Listening) -> list[str]:
 
 
 def _announced(event: Announced) -> list[str]:
-    way = "one-way at" if event.is_oneway else "at most"
-    rate = f"{way} {format_rate(event.rate_bps)}bit/s"
-    return [f"{event.address} announces {event.name} ({format_size(event.size)}), {rate}"]
+    # What a server announces is its rate of the moment: with congestion control a small one, at the start.
+    way = f", one-way at {format_rate(event.rate_bps)}bit/s" if event.is_oneway else ""
+    return [f"{event.address} announces {event.name} ({format_size(event.size)}){way}"]
 
 
 def _asked_to_leave(event: AskedToLeave) -> list[str]:

@@ -130,7 +130,7 @@ def _add_rate_options(parser: CommandParser) -> None:
 
 
 def _add_fleet_options(parser: CommandParser) -> None:
-    fleet = add_group_options(parser, "name or address of what to send by (default: what the system takes)")
+    fleet = add_group_options(parser, "name or address of what to send by (default: the only one that fits)")
     add = fleet.add_argument
     add("--ttl", metavar="N", type=named("--ttl", parse_integer), help="how many networks a group may span (default 1)")
     add(

@@ -73,6 +73,8 @@ def test_the_start_says_which_group_and_what_to_type_on_each_receiver() -> None:
         ({"group": "255.255.255.255"}, "fountain-fetch --broadcast"),
         ({"group": "10.0.0.255"}, "fountain-fetch --broadcast --broadcast-address 10.0.0.255"),
         ({"group": "ff15::63:30"}, "fountain-fetch --group ff15::63:30"),
+        ({"group": "232.1.2.3"}, "fountain-fetch --group 232.1.2.3 --source ADDR"),
+        ({"group": "ff35::6330"}, "fountain-fetch --group ff35::6330 --source ADDR"),
     ],
 )
 def test_the_command_of_a_receiver_has_just_the_options_that_it_needs(changes: dict[str, object], command: str) -> None:
@@ -223,7 +225,7 @@ def test_a_receiver_tells_what_it_hears_and_what_it_is_asked() -> None:
     )
     assert [line for event in events for line in told(event)] == [
         "listening to 239.63.30.1, UDP port 6332, on eth0",
-        "10.0.0.1 announces image.iso (2 GB), at most 100Mbit/s",
+        "10.0.0.1 announces image.iso (2 GB)",
         "asked to leave the group, going on alone: this machine is slower than --min-rate",
         "hook done for image.iso",
         "warning: the hook ended with status 3 for image.iso: reboot now",
