@@ -5,6 +5,7 @@ Public, for tests of fountain and of what is built on it: one integer replays a 
 
 from __future__ import annotations
 
+from fountain.testing.fleet import Fleet, FleetFigures, FleetOptions
 from fountain.testing.group import GROUP, GroupOptions, Listener
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
@@ -14,6 +15,9 @@ from fountain.testing.world import Client, Server, World
 __all__ = [
     "GROUP",
     "Client",
+    "Fleet",
+    "FleetFigures",
+    "FleetOptions",
     "GroupOptions",
     "Link",
     "Listener",
