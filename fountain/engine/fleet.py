@@ -91,7 +91,7 @@ class Fleet:
             controller=lambda size: group_rate(config.congestion_control, size, rate_bps, now_ns),
             settings=_settings(config), control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
-        self._machines = list(self.streams.machines.values())
+        self._machines = list(self.streams.machines.values())  # Their sessions may change; they stay.
         self._meter = RateMeter(now_ns)
         self._told_ns = now_ns - TELL_INTERVAL_NS
         self._progress_ns = now_ns

@@ -240,6 +240,15 @@ class GroupCarousel:
             if not entry.under_way and not entry.late_debt and not passing:
                 del self._active[block]
 
+    def lose_track(self) -> None:
+        """Sequence numbers begin anew: nothing that was sent is on its way."""
+        for entry in self._active.values():
+            entry.under_way.clear()
+            entry.targets.clear()
+            entry.late.clear()
+            entry.began = 0
+            self._revise(entry)
+
     # --- Inside --------------------------------------------------------------------------------------------
 
     def _owe(

@@ -15,10 +15,13 @@ __all__ = ["REPORT_SHARE", "Poll"]
 REPORT_SHARE = 0.0025  # Of the rate: early reports and those of the end take about as much again.
 REPORT_SIZE = 160  # Octets of a typical report on the wire.
 INTERVAL_MIN_NS = NS // 50
-INTERVAL_MAX_NS = 60 * NS
+INTERVAL_FEW_NS = NS // 2  # However slow the stream, a few receivers may report so often ...
+REPORT_COUNT_MIN = 16  # ... and many of them so many times in a second together, but ...
+INTERVAL_MAX_NS = 60 * NS  # ... each at least so often.
 STAGE_NS = NS // 50  # and the group's round trip, once one is measured
 _STAGES = (1 / 4096, 1 / 256, 1 / 16, 1.0)
 _ENOUGH_COUNT = 16  # Answers after which the estimate is good to a quarter.
+_FEW_COUNT = 3  # Where none was seen there are fewer than so many, nineteen times out of twenty.
 _THRESHOLD_MAX = (1 << 32) - 1
 
 
@@ -30,6 +33,8 @@ class Poll:
         self._stage = 0
         self._stage_ns = now_ns
         self._estimate = 0.0
+        self._opened_count = 0  # heard when everybody could report ...
+        self._opened_interval_ns = INTERVAL_MIN_NS  # ... so far apart
 
     @property
     def threshold(self) -> int:
@@ -52,10 +57,12 @@ class Poll:
             # Not before the stage is over: the first sixteen may be few of those that were asked.
             if now_ns - self._stage_ns >= STAGE_NS + round_trip_ns:
                 self._stage = len(_STAGES) - 1 if heard_count >= _ENOUGH_COUNT else stage + 1
-        elif now_ns - self._stage_ns > 2 * self.interval_ns:
-            self._estimate = 0.0  # Everybody has had a turn: who was heard is who there is.
+        elif self._estimate:
+            self._estimate = min(self._estimate, self._upper_count(heard_count, now_ns))
         if self._stage != stage:
             self._stage_ns = now_ns
+            self._opened_count = heard_count
+            self._opened_interval_ns = self._interval_ns(max(1, round(self._estimate)), rate_bps)
         self.interval_ns = self._interval_ns(self.group_size(active_count), rate_bps)
         return self._stage != stage
 
@@ -63,6 +70,18 @@ class Poll:
         """How many receivers there are: those heard lately, or what the share that was asked stood for."""
         return max(1, active_count, round(self._estimate))
 
+    def _upper_count(self, heard_count: int, now_ns: int) -> float:
+        """How many there are at most, most likely, now that everybody may report: first turns are spread evenly.
+
+        Of a group from which nobody was heard in a share of the interval there are hardly more than 3 / share.
+        """
+        share = (now_ns - self._stage_ns) / self._opened_interval_ns
+        if share >= 1.0:
+            return 0.0  # Everybody has had a turn: who was heard is who there is.
+        return heard_count + (heard_count - self._opened_count + _FEW_COUNT) * (1.0 - share) / max(share, 1e-3)
+
     def _interval_ns(self, count: int, rate_bps: int) -> int:
         interval = count * REPORT_SIZE * 8 * NS / max(1.0, REPORT_SHARE * rate_bps)
-        return int(min(max(interval, INTERVAL_MIN_NS), INTERVAL_MAX_NS))
+        # A rate that fell low would never rise again if nobody could say that there is room.
+        longest_ns = min(INTERVAL_MAX_NS, max(INTERVAL_FEW_NS, count * NS // REPORT_COUNT_MIN))
+        return int(min(max(interval, INTERVAL_MIN_NS), longest_ns))

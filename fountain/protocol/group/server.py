@@ -17,17 +17,18 @@ The rules
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import replace
 
-from fountain.integrity import derive
+from fountain.integrity import derive, sealed_count_max
 from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Segment
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.carousel import GroupCarousel
 from fountain.protocol.group.channel import GroupChannel
-from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.events import MemberEvent, member_events
 from fountain.protocol.group.least_rate import LeastRate
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
 from fountain.protocol.group.oneway import OnewayCarousel
@@ -57,6 +58,7 @@ from fountain.wire.train import rtt_code
 __all__ = ["GroupServerMachine"]
 
 SEGMENT_COUNT_MAX = 64
+SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 SILENT_NS = 5 * NS
 GRTT_MIN_NS = NS // 1000
 SWEEP_NS = NS // 4
@@ -71,10 +73,18 @@ class GroupServerMachine:
         self, *, secret: bytes, served: ServedObject, object_index: int, address: Address, key: bytes | None,
         controller: GroupRate, settings: GroupSettings, control_port: int, now_ns: int,
     ) -> None:  # fmt: skip
-        session_id = int.from_bytes(derive(secret, b"group session", object_index)[:8], "big")
-        self.channel = GroupChannel(session_id, key)
-        offer = replace(served.offer, open=self.channel.open)
-        self.stream = GroupStream(session_id, object_index, address, offer, self.channel)
+        self._session_ids = (
+            int.from_bytes(derive(secret, b"group session %d" % count, object_index)[:8], "big")
+            for count in itertools.count()
+        )
+        self._key = key
+        offer = replace(served.offer, open=key is None)
+        channel = GroupChannel(next(self._session_ids), key)
+        self.stream = GroupStream(channel.session_id, object_index, address, offer, channel)
+        # Without a key nothing wears out.
+        self._packet_count_max = (
+            SEQUENCE_LIMIT if key is None else sealed_count_max(offer.symbol_size + DATA_OVERHEAD_SIZE)
+        )
         self.controller = controller
         self.settings = settings
         self.members: dict[bytes, Member] = {}
@@ -108,7 +118,7 @@ class GroupServerMachine:
 
     def handle_datagram(self, data: bytes, header: GroupHeader, address: Address, now_ns: int) -> None:
         """A packet of this session arrived, whose header was parsed. What is not a report of it is counted."""
-        body = self.channel.unwrap(header, data)
+        body = self.stream.keys.unwrap(header, data)
         record = body if isinstance(body, Reject) else GroupReport.parse(body)
         if header.packet_type is not GroupPacketType.REPORT:
             record = Reject.BAD_TYPE
@@ -167,6 +177,8 @@ class GroupServerMachine:
             return None
         if not self.pacer.is_open(now_ns):
             return None
+        if self.sequence + SEGMENT_COUNT_MAX > self._packet_count_max:
+            self._renew(now_ns)
         size_max = TRAIN_SIZE_MAX // (self.stream.offer.symbol_size + DATA_OVERHEAD_SIZE)
         limit = self.pacer.train_packet_count(self.packet_size, min(SEGMENT_COUNT_MAX, max(1, size_max)))
         segments = self.carousel.take(limit, self.sequence)
@@ -240,29 +252,18 @@ class GroupServerMachine:
         self, member: Member, report: GroupReport, *, is_new: bool, was_silent: bool, now_ns: int
     ) -> None:
         before, member.state = member.state, report.state
-        if is_new:
-            self._events.append(MemberEvent("joined", member))
-        elif was_silent:
-            self._events.append(MemberEvent("back", member))
         if member.state in FINAL_STATES:
             self._acknowledge[member.peer_id] = None
             self._teller.plan_soon(now_ns)
+        self._events += member_events(member, before, is_new=is_new, was_silent=was_silent)
         if member.state is before:
             return
         if member.state not in TAKING_STATES:
             self._release(member, now_ns)
             member.is_leaving = False
-        if member.state in HOLDING_STATES:
-            if before not in HOLDING_STATES:
-                member.ended_ns = now_ns
-                self._events.append(MemberEvent("done", member))
-            if member.state in (MemberState.HOOK_DONE, MemberState.HOOK_FAILED):
-                self._events.append(MemberEvent("hook", member))
-        elif member.state in (MemberState.FAILED, MemberState.LEFT):
+        has_ended = member.state in FINAL_STATES or member.state in HOLDING_STATES
+        if has_ended and before not in HOLDING_STATES:
             member.ended_ns = now_ns
-            self._events.append(MemberEvent("failed" if member.state is MemberState.FAILED else "left", member))
-        elif member.state is MemberState.APART:
-            self._events.append(MemberEvent("apart", member))
 
     def _steer(self, member: Member, report: GroupReport, rtt_ns: int, now_ns: int) -> None:
         """Let rate and needs follow a receiver that takes part."""
@@ -343,47 +344,53 @@ class GroupServerMachine:
             self.carousel.forget(end)
         self.carousel.foresee(max(losses))
 
-    def _announce(self, now_ns: int) -> None:
+    def _renew(self, now_ns: int) -> None:
+        """The key has sealed as much as it may: go on in another session, which has keys of its own."""
+        self._announce(now_ns, is_final=True)
+        channel = GroupChannel(next(self._session_ids), self._key)
+        self.stream = replace(self.stream, session_id=channel.session_id, keys=channel)
+        self.sequence = 0
+        self._sends = SendTimes()
+        self._teller.renew(self.stream, now_ns)
+        if isinstance(self.carousel, GroupCarousel):
+            self.carousel.lose_track()
+
+    def _announce(self, now_ns: int, *, is_final: bool = False) -> None:
         flags = AnnounceFlag(0)
         for flag, is_set in (
             (AnnounceFlag.ONEWAY, self.settings.oneway is not None),
             (AnnounceFlag.WAITING, self.is_waiting),
-            (AnnounceFlag.FINAL, self.is_closed),
+            (AnnounceFlag.FINAL, self.is_closed or is_final),
         ):
             flags |= flag if is_set else 0
         self._teller.announce(flags, self.controller.rate_bps, self.sequence, self.carousel.pass_overhead, now_ns)
 
     def _send_plan(self, now_ns: int) -> None:
         assert isinstance(self.carousel, GroupCarousel)
-        echoes = [
-            (peer_id, rtt_code(self.controller.rtt_ns(peer_id) // 1000))
-            for peer_id in _drain(self._echo, ECHO_COUNT_MAX)
-        ]
-        is_flowing = self.carousel.has_work and not self.is_waiting
-        limiting = self.controller.limiting if is_flowing else None
-        leaving = []
-        if self.settings.min_rate_bps:
-            leaving = [member.peer_id for member in self.members.values() if member.is_leaving and member.is_active]
+        members = self.members.values()
+        is_strict = self.settings.min_rate_bps > 0
+        leaving = [member.peer_id for member in members if member.is_leaving and member.is_active] if is_strict else []
+        controller, is_flowing = self.controller, self.carousel.has_work and not self.is_waiting
         plan = Plan(
             timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,
             grtt_code=rtt_code(self.stream.rtt.smoothed_ns // 1000),
             report_interval_ms=self._poll.interval_ns // 1_000_000,
             poll_threshold=self._poll.threshold,
             group_size=self._poll.group_size(self._active_count),
-            rate_bps=self.controller.rate_bps,
+            rate_bps=controller.rate_bps,
             next_sequence=self.sequence,
-            suppress_rate_bps=self.controller.suppress_rate_bps,
-            limiting_peer=limiting or bytes(PEER_ID_SIZE),
+            suppress_rate_bps=controller.suppress_rate_bps,
+            limiting_peer=(controller.limiting if is_flowing else None) or bytes(PEER_ID_SIZE),
             planned=tuple(self.carousel.planned(PLANNED_COUNT_MAX)),
             queued=tuple(self.carousel.queued(QUEUED_COUNT_MAX)),
-            echoes=tuple(echoes),
+            echoes=tuple(
+                (peer, rtt_code(controller.rtt_ns(peer) // 1000)) for peer in _drain(self._echo, ECHO_COUNT_MAX)
+            ),
             leaving=tuple(leaving[:LEAVING_COUNT_MAX]),
             acknowledged=tuple(_drain(self._acknowledge, ACKNOWLEDGED_COUNT_MAX)),
         )
-        self._teller.plan(
-            plan, is_going_on=self.is_busy or not self._poll.is_known, is_more_to_tell=bool(self._acknowledge),
-            is_steered=limiting is not None, now_ns=now_ns,
-        )  # fmt: skip
+        is_going_on = self.is_busy or not self._poll.is_known
+        self._teller.plan(plan, is_going_on=is_going_on, is_more_to_tell=bool(self._acknowledge), now_ns=now_ns)
 
 
 def _drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:

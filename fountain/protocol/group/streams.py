@@ -28,16 +28,20 @@ class GroupStreams:
         controller: Callable[[int], GroupRate], settings: GroupSettings, control_port: int, rate_bps: int, now_ns: int,
     ) -> None:  # fmt: skip
         self.address = address
-        self.machines: dict[int, GroupServerMachine] = {}
         self.rejects = RejectCounter()
         self._pacer = SteadyPacer(rate_bps, now_ns)
-        for index, served in enumerate(objects):
-            machine = GroupServerMachine(
+        self._turns = deque(
+            GroupServerMachine(
                 secret=secret, served=served, object_index=index, address=address, key=key,
                 controller=controller(served.packet_size), settings=settings, control_port=control_port, now_ns=now_ns,
-            )  # fmt: skip
-            self.machines[machine.stream.session_id] = machine
-        self._turns = deque(self.machines.values())
+            )
+            for index, served in enumerate(objects)
+        )  # fmt: skip
+
+    @property
+    def machines(self) -> dict[int, GroupServerMachine]:
+        """The machine of each session; a session whose key is worn makes room for another of the same machine."""
+        return {machine.stream.session_id: machine for machine in self._turns}
 
     def handle_datagram(self, data: bytes, address: Address, now_ns: int) -> None:
         """A packet of a group arrived; its machine takes it in, if it is of one."""

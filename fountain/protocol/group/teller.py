@@ -88,12 +88,10 @@ class Teller:
         self._jitter = (self._jitter * 1_103_515_245 + 12_345) & 0x7FFF_FFFF
         self.announce_ns = now_ns + interval_ns * 3 // 4 + interval_ns // 2 * (self._jitter >> 8) // 0x7F_FFFF
 
-    def plan(
-        self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, is_steered: bool, now_ns: int
-    ) -> None:  # fmt: skip
+    def plan(self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, now_ns: int) -> None:
         """Tell what is planned; the next Plan comes soon while anything is going on.
 
-        `is_steered` says that receivers steer the rate: they have to learn their round trips as these change.
+        Where a receiver limits the rate all have to learn their round trips as these change.
         """
         self._send(GroupPacketType.PLAN, plan.encode())
         self._planned_ns = now_ns
@@ -105,9 +103,15 @@ class Teller:
             return
         if is_going_on:
             interval_ns = shared_ns
-            if is_steered:
+            if any(plan.limiting_peer):
                 interval_ns = min(interval_ns, PLAN_ROUNDS * self._stream.rtt.smoothed_ns)
         self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
+
+    def renew(self, stream: GroupStream, now_ns: int) -> None:
+        """Go on telling of `stream`, at once: nobody has heard of it."""
+        self._stream = stream
+        self._announce_count = 0
+        self.announce_ns = self.plan_ns = now_ns
 
     def plan_soon(self, now_ns: int, spacing_ns: int = PLAN_MIN_NS) -> None:
         """Let the next Plan go out at once, but not closer than `spacing_ns` behind the last one."""
