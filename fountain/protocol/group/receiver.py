@@ -24,7 +24,6 @@ from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.admission import Address
 from fountain.protocol.blocks import BlockTable
-from fountain.protocol.group.carousel import without
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.inflow import GroupInflow
@@ -299,10 +298,10 @@ class GroupClientMachine:
         taken = [*plan.queued, *((block, 1) for block, _ in plan.planned), *((block, 1) for block in blocks)]
         missing: list[Run] = []
         if not blocks.manifest_known:
-            whole = [(MANIFEST_BIT, blocks.manifest.block_count)]
-            missing += _remove(whole, [*taken, *((block, 1) for block in blocks.manifest_done)])
+            whole = MANIFEST_BIT, blocks.manifest.block_count
+            missing += _gaps(whole, [*taken, *((block, 1) for block in blocks.manifest_done)])
         if blocks.geometry.block_count and not blocks.is_full:
-            missing += _remove([(0, blocks.geometry.block_count)], [*blocks.done.page(0, 1 << 20), *taken])
+            missing += _gaps((0, blocks.geometry.block_count), [*blocks.done.page(0, 1 << 20), *taken])
         return missing
 
     def _report(self, now_ns: int) -> None:
@@ -359,7 +358,16 @@ def _is_inside(block: int, runs: Sequence[Run]) -> bool:
     return any(first <= block < first + count for first, count in runs)
 
 
-def _remove(runs: list[Run], others: Sequence[Run]) -> list[Run]:
-    for other in others:
-        runs = [left for run in runs for left in without(run, (other,))]
-    return runs
+def _gaps(whole: Run, taken: list[Run]) -> list[Run]:
+    """What is left of a run without others, which may overlap. Every Plan asks: one pass over them in order."""
+    at, end = whole[0], whole[0] + whole[1]
+    gaps = []
+    for first, count in sorted(taken):
+        if first >= end:
+            break
+        if first > at:
+            gaps.append((at, first - at))
+        at = max(at, first + count)
+    if at < end:
+        gaps.append((at, end - at))
+    return gaps
