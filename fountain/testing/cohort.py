@@ -39,6 +39,7 @@ class Cohort:
         self.machines: list[GroupClientMachine | None] = [None] * count
         self.machine_count = 0
         self.is_present: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.keeps_early = [False] * count
         self.touched: dict[int, None] = {}  # columns of which something came since everybody's machine was told last
         self._tables: list[BlockTable | None] = [None] * count
         self._loss = loss
@@ -66,7 +67,7 @@ class Cohort:
     def come(self, row: int, *, keeps_early: bool) -> None:
         """A receiver listens from now on; it may keep what comes before it hears of the stream."""
         self.is_present[row] = True
-        self._listening[row] = keeps_early
+        self.keeps_early[row] = self._listening[row] = keeps_early
         self._received[row] = 0
 
     def enter(self, row: int, machine: GroupClientMachine, table: BlockTable) -> None:

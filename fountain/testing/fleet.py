@@ -267,7 +267,8 @@ class Fleet:
         table = BlockTable(self.offer.geometry, self.offer.manifest_geometry, self._open_limit)
         cohort.enter(row, machine, table)
         machine.adopt(table, now_ns)
-        self._again |= self._sent.intersection(cohort.untouched(row))
+        if not cohort.keeps_early[row]:
+            self._again |= self._sent.intersection(cohort.untouched(row))
         self._look_after(cohort, row)
 
     def _sync(self, cohort: Cohort, row: int) -> None:
