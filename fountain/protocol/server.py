@@ -27,9 +27,9 @@ from fountain.integrity import derive, session_keys
 from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
 from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies
 from fountain.protocol.carousel import Segment
-from fountain.protocol.congestion import CircuitBreaker, ControlFactory, control_factory
+from fountain.protocol.congestion import CircuitBreaker, ControlFactory, FixedRate, control_factory
 from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import Pacer
+from fountain.protocol.pacing import Pacer, SteadyPacer
 from fountain.protocol.server_session import (
     GONE_NS,
     PING_INTERVAL_NS,
@@ -110,8 +110,8 @@ class ServerMachine:
         self.objects = list(objects)
         self.sessions: dict[int, ServerSession] = {}
         self.rejects = RejectCounter()
-        self.pacer = Pacer(rate_bps, now_ns)
         self._congestion = congestion or control_factory()
+        self.pacer = (SteadyPacer if self._congestion is FixedRate else Pacer)(rate_bps, now_ns)
         self._peer_count_max = peer_count_max
         self._jar = CookieJar(derive(secret, b"cookies"))
         self._spent = SpentCookies()
@@ -214,6 +214,7 @@ class ServerMachine:
                 return order
             if session.state is not SessionState.ENDED:
                 self._turns.sleep(session, session.ready_ns(now_ns))
+        self.pacer.rest(now_ns)
         return None
 
     def next_timeout(self, now_ns: int) -> int:
@@ -238,6 +239,7 @@ class ServerMachine:
             return None
         segments = session.carousel.take(limit, session.sequence)
         if not segments:
+            session.pacer.rest(now_ns)
             return None
         count = sum(len(esis) for _, esis in segments)
         order = Order(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)

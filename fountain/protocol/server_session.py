@@ -16,7 +16,7 @@ from fountain.protocol.congestion.feedback import REPORT_WAIT_COUNT, REPORT_WAIT
 from fountain.protocol.control_channel import ControlChannel
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import Pacer
+from fountain.protocol.pacing import Pacer, SteadyPacer
 from fountain.wire.control import OfferBody
 from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
@@ -98,7 +98,7 @@ class ServerSession(ControlChannel):
         self.sent_count = 0
         self.received_count = 0  # as the client reports it
         self.controller = controller
-        self.pacer = Pacer(controller.rate_bps, now_ns)
+        self.pacer = (SteadyPacer if controller.is_steady else Pacer)(controller.rate_bps, now_ns)
         self.feedback = Feedback(served.packet_size, now_ns)
         self.rtt = RttEstimate()
         self.loss = LossEstimate()

@@ -12,7 +12,7 @@ from fountain.limits import ESI_LIMIT, NS
 from fountain.protocol.admission import COOKIE_PERIOD_NS, KEY_PERIOD_NS, CookieJar, HelloLimiter, KeyRing
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import BURST_NS, Pacer
+from fountain.protocol.pacing import BURST_NS, CATCH_UP_NS, Pacer, SteadyPacer
 
 ADDRESS = ("192.0.2.1", 4242)
 NONCE, OBJECT = bytes(range(16)), bytes(range(32))
@@ -218,3 +218,44 @@ class TestEstimates:
         for _ in range(50):
             loss.sample(100, 90)
         assert loss.fraction == pytest.approx(0.1)
+
+
+class TestSteadyPacer:
+    """A rate that is kept over time, and nothing made up for that was not missed."""
+
+    RATE_BPS = 8_000_000  # an octet a microsecond
+    SIZE = 1_000
+
+    def send(self, pacer: SteadyPacer, start_ns: int, end_ns: int, gaps: list[tuple[int, int]]) -> list[int]:
+        """When packets go while the sender looks every 100 us, but never inside the gaps."""
+        times = []
+        for now_ns in range(start_ns, end_ns, 100_000):
+            if any(first <= now_ns < end for first, end in gaps):
+                continue
+            while pacer.is_open(now_ns):
+                pacer.charge(self.SIZE)
+                times.append(now_ns)
+        return times
+
+    def test_what_a_gap_has_delayed_is_made_up_for_without_a_burst(self) -> None:
+        times = self.send(SteadyPacer(self.RATE_BPS, 0), 0, NS, [(NS // 4, NS // 4 + NS // 10)])
+        assert abs(len(times) - NS // 1_000_000) <= 2
+        for first in times:
+            in_ten_ms = sum(first <= at < first + NS // 100 for at in times)
+            assert in_ten_ms <= 1.25 * 10 + 3
+
+    def test_no_more_is_made_up_for_than_the_limit(self) -> None:
+        gap = 2 * CATCH_UP_NS
+        times = self.send(SteadyPacer(self.RATE_BPS, 0), 0, 4 * NS, [(NS, NS + gap)])
+        assert abs(len(times) - (4 * NS - gap + CATCH_UP_NS) // 1_000_000) <= 3
+
+    def test_a_rest_is_not_made_up_for(self) -> None:
+        pacer = SteadyPacer(self.RATE_BPS, 0)
+        pacer.rest(NS)
+        times = self.send(pacer, NS, 2 * NS, [])
+        assert len(times) <= NS // 1_000_000 + 3
+
+    def test_the_same_rate_once_more_forgets_nothing(self) -> None:
+        pacer = SteadyPacer(self.RATE_BPS, 0)
+        pacer.change_rate(self.RATE_BPS, NS // 10)
+        assert len(self.send(pacer, NS // 10, NS, [])) >= NS // 1_000_000 - 3

@@ -39,6 +39,10 @@ class Controller(Protocol):
     breaker: CircuitBreaker
 
     @property
+    def is_steady(self) -> bool:
+        """Whether the rate is to be kept over time: what a busy machine makes the stream miss is made up for."""
+
+    @property
     def rate_bps(self) -> int:
         """Bits per second to send at."""
 

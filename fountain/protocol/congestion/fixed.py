@@ -14,6 +14,8 @@ _TOLERANCE = 0.5  # Whoever chooses a rate may mean a link that loses so much; m
 class FixedRate:
     """Sends packets of any size at `cap_bps`. For links of one's own: beside it TCP starves."""
 
+    is_steady = True
+
     def __init__(self, packet_size: int, cap_bps: int) -> None:
         assert packet_size > 0
         self.rate_bps = cap_bps

@@ -50,6 +50,8 @@ BREAKER_NS = 5 * NS
 class TolerantRate:
     """Congestion control of one stream of packets of `packet_size` octets, never above `cap_bps`."""
 
+    is_steady = False
+
     def __init__(self, packet_size: int, cap_bps: int, tolerance: float = LOSS_TOLERANCE_DEFAULT) -> None:
         self.floor = LossFloor(tolerance)
         self.queue = QueueEstimate()

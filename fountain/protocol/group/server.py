@@ -33,10 +33,10 @@ from fountain.protocol.group.least_rate import LeastRate
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
 from fountain.protocol.group.oneway import OnewayCarousel
 from fountain.protocol.group.polling import Poll
-from fountain.protocol.group.steady import SteadyPacer
 from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller
 from fountain.protocol.group.tfmcc import GroupRate
 from fountain.protocol.lane import Lane
+from fountain.protocol.pacing import SteadyPacer
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.group import (
     ACKNOWLEDGED_COUNT_MAX,
@@ -81,10 +81,8 @@ class GroupServerMachine:
         offer = replace(served.offer, open=key is None)
         channel = GroupChannel(next(self._session_ids), key)
         self.stream = GroupStream(channel.session_id, object_index, address, offer, channel)
-        # Without a key nothing wears out.
-        self._packet_count_max = (
-            SEQUENCE_LIMIT if key is None else sealed_count_max(offer.symbol_size + DATA_OVERHEAD_SIZE)
-        )
+        packet_size = offer.symbol_size + DATA_OVERHEAD_SIZE
+        self._packet_count_max = SEQUENCE_LIMIT if key is None else sealed_count_max(packet_size)
         self.controller = controller
         self.settings = settings
         self.members: dict[bytes, Member] = {}

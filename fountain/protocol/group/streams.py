@@ -11,8 +11,8 @@ from fountain.protocol.carousel import Segment
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.server import GroupServerMachine
-from fountain.protocol.group.steady import SteadyPacer
 from fountain.protocol.group.tfmcc import GroupRate
+from fountain.protocol.pacing import SteadyPacer
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.group import GroupHeader
 from fountain.wire.reject import Reject, RejectCounter
