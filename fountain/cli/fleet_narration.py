@@ -25,8 +25,6 @@ from fountain.engine.observer import (
     ReceiverResult,
 )
 from fountain.limits import GROUP_PORT_DEFAULT
-from fountain.net.group import Group
-from fountain.net.interfaces import Interface
 
 __all__ = ["fleet_tellers", "group_command"]
 
@@ -51,6 +49,9 @@ def fleet_tellers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]
 
 def group_command(event: GroupOpened) -> str:
     """The command that receives from a group, with just the options that it needs."""
+    from fountain.net.group import Group  # Loads numpy, which --help must not.
+    from fountain.net.interfaces import Interface
+
     words = ["fountain-fetch"]
     if ip_address(event.group).is_multicast:
         words += ["--group", event.group]
@@ -90,9 +91,9 @@ def _group_opened(event: GroupOpened, platform: str) -> list[str]:
 
 def _air_time(event: AirTime) -> list[str]:
     sure = f"{event.confidence * 100:g}% sure"
-    passes = ""
+    passes = ""  # That is for one; a stream may have more.
     if event.pass_count is not None:
-        passes = ", in one pass" if event.pass_count == 1 else f", in {event.pass_count:,} passes"
+        passes = "; one pass is sent" if event.pass_count == 1 else f"; {event.pass_count:,} passes are sent"
     needed = f"needs {format_duration(event.seconds)} on the air for {format_loss(event.loss)} loss ({sure})"
     return [f"{event.name} {needed}{passes}"]
 

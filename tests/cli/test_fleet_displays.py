@@ -87,8 +87,8 @@ def test_a_one_way_stream_says_its_air_time() -> None:
     event = AirTime("image.iso", 9.1, 0.05, 0.999, None)
     line = "image.iso needs 9.1s on the air for 5.0% loss (99.9% sure)"
     assert told(event) == [line]
-    assert told(dataclasses.replace(event, pass_count=1)) == [f"{line}, in one pass"]
-    assert told(dataclasses.replace(event, pass_count=3)) == [f"{line}, in 3 passes"]
+    assert told(dataclasses.replace(event, pass_count=1)) == [f"{line}; one pass is sent"]
+    assert told(dataclasses.replace(event, pass_count=3)) == [f"{line}; 3 passes are sent"]
 
 
 # --- Waiting -----------------------------------------------------------------------------------------------
