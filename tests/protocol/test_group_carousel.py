@@ -110,6 +110,14 @@ def test_what_nobody_asked_for_is_foreseen_a_little_less_for_the_next() -> None:
     assert stream.overhead == pytest.approx(0.9 * 0.5)
 
 
+def test_nobody_waits_for_the_manifest_or_for_a_little_however_late_it_seems_to_have_come() -> None:
+    stream = carousel(4, manifest_count=1)
+    sequence = K + 2 + 2 * K
+    stream.take(sequence, 0)
+    stream.settle(ME, [(MANIFEST_BIT, K), (0, 2)], [], sequence, 0.0, came=sequence - 1, is_last_word=False)
+    assert counts(stream.take(K + 3, sequence)) == [(MANIFEST_BIT, K), (0, 2), (2, 1)]
+
+
 def test_what_somebody_took_who_came_late_is_foreseen_for_nobody() -> None:
     stream = carousel()
     stream.take(4 * K, 0)

@@ -11,7 +11,8 @@ The rules
    the neediest lacks is the block's debt. It waits for the end of the block's own pass, and is paid before the next one
    begins, always with symbols that nobody was sent; but a debt whose symbols are still being encoded waits while
    there is something else to send.
-   Who came when the block's pass had begun lacks much of it, and waits until everybody else is served.
+   Who came when the block's pass had begun and lacks much of it waits until everybody else is served; but nobody
+   waits for the manifest, without which a receiver can only fill its memory.
 3. Packets are under way to a receiver from `resolved` on, the sequence number up to which its report must have counted.
 4. A pass is contiguous, so that loss at any period meets every block alike.
 """
@@ -32,6 +33,7 @@ from fountain.wire.session import MANIFEST_BIT, Run
 __all__ = ["GroupCarousel", "without"]
 
 _LOSS_MAX = 0.95
+_LATE_SHARE = 0.25
 _THOUSAND = 1000
 _MANIFEST_EXTRA_COUNT = 2  # Without the manifest nothing can be verified, and its blocks are small.
 
@@ -216,7 +218,9 @@ class GroupCarousel:
         for block, need in needed.items():
             if self._exists(block) and not self._is_queued(block):
                 entry = self._entry(block)
-                if came > entry.began:
+                # Of whoever was first heard after a while `came` says no more than that something was lost before.
+                is_much = need > _LATE_SHARE * entry.symbol_count
+                if came > entry.began and is_much and not block & MANIFEST_BIT:
                     entry.late.add(peer_id)
                 added |= self._owe(peer_id, block, need, resolved, loss, is_last_word=is_last_word)
         for run in missing:
