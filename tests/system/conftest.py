@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.groups import Fleet
 from tests.system.programs import Programs
 
 Writer = Callable[..., Path]
@@ -17,6 +18,14 @@ Writer = Callable[..., Path]
 def programs(tmp_path: Path) -> Iterator[Programs]:
     """Starts commands; none of them outlives the test."""
     started = Programs(tmp_path)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Starts commands that meet in one group; none of them outlives the test."""
+    started = Fleet(tmp_path)
     yield started
     started.close()
 

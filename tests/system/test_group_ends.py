@@ -1,0 +1,247 @@
+"""How groups end: receivers and servers that are killed, interrupted or slow, hooks, full disks, nobody there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.storage.support import leftovers, mounted, needs_root
+from tests.system.conftest import Writer
+from tests.system.groups import QUICKLY, SLOWLY, Fleet, copy_is_exact, results
+from tests.system.programs import Fetch, Server
+
+SIZE = 5_000_000
+SMALL_SIZE = 200_000
+HOST = platform.node()
+
+
+def catch_in_the_middle(fleet: Fleet, path: Path, *options: str) -> tuple[Server, Fetch]:
+    """A slow server of `path`, and a receiver "first" that has a part of it."""
+    server = fleet.serve(*SLOWLY, "--expect", "1", path)
+    fetch = fleet.receive("first", *options)
+    fetch.wait_middle()
+    return server, fetch
+
+
+# --- Receivers go --------------------------------------------------------------------------------------------
+
+
+def test_a_killed_receiver_resumes_and_counts_once(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(fleet, path)
+    fetch.kill()
+    again = fleet.receive("first")
+    assert again.wait() == 0, again.err
+    assert copy_is_exact(fleet, "first", path)
+    resumed, end = again.event("resumed")["verified_size"], again.event("fetched")
+    assert resumed > 0
+    assert round(end["rate_bps"] * end["duration_s"] / 8) == SIZE - resumed
+    assert server.wait() == 0
+    assert len(server.events("peer_joined")) == 1
+    assert [result["state"] for result in results(server)] == ["done"]
+
+
+def test_a_receiver_that_stays_away_is_named_and_the_status_is_8(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    fetches = [fleet.receive("first"), fleet.receive("second")]
+    server = fleet.serve(*SLOWLY, "--wait", "2", "--expect", "2", "--idle-exit", "1", path)
+    fetches[0].wait_middle()
+    fetches[0].kill()
+    assert fetches[1].wait() == 0
+    assert copy_is_exact(fleet, "second", path)
+    assert server.wait() == 8
+    assert server.event("stopped")["reason"] == "idle"
+    assert server.event("peer_gone")["reason"] == "silent"
+    assert f"1 of 2 expected peers have the object; not done: {HOST} (silent)." in server.err
+    assert sorted(result["state"] for result in results(server)) == ["done", "silent"]
+
+
+def test_an_interrupted_receiver_tells_the_server_and_resumes_later(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(fleet, path)
+    assert fetch.interrupt() == 130
+    assert len(leftovers(fleet.place("first"))) == 1
+    assert server.wait_event("peer_gone")["reason"] == "interrupted"
+    again = fleet.receive("first")
+    assert (again.wait(), server.wait()) == (0, 0)
+    assert again.event("resumed")["verified_size"] > 0
+    assert copy_is_exact(fleet, "first", path)
+
+
+@needs_root
+def test_a_receiver_whose_disk_is_full_tells_the_server(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    with mounted(fleet.place("small"), "size=2m"):
+        fetches = [fleet.receive("small"), fleet.receive("large")]
+        server = fleet.serve(*QUICKLY, "--wait", "2", "--expect", "2", "--idle-exit", "1", path)
+        assert [fetch.wait() for fetch in fetches] == [6, 0]
+        assert "Free some space" in fetches[0].event("failed")["hint"]
+        assert server.wait() == 8
+    assert copy_is_exact(fleet, "large", path)
+    assert server.event("peer_gone")["reason"] == "could not store it"
+    assert f"not done: {HOST} (could not store it)" in server.err
+    assert sorted(result["state"] for result in results(server)) == ["done", "failed"]
+
+
+def test_a_receiver_that_cannot_keep_the_least_rate_gets_the_rest_alone(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    fetches = [fleet.receive("slow", "--loss-test", "0.6"), fleet.receive("quick")]
+    server = fleet.serve(*SLOWLY, "--min-rate", "12M", "--wait", "2", "--expect", "2", path)
+    assert [fetch.wait() for fetch in fetches] == [0, 0], fetches[0].err
+    assert copy_is_exact(fleet, "slow", path)
+    assert copy_is_exact(fleet, "quick", path)
+    assert fetches[0].event("asked_to_leave")
+    assert not fetches[1].events("asked_to_leave")
+    assert server.wait() == 0
+    assert "too slow for the group" in server.event("peer_gone")["reason"]
+    assert [result["state"] for result in results(server)] == ["done", "done"]
+
+
+# --- The server goes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_receivers_go_on_where_a_server_that_comes_back_does(
+    way: signal.Signals, fleet: Fleet, write_file: Writer
+) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(fleet, path)
+    other = fleet.receive("other")
+    other.wait_event("announced")
+    server.signal(way)
+    assert server.wait() == (130 if way is signal.SIGINT else -way)
+    again = fleet.serve(*QUICKLY, "--expect", "2", path)
+    assert (fetch.wait(), other.wait(), again.wait()) == (0, 0, 0)
+    assert copy_is_exact(fleet, "first", path)
+    assert copy_is_exact(fleet, "other", path)
+    why = "the server has left" if way is signal.SIGINT else "the group is silent"
+    assert fetch.event("reconnecting")["reason"] == why
+
+
+def test_receivers_of_a_server_that_stays_away_end_with_4_and_keep_their_part(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(fleet, path, "--timeout", "3")
+    assert server.interrupt() == 130
+    assert f"not done: {HOST} (at " in server.err
+    assert fetch.wait() == 4
+    assert "The group fell silent before all was here." in fetch.err
+    assert len(leftovers(fleet.place("first"))) == 1
+
+
+# --- Listening -----------------------------------------------------------------------------------------------
+
+
+def test_a_listener_takes_each_object_once_and_runs_its_hook(fleet: Fleet, write_file: Writer, tmp_path: Path) -> None:
+    first, second = write_file(SMALL_SIZE, "first.bin"), write_file(SMALL_SIZE, "second.bin")
+    log = tmp_path / "log"
+    note = f'echo "$FOUNTAIN_NAME $FOUNTAIN_DIGEST $FOUNTAIN_OBJECT_ID" >> {log}'
+    listen = ("--listen", "--hook", f'{note}; cmp "$FOUNTAIN_PATH" {first}')
+    listener = fleet.receive("listener", *listen)
+    server = fleet.serve(*QUICKLY, "--expect", "1", first)
+    assert server.wait() == 0, server.err
+    assert server.event("hook_reported")["is_success"]
+    assert listener.interrupt() == 130
+    again = fleet.receive("listener", *listen)
+    server = fleet.serve(*QUICKLY, "--expect", "1", first, second)
+    assert server.wait() == 0, server.err
+    assert server.event("hook_reported") | {"name": second.name, "is_success": False} == server.event("hook_reported")
+    assert [result["reason"] for result in results(server)] == ["the hook failed"]
+    assert again.event("hook_finished")["exit_status"] == 1
+    assert again.interrupt() == 130
+    assert [event["name"] for event in again.events("announced")] == [second.name]
+    told = [(listener, first), (again, second)]
+    assert log.read_text() == "".join(
+        f"{path.name} {fetch.event('digest_computed')['digest']} {fetch.event('fetched')['object_id']}\n"
+        for fetch, path in told
+    )
+    place = fleet.place("listener")
+    assert sorted(os.listdir(place)) == [".fountain-received", first.name, second.name]
+    assert all((place / path.name).read_bytes() == path.read_bytes() for path in (first, second))
+
+
+def test_a_listener_takes_several_objects_at_once(fleet: Fleet, write_file: Writer) -> None:
+    paths = [write_file(SMALL_SIZE, name) for name in ("one", "two", "three")]
+    listener = fleet.receive("listener", "--listen")
+    server = fleet.serve(*QUICKLY, "--expect", "1", *paths)
+    listener.wait_event("fetched", count=3)
+    assert server.interrupt() in (0, 130)
+    assert listener.interrupt() == 130
+    assert all((fleet.place("listener") / path.name).read_bytes() == path.read_bytes() for path in paths)
+
+
+def test_a_server_does_not_wait_for_the_hook_of_a_receiver_that_was_interrupted(
+    fleet: Fleet, write_file: Writer
+) -> None:
+    path = write_file(SMALL_SIZE)
+    listener = fleet.receive("listener", "--listen", "--hook", "exec sleep 20")
+    server = fleet.serve(*QUICKLY, "--expect", "1", path)
+    server.wait_event("waiting", lambda event: event["what"] == "waiting for hooks to end")
+    assert listener.interrupt() == 130
+    assert server.wait() == 0, server.err
+    assert [result["state"] for result in results(server)] == ["done"]
+
+
+# --- Nobody there, nowhere to go -----------------------------------------------------------------------------
+
+
+def test_nobody_announces_and_the_status_is_3(fleet: Fleet) -> None:
+    fetch = fleet.receive("first", "--timeout", "0.3")
+    assert fetch.wait() == 3
+    message = f"Nobody announced anything in group {fleet.address}, port {fleet.port}, on lo within 0.3 s."
+    assert fetch.event("failed")["message"] == message
+    assert f"open UDP port {fleet.port} in this machine's firewall" in fetch.event("failed")["hint"]
+
+
+def test_waiting_outlasts_the_timeout_until_a_server_announces(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SMALL_SIZE)
+    fetch = fleet.receive("first", path.name, "--timeout", "0.2", "--wait")
+    time.sleep(1.0)  # Several timeouts: without --wait it would have ended.
+    server = fleet.serve(*QUICKLY, "--expect", "1", path)
+    assert (fetch.wait(), server.wait()) == (0, 0)
+    assert copy_is_exact(fleet, "first", path)
+
+
+def test_an_object_of_another_name_is_not_taken(fleet: Fleet, write_file: Writer) -> None:
+    fleet.serve(*QUICKLY, write_file(SMALL_SIZE))
+    fetch = fleet.receive("first", "other.bin", "--timeout", "2")
+    assert fetch.wait() == 3
+    assert "Nobody announced this object" in fetch.err
+
+
+def test_what_stands_at_the_destination_is_left_alone_and_told_to_the_server(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SMALL_SIZE)
+    fleet.place("first").mkdir()
+    (fleet.place("first") / path.name).write_text("mine")
+    fetch = fleet.receive("first")
+    server = fleet.serve(*QUICKLY, "--expect", "1", "--idle-exit", "1", path)
+    assert fetch.wait() == 6
+    assert "exists already" in fetch.err
+    assert (fleet.place("first") / path.name).read_text() == "mine"
+    assert server.wait() == 8
+    assert "could not store it" in server.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "message"),
+    [
+        ("--group 239.255.1.1 -i nowhere9", 2, "This machine has no interface 'nowhere9'."),
+        ("--broadcast -i lo --broadcast-address 10.255.255.255", 2, "10.255.255.255 is not the broadcast address"),
+        ("--group 239.255.1.1 -i lo --key /nowhere/key", 6, "The key /nowhere/key cannot be read"),
+        ("--group 239.255.1.1 -i lo --key /dev/null", 2, "/dev/null holds no key."),
+        ("--group 232.1.1.1 -i lo", 2, "source-specific"),
+        ("--group 224.0.0.1 -i lo", 2, "is reserved"),
+    ],
+)
+def test_a_group_that_cannot_be_is_refused_before_anything_is_sent(
+    argv: str, status: int, message: str, fleet: Fleet
+) -> None:
+    fleet.words = argv.split()
+    fetch = fleet.receive_plainly()
+    assert fetch.wait() == status, fetch.err
+    assert message in fetch.err
+    assert "  hint: " in fetch.err
