@@ -105,7 +105,9 @@ def _hook_reported(event: HookReported) -> list[str]:
 
 def _group_summary(event: GroupSummary) -> list[str]:
     if not event.results:
-        return ["no receiver was ever heard"]
+        return [
+            "no receiver of the group was ever heard: if one says that it fetches, this firewall keeps its reports out"
+        ]
     counts = Counter(result.state for result in event.results)
     told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     others = [

@@ -360,7 +360,9 @@ def test_the_summary_names_objects_when_there_are_several() -> None:
 
 
 def test_a_group_that_nobody_heard_says_so() -> None:
-    assert told(GroupSummary(())) == ["no receiver was ever heard"]
+    assert told(GroupSummary(())) == [
+        "no receiver of the group was ever heard: if one says that it fetches, this firewall keeps its reports out"
+    ]
 
 
 def test_the_server_tells_how_hooks_went() -> None:
