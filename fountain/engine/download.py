@@ -24,6 +24,7 @@ from fountain.wire.session import StopReason
 __all__ = ["Download", "sessions_in"]
 
 PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
+PARTING_REPORT_COUNT = 10
 
 
 class Download:
@@ -43,7 +44,7 @@ class Download:
         self.silent_ns: int | None = None  # since when nothing is heard
         self.asked_to_leave = False
         self._loss, self._seed = loss, seed
-        self._parted_ns = 0
+        self._parted_ns = self._part_again_ns = 0
 
     @property
     def received_count(self) -> int:
@@ -189,6 +190,9 @@ class Download:
     def _step_apart(self, receiver: Receiver, now_ns: int) -> int:
         deadline = receiver.step(now_ns)
         if now_ns - self._parted_ns < PARTING_NS:
+            if now_ns >= self._part_again_ns:
+                self._part_again_ns = now_ns + PARTING_NS // PARTING_REPORT_COUNT
+                self.machine.press(now_ns)
             self.machine.handle_timeout(now_ns)
             deadline = min(deadline, self.machine.next_timeout())
         self.events += receiver.events

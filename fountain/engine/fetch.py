@@ -19,16 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.engine.clock import now_ns
-from fountain.engine.config import FetchConfig
+from fountain.engine.config import FetchConfig, GroupConfig
+from fountain.engine.fleet_events import OPEN_GROUP_WARNING
+from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.loading import loading
-from fountain.engine.observer import Observer, Searching, Shield
+from fountain.engine.observer import Listening, Observer, Searching, Shield, Warned
 from fountain.engine.workers import ThreadWorkers
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.net.address import Address, resolve
-from fountain.net.endpoint import Endpoint, open_endpoint
+from fountain.net.endpoint import Endpoint, open_endpoint, open_group_receiver
+from fountain.net.group import parse_group
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.client import ClientMachine
+from fountain.storage.key import read_key
 from fountain.storage.system import read_system_text
 from fountain.wire.control import Want
 from fountain.wire.session import StopReason
@@ -56,11 +60,9 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
     Raises:
         FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
     """
-    if config.group is not None:
-        from fountain.engine.group_fetch import fetch_group
-
-        return fetch_group(config, observer, stop)
     observer = Shield(observer)
+    if config.group is not None:
+        return _fetch_group(config, config.group, observer, stop)
     with ExitStack() as stack:
         targets = resolve(config.host, config.port)
         observer.handle(Searching(config.host, config.port))
@@ -96,6 +98,33 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         return FetchSummary(fetching.finish(receiver), tuple(receiver.files))
 
 
+def _fetch_group(
+    config: FetchConfig, where: GroupConfig, observer: Observer, stop: threading.Event
+) -> FetchSummary | None:  # fmt: skip
+    """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
+    with ExitStack() as stack:
+        group = parse_group(
+            where.address, where.port, where.interface, source=where.source, broadcast=where.is_broadcast
+        )
+        key = read_key(where.key_path) if where.key_path is not None else None
+        endpoint = open_group_receiver(group)
+        stack.callback(endpoint.close)
+        answer = open_endpoint(family=group.family)
+        stack.callback(answer.close)
+        observer.handle(Listening(group.address, group.interface.name, group.port))
+        if key is None:
+            observer.handle(Warned(OPEN_GROUP_WARNING))
+        with loading():
+            from fountain.engine.group_fetch import GroupFetch
+        waker = Waker()
+        stack.callback(waker.close)
+        hardware = read_system_text(f"/sys/class/net/{group.interface.name}/address") or f"{uuid.getnode():x}"
+        identity = ReceiverIdentity(peer_id_of(config, hardware), platform.node(), secrets.token_bytes(32), key)
+        taking = GroupFetch(config, observer, stop, waker, group, endpoint, answer, identity)
+        stack.callback(taking.close)
+        return taking.run()
+
+
 def _machine(config: FetchConfig) -> ClientMachine:
     want_kind, want = Want.ANY, bytes(32)
     if config.name is not None:
@@ -117,10 +146,13 @@ def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Add
             endpoint.send(data, len(data), len(data), address)
 
 
-def peer_id_of(config: FetchConfig) -> bytes:
-    """Eight octets that stay the same when the same fetch is started again on the same machine."""
+def peer_id_of(config: FetchConfig, hardware: str = "") -> bytes:
+    """Eight octets that stay the same when the same fetch is started again on the same machine.
+
+    `hardware` tells machines apart that were made from one image: all else is the same there.
+    """
     place = os.path.abspath(config.out or Path.cwd())
-    parts = f"{platform.node()}\0{_machine_id()}\0{place}\0{config.name or ''}"
+    parts = f"{platform.node()}\0{_machine_id()}\0{place}\0{config.name or ''}\0{hardware}"
     return hashlib.blake2s(parts.encode(errors="surrogateescape"), digest_size=8).digest()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fountain.engine.config import FleetConfig
+from fountain.engine.fleet_events import OPEN_GROUP_WARNING
 from fountain.engine.meter import RateMeter
 from fountain.engine.observer import (
     AirTime,
@@ -39,12 +40,8 @@ from fountain.storage.key import read_key
 from fountain.wire.group import MemberState
 from fountain.wire.session import StopReason
 
-__all__ = ["OPEN_WARNING", "Fleet"]
+__all__ = ["Fleet"]
 
-OPEN_WARNING = (
-    "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
-    "packets into it."
-)
 TELL_INTERVAL_NS = NS
 PROGRESS_INTERVAL_NS = NS // 5
 _STATES = {
@@ -114,7 +111,7 @@ class Fleet:
             )
         )
         if not self._is_keyed:
-            self._observer.handle(Warned(OPEN_WARNING))
+            self._observer.handle(Warned(OPEN_GROUP_WARNING))
         for served in self._objects:
             if self._config.oneway is not None:
                 self._observer.handle(self._air_time(served))

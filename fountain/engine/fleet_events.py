@@ -12,6 +12,7 @@ from pathlib import Path
 from fountain.engine.event import Event
 
 __all__ = [
+    "OPEN_GROUP_WARNING",
     "AirTime",
     "Announced",
     "AskedToLeave",
@@ -24,6 +25,11 @@ __all__ = [
     "ReceiverResult",
     "Waiting",
 ]
+
+OPEN_GROUP_WARNING = (
+    "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
+    "packets into it."
+)
 
 # --- Server ------------------------------------------------------------------------------------------------
 

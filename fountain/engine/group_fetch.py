@@ -2,70 +2,37 @@
 
 from __future__ import annotations
 
-import platform
 import secrets
 import threading
 import unicodedata
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.codes.api import Code
 from fountain.engine.clock import now_ns
 from fountain.engine.collector import BlockSink
-from fountain.engine.config import FetchConfig, GroupConfig
+from fountain.engine.config import FetchConfig
 from fountain.engine.download import Download
-from fountain.engine.fetch import STOP_CHECK_NS, FetchSummary, peer_id_of
+from fountain.engine.fetch import STOP_CHECK_NS, FetchSummary
 from fountain.engine.fetching import Fetching
-from fountain.engine.fleet import OPEN_WARNING
-from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver, ReceiverIdentity
+from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
 from fountain.engine.hook import Hook
-from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Listening, Observer, Shield, Warned
+from fountain.engine.identity import ReceiverIdentity
+from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Observer, Warned
 from fountain.engine.receiver import Phase
 from fountain.engine.workers import ThreadWorkers
-from fountain.errors import IncompleteError, NobodyAnsweredError
+from fountain.errors import IncompleteError, NobodyAnsweredError, StorageError
 from fountain.limits import NS
 from fountain.net.address import text
-from fountain.net.endpoint import Endpoint, open_endpoint, open_group_receiver
-from fountain.net.group import Group, parse_group
+from fountain.net.endpoint import Endpoint
+from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
-from fountain.storage.key import read_key
-from fountain.storage.received import ReceivedList
+from fountain.storage.received import RECEIVED_NAME, ReceivedList
 from fountain.wire.control import OfferBody
 from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
 
-__all__ = ["fetch_group"]
-
-
-def fetch_group(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:
-    """Fetch one object from a group and return when it stands; when listening, return None once `stop` is set.
-
-    Raises:
-        FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
-    """
-    observer = Shield(observer)
-    assert config.group is not None
-    with ExitStack() as stack:
-        group = _group(config.group)
-        key_path = config.group.key_path
-        key = read_key(key_path) if key_path is not None else None
-        endpoint = open_group_receiver(group)
-        stack.callback(endpoint.close)
-        answer = open_endpoint(family=group.family)
-        stack.callback(answer.close)
-        observer.handle(Listening(group.address, group.interface.name, group.port))
-        if key is None:
-            observer.handle(Warned(OPEN_WARNING))
-        waker = Waker()
-        stack.callback(waker.close)
-        taking = _Taking(config, observer, stop, waker, group, endpoint, answer, key)
-        stack.callback(taking.close)
-        return taking.run()
-
-
-def _group(config: GroupConfig) -> Group:
-    return parse_group(config.address, config.port, config.interface, 1, config.source, broadcast=config.is_broadcast)
+__all__ = ["GroupFetch"]
 
 
 @dataclass
@@ -78,12 +45,12 @@ class _Fetch:
     is_told: bool = False  # its end
 
 
-class _Taking:
-    """The loop of a receiver, whatever it takes."""
+class GroupFetch:
+    """The loop of a receiver, whatever it takes: one object, or, listening, every object that comes."""
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, group: Group,
-        endpoint: Endpoint, answer: Endpoint, key: bytes | None,
+        endpoint: Endpoint, answer: Endpoint, identity: ReceiverIdentity,
     ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
@@ -96,7 +63,6 @@ class _Taking:
         self._start_ns = now_ns()
         self._next = Fetching(config, observer, stop)  # warms up while nothing is announced yet
         name = None if config.name is None else unicodedata.normalize("NFC", config.name)
-        identity = ReceiverIdentity(peer_id_of(config), platform.node(), secrets.token_bytes(32), key)
         self._receiver = GroupReceiver(
             endpoint, answer, identity,
             wants=lambda offer: (name is None or offer.name == name) and self._is_new(offer),
@@ -106,7 +72,11 @@ class _Taking:
         )  # fmt: skip
 
     def run(self) -> FetchSummary | None:
-        """Take what comes, until that is enough."""
+        """Take what comes, until that is enough; None for a listener that was stopped.
+
+        Raises:
+            FountainError: any of its kinds but PeersMissingError; what was received is kept unless it is worthless.
+        """
         while True:
             now = now_ns()
             if self._stop.is_set():
@@ -133,7 +103,9 @@ class _Taking:
     # --- What is taken -------------------------------------------------------------------------------------
 
     def _is_new(self, offer: OfferBody) -> bool:
-        return self._received is None or offer.object_id not in self._received
+        if self._received is None:
+            return True
+        return offer.name != RECEIVED_NAME and offer.object_id not in self._received
 
     def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
         """Make room for the object of a download that begins."""
@@ -178,7 +150,7 @@ class _Taking:
                 fetch.is_told = True
                 path = fetch.fetching.finish(download)
                 if self._received is not None:
-                    self._received.add(download.machine.offer.object_id)
+                    self._remember(self._received, download.machine.offer.object_id)
                 if self._config.hook is not None:
                     self._run_hook(fetch, path, now)
             if fetch.hook is not None and (status := fetch.hook.poll()) is not None:
@@ -190,6 +162,13 @@ class _Taking:
                 return FetchSummary(path, tuple(download.files))
             self._drop(fetch)
         return None
+
+    def _remember(self, received: ReceivedList, object_id: bytes) -> None:
+        """Take this object never again; a list that cannot be written is no reason to take nothing more."""
+        try:
+            received.add(object_id)
+        except StorageError as error:
+            self._observer.handle(Warned(error.message, error.hint))
 
     def _run_hook(self, fetch: _Fetch, path: Path, now: int) -> None:
         assert self._config.hook is not None

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fountain.codes.api import Code
 from fountain.engine.collector import BlockSink
 from fountain.engine.download import Download, sessions_in
+from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.workers import Workers
 from fountain.integrity import derive
@@ -29,23 +29,13 @@ from fountain.wire.control import MAGIC, OfferBody, Want
 from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType
 from fountain.wire.reject import Reject, RejectCounter
 
-__all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver", "ReceiverIdentity"]
+__all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16
 EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
 REFUSED_COUNT_MAX = 256
 _NEVER_NS = 1 << 62
-
-
-@dataclass(frozen=True)
-class ReceiverIdentity:
-    """Who this receiver is, and what it draws chance and trust from."""
-
-    peer_id: bytes
-    host: str
-    secret: bytes
-    key: bytes | None = None
 
 
 class GroupReceiver:
@@ -160,7 +150,7 @@ class GroupReceiver:
             return  # Another server has it as well; this one is heard again when the first falls silent.
         if same is None and not self._has_room():
             return
-        machine = self._machine(announce, address, channel, now_ns)
+        machine = self._machine(announce, header.sequence, address, channel, now_ns)
         if same is not None:
             self._follow(same, machine, now_ns)
         else:
@@ -168,13 +158,13 @@ class GroupReceiver:
         self._replay(machine.channel.session_id, now_ns)
 
     def _machine(
-        self, announce: Announce, address: Address, channel: GroupChannel, now_ns: int
+        self, announce: Announce, sequence: int, address: Address, channel: GroupChannel, now_ns: int
     ) -> GroupClientMachine:  # fmt: skip
         self._draw_count += 1
         identity = self._identity
         return GroupClientMachine(
             secret=derive(identity.secret, b"group", self._draw_count), announce=announce, server=address,
-            channel=channel, peer_id=identity.peer_id, host=identity.host, now_ns=now_ns,
+            channel=channel, peer_id=identity.peer_id, host=identity.host, now_ns=now_ns, sequence=sequence,
         )  # fmt: skip
 
     def _begin(self, machine: GroupClientMachine, now_ns: int) -> None:

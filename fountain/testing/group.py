@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from fountain.codes.api import Code
 from fountain.engine.collector import BlockSink
 from fountain.engine.download import Download
-from fountain.engine.group_receiver import GroupReceiver, ReceiverIdentity
+from fountain.engine.group_receiver import GroupReceiver
+from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.receiver import Phase
 from fountain.engine.served import ObjectSymbols
 from fountain.engine.workers import InlineWorkers

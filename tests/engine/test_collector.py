@@ -117,10 +117,19 @@ def test_memory_of_a_finished_block_is_used_again() -> None:
 
 def test_no_more_blocks_are_open_than_the_limit() -> None:
     stage = Stage()
+    stage.table.know_manifest()
     for block in range(3):
         assert stage.collector.decoder(block) is not None
     assert stage.collector.decoder(3) is None
-    assert stage.collector.decoder(MANIFEST_BIT) is None
+
+
+def test_blocks_of_the_object_leave_room_for_the_manifest_that_is_not_known() -> None:
+    stage = Stage()
+    for block in range(2):
+        assert stage.collector.decoder(block) is not None
+    assert stage.collector.decoder(2) is None
+    assert stage.collector.decoder(MANIFEST_BIT) is not None
+    assert stage.collector.decoder(2) is None
 
 
 def test_a_full_disk_is_an_outcome() -> None:

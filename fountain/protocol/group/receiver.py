@@ -66,7 +66,7 @@ class GroupClientMachine:
 
     def __init__(
         self, *, secret: bytes, announce: Announce, server: Address, channel: GroupChannel, peer_id: bytes, host: str,
-        now_ns: int,
+        now_ns: int, sequence: int = 0,
     ) -> None:  # fmt: skip
         self.announce = announce
         self.server = server
@@ -84,6 +84,8 @@ class GroupClientMachine:
         self._incarnation = int.from_bytes(derive(secret, b"incarnation")[:3], "big") + 1
         self._report_count = 0
         self._replay = ReplayWindow()
+        self._replay.accept(sequence)  # of the Announce that was seen
+        self._announced = sequence
         self._times = ReportTimes(Dice(derive(secret, b"timing")))
         self._losses = LossEvents(ServedObject(announce.offer, systematic=True).packet_size)
         self._plan: Plan | None = None
@@ -134,7 +136,7 @@ class GroupClientMachine:
             return
         self._hear(now_ns)
         if isinstance(record, Announce):
-            self._handle_announce(record, address)
+            self._handle_announce(record, header.sequence, address)
         else:
             self._handle_plan(record, now_ns)
 
@@ -218,15 +220,19 @@ class GroupClientMachine:
             self.is_silent = False
             self._events.append(GroupEvent("back"))
 
-    def _handle_announce(self, announce: Announce, address: Address) -> None:
+    def _handle_announce(self, announce: Announce, sequence: int, address: Address) -> None:
         if announce.offer != self.announce.offer:
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
+        if sequence < self._announced:
+            return  # Late, or played again from somewhere else: where the server is, and whether, newer ones say.
+        self._announced = sequence
         self.server = address
         self.announce = replace(announce, next_sequence=self.announce.next_sequence)  # of when it came in
-        if announce.flags & AnnounceFlag.FINAL and not self.is_final:
-            self.is_final = True
-            self._events.append(GroupEvent("final"))
+        is_final = bool(announce.flags & AnnounceFlag.FINAL)
+        if is_final != self.is_final:
+            self.is_final = is_final
+            self._events.append(GroupEvent("final" if is_final else "back"))
 
     def _handle_plan(self, plan: Plan, now_ns: int) -> None:
         self._plan = plan

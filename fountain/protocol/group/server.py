@@ -227,16 +227,17 @@ class GroupServerMachine:
     def _handle_report(self, report: GroupReport, sequence: int, address: Address, now_ns: int) -> None:
         member = self.members.get(report.peer_id)
         is_new = member is None
-        if member is None:
-            if len(self.members) >= MEMBER_COUNT_MAX:
-                self.rejects.add(Reject.TOO_MANY)
-                return
-            member = self.members[report.peer_id] = Member(report.peer_id, address, now_ns)
-            self._heard_count += 1
-            self._active_count += 1
+        if member is None and len(self.members) >= MEMBER_COUNT_MAX:
+            self.rejects.add(Reject.TOO_MANY)
+            return
+        member = member or Member(report.peer_id, address, now_ns)
         if report.expected_sequence > self.sequence or not member.admit(sequence):
             self.rejects.add(Reject.REPLAYED)
             return
+        if is_new:
+            self.members[report.peer_id] = member
+            self._heard_count += 1
+            self._active_count += 1
         was_silent, was_active = member.is_silent, member.is_active
         rtt_ns = member.take(report, address, now_ns)
         if rtt_ns:
