@@ -12,11 +12,14 @@ from fountain.limits import NS
 
 __all__ = ["REPORT_SHARE", "Poll"]
 
-REPORT_SHARE = 0.0025  # Of the rate: early reports and those of the end take about as much again.
+REPORT_SHARE = 0.001  # Of the rate: early reports take about as much again, and those of the end more.
+IDLE_SHARE = 0.01  # The same while no data is sent: nothing else needs the way, and who is done waits to be heard.
+REPORT_COUNT_MAX = 5_000  # A server cannot take in more reports in a second, ...
 REPORT_SIZE = 160  # Octets of a typical report on the wire.
 INTERVAL_MIN_NS = NS // 50
 INTERVAL_FEW_NS = NS // 2  # However slow the stream, a few receivers may report so often ...
 REPORT_COUNT_MIN = 16  # ... and many of them so many times in a second together, but ...
+PATIENCE_COUNT = 4  # Who was not heard in so many intervals is silent.
 INTERVAL_MAX_NS = 60 * NS  # ... each at least so often.
 STAGE_NS = NS // 50  # and the group's round trip, once one is measured
 _STAGES = (1 / 4096, 1 / 256, 1 / 16, 1.0)
@@ -35,6 +38,8 @@ class Poll:
         self._estimate = 0.0
         self._opened_count = 0  # heard when everybody could report ...
         self._opened_interval_ns = INTERVAL_MIN_NS  # ... so far apart
+        self.patience_ns = 0  # Who was not heard for so long has had its turns, also while they were further apart.
+        self._advanced_ns = now_ns
 
     @property
     def threshold(self) -> int:
@@ -46,11 +51,15 @@ class Poll:
         """Whether everybody may report by now."""
         return self._stage == len(_STAGES) - 1
 
-    def advance(self, heard_count: int, active_count: int, rate_bps: int, round_trip_ns: int, now_ns: int) -> bool:
+    def advance(
+        self, heard_count: int, active_count: int, rate_bps: int, round_trip_ns: int, now_ns: int,
+        *, is_idle: bool = False,
+    ) -> bool:  # fmt: skip
         """Ask more, if it is time and too few answered; whether more are asked than before.
 
-        `heard_count` receivers were ever heard, `active_count` of them still take part.
+        `heard_count` receivers were ever heard, `active_count` of them still take part; `is_idle`: no data is sent.
         """
+        share = IDLE_SHARE if is_idle else REPORT_SHARE
         stage = self._stage
         if not self.is_known:
             self._estimate = heard_count / _STAGES[stage]
@@ -62,8 +71,10 @@ class Poll:
         if self._stage != stage:
             self._stage_ns = now_ns
             self._opened_count = heard_count
-            self._opened_interval_ns = self._interval_ns(max(1, round(self._estimate)), rate_bps)
-        self.interval_ns = self._interval_ns(self.group_size(active_count), rate_bps)
+            self._opened_interval_ns = self._interval_ns(max(1, round(self._estimate)), share * rate_bps)
+        self.interval_ns = self._interval_ns(self.group_size(active_count), share * rate_bps)
+        self.patience_ns = max(PATIENCE_COUNT * self.interval_ns, self.patience_ns - (now_ns - self._advanced_ns))
+        self._advanced_ns = now_ns
         return self._stage != stage
 
     def group_size(self, active_count: int) -> int:
@@ -80,8 +91,8 @@ class Poll:
             return 0.0  # Everybody has had a turn: who was heard is who there is.
         return heard_count + (heard_count - self._opened_count + _FEW_COUNT) * (1.0 - share) / max(share, 1e-3)
 
-    def _interval_ns(self, count: int, rate_bps: int) -> int:
-        interval = count * REPORT_SIZE * 8 * NS / max(1.0, REPORT_SHARE * rate_bps)
+    def _interval_ns(self, count: int, rate_bps: float) -> int:
+        interval = max(count * REPORT_SIZE * 8 * NS / max(1.0, rate_bps), count * NS / REPORT_COUNT_MAX)
         # A rate that fell low would never rise again if nobody could say that there is room.
         longest_ns = min(INTERVAL_MAX_NS, max(INTERVAL_FEW_NS, count * NS // REPORT_COUNT_MIN))
         return int(min(max(interval, INTERVAL_MIN_NS), longest_ns))

@@ -54,6 +54,7 @@ SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
 REPORT_SPACING_NS = NS // 100
 PACE_MIN_NS = NS // 40
+SMALL_GROUP_COUNT = 16  # So many may all report at once.
 LINGER_MIN_NS = 2 * NS
 LINGER_REPORT_COUNT = 8  # Where three in ten are lost each way, one in 200 is heard by nobody.
 _FRACTION_UNIT = 65_535
@@ -92,6 +93,7 @@ class GroupClientMachine:
         self._interval_ns = 0
         self._heard_ns = now_ns
         self._stated_ns = now_ns
+        self._stated_count = 0  # reports since
         self._echo: tuple[int, int] = (0, now_ns)  # the server's time, and when it came here
         self._drop_count = 0
         self._has_own_rtt = False
@@ -174,12 +176,13 @@ class GroupClientMachine:
         """Say from now on that this receiver is `state`."""
         self.state = state
         self.is_acknowledged = False
-        self._stated_ns = now_ns
+        self._stated_ns, self._stated_count = now_ns, 0
         if self._plan is not None and not self.is_oneway:
             # As soon as its turn allows; for small groups that is at once. What was urgent before is not any more.
             self._times.relax()
             self._times.ask(self._interval_ns, now_ns)
-            if state in (MemberState.LEFT, MemberState.APART) or self._interval_ns <= NS // 10:
+            is_small = self._plan.group_size <= SMALL_GROUP_COUNT or self._interval_ns <= NS // 10
+            if state in (MemberState.LEFT, MemberState.APART) or is_small:
                 self._times.press(0, now_ns)
 
     def press(self, now_ns: int) -> None:
@@ -206,7 +209,7 @@ class GroupClientMachine:
         """Whether nothing is left to be told: it is acknowledged, or nobody is there to listen."""
         if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent or self._plan is None:
             return True
-        return now_ns - self._stated_ns >= max(LINGER_MIN_NS, LINGER_REPORT_COUNT * self._interval_ns)
+        return now_ns - self._stated_ns >= LINGER_MIN_NS and self._stated_count >= LINGER_REPORT_COUNT
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -343,6 +346,7 @@ class GroupClientMachine:
             missing=tuple(missing[:MISSING_COUNT_MAX]),
         )
         self._report_count += 1
+        self._stated_count += 1
         sequence = self._incarnation << 32 | self._report_count
         self._datagrams.append((self.channel.wrap(GroupPacketType.REPORT, sequence, report.encode()), self._answer_to))
 

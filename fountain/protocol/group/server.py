@@ -140,7 +140,8 @@ class GroupServerMachine:
         round_trip_ns = self.stream.rtt.smoothed_ns if self._active_count else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
-        if self._poll.advance(self._heard_count, self._active_count, rate_bps, round_trip_ns, now_ns):
+        counts, is_idle = (self._heard_count, self._active_count), not self.carousel.has_work
+        if self._poll.advance(*counts, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
             self._teller.plan_soon(now_ns, 0)
         if now_ns >= self._teller.plan_ns:
             self._send_plan(now_ns)
@@ -321,7 +322,7 @@ class GroupServerMachine:
         self._sweep_ns = now_ns + (SWEEP_NS if now_ns - self._begun_ns > NS else SWEEP_EARLY_NS)
         self.controller.on_timeout(now_ns)
         self._follow_rate(now_ns)
-        limit_ns = max(SILENT_NS, 4 * self._poll.interval_ns)
+        limit_ns = max(SILENT_NS, self._poll.patience_ns)
         longest_ns, losses, self._active_count = 0, [0.0], 0
         for member in self.members.values():
             if not member.is_active:
