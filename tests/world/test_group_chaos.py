@@ -1,0 +1,34 @@
+"""Chaos in a group, from one integer: once faults stop, everybody who is there has exactly the object.
+
+Each seed is a test of its own. `python -m tests.world.group_chaos SEED` plays one again with a log; `--seed N` moves
+the whole range of seeds to N and up.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.world.group_chaos import GroupOptionsDrawn, GroupPlay
+
+SEED_COUNT = 60
+SOAK_COUNT = 2_000
+SOAK_GROUP_COUNT = 50
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    first = metafunc.config.getoption("seed")
+    if "world_seed" in metafunc.fixturenames:
+        metafunc.parametrize("world_seed", range(first, first + SEED_COUNT))
+    if "world_seeds" in metafunc.fixturenames:
+        starts = range(first, first + SOAK_COUNT, SOAK_GROUP_COUNT)
+        metafunc.parametrize("world_seeds", [range(at, at + SOAK_GROUP_COUNT) for at in starts], ids=str)
+
+
+def test_everybody_in_a_group_gets_the_object(world_seed: int) -> None:
+    GroupPlay(GroupOptionsDrawn.drawn(world_seed)).run()
+
+
+@pytest.mark.slow
+def test_everybody_in_a_group_gets_the_object_in_a_soak(world_seeds: range) -> None:
+    for world_seed in world_seeds:
+        GroupPlay(GroupOptionsDrawn.drawn(world_seed)).run()
