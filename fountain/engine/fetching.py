@@ -212,6 +212,7 @@ class Fetching:
             duplicate_count=unpacker.duplicate_count if unpacker else 0,
             damaged_count=unpacker.damaged_count if unpacker else 0,
             kernel_drop_count=receiver.kernel_drop_count,
+            name=offer.name,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from fountain.engine.config import FleetConfig
 from fountain.engine.fleet_events import OPEN_GROUP_WARNING
@@ -40,7 +40,7 @@ from fountain.storage.key import read_key
 from fountain.wire.group import MemberState
 from fountain.wire.session import StopReason
 
-__all__ = ["Fleet"]
+__all__ = ["Fleet", "GroupPlace"]
 
 TELL_INTERVAL_NS = NS
 PROGRESS_INTERVAL_NS = NS // 5
@@ -55,16 +55,26 @@ _STATES = {
 Peer = tuple[str, bytes]  # (host, peer id): who is expected
 
 
-def _group_of(config: FleetConfig) -> Group:
-    """The group that is meant, on the interface that fits.
+@dataclass(frozen=True)
+class GroupPlace:
+    """Where a group is, and the key that all of it share."""
 
-    Raises:
-        UsageError: the address is not a group's, or no single interface fits.
-    """
-    group = config.group
-    return parse_group(
-        group.address, group.port, group.interface, config.ttl, group.source, broadcast=group.is_broadcast
-    )
+    group: Group
+    key: bytes | None
+
+    @classmethod
+    def find(cls, config: FleetConfig) -> GroupPlace:
+        """The group that is meant, on the interface that fits.
+
+        Raises:
+            UsageError: the address is not a group's, no single interface fits, or the key is none.
+            StorageError, TransportError: the key cannot be read, or the interface not be used.
+        """
+        where = config.group
+        group = parse_group(
+            where.address, where.port, where.interface, config.ttl, where.source, broadcast=where.is_broadcast
+        )
+        return cls(group, read_key(where.key_path) if where.key_path is not None else None)
 
 
 class Fleet:
@@ -72,19 +82,18 @@ class Fleet:
 
     def __init__(
         self, config: FleetConfig, objects: Sequence[ServedObject], control: Endpoint, data: Endpoint, *,
-        secret: bytes, rate_bps: int, observer: Observer, now_ns: int,
+        place: GroupPlace, secret: bytes, rate_bps: int, observer: Observer, now_ns: int,
     ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
         self._objects = list(objects)
         self._rate_bps = rate_bps
-        self.group = _group_of(config)
+        self.group = place.group
         control.aim(self.group)
         data.aim(self.group)
-        key_path: Path | None = config.group.key_path
-        self._is_keyed = key_path is not None
+        self._is_keyed = place.key is not None
         self.streams = GroupStreams(
-            objects, self.group.target, secret=secret, key=read_key(key_path) if key_path is not None else None,
+            objects, self.group.target, secret=secret, key=place.key,
             controller=lambda size: group_rate(config.congestion_control, size, rate_bps, now_ns),
             settings=_settings(config), control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip

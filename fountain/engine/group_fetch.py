@@ -21,7 +21,7 @@ from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Observer, Warned
 from fountain.engine.receiver import Phase
 from fountain.engine.workers import ThreadWorkers
-from fountain.errors import IncompleteError, NobodyAnsweredError, StorageError
+from fountain.errors import IncompleteError, NameClashError, NobodyAnsweredError, StorageError
 from fountain.limits import NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint
@@ -33,6 +33,8 @@ from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
 
 __all__ = ["GroupFetch"]
+
+LISTENER_CLASH_HINT = "A listener replaces nothing. Move it away and start the listener again, or use another -o."
 
 
 @dataclass
@@ -189,7 +191,8 @@ class GroupFetch:
         self._fetches.remove(fetch)
         error = fetch.download.error or fetch.fetching.failure
         if not fetch.download.succeeded and error is not None:
-            self._observer.handle(Warned(error.message, error.hint))
+            hint = LISTENER_CLASH_HINT if isinstance(error, NameClashError) else error.hint
+            self._observer.handle(Warned(error.message, hint))
         fetch.download.workers.close()
         fetch.fetching.close()
         self._receiver.forget(fetch.download)

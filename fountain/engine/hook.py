@@ -15,9 +15,9 @@ _STDERR = 2
 class Hook:
     """A shell command, running. It learns of the object from its environment:
 
-    FOUNTAIN_PATH, FOUNTAIN_NAME, FOUNTAIN_OBJECT_ID (BLAKE3 of the manifest, hex), and FOUNTAIN_DIGEST (BLAKE3 of the
-    file, hex; empty for a directory). What it writes goes to stderr: stdout is for digests and events. Ctrl-C, which
-    ends the listener, does not reach it.
+    FOUNTAIN_PATH, FOUNTAIN_NAME, FOUNTAIN_OBJECT_ID (BLAKE3 of the manifest, hex), and FOUNTAIN_DIGEST (BLAKE3 of its
+    only file, hex; empty where there are several). What it writes goes to stderr: stdout is for digests and events.
+    Ctrl-C, which ends the listener, does not reach it.
     """
 
     def __init__(self, command: str, path: Path, *, name: str, object_id: str, digest: str) -> None:

@@ -251,6 +251,7 @@ class TransferProgress(Event):
     duplicate_count: int
     damaged_count: int
     kernel_drop_count: int  # times the system dropped a packet, or a train that it had joined, for want of buffer
+    name: str = ""  # the object's
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.engine.clock import now_ns
 from fountain.engine.config import ServeConfig
-from fountain.engine.fleet import Fleet
+from fountain.engine.fleet import Fleet, GroupPlace
 from fountain.engine.observer import (
     ObjectServed,
     Observer,
@@ -92,6 +92,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
     with ExitStack() as stack:
         code = code_by_name(config.code)
         warm_up = WarmUp(code)
+        place = None if config.fleet is None else GroupPlace.find(config.fleet)  # Wrong ones before hours of reading.
         control = open_endpoint(config.bind, config.port)
         stack.callback(control.close)
         data = open_endpoint(config.bind, config.data_port)
@@ -112,7 +113,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         ]
         executor = ThreadPoolExecutor(_ENCODER_COUNT, "encoder")
         stack.callback(executor.shutdown, cancel_futures=True)
-        server = _Server(config, observer, stop, objects, control, data, executor)
+        server = _Server(config, observer, stop, objects, control, data, executor, place)
         server.announce(sources)
         return server.run()
 
@@ -160,7 +161,7 @@ class _Server:
 
     def __init__(
         self, config: ServeConfig, observer: Observer, stop: threading.Event, objects: list[ObjectSymbols],
-        control: Endpoint, data: Endpoint, executor: ThreadPoolExecutor,
+        control: Endpoint, data: Endpoint, executor: ThreadPoolExecutor, place: GroupPlace | None,
     ) -> None:  # fmt: skip
         start_ns = now_ns()
         self._config = config
@@ -170,9 +171,10 @@ class _Server:
         secret = secrets.token_bytes(32)
         self._fleet: Fleet | None = None
         if config.fleet is not None:
+            assert place is not None
             self._fleet = Fleet(
                 config.fleet, [entry.served for entry in objects], control, data,
-                secret=secret, rate_bps=config.rate_bps, observer=observer, now_ns=start_ns,
+                place=place, secret=secret, rate_bps=config.rate_bps, observer=observer, now_ns=start_ns,
             )  # fmt: skip
         self._sender = Sender(
             objects, control, data, secret=secret, rate_bps=config.rate_bps,
