@@ -136,12 +136,11 @@ class GroupServerMachine:
             self._announce(now_ns)
         if self.settings.oneway is not None:
             return
-        rate_bps = self.controller.rate_bps
+        rate_bps, is_idle = self.controller.rate_bps, not self.carousel.has_work
         round_trip_ns = self.stream.rtt.smoothed_ns if self._active_count else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
-        counts, is_idle = (self._heard_count, self._active_count), not self.carousel.has_work
-        if self._poll.advance(*counts, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
+        if self._poll.advance(self._heard_count, self._active_count, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
             self._teller.plan_soon(now_ns, 0)
         if now_ns >= self._teller.plan_ns:
             self._send_plan(now_ns)
