@@ -69,7 +69,7 @@ class FleetOptions:
     @classmethod
     def large(cls, receiver_count: int = 10_000) -> FleetOptions:
         """Of ten thousand the final reports alone take more than a megabyte: the object is large, and the wire fast."""
-        return cls(receiver_count, object_size=150_000_000, rate_bps=1_000_000_000)
+        return cls(receiver_count, object_size=256_000_000, rate_bps=1_000_000_000)
 
 
 @dataclass(frozen=True)
