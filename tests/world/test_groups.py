@@ -108,7 +108,7 @@ def test_a_server_that_starts_again_goes_on_where_the_receivers_are(away_ns: int
     stage.restart_server()
     assert stage.run()
     assert stage.all_exact()
-    assert stage.machine.sequence <= 1.6 * stage.symbol_count  # blocks that nobody had
+    assert stage.machine.sequence <= 1.9 * stage.symbol_count  # blocks that nobody had
 
 
 @RUNS
@@ -353,7 +353,7 @@ def test_a_receiver_below_the_least_rate_fetches_by_itself_and_the_others_go_on(
     others = stage.listeners[1:]
     assert stage.world.run(lambda: all(listener.has_ended for listener in others), 10 * NS)
     group_count = stage.machine.sequence
-    assert group_count <= 1.8 * stage.symbol_count
+    assert group_count <= 2.2 * stage.symbol_count
     assert slow.downloads[0].apart is not None
     stage.wait(NS)
     assert stage.member(slow).state is MemberState.APART

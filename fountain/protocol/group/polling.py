@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from fountain.limits import NS
 
-__all__ = ["REPORT_SHARE", "Poll"]
+__all__ = ["FEW_COUNT", "FEW_SHARE", "REPORT_SHARE", "Poll"]
 
 REPORT_SHARE = 0.001  # Of the rate: early reports take about as much again, and those of the end more.
+FEW_COUNT = 16  # So few, or fewer, may take ...
+FEW_SHARE = 0.005  # ... more: what they need is known sooner, and less is sent in vain.
 IDLE_SHARE = 0.01  # The same while no data is sent: nothing else needs the way, and who is done waits to be heard.
 REPORT_COUNT_MAX = 5_000  # A server cannot take in more reports in a second, ...
 REPORT_SIZE = 160  # Octets of a typical report on the wire.
 INTERVAL_MIN_NS = NS // 50
+INTERVAL_IDLE_NS = NS // 4  # While no data is sent nothing changes that is not told at once.
 INTERVAL_FEW_NS = NS // 2  # However slow the stream, a few receivers may report so often ...
 REPORT_COUNT_MIN = 16  # ... and many of them so many times in a second together, but ...
 PATIENCE_COUNT = 4  # Who was not heard in so many intervals is silent.
@@ -59,7 +62,6 @@ class Poll:
 
         `heard_count` receivers were ever heard, `active_count` of them still take part; `is_idle`: no data is sent.
         """
-        share = IDLE_SHARE if is_idle else REPORT_SHARE
         stage = self._stage
         if not self.is_known:
             self._estimate = heard_count / _STAGES[stage]
@@ -71,8 +73,8 @@ class Poll:
         if self._stage != stage:
             self._stage_ns = now_ns
             self._opened_count = heard_count
-            self._opened_interval_ns = self._interval_ns(max(1, round(self._estimate)), share * rate_bps)
-        self.interval_ns = self._interval_ns(self.group_size(active_count), share * rate_bps)
+            self._opened_interval_ns = self._interval_ns(max(1, round(self._estimate)), rate_bps, is_idle=is_idle)
+        self.interval_ns = self._interval_ns(self.group_size(active_count), rate_bps, is_idle=is_idle)
         self.patience_ns = max(PATIENCE_COUNT * self.interval_ns, self.patience_ns - (now_ns - self._advanced_ns))
         self._advanced_ns = now_ns
         return self._stage != stage
@@ -91,8 +93,9 @@ class Poll:
             return 0.0  # Everybody has had a turn: who was heard is who there is.
         return heard_count + (heard_count - self._opened_count + _FEW_COUNT) * (1.0 - share) / max(share, 1e-3)
 
-    def _interval_ns(self, count: int, rate_bps: float) -> int:
-        interval = max(count * REPORT_SIZE * 8 * NS / max(1.0, rate_bps), count * NS / REPORT_COUNT_MAX)
+    def _interval_ns(self, count: int, rate_bps: int, *, is_idle: bool) -> int:
+        share = IDLE_SHARE if is_idle else max(REPORT_SHARE, FEW_SHARE * min(1.0, FEW_COUNT / count))
+        interval = max(count * REPORT_SIZE * 8 * NS / max(1.0, share * rate_bps), count * NS / REPORT_COUNT_MAX)
         # A rate that fell low would never rise again if nobody could say that there is room.
         longest_ns = min(INTERVAL_MAX_NS, max(INTERVAL_FEW_NS, count * NS // REPORT_COUNT_MIN))
-        return int(min(max(interval, INTERVAL_MIN_NS), longest_ns))
+        return int(min(max(interval, INTERVAL_IDLE_NS if is_idle else INTERVAL_MIN_NS), longest_ns))

@@ -255,7 +255,9 @@ class GroupClientMachine:
             pace_ns = max(rtt_from_code(plan.grtt_code) * 1000, PACE_MIN_NS)
             self._interval_ns = min(self._interval_ns, pace_ns)
         self._times.ask(self._interval_ns, now_ns)
-        if self.state is MemberState.RECEIVING:
+        if not self._report_count and plan.group_size <= SMALL_GROUP_COUNT:
+            self._times.press(0, now_ns)  # Somebody may be waiting for it.
+        elif self.state is MemberState.RECEIVING:
             self._ask_for_more(plan, now_ns)
 
     def _learn_round_trip(self, plan: Plan) -> None:
@@ -314,8 +316,10 @@ class GroupClientMachine:
         return missing
 
     def _report(self, now_ns: int) -> None:
-        self._times.reported(max(self._interval_ns, REPORT_SPACING_NS), now_ns)
         plan, blocks = self._plan, self.blocks
+        # Before a round trip no Plan can answer: where that is long, or not known yet, many would say the same again.
+        round_trip_ns = rtt_from_code(plan.grtt_code) * 1000 if plan is not None else 0
+        self._times.reported(max(self._interval_ns, REPORT_SPACING_NS, round_trip_ns), now_ns)
         if plan is None or self.is_acknowledged:
             self._times.rest()
             return

@@ -71,7 +71,7 @@ class GroupServerMachine:
 
     def __init__(
         self, *, secret: bytes, served: ServedObject, object_index: int, address: Address, key: bytes | None,
-        controller: GroupRate, settings: GroupSettings, control_port: int, now_ns: int,
+        controller: GroupRate, settings: GroupSettings, control_port: int, now_ns: int, cap_bps: int = 0,
     ) -> None:  # fmt: skip
         self._session_ids = (
             int.from_bytes(derive(secret, b"group session %d" % count, object_index)[:8], "big")
@@ -84,6 +84,7 @@ class GroupServerMachine:
         packet_size = offer.symbol_size + DATA_OVERHEAD_SIZE
         self._packet_count_max = SEQUENCE_LIMIT if key is None else sealed_count_max(packet_size)
         self.controller = controller
+        self._cap_bps = cap_bps or controller.rate_bps
         self.settings = settings
         self.members: dict[bytes, Member] = {}
         self.rejects = RejectCounter()
@@ -136,7 +137,9 @@ class GroupServerMachine:
             self._announce(now_ns)
         if self.settings.oneway is not None:
             return
-        rate_bps, is_idle = self.controller.rate_bps, not self.carousel.has_work
+        # While it waits it answers for the rate that it may have: congestion control has nothing to go by yet.
+        rate_bps = self._cap_bps if self.is_waiting else self.controller.rate_bps
+        is_idle = self.is_waiting or not self.carousel.has_work
         round_trip_ns = self.stream.rtt.smoothed_ns if self._active_count else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
@@ -274,7 +277,7 @@ class GroupServerMachine:
             now_ns, member.peer_id, rtt_ns=rtt_ns, event_rate=report.event_rate / (1 << 32),
             receive_rate_bps=report.receive_rate_bps, has_lost=member.has_dropped(report) or report.event_rate > 0,
         )  # fmt: skip
-        self._follow_rate(now_ns)
+        self.pacer.change_rate(self.controller.rate_bps, now_ns)
         added = self.carousel.settle(
             member.peer_id, report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
             came=member.first_sequence, is_last_word=not self.carousel.is_passing,
@@ -301,10 +304,6 @@ class GroupServerMachine:
         round_trip = self.stream.rtt
         round_trip.smoothed_ns = max(round_trip.smoothed_ns, member.rtt.smoothed_ns)
 
-    def _follow_rate(self, now_ns: int) -> None:
-        if self.pacer.rate_bps != self.controller.rate_bps:
-            self.pacer.change_rate(self.controller.rate_bps, now_ns)
-
     # --- Time ----------------------------------------------------------------------------------------------
 
     def _wait(self, now_ns: int) -> None:
@@ -320,7 +319,7 @@ class GroupServerMachine:
         assert isinstance(self.carousel, GroupCarousel)
         self._sweep_ns = now_ns + (SWEEP_NS if now_ns - self._begun_ns > NS else SWEEP_EARLY_NS)
         self.controller.on_timeout(now_ns)
-        self._follow_rate(now_ns)
+        self.pacer.change_rate(self.controller.rate_bps, now_ns)
         limit_ns = max(SILENT_NS, self._poll.patience_ns)
         longest_ns, losses, self._active_count = 0, [0.0], 0
         for member in self.members.values():
@@ -366,9 +365,8 @@ class GroupServerMachine:
 
     def _send_plan(self, now_ns: int) -> None:
         assert isinstance(self.carousel, GroupCarousel)
-        members = self.members.values()
-        is_strict = self.settings.min_rate_bps > 0
-        leaving = [member.peer_id for member in members if member.is_leaving and member.is_active] if is_strict else []
+        may_leave = self.members.values() if self.settings.min_rate_bps else ()
+        leaving = [member.peer_id for member in may_leave if member.is_leaving and member.is_active]
         controller, is_flowing = self.controller, self.carousel.has_work and not self.is_waiting
         plan = Plan(
             timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,

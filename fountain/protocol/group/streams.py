@@ -34,6 +34,7 @@ class GroupStreams:
             GroupServerMachine(
                 secret=secret, served=served, object_index=index, address=address, key=key,
                 controller=controller(served.packet_size), settings=settings, control_port=control_port, now_ns=now_ns,
+                cap_bps=rate_bps,
             )
             for index, served in enumerate(objects)
         )  # fmt: skip
