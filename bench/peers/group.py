@@ -29,10 +29,12 @@ class FountainGroup:
 
     rate_bps: int
     options: tuple[str, ...] = ()
+    control: str = "fixed"
 
     @property
     def name(self) -> str:
-        return " ".join(["fountain", *self.options])
+        control = [] if self.control == "fixed" else [f"group, {self.control}"]
+        return " ".join(["fountain", *control, *self.options])
 
     @property
     def packages(self) -> Mapping[str, str]:
@@ -40,11 +42,11 @@ class FountainGroup:
 
     def transfer(self, job: Job) -> Outcome:
         count = len(job.receivers)
-        fixed = ["--cc", "fixed", "--rate", self.rate_bps, "--expect", count, "--wait", count]
+        asked = ["--cc", self.control, "--rate", self.rate_bps, "--expect", count, "--wait", count]
         with contextlib.ExitStack() as stack:
             clients = [collect(stack, job, host, number) for number, host in enumerate(job.receivers)]
             wait_joined(clients)
-            server = serve(stack, job, [*fixed, *self.options])
+            server = serve(stack, job, [*asked, *self.options])
             wait_ended(clients)
             stopped = end_server(server)
         finished = whole_files(job, clients, server)

@@ -8,6 +8,7 @@ from bench.lab import Link
 from bench.lab.link import parse_rate
 from bench.peers.base import Tool
 from bench.peers.fountain import Fountain
+from bench.peers.group import FountainGroup
 from bench.peers.rsync import Rsync
 from bench.peers.tcp import Tcp
 from bench.peers.udpcast import Udpcast
@@ -113,10 +114,11 @@ def measure_peers(work: Workplace) -> None:
 
 
 def measure_receivers(work: Workplace) -> None:
-    """The same file to several at once; UFTP and udpcast send to all by multicast, the others to each."""
+    """The same file to several at once: fountain to a group, UFTP and udpcast by multicast, the others to each."""
     for count in work.scale.receiver_counts:
         with work.star(Network("veth", 0.0, receiver_count=count), Link()) as place:
-            tools: list[Tool] = [Fountain(open=True), Tcp("cubic", cut_s=work.scale.cut_s), Uftp(), Udpcast()]
+            group = FountainGroup(GBPS, control="tfmcc")
+            tools: list[Tool] = [group, Fountain(open=True), Tcp("cubic", cut_s=work.scale.cut_s), Uftp(), Udpcast()]
             work.measure_all("receivers", place, tools, work.scale.receivers_size)
 
 
