@@ -24,6 +24,7 @@ from fountain.wire.session import StopReason
 __all__ = ["Download", "sessions_in"]
 
 PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
+SPEECHLESS_NS = 2 * NS  # So long one that failed at its first Announce waits for the Plan that lets it say so.
 PARTING_REPORT_COUNT = 10
 
 
@@ -45,6 +46,7 @@ class Download:
         self.asked_to_leave = False
         self._loss, self._seed = loss, seed
         self._parted_ns = self._part_again_ns = 0
+        self._failed_ns: int | None = None
 
     @property
     def received_count(self) -> int:
@@ -104,7 +106,7 @@ class Download:
             if self.phase is Phase.RECEIVING and self.assembly.advance(now_ns):
                 self.phase = Phase.FINISHING
         self._handle_events(now_ns)
-        if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns):
+        if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns) and not self._is_speechless(now_ns):
             self.phase = Phase.ENDED
         return min(self.machine.next_timeout(), now_ns + NS // 10)
 
@@ -156,6 +158,7 @@ class Download:
             is_interrupted = self.assembly is not None and self.assembly.is_interrupted
             is_interrupted &= isinstance(error, IncompleteError)
             self.machine.change_state(MemberState.LEFT if is_interrupted else MemberState.FAILED, now_ns)
+            self._failed_ns = now_ns
             self.phase = Phase.STOPPING
 
     def finished(self, files: Sequence[tuple[str, Path]], now_ns: int) -> None:
@@ -167,6 +170,13 @@ class Download:
         self.phase = Phase.STOPPING
 
     # --- Inside --------------------------------------------------------------------------------------------
+
+    def _is_speechless(self, now_ns: int) -> bool:
+        """Whether it failed so early that no Plan may have let it report yet, and the server would never know."""
+        machine = self.machine
+        if self._failed_ns is None or machine.is_acknowledged or machine.is_oneway:
+            return False
+        return not (machine.is_final or machine.is_silent) and now_ns - self._failed_ns < SPEECHLESS_NS
 
     def _say_now(self, state: MemberState, now_ns: int) -> None:
         """Report `state` at once, for the loop is about to end."""
