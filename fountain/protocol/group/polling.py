@@ -77,6 +77,8 @@ class Poll:
         self.interval_ns = self._interval_ns(self.group_size(active_count), rate_bps, is_idle=is_idle)
         self.patience_ns = max(PATIENCE_COUNT * self.interval_ns, self.patience_ns - (now_ns - self._advanced_ns))
         self._advanced_ns = now_ns
+        if not self.is_known:
+            self.interval_ns = STAGE_NS  # Whoever is asked answers while the stage lasts.
         return self._stage != stage
 
     def group_size(self, active_count: int) -> int:

@@ -55,6 +55,7 @@ SILENT_ANNOUNCE_COUNT = 3
 REPORT_SPACING_NS = NS // 100
 PACE_MIN_NS = NS // 40
 SMALL_GROUP_COUNT = 16  # So many may all report at once.
+URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
 LINGER_MIN_NS = 2 * NS
 LINGER_REPORT_COUNT = 8  # Where three in ten are lost each way, one in 200 is heard by nobody.
 _FRACTION_UNIT = 65_535
@@ -291,13 +292,19 @@ class GroupClientMachine:
             self._times.press(wait_ns, now_ns)
 
     def _lacking(self, plan: Plan) -> float:
-        """Symbols of the neediest block that nobody plans to send; K where a whole block is not planned."""
+        """Symbols of the neediest block that nobody plans to send; K where a whole block is not planned.
+
+        What is lacking of a block is not urgent while many times as much of it is to come: by then more is known.
+        """
         assert self.blocks is not None
         planned, loss = dict(plan.planned), min(self.loss, 0.9)
         worst = 0.0
         for block, need in self.blocks.needs():
             if need and not _is_inside(block, plan.queued):
-                worst = max(worst, need - planned.get(block, 0) * (1.0 - loss))
+                coming = planned.get(block, 0)
+                lacking = need - coming * (1.0 - loss)
+                if coming < URGENT_COUNT * lacking:
+                    worst = max(worst, lacking)
         if worst <= 0.0 and self._missing(plan):
             worst = float(self.blocks.geometry.block_symbols_max)
         return worst
