@@ -50,5 +50,6 @@ def test_a_fleet_is_a_function_of_its_seed(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_ten_thousand_receivers_are_served_nearly_as_one(seed: int) -> None:
     check(Fleet(seed, FleetOptions.large()).run())
