@@ -70,7 +70,7 @@ class ClientMachine:
 
     def __init__(
         self, *, secret: bytes, want_kind: Want, want: bytes, open: bool, wait: bool, timeout_ns: int,
-        peer_id: bytes, host: str, now_ns: int,
+        peer_id: bytes, host: str, now_ns: int, key: bytes | None = None,
     ) -> None:  # fmt: skip
         self.state = ClientState.SEARCHING
         self.offer: OfferBody | None = None
@@ -87,7 +87,7 @@ class ClientMachine:
         self._open = open
         self._wait = wait
         self._timeout_ns = timeout_ns
-        self._peer_id, self._host = peer_id, host
+        self._peer_id, self._host, self._key = peer_id, host, key
         self._datagrams: deque[tuple[bytes, bool]] = deque()
         self._events: deque[ClientEvent] = deque()
         self._listing = ListingPages(timeout_ns)
@@ -175,7 +175,8 @@ class ClientMachine:
         session_id = int.from_bytes(self._draw(b"session")[:8], "big")
         done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
         body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done)
-        asked = ask(self._pending, body, open=self._open, session_id=session_id, secret=self._draw(b"private"))
+        secret = self._draw(b"private")
+        asked = ask(self._pending, body, open=self._open, session_id=session_id, secret=secret, key=self._key)
         if asked is None:
             self.rejects.add(Reject.BAD_FIELD)
             self._doubt_offer()

@@ -23,7 +23,7 @@ def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: b
 
 
 def ask(
-    offer: Offer, body: RequestBody, *, open: bool, session_id: int, secret: bytes
+    offer: Offer, body: RequestBody, *, open: bool, session_id: int, secret: bytes, key: bytes | None = None
 ) -> tuple[ClientSession, bytes] | None:  # fmt: skip
     """The session that answers `offer`, and the Request that opens it; None when the server's key is not one."""
     private, public = key_pair(secret)
@@ -31,7 +31,7 @@ def ask(
     header = Request(
         session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b""
     ).header()
-    keys = session_keys(private, described.server_public, transcript(described, header))
+    keys = session_keys(private, described.server_public, transcript(described, header), key)
     if keys is None:
         return None
     return ClientSession(session_id, keys), header + keys.to_server.seal(0, header, body.encode())

@@ -16,6 +16,17 @@ class ReplayWindow:
         self._size = size
         self._highest = 0
         self._seen = 0  # bit i: highest - i was accepted
+        self._doubted: int | None = None
+
+    def accept_doubtful(self, sequence: int) -> bool:
+        """As `accept`, for a packet that anybody could have made: a number far off waits for a second one near it."""
+        if self._highest - self._size < sequence <= self._highest + DOUBT_COUNT:
+            return self.accept(sequence)
+        doubted, self._doubted = self._doubted, sequence
+        if doubted is None or not 0 < abs(sequence - doubted) < DOUBT_COUNT:
+            return False
+        self._highest, self._seen = sequence, 1
+        return True
 
     def accept(self, sequence: int) -> bool:
         """Whether `sequence` is new; from then on it is not. Call it only for an authenticated packet."""

@@ -101,11 +101,14 @@ def transcript(offer: OfferBody, request_header: bytes) -> bytes:
 
 
 class ServerMachine:
-    """Sessions of any number of objects. `objects[i]` is what an order's `session.object_index` names."""
+    """Sessions of any number of objects. `objects[i]` is what an order's `session.object_index` names.
+
+    With a `key`, nobody gets a session who has not the same.
+    """
 
     def __init__(
         self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int,
-        congestion: ControlFactory | None = None,
+        congestion: ControlFactory | None = None, key: bytes | None = None,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
         self.sessions: dict[int, ServerSession] = {}
@@ -113,6 +116,7 @@ class ServerMachine:
         self._congestion = congestion or control_factory()
         self.pacer = (SteadyPacer if self._congestion is FixedRate else Pacer)(rate_bps, now_ns)
         self._peer_count_max = peer_count_max
+        self._key = key
         self._jar = CookieJar(derive(secret, b"cookies"))
         self._spent = SpentCookies()
         self._ring = KeyRing(derive(secret, b"keys"), now_ns)
@@ -309,12 +313,13 @@ class ServerMachine:
             return RefusalReason.STALE_COOKIE
         offer = replace(served.offer, key_index=request.key_index, server_public=self._ring.public(request.key_index))
         header = request.header()
-        keys = session_keys(private, request.client_public, transcript(offer, header))
+        keys = session_keys(private, request.client_public, transcript(offer, header), self._key)
         sealed = keys.to_server.open(0, header, request.sealed) if keys else None
         body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_SEAL
         if keys is None or isinstance(body, Reject):
             self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
-            return None
+            may_answer = self._key is not None and sealed is None and self._limiter.admit(address[0], now_ns)
+            return RefusalReason.KEY_MISMATCH if may_answer else None
         breaker = self._supersede(address[0], body.peer_id, index, now_ns)
         if len(self.sessions) >= self._peer_count_max:
             return RefusalReason.SERVER_FULL

@@ -34,6 +34,7 @@ __all__ = [
     "PEER_ID_SIZE",
     "PLANNED_COUNT_MAX",
     "QUEUED_COUNT_MAX",
+    "SEQUENCE_LIMIT",
     "Announce",
     "AnnounceFlag",
     "GroupHeader",
@@ -67,6 +68,7 @@ _REPORT = struct.Struct(">8sIIQQIQIIIHBBBBB")
 _NEED = struct.Struct(">IH")
 
 _COUNT_MAX = 0xFFFF
+SEQUENCE_LIMIT = 1 << 62  # No number comes so far; the arithmetic of 64 bits goes a little further.
 _FLAGS_ANNOUNCE = 0x0007
 
 assert (
@@ -142,7 +144,7 @@ class GroupHeader:
             return Reject.BAD_TYPE
         if flags & ~FLAG_OPEN:
             return Reject.RESERVED_NOT_ZERO
-        if not sequence:
+        if not 0 < sequence < SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
         return cls(GroupPacketType(packet_type), session, sequence, bool(flags & FLAG_OPEN))
 
@@ -182,7 +184,7 @@ class Announce:
         fields = list(_ANNOUNCE.unpack_from(data))
         if fields[2] & ~_FLAGS_ANNOUNCE:
             return Reject.RESERVED_NOT_ZERO
-        if not fields[6]:
+        if not fields[6] or fields[5] >= SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
         offer = OfferBody.parse(data[_ANNOUNCE.size :], FLAG_OPEN if open else 0)
         if isinstance(offer, Reject):
@@ -249,7 +251,7 @@ class Plan:
             lists.append(data[at : at + count * size])
             at += count * size
         planned, queued = tuple(_PLANNED.iter_unpack(lists[0])), tuple(_RUN.iter_unpack(lists[1]))
-        if not _sound(block for block, _ in planned) or not _sound_runs(queued):
+        if not _sound(block for block, _ in planned) or not _sound_runs(queued) or fields[7] >= SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
         leaving, acknowledged = (_ids(octets) for octets in lists[3:])
         echoes = tuple(_ECHO.iter_unpack(lists[2]))
@@ -308,9 +310,10 @@ class GroupReport:
             return Reject.TOO_LARGE
         needs = tuple(_NEED.iter_unpack(data[needs_at:runs_at]))
         missing = tuple(_RUN.iter_unpack(data[runs_at:]))
-        if state > MemberState.APART or has_manifest > 1 or not _sound_runs(missing):
+        if state > MemberState.APART or has_manifest > 1 or max(fields[3:5]) >= SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
-        if not _sound(block for block, _ in needs) or len({block for block, _ in needs}) < need_count:
+        blocks = {block for block, _ in needs}
+        if not _sound_runs(missing) or not _sound(blocks) or len(blocks) < need_count:
             return Reject.BAD_FIELD
         host = data[_REPORT.size : needs_at].decode(errors="replace")
         return cls(*(*fields, MemberState(state), bool(has_manifest), host, needs, missing))

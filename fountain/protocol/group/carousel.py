@@ -94,9 +94,9 @@ class _Pass:
 
 
 class GroupCarousel:
-    """The order of one group's symbols. Pure: it learns of time and packets only as numbers."""
+    """The order of one group's symbols; with `whole` it begins with all of them, else when a report says what lacks."""
 
-    def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane) -> None:
+    def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, *, whole: bool = True) -> None:
         self.overhead = 0.0  # repair symbols of a pass, as a share of K
         self.is_prepared: Callable[[int], bool] = _always
         self._geometry, self._manifest = geometry, manifest
@@ -112,9 +112,9 @@ class GroupCarousel:
         self._active: dict[int, _Block] = {}
         self._debtors: dict[int, _Block] = {}
         self._late_debtors: dict[int, _Block] = {}
-        if manifest.block_count:
+        if whole and manifest.block_count:
             self._queue.append((MANIFEST_BIT, manifest.block_count))
-        if geometry.block_count:
+        if whole and geometry.block_count:
             self._queue.append((0, geometry.block_count))
 
     @property

@@ -88,6 +88,11 @@ class Member:
         return self.state in TAKING_STATES and not self.is_silent
 
     @property
+    def is_expected(self) -> bool:
+        """Whether it should go on reporting: it takes part, or its hook is running."""
+        return (self.state in TAKING_STATES or self.state is MemberState.HOOKING) and not self.is_silent
+
+    @property
     def total_loss(self) -> float:
         """Share of the data packets since it came that did not arrive."""
         expected = self.expected_sequence - max(0, self.first_sequence)
@@ -111,6 +116,7 @@ class Member:
             is_new = incarnation not in self._past
             if is_new:
                 self._past.append(self._sequence >> 32)
+                self.first_sequence = -1
         if is_new:
             self._sequence = sequence
         return is_new
@@ -143,9 +149,8 @@ class Member:
 
     def _count(self, report: GroupReport) -> None:
         expected, received = report.expected_sequence, report.received_count
-        if self.first_sequence < 0 or received < self.received_count:
-            # A receiver that comes, or comes back, counts from where it came.
-            self.first_sequence = max(0, expected - received) if self.first_sequence < 0 else expected
+        if self.first_sequence < 0:  # It comes, or comes back, and counts from where it came.
+            self.first_sequence = max(0, expected - received)
             self.loss = LossEstimate()
             self._loss_weight = 0
         elif expected > self.expected_sequence:

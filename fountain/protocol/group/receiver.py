@@ -30,7 +30,7 @@ from fountain.protocol.group.inflow import GroupInflow
 from fountain.protocol.group.loss_events import LossEvents
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
-from fountain.protocol.replay import ReplayWindow
+from fountain.protocol.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.control import OfferBody
 from fountain.wire.group import (
@@ -54,10 +54,11 @@ SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
 REPORT_SPACING_NS = NS // 100
 PACE_MIN_NS = NS // 40
+HOOKING_NS = NS  # A hook takes its time, and says nothing meanwhile but that it lives.
 SMALL_GROUP_COUNT = 16  # So many may all report at once.
 URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
 LINGER_MIN_NS = 2 * NS
-LINGER_REPORT_COUNT = 8  # Where three in ten are lost each way, one in 200 is heard by nobody.
+LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
 _FRACTION_UNIT = 65_535
 _RATE_UNIT = 1 << 32
 _NEVER_NS = 1 << 62
@@ -132,7 +133,8 @@ class GroupClientMachine:
             record = Announce.parse(body, open=header.open)
         elif header.packet_type is GroupPacketType.PLAN:
             record = Plan.parse(body)
-        if not isinstance(record, Reject) and not self._replay.accept(header.sequence):
+        accept = self._replay.accept_doubtful if self.channel.open else self._replay.accept
+        if not isinstance(record, Reject) and not accept(header.sequence):
             record = Reject.REPLAYED
         if isinstance(record, Reject):
             self.rejects.add(record)
@@ -228,7 +230,7 @@ class GroupClientMachine:
         if announce.offer != self.announce.offer:
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
-        if sequence < self._announced:
+        if self._announced - CONTROL_WINDOW < sequence < self._announced:
             return  # Late, or played again from somewhere else: where the server is, and whether, newer ones say.
         self._announced = sequence
         self.server = address
@@ -326,7 +328,8 @@ class GroupClientMachine:
         plan, blocks = self._plan, self.blocks
         # Before a round trip no Plan can answer: where that is long, or not known yet, many would say the same again.
         round_trip_ns = rtt_from_code(plan.grtt_code) * 1000 if plan is not None else 0
-        self._times.reported(max(self._interval_ns, REPORT_SPACING_NS, round_trip_ns), now_ns)
+        least_ns = HOOKING_NS if self.state is MemberState.HOOKING else REPORT_SPACING_NS
+        self._times.reported(max(self._interval_ns, least_ns, round_trip_ns), now_ns)
         if plan is None or self.is_acknowledged:
             self._times.rest()
             return

@@ -33,7 +33,7 @@ from fountain.protocol.group.least_rate import LeastRate
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
 from fountain.protocol.group.oneway import OnewayCarousel
 from fountain.protocol.group.polling import Poll
-from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller
+from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller, drain
 from fountain.protocol.group.tfmcc import GroupRate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import SteadyPacer
@@ -45,6 +45,7 @@ from fountain.wire.group import (
     PEER_ID_SIZE,
     PLANNED_COUNT_MAX,
     QUEUED_COUNT_MAX,
+    SEQUENCE_LIMIT,
     AnnounceFlag,
     GroupHeader,
     GroupPacketType,
@@ -58,7 +59,6 @@ from fountain.wire.train import rtt_code
 __all__ = ["GroupServerMachine"]
 
 SEGMENT_COUNT_MAX = 64
-SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 SILENT_NS = 5 * NS
 GRTT_MIN_NS = NS // 1000
 SWEEP_NS = NS // 4
@@ -96,7 +96,7 @@ class GroupServerMachine:
         lane = Lane(int.from_bytes(derive(secret, b"group lane", object_index)[:4], "big"), served.systematic)
         self.carousel: GroupCarousel | OnewayCarousel
         if settings.oneway is None:
-            self.carousel = GroupCarousel(offer.geometry, offer.manifest_geometry, lane)
+            self.carousel = GroupCarousel(offer.geometry, offer.manifest_geometry, lane, whole=False)
         else:
             self.carousel = OnewayCarousel(offer.geometry, offer.manifest_geometry, lane, settings.oneway)
         self.started_ns = now_ns
@@ -104,6 +104,7 @@ class GroupServerMachine:
         self._sends = SendTimes()
         self._poll = Poll(now_ns)
         self._least = LeastRate(settings.min_rate_bps)
+        self._leaving: dict[bytes, Member] = {}
         self._heard_count = 0
         self._active_count = 0  # receivers that take part
         self._acknowledge: dict[bytes, None] = {}
@@ -133,7 +134,9 @@ class GroupServerMachine:
         if self.is_closed:
             return
         self._wait(now_ns)
-        if now_ns >= self._teller.announce_ns:
+        if self.is_over:
+            self.close(now_ns)  # What will not be sent again is not announced either.
+        elif now_ns >= self._teller.announce_ns:
             self._announce(now_ns)
         if self.settings.oneway is not None:
             return
@@ -189,7 +192,8 @@ class GroupServerMachine:
         order = GroupOrder(self.stream, self.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
         count = sum(len(esis) for _, esis in segments)
         self.sequence += count
-        self._sends.record(self.sequence, now_ns)
+        if self.settings.oneway is None:
+            self._sends.record(self.sequence, now_ns)
         self.pacer.charge(count * self.packet_size)
         return order
 
@@ -214,7 +218,7 @@ class GroupServerMachine:
     @property
     def is_busy(self) -> bool:
         """Whether data goes out, or a receiver that was heard lately still lacks something."""
-        return self.carousel.has_work or self._active_count > 0
+        return not self.is_closed and (self.carousel.has_work or self._active_count > 0)
 
     @property
     def waited_for(self) -> tuple[int, int] | None:
@@ -225,7 +229,7 @@ class GroupServerMachine:
 
     @property
     def _present_count(self) -> int:
-        return sum(member.state is not MemberState.LEFT for member in self.members.values())
+        return sum(not (member.is_silent or member.state is MemberState.LEFT) for member in self.members.values())
 
     def _handle_report(self, report: GroupReport, sequence: int, address: Address, now_ns: int) -> None:
         member = self.members.get(report.peer_id)
@@ -234,19 +238,23 @@ class GroupServerMachine:
             self.rejects.add(Reject.TOO_MANY)
             return
         member = member or Member(report.peer_id, address, now_ns)
-        if report.expected_sequence > self.sequence or not member.admit(sequence):
+        if not member.admit(sequence):
             self.rejects.add(Reject.REPLAYED)
             return
+        if report.expected_sequence > self.sequence:
+            # Forged data misled it: its needs are believed, its counts are not.
+            expected, received = member.expected_sequence, member.received_count
+            report = replace(report, expected_sequence=expected, received_count=received)
         if is_new:
             self.members[report.peer_id] = member
             self._heard_count += 1
             self._active_count += 1
-        was_silent, was_active = member.is_silent, member.is_active
+        was_silent, was_expected = member.is_silent, member.is_expected
         rtt_ns = member.take(report, address, now_ns)
         if rtt_ns:
             self._note_round_trip(member)
         self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
-        self._active_count += member.is_active - was_active
+        self._active_count += member.is_expected - was_expected
         if member.is_active:
             self._steer(member, report, rtt_ns, now_ns)
 
@@ -287,10 +295,12 @@ class GroupServerMachine:
 
     def _is_too_slow(self, member: Member, now_ns: int) -> bool:
         """Whether a receiver is to leave, now or since before."""
-        was_leaving = member.is_leaving
-        if self._least.asks_to_leave(member, self.controller, self.stream.rtt.smoothed_ns, now_ns) and not was_leaving:
-            self._release(member, now_ns)
-            self._teller.plan_soon(now_ns, 0)
+        if not member.is_leaving:
+            self._least.judge(member, self.controller, self.sequence, self.stream.rtt.smoothed_ns, now_ns)
+            if member.is_leaving:
+                self._leaving[member.peer_id] = member
+                self._release(member, now_ns)
+                self._teller.plan_soon(now_ns, 0)
         return member.is_leaving
 
     def _release(self, member: Member, now_ns: int) -> None:
@@ -323,17 +333,14 @@ class GroupServerMachine:
         limit_ns = max(SILENT_NS, self._poll.patience_ns)
         longest_ns, losses, self._active_count = 0, [0.0], 0
         for member in self.members.values():
-            if not member.is_active:
-                continue
-            if now_ns - member.heard_ns >= limit_ns:
+            if member.is_expected and now_ns - member.heard_ns >= limit_ns:
                 member.is_silent = True
                 self._release(member, now_ns)
                 self._events.append(MemberEvent("silent", member))
-                continue
-            self._active_count += 1
-            longest_ns = max(longest_ns, member.rtt.smoothed_ns)
-            if not member.is_leaving:
-                losses.append(member.likely_loss)
+            self._active_count += member.is_expected
+            if member.is_active:
+                longest_ns = max(longest_ns, member.rtt.smoothed_ns)
+                losses.append(0.0 if member.is_leaving else member.likely_loss)
         if longest_ns:
             round_trip = self.stream.rtt
             round_trip.smoothed_ns = max(GRTT_MIN_NS, longest_ns, round_trip.smoothed_ns * 3 // 4)
@@ -361,12 +368,13 @@ class GroupServerMachine:
             (AnnounceFlag.FINAL, self.is_closed or is_final),
         ):
             flags |= flag if is_set else 0
-        self._teller.announce(flags, self.controller.rate_bps, self.sequence, self.carousel.pass_overhead, now_ns)
+        self._teller.announce(
+            flags, self.controller.rate_bps, self._cap_bps, self.sequence, self.carousel.pass_overhead, now_ns
+        )
 
     def _send_plan(self, now_ns: int) -> None:
         assert isinstance(self.carousel, GroupCarousel)
-        may_leave = self.members.values() if self.settings.min_rate_bps else ()
-        leaving = [member.peer_id for member in may_leave if member.is_leaving and member.is_active]
+        self._leaving = {key: member for key, member in self._leaving.items() if member.is_leaving and member.is_active}
         controller, is_flowing = self.controller, self.carousel.has_work and not self.is_waiting
         plan = Plan(
             timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,
@@ -381,18 +389,10 @@ class GroupServerMachine:
             planned=tuple(self.carousel.planned(PLANNED_COUNT_MAX)),
             queued=tuple(self.carousel.queued(QUEUED_COUNT_MAX)),
             echoes=tuple(
-                (peer, rtt_code(controller.rtt_ns(peer) // 1000)) for peer in _drain(self._echo, ECHO_COUNT_MAX)
+                (peer, rtt_code(controller.rtt_ns(peer) // 1000)) for peer in drain(self._echo, ECHO_COUNT_MAX)
             ),
-            leaving=tuple(leaving[:LEAVING_COUNT_MAX]),
-            acknowledged=tuple(_drain(self._acknowledge, ACKNOWLEDGED_COUNT_MAX)),
+            leaving=tuple(self._leaving)[:LEAVING_COUNT_MAX],
+            acknowledged=tuple(drain(self._acknowledge, ACKNOWLEDGED_COUNT_MAX)),
         )
         is_going_on = self.is_busy or not self._poll.is_known
         self._teller.plan(plan, is_going_on=is_going_on, is_more_to_tell=bool(self._acknowledge), now_ns=now_ns)
-
-
-def _drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:
-    """The first `limit` keys, taken out."""
-    taken = list(waiting)[:limit]
-    for key in taken:
-        del waiting[key]
-    return taken

@@ -12,7 +12,7 @@ from fountain.wire.control import OfferBody
 from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
 from fountain.wire.train import rtt_code
 
-__all__ = ["PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller"]
+__all__ = ["PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller", "drain"]
 
 ANNOUNCE_SHARE = 0.001  # Of the rate.
 ANNOUNCE_SIZE = 300
@@ -63,16 +63,16 @@ class Teller:
         self._jitter = seed
 
     def announce(
-        self, flags: AnnounceFlag, rate_bps: int, next_sequence: int, pass_overhead: int, now_ns: int
+        self, flags: AnnounceFlag, rate_bps: int, cap_bps: int, next_sequence: int, pass_overhead: int, now_ns: int
     ) -> None:  # fmt: skip
-        """Tell what is sent."""
+        """Tell what is sent, at `rate_bps` now and at `cap_bps` at most."""
         interval_ns = int(ANNOUNCE_SIZE * 8 * NS / (ANNOUNCE_SHARE * rate_bps))
         interval_ns = min(max(interval_ns, ANNOUNCE_MIN_NS), ANNOUNCE_MAX_NS)
         announce = Announce(
             timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,
             grtt_code=rtt_code(self._stream.rtt.smoothed_ns // 1000),
             flags=flags,
-            rate_bps=rate_bps,
+            rate_bps=cap_bps,
             min_rate_bps=self._min_rate_bps,
             next_sequence=next_sequence,
             control_port=self._control_port,
@@ -120,3 +120,11 @@ class Teller:
     def _send(self, packet_type: GroupPacketType, body: bytes) -> None:
         self._sequence += 1
         self.datagrams.append(self._stream.keys.wrap(packet_type, self._sequence, body))
+
+
+def drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:
+    """The first `limit` keys, taken out."""
+    taken = list(waiting)[:limit]
+    for key in taken:
+        del waiting[key]
+    return taken
