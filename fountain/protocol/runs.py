@@ -5,9 +5,24 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-__all__ = ["Runs"]
+__all__ = ["Runs", "without"]
 
 Run = tuple[int, int]
+
+
+def without(run: Run, others: Iterable[Run]) -> list[Run]:
+    """What is left of `run` without the blocks of `others`, which may overlap: one pass over them in order."""
+    at, end = run[0], run[0] + run[1]
+    left = []
+    for first, count in sorted(others):
+        if first >= end:
+            break
+        if first > at:
+            left.append((at, first - at))
+        at = max(at, first + count)
+    if at < end:
+        left.append((at, end - at))
+    return left
 
 
 class Runs:

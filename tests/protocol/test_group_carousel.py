@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
 from fountain.protocol.carousel import Segment
-from fountain.protocol.group.carousel import GroupCarousel, without
+from fountain.protocol.group.carousel import GroupCarousel
 from fountain.protocol.lane import Lane
+from fountain.protocol.runs import without
 from fountain.wire.session import MANIFEST_BIT, Run
 
 K = 10
@@ -116,6 +117,16 @@ def test_nobody_waits_for_the_manifest_or_for_a_little_however_late_it_seems_to_
     stream.take(sequence, 0)
     stream.settle(ME, [(MANIFEST_BIT, K), (0, 2)], [], sequence, 0.0, came=sequence - 1, is_last_word=False)
     assert counts(stream.take(K + 3, sequence)) == [(MANIFEST_BIT, K), (0, 2), (2, 1)]
+
+
+def test_whole_blocks_that_only_somebody_asked_for_who_has_left_are_not_sent() -> None:
+    stream = sent(8)
+    for peer_id in (ME, OTHER):
+        stream.settle(peer_id, [], [(2, 3)], 8 * K, 0.0, is_last_word=False)
+    stream.release(ME)
+    assert stream.queued(10) == [(2, 3)]
+    stream.release(OTHER)
+    assert not stream.has_work
 
 
 def test_what_somebody_took_who_came_late_is_foreseen_for_nobody() -> None:

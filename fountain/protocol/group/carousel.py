@@ -21,16 +21,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fountain.geometry import Geometry
 from fountain.protocol.carousel import Segment
 from fountain.protocol.group.foresight import Foresight
 from fountain.protocol.lane import Lane
+from fountain.protocol.runs import without
 from fountain.wire.session import MANIFEST_BIT, Run
 
-__all__ = ["GroupCarousel", "without"]
+__all__ = ["GroupCarousel"]
 
 _LOSS_MAX = 0.95
 _LATE_SHARE = 0.25
@@ -40,21 +41,6 @@ _MANIFEST_EXTRA_COUNT = 2  # Without the manifest nothing can be verified, and i
 
 def _always(_block: int) -> bool:
     return True
-
-
-def without(run: Run, others: Iterable[Run]) -> list[Run]:
-    """What is left of `run` without the blocks of `others`."""
-    left = [run]
-    for first, count in others:
-        end = first + count
-        cut = []
-        for start, length in left:
-            if start < first:
-                cut.append((start, min(start + length, first) - start))
-            if start + length > end:
-                cut.append((max(start, end), start + length - max(start, end)))
-        left = cut if any(length for _, length in left) else left
-    return left
 
 
 @dataclass(eq=False)
@@ -102,6 +88,8 @@ class GroupCarousel:
         self._geometry, self._manifest = geometry, manifest
         self._lane = lane
         self._queue: deque[Run] = deque()
+        self._asked: deque[Run] = deque()  # behind these, blocks that were sent before somebody came, ...
+        self._askers: set[bytes] = set()  # ... and who asked for such
         self._passing: _Pass | None = None
         self._passed: set[int] = set()
         self._foresight = Foresight(geometry.block_symbols_max)
@@ -125,7 +113,7 @@ class GroupCarousel:
     @property
     def is_passing(self) -> bool:
         """Whether blocks are still to be sent from their start."""
-        return self._passing is not None or bool(self._queue)
+        return self._passing is not None or bool(self._queue or self._asked)
 
     @property
     def pass_overhead(self) -> int:
@@ -157,7 +145,7 @@ class GroupCarousel:
 
     def queued(self, limit: int) -> list[Run]:
         """Runs of blocks that will be passed whole."""
-        return list(self._queue)[:limit]
+        return [*self._queue, *self._asked][:limit]
 
     def poll_preparation(self) -> Segment | None:
         """Repair symbols that will be sent next, told once: they may be encoded ahead."""
@@ -233,6 +221,9 @@ class GroupCarousel:
         for entry in self._active.values():
             if entry.targets.pop(peer_id, None) is not None:
                 self._revise(entry)
+        self._askers.discard(peer_id)
+        if not self._askers:
+            self._asked.clear()  # Whoever relied on another's word asks by itself.
 
     def forget(self, sequence: int) -> None:
         """No receiver can still be waiting for packets below `sequence`."""
@@ -280,11 +271,12 @@ class GroupCarousel:
         added = False
         for entry in coming:
             added |= self._owe(peer_id, entry.block, entry.symbol_count, resolved, loss, is_last_word=True)
-        for left in without(run, [*self._queue, *((entry.block, 1) for entry in coming)]):
+        self._askers.add(peer_id)
+        for left in without(run, [*self._queue, *self._asked, *((entry.block, 1) for entry in coming)]):
             if first & MANIFEST_BIT:
                 self._queue.appendleft(left)  # It is small, and without it a receiver can only fill its memory.
             else:
-                self._queue.append(left)  # Whoever comes late makes nobody else wait.
+                self._asked.append(left)  # Whoever comes late makes nobody else wait.
             added = True
         return added
 
@@ -350,11 +342,12 @@ class GroupCarousel:
         return passing.block, esis
 
     def _start(self) -> _Pass | None:
-        if not self._queue:
+        queue = self._queue or self._asked
+        if not queue:
             return None
-        first, count = self._queue.popleft()
+        first, count = queue.popleft()
         if count > 1:
-            self._queue.appendleft((first + 1, count - 1))
+            queue.appendleft((first + 1, count - 1))
         symbol_count = self._symbol_count(first)
         is_fresh = not self._lane.systematic or first in self._passed
         self._passed.add(first)
@@ -387,7 +380,7 @@ class GroupCarousel:
         return [(first, min(count, limit - index))] if index < limit else []
 
     def _is_queued(self, block: int) -> bool:
-        return any(first <= block < first + count for first, count in self._queue)
+        return any(first <= block < first + count for first, count in (*self._queue, *self._asked))
 
     def _exists(self, block: int) -> bool:
         geometry = self._manifest if block & MANIFEST_BIT else self._geometry

@@ -31,6 +31,7 @@ from fountain.protocol.group.loss_events import LossEvents
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
 from fountain.protocol.replay import CONTROL_WINDOW, ReplayWindow
+from fountain.protocol.runs import without
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.control import OfferBody
 from fountain.wire.group import (
@@ -319,9 +320,9 @@ class GroupClientMachine:
         missing: list[Run] = []
         if not blocks.manifest_known:
             whole = MANIFEST_BIT, blocks.manifest.block_count
-            missing += _gaps(whole, [*taken, *((block, 1) for block in blocks.manifest_done)])
+            missing += without(whole, [*taken, *((block, 1) for block in blocks.manifest_done)])
         if blocks.geometry.block_count and not blocks.is_full:
-            missing += _gaps((0, blocks.geometry.block_count), [*blocks.done.page(0, 1 << 20), *taken])
+            missing += without((0, blocks.geometry.block_count), [*blocks.done.page(0, 1 << 20), *taken])
         return missing
 
     def _report(self, now_ns: int) -> None:
@@ -380,18 +381,3 @@ class GroupClientMachine:
 
 def _is_inside(block: int, runs: Sequence[Run]) -> bool:
     return any(first <= block < first + count for first, count in runs)
-
-
-def _gaps(whole: Run, taken: list[Run]) -> list[Run]:
-    """What is left of a run without others, which may overlap. Every Plan asks: one pass over them in order."""
-    at, end = whole[0], whole[0] + whole[1]
-    gaps = []
-    for first, count in sorted(taken):
-        if first >= end:
-            break
-        if first > at:
-            gaps.append((at, first - at))
-        at = max(at, first + count)
-    if at < end:
-        gaps.append((at, end - at))
-    return gaps
