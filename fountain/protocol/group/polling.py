@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fountain.limits import NS
 
-__all__ = ["FEW_COUNT", "FEW_SHARE", "REPORT_SHARE", "Poll"]
+__all__ = ["FEW_COUNT", "FEW_SHARE", "REPORT_SHARE", "REPORT_SIZE", "Poll"]
 
 REPORT_SHARE = 0.001  # Of the rate: early reports take about as much again, and those of the end more.
 FEW_COUNT = 16  # So few, or fewer, may take ...

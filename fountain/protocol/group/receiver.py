@@ -29,6 +29,7 @@ from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.inflow import GroupInflow
 from fountain.protocol.group.loss_events import LossEvents
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
+from fountain.protocol.group.polling import REPORT_SIZE
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
 from fountain.protocol.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.runs import without
@@ -55,6 +56,8 @@ SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
 REPORT_SPACING_NS = NS // 100
 PACE_MIN_NS = NS // 40
+PACE_COUNT = 50  # octets of data for each of its reports, but ...
+PACE_SPARE_NS = NS // 10  # ... never so seldom that the server takes it for silent.
 HOOKING_NS = NS  # A hook takes its time, and says nothing meanwhile but that it lives.
 SMALL_GROUP_COUNT = 16  # So many may all report at once.
 URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
@@ -256,7 +259,8 @@ class GroupClientMachine:
         if self.is_oneway or self.is_acknowledged or self._number > plan.poll_threshold:
             return
         if plan.limiting_peer == self._peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).
-            pace_ns = max(rtt_from_code(plan.grtt_code) * 1000, PACE_MIN_NS)
+            spare_ns = min(PACE_SPARE_NS, PACE_COUNT * NS * 8 * REPORT_SIZE // max(1, plan.rate_bps))
+            pace_ns = max(rtt_from_code(plan.grtt_code) * 1000, PACE_MIN_NS, spare_ns)
             self._interval_ns = min(self._interval_ns, pace_ns)
         self._times.ask(self._interval_ns, now_ns)
         if not self._report_count and plan.group_size <= SMALL_GROUP_COUNT:
