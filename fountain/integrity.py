@@ -103,9 +103,12 @@ def sealed_count_max(packet_size: int) -> int:
     return 1 << 28 if packet_size <= 1 << 11 else 1 << 23
 
 
-def session_keys(private: X25519PrivateKey, peer_public: bytes, transcript: bytes) -> SessionKeys | None:
+def session_keys(
+    private: X25519PrivateKey, peer_public: bytes, transcript: bytes, key: bytes | None = None
+) -> SessionKeys | None:
     """Keys of the session between `private` and `peer_public`, bound to `transcript`.
 
+    Where both sides share a `key` of 32 octets, nobody else can derive them, whatever was exchanged.
     None when `peer_public` is a point of low order (RFC 7748 section 6.1), which no honest peer sends.
     """
     try:
@@ -113,6 +116,6 @@ def session_keys(private: X25519PrivateKey, peer_public: bytes, transcript: byte
     except ValueError:
         return None
     size = _KEY_SIZE + _IV_SIZE
-    okm = HKDF(hashes.SHA256(), 3 * size, salt=bytes(32), info=_LABEL + digest(transcript)).derive(shared)
+    okm = HKDF(hashes.SHA256(), 3 * size, salt=key or bytes(32), info=_LABEL + digest(transcript)).derive(shared)
     parts = [okm[start : start + size] for start in range(0, 3 * size, size)]
     return SessionKeys(*(Seal(part[:_KEY_SIZE], part[_KEY_SIZE:]) for part in parts))

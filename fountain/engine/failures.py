@@ -60,6 +60,11 @@ def refusal_error(reason: RefusalReason | None) -> FountainError:
             return RefusedError(
                 "The server has as many peers as it takes.", "Try again later, or raise --max-peers on the server."
             )
+        case RefusalReason.KEY_MISMATCH:
+            return RefusedError(
+                "The server's objects are under a key that this fetch does not have.",
+                "Join its group with the same --key: fountain-fetch --group ADDR --key FILE.",
+            )
         case RefusalReason.SOURCE_CHANGED:
             return RefusedError("The server's file changed.", "Start the server again.")
         case _:

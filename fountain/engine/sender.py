@@ -38,7 +38,7 @@ class Sender:
     def __init__(
         self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
         peer_count_max: int, now_ns: int, congestion: ControlFactory | None = None, executor: Executor,
-        groups: GroupStreams | None = None,
+        groups: GroupStreams | None = None, key: bytes | None = None,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
         self.machine = ServerMachine(
@@ -48,6 +48,7 @@ class Sender:
             peer_count_max=peer_count_max,
             now_ns=now_ns,
             congestion=congestion,
+            key=key,
         )
         self.failures: list[StorageError] = []
         self.groups = groups

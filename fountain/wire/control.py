@@ -87,6 +87,7 @@ class RefusalReason(enum.IntEnum):
     SEAL_MISMATCH = 3
     STALE_COOKIE = 4
     SOURCE_CHANGED = 5
+    KEY_MISMATCH = 6
 
 
 def pack_header(packet_type: PacketType, flags: int = 0) -> bytes:
@@ -314,7 +315,7 @@ class Refusal:
         nonce, reason, reserved = _REFUSAL.unpack_from(data, HEADER_SIZE)
         if flags or any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.SOURCE_CHANGED:
+        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.KEY_MISMATCH:
             return Reject.BAD_FIELD
         return cls(nonce, RefusalReason(reason))
 

@@ -8,99 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from fountain.geometry import Geometry
-from fountain.integrity import derive, sealed_count_max
 from fountain.limits import NS
-from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX, Address, SpentCookies
-from fountain.protocol.blocks import BlockTable
+from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX, SpentCookies
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientState, Failure
-from fountain.protocol.congestion import control_factory
-from fountain.protocol.server import ServerMachine
-from fountain.protocol.server_session import ServedObject, ServerSession
-from fountain.wire.control import OfferBody, PacketType, RefusalReason, Request, Want, parse_handshake, parse_header
+from fountain.protocol.server_session import ServerSession
+from fountain.wire.control import PacketType, RefusalReason, Request, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Echo, Report, SessionHeader, Stop, StopReason
-
-MS = NS // 1000
-HOME: Address = ("192.0.2.1", 40_000)
-
-
-class Pair:
-    """A server, and as many clients as a test makes; what goes between them is handed over at once."""
-
-    def __init__(self, *, peer_count_max: int = 8, open: bool = False) -> None:
-        body = OfferBody(
-            object_id=b"o" * 32, server_public=bytes(32), key_index=0, profile_id=b"p" * 8, object_size=100_000,
-            manifest_size=300, symbol_size=64, block_symbol_limit=16, data_port=6331, is_directory=False, name="name",
-            open=open,
-        )  # fmt: skip
-        self.now_ns = 50 * NS
-        self.open = open
-        self.server = ServerMachine(
-            secret=bytes(32), objects=[ServedObject(body, systematic=True)], rate_bps=10**9,
-            peer_count_max=peer_count_max, now_ns=self.now_ns, congestion=control_factory("fixed"),
-        )  # fmt: skip
-        self._client_count = 0
-
-    def client(self, peer_id: bytes = b"peer id.") -> ClientMachine:
-        """A client that has said Hello."""
-        self._client_count += 1
-        machine = ClientMachine(
-            secret=derive(bytes(32), b"client", self._client_count), want_kind=Want.ANY, want=bytes(32),
-            open=self.open, wait=False, timeout_ns=10 * NS, peer_id=peer_id, host="host", now_ns=self.now_ns,
-        )  # fmt: skip
-        machine.handle_timeout(self.now_ns)
-        return machine
-
-    def request(self, client: ClientMachine, address: Address = HOME) -> bytes:
-        """The octets of the client's Request, not sent yet."""
-        self.carry(client, address)
-        event = client.poll_event()
-        assert event is not None
-        assert event.offer is not None
-        geometry = Geometry(event.offer.object_size, 64, 16)
-        client.request(BlockTable(geometry, event.offer.manifest_geometry, 8), self.now_ns)
-        waiting = client.poll_datagram()
-        assert waiting is not None
-        assert waiting[1]
-        return waiting[0]
-
-    def connect(self, client: ClientMachine, address: Address = HOME) -> ServerSession | None:
-        """The session that the client got, if it got one."""
-        before = set(self.server.sessions)
-        self.deliver(self.request(client, address), address)
-        self.carry(client, address)
-        new = set(self.server.sessions) - before
-        return self.server.sessions[new.pop()] if new else None
-
-    def carry(self, client: ClientMachine, address: Address) -> None:
-        """Hand over what waits on either side."""
-        is_quiet = False
-        while not is_quiet:
-            is_quiet = True
-            while (sent := client.poll_datagram()) is not None:
-                self.server.handle_datagram(sent[0], address, self.now_ns, on_data_port=sent[1])
-            while (answer := self.server.poll_datagram()) is not None:
-                is_quiet = False
-                if answer[1] == address:
-                    client.handle_datagram(answer[0], self.now_ns)
-
-    def deliver(self, request: bytes, address: Address = HOME) -> None:
-        """A Request comes to the data port."""
-        self.server.handle_datagram(request, address, self.now_ns, on_data_port=True)
-
-    def refusals(self) -> list[RefusalReason]:
-        """Why the server said no, since the last call."""
-        found = []
-        while (answer := self.server.poll_datagram()) is not None:
-            header = parse_header(answer[0])
-            assert not isinstance(header, Reject)
-            if header[0] is PacketType.REFUSAL:
-                record = parse_handshake(answer[0], *header)
-                found.append(record.reason)  # type: ignore[union-attr]
-        return found
-
+from tests.protocol.pair import HOME, MS, Pair, connected
 
 # --- Places -------------------------------------------------------------------------------------------------
 
@@ -184,17 +100,6 @@ class TestSpentCookies:
 # --- Packets of a session -----------------------------------------------------------------------------------
 
 
-def connected() -> tuple[Pair, ClientMachine, ServerSession]:
-    pair = Pair()
-    client = pair.client()
-    session = pair.connect(client)
-    assert session is not None
-    ping = session.seal_packet(PacketType.PING, Echo(1).encode())
-    client.handle_datagram(ping, pair.now_ns)
-    assert client.state is ClientState.RECEIVING
-    return pair, client, session
-
-
 @pytest.mark.parametrize("packet_type", [PacketType.PING, PacketType.PONG])
 def test_an_echo_of_another_length_is_counted_and_keeps_nothing_alive(packet_type: PacketType) -> None:
     pair, client, session = connected()
@@ -261,34 +166,6 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
     assert 1 in session.carousel.done
     assert session.rtt.smoothed_ns == rtt_ns
     assert session.carousel.has_work
-
-
-# --- Keys ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("packet_size", "count"), [(1452, 1 << 28), (2048, 1 << 28), (2049, 1 << 23)])
-def test_one_key_seals_as_many_packets_as_rfc_9001_allows(packet_size: int, count: int) -> None:
-    assert sealed_count_max(packet_size) == count
-
-
-def test_a_session_whose_key_is_worn_ends_before_one_more_packet_is_sealed() -> None:
-    pair, client, session = connected()
-    session.sequence = session.packet_count_max - 1
-    pair.now_ns += 10 * MS
-    assert pair.server.poll_order(pair.now_ns) is None
-    assert not pair.server.sessions
-    assert session.bye_reason is ByeReason.KEYS_SPENT
-    pair.carry(client, HOME)
-    (renewed,) = pair.server.sessions.values()
-    assert renewed.keys is not session.keys
-    assert pair.server.poll_order(pair.now_ns) is not None
-
-
-def test_open_packets_wear_out_no_key() -> None:
-    pair = Pair(open=True)
-    session = pair.connect(pair.client())
-    assert session is not None
-    assert session.packet_count_max > 1 << 60
 
 
 # --- Circuit breaker ----------------------------------------------------------------------------------------

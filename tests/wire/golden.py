@@ -26,6 +26,7 @@ PAGE = "docs/wire.md"
 TABLES = {name.removeprefix("table: "): table for name, table in marked_tables(PAGE).items() if ": " in name}
 GOLDEN = golden_blocks(PAGE)
 KEYS = value_blocks(PAGE)["keys"]
+KEYED = KEYS | value_blocks(PAGE)["keyed keys"]  # the same exchange, at a server that has a key
 SEALED = value_blocks(PAGE)["sealed"]
 
 # --- The session of the page --------------------------------------------------------------------------------

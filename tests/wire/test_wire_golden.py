@@ -25,13 +25,14 @@ from fountain.wire import control, manifest, session, train
 from fountain.wire.control import PacketType, RefusalReason, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, RequestBody, SessionHeader, StopReason
-from tests.pages import all_tables, marked_tables, page
+from tests.pages import all_tables, marked_tables, page, value_blocks
 from tests.wire.golden import (
     BODIES,
     BODY,
     CONTENT,
     GOLDEN,
     HANDSHAKE,
+    KEYED,
     KEYS,
     MANIFEST,
     OFFER,
@@ -217,9 +218,9 @@ def test_longest_offer_is_as_long_as_the_page_says() -> None:
 # --- Keys ---------------------------------------------------------------------------------------------------
 
 
-def naive_hkdf(secret: bytes, info: bytes, size: int) -> bytes:
-    """RFC 5869 with SHA-256 and 32 zero octets of salt."""
-    key = hmac.digest(bytes(32), secret, "sha256")
+def naive_hkdf(salt: bytes, secret: bytes, info: bytes, size: int) -> bytes:
+    """RFC 5869 with SHA-256."""
+    key = hmac.digest(salt, secret, "sha256")
     out, last, count = b"", b"", 0
     while len(out) < size:
         count += 1
@@ -241,19 +242,23 @@ def test_key_schedule_of_the_page_follows_from_the_private_keys() -> None:
     assert KEYS["digest of it"] == blake3(KEYS["transcript"]).digest()
     assert KEYS["info"] == b"fountain 1 session" + KEYS["digest of it"]
     names = ["data key", "data iv", "to-server key", "to-server iv", "to-client key", "to-client iv"]
-    assert naive_hkdf(KEYS["shared"], KEYS["info"], 84) == b"".join(KEYS[name] for name in names)
+    for keys in (KEYS, KEYED):
+        okm = naive_hkdf(keys["salt"], keys["shared"], keys["info"], 84)
+        assert okm == b"".join(keys[name] for name in names)
+    assert KEYS["salt"] == bytes(32)
+    assert KEYED["salt"] == value_blocks("docs/wire-groups.md")["keyed group"]["key"]
 
 
-def test_both_sides_derive_the_keys_of_the_page() -> None:
-    assert transcript(BODY, REQUEST.header()) == KEYS["transcript"]
+@pytest.mark.parametrize(("values", "key"), [(KEYS, None), (KEYED, KEYED["salt"])], ids=["without a key", "with a key"])
+def test_both_sides_derive_the_keys_of_the_page(values: dict[str, bytes], key: bytes | None) -> None:
+    assert transcript(BODY, REQUEST.header()) == values["transcript"]
     for own, peer in (("client", "server"), ("server", "client")):
-        keys = session_keys(key_pair(KEYS[f"{own} private"])[0], KEYS[f"{peer} public"], KEYS["transcript"])
+        keys = session_keys(key_pair(values[f"{own} private"])[0], values[f"{peer} public"], values["transcript"], key)
         assert keys is not None
         for name, seal in (("data", keys.data), ("to-server", keys.to_server), ("to-client", keys.to_client)):
-            assert seal.iv == KEYS[f"{name} iv"]
-            assert seal.seal(9, b"header", b"body") == getattr(page_keys(), name.replace("-", "_")).seal(
-                9, b"header", b"body"
-            )
+            assert seal.iv == values[f"{name} iv"]
+            expected = Seal(values[f"{name} key"], values[f"{name} iv"])
+            assert seal.seal(9, b"header", b"body") == expected.seal(9, b"header", b"body")
 
 
 def naive_open(name: str, sequence: int, header: bytes, sealed: bytes) -> bytes:

@@ -1,0 +1,110 @@
+"""Both machines of a fetch without any network: a server and its clients, whose packets are handed over at once."""
+
+from __future__ import annotations
+
+from fountain.geometry import Geometry
+from fountain.integrity import derive
+from fountain.limits import NS
+from fountain.protocol.admission import Address
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.client import ClientMachine
+from fountain.protocol.client_events import ClientState
+from fountain.protocol.congestion import control_factory
+from fountain.protocol.server import ServerMachine
+from fountain.protocol.server_session import ServedObject, ServerSession
+from fountain.wire.control import OfferBody, PacketType, RefusalReason, Want, parse_handshake, parse_header
+from fountain.wire.reject import Reject
+from fountain.wire.session import Echo
+
+__all__ = ["HOME", "MS", "Pair", "connected"]
+
+MS = NS // 1000
+HOME: Address = ("192.0.2.1", 40_000)
+
+
+class Pair:
+    """A server, and as many clients as a test makes; what goes between them is handed over at once."""
+
+    def __init__(self, *, peer_count_max: int = 8, open: bool = False, key: bytes | None = None) -> None:
+        body = OfferBody(
+            object_id=b"o" * 32, server_public=bytes(32), key_index=0, profile_id=b"p" * 8, object_size=100_000,
+            manifest_size=300, symbol_size=64, block_symbol_limit=16, data_port=6331, is_directory=False, name="name",
+            open=open,
+        )  # fmt: skip
+        self.now_ns = 50 * NS
+        self.open = open
+        self.server = ServerMachine(
+            secret=bytes(32), objects=[ServedObject(body, systematic=True)], rate_bps=10**9,
+            peer_count_max=peer_count_max, now_ns=self.now_ns, congestion=control_factory("fixed"), key=key,
+        )  # fmt: skip
+        self._client_count = 0
+
+    def client(self, peer_id: bytes = b"peer id.", key: bytes | None = None) -> ClientMachine:
+        """A client that has said Hello."""
+        self._client_count += 1
+        machine = ClientMachine(
+            secret=derive(bytes(32), b"client", self._client_count), want_kind=Want.ANY, want=bytes(32),
+            open=self.open, wait=False, timeout_ns=10 * NS, peer_id=peer_id, host="host", now_ns=self.now_ns,
+            key=key,
+        )  # fmt: skip
+        machine.handle_timeout(self.now_ns)
+        return machine
+
+    def request(self, client: ClientMachine, address: Address = HOME) -> bytes:
+        """The octets of the client's Request, not sent yet."""
+        self.carry(client, address)
+        event = client.poll_event()
+        assert event is not None
+        assert event.offer is not None
+        geometry = Geometry(event.offer.object_size, 64, 16)
+        client.request(BlockTable(geometry, event.offer.manifest_geometry, 8), self.now_ns)
+        waiting = client.poll_datagram()
+        assert waiting is not None
+        assert waiting[1]
+        return waiting[0]
+
+    def connect(self, client: ClientMachine, address: Address = HOME) -> ServerSession | None:
+        """The session that the client got, if it got one."""
+        before = set(self.server.sessions)
+        self.deliver(self.request(client, address), address)
+        self.carry(client, address)
+        new = set(self.server.sessions) - before
+        return self.server.sessions[new.pop()] if new else None
+
+    def carry(self, client: ClientMachine, address: Address) -> None:
+        """Hand over what waits on either side."""
+        is_quiet = False
+        while not is_quiet:
+            is_quiet = True
+            while (sent := client.poll_datagram()) is not None:
+                self.server.handle_datagram(sent[0], address, self.now_ns, on_data_port=sent[1])
+            while (answer := self.server.poll_datagram()) is not None:
+                is_quiet = False
+                if answer[1] == address:
+                    client.handle_datagram(answer[0], self.now_ns)
+
+    def deliver(self, request: bytes, address: Address = HOME) -> None:
+        """A Request comes to the data port."""
+        self.server.handle_datagram(request, address, self.now_ns, on_data_port=True)
+
+    def refusals(self) -> list[RefusalReason]:
+        """Why the server said no, since the last call."""
+        found = []
+        while (answer := self.server.poll_datagram()) is not None:
+            header = parse_header(answer[0])
+            assert not isinstance(header, Reject)
+            if header[0] is PacketType.REFUSAL:
+                record = parse_handshake(answer[0], *header)
+                found.append(record.reason)  # type: ignore[union-attr]
+        return found
+
+
+def connected() -> tuple[Pair, ClientMachine, ServerSession]:
+    pair = Pair()
+    client = pair.client()
+    session = pair.connect(client)
+    assert session is not None
+    ping = session.seal_packet(PacketType.PING, Echo(1).encode())
+    client.handle_datagram(ping, pair.now_ns)
+    assert client.state is ClientState.RECEIVING
+    return pair, client, session

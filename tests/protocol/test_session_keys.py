@@ -1,0 +1,84 @@
+"""Keys of a session: who gets them, and for how long they are good."""
+
+from __future__ import annotations
+
+import pytest
+
+from fountain.integrity import sealed_count_max
+from fountain.limits import NS
+from fountain.protocol.admission import HELLO_BURST_COUNT
+from fountain.protocol.client_events import ClientState, Failure
+from fountain.wire.control import PacketType, RefusalReason
+from fountain.wire.reject import Reject
+from fountain.wire.session import ByeReason, Echo
+from tests.protocol.pair import HOME, MS, Pair, connected
+
+KEY = bytes(range(32))
+
+# --- A key of both sides ------------------------------------------------------------------------------------
+
+
+def test_a_server_with_a_key_serves_whoever_has_it() -> None:
+    pair = Pair(key=KEY)
+    client = pair.client(key=KEY)
+    session = pair.connect(client)
+    assert session is not None
+    client.handle_datagram(session.seal_packet(PacketType.PING, Echo(1).encode()), pair.now_ns)
+    assert client.state is ClientState.RECEIVING
+
+
+@pytest.mark.parametrize("key", [None, KEY[::-1]], ids=["none", "another"])
+def test_a_server_with_a_key_refuses_at_once_whoever_has_another_or_none(key: bytes | None) -> None:
+    pair = Pair(key=KEY)
+    client = pair.client(key=key)
+    assert pair.connect(client) is None
+    assert client.state is ClientState.CLOSED
+    event = list(iter(client.poll_event, None))[-1]
+    assert (event.failure, event.refusal) == (Failure.REFUSED, RefusalReason.KEY_MISMATCH)
+    assert pair.server.rejects.count(Reject.BAD_SEAL) == 1
+
+
+def test_a_server_without_a_key_gives_nothing_to_whoever_wants_one() -> None:
+    pair = Pair()
+    client = pair.client(key=KEY)
+    assert pair.connect(client) is None
+    assert client.state is ClientState.REQUESTING
+
+
+def test_requests_under_another_key_are_refused_no_more_often_than_hellos_are_answered() -> None:
+    pair = Pair(key=KEY)
+    octets = pair.request(pair.client())
+    for _ in range(HELLO_BURST_COUNT + 10):
+        pair.deliver(octets)
+    assert pair.refusals() == [RefusalReason.KEY_MISMATCH] * (HELLO_BURST_COUNT - 1)  # the Hello took one
+    pair.now_ns += NS
+    pair.deliver(octets)
+    assert pair.refusals() == [RefusalReason.KEY_MISMATCH]
+
+
+# --- Worn keys ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("packet_size", "count"), [(1452, 1 << 28), (2048, 1 << 28), (2049, 1 << 23)])
+def test_one_key_seals_as_many_packets_as_rfc_9001_allows(packet_size: int, count: int) -> None:
+    assert sealed_count_max(packet_size) == count
+
+
+def test_a_session_whose_key_is_worn_ends_before_one_more_packet_is_sealed() -> None:
+    pair, client, session = connected()
+    session.sequence = session.packet_count_max - 1
+    pair.now_ns += 10 * MS
+    assert pair.server.poll_order(pair.now_ns) is None
+    assert not pair.server.sessions
+    assert session.bye_reason is ByeReason.KEYS_SPENT
+    pair.carry(client, HOME)
+    (renewed,) = pair.server.sessions.values()
+    assert renewed.keys is not session.keys
+    assert pair.server.poll_order(pair.now_ns) is not None
+
+
+def test_open_packets_wear_out_no_key() -> None:
+    pair = Pair(open=True)
+    session = pair.connect(pair.client())
+    assert session is not None
+    assert session.packet_count_max > 1 << 60
