@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fountain.testing import Fleet, FleetFigures, FleetOptions
@@ -50,6 +52,10 @@ def test_a_fleet_is_a_function_of_its_seed(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3_600)
 def test_ten_thousand_receivers_are_served_nearly_as_one(seed: int) -> None:
-    check(Fleet(seed, FleetOptions.large()).run())
+    check(Fleet(seed, replace(FleetOptions.large(), late=0.0, dying=0.0, returning=0.0)).run())
+
+
+@pytest.mark.slow
+def test_five_thousand_receivers_may_come_and_go(seed: int) -> None:
+    check(Fleet(seed, replace(FleetOptions.large(5_000), object_size=128_000_000)).run())
