@@ -9,7 +9,7 @@ What comes before the Announce of its session is kept, as far as there is room, 
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from fountain.codes.api import Code
@@ -18,7 +18,6 @@ from fountain.engine.download import Download, sessions_in
 from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.workers import Workers
-from fountain.errors import TransportError
 from fountain.integrity import derive
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
@@ -34,25 +33,19 @@ __all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16
 EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
-EARLY_ENTRY_SIZE = 512  # What keeping a train costs beside its octets, a session of its own included.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
 REFUSED_COUNT_MAX = 256
 _NEVER_NS = 1 << 62
 
 
 class GroupReceiver:
-    """Takes objects from a group.
-
-    `wants` says of an offer whether it is wanted; `open_sink` makes room for its object; `open_endpoint` gives whoever
-    goes on by itself an endpoint of its own, since several may do that at once.
-    """
+    """Takes objects from a group. `wants` says of an offer whether it is wanted; `begin` makes room for its object."""
 
     def __init__(
         self, group: Endpoint, answer: Endpoint, identity: ReceiverIdentity, *,
         wants: Callable[[OfferBody], bool],
         open_sink: Callable[[Download], tuple[Code, BlockSink]],
         make_workers: Callable[[], Workers],
-        open_endpoint: Callable[[], Endpoint],
         timeout_ns: int, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0, seed: int = 0,
     ) -> None:  # fmt: skip
         self.downloads: dict[int, Download] = {}  # by session
@@ -62,8 +55,6 @@ class GroupReceiver:
         self._group, self._answer = group, answer
         self._identity = identity
         self._wants, self._open_sink, self._make_workers = wants, open_sink, make_workers
-        self._open_endpoint = open_endpoint
-        self._apart: dict[Download, Endpoint] = {}
         self._timeout_ns = timeout_ns
         self._download_count_max = download_count_max
         self._loss, self._seed = loss, seed
@@ -71,19 +62,13 @@ class GroupReceiver:
         self._has_left = False
         self._train = Train()
         self._replayed = Train()
-        self._early: OrderedDict[int, deque[tuple[bytes, int]]] = OrderedDict()
+        self._early: OrderedDict[int, list[tuple[bytes, int]]] = OrderedDict()
         self._early_size = 0
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
-
-    @property
-    def endpoints(self) -> list[Endpoint]:
-        """What to wait for."""
-        return [*[self._group] * (not self._has_left), self._answer, *self._apart.values()]
 
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(now_ns)
-        self._drain()
         deadline = _NEVER_NS
         for download in list(self.downloads.values()):
             deadline = min(deadline, download.step(now_ns))
@@ -101,19 +86,11 @@ class GroupReceiver:
                 self._answer.send(data, len(data), len(data), address)
 
     def leave_group(self) -> None:
-        """Hear the group no more: let the switch stop sending it here."""
+        """Hear the group no more: its endpoint is closed."""
         self._has_left = True
-        self._group.close()
-
-    def close(self) -> None:
-        """Close the endpoints that were opened here; harmless when repeated."""
-        while self._apart:
-            self._apart.popitem()[1].close()
 
     def forget(self, download: Download) -> None:
         """A download is over: its session is not wanted any more."""
-        if download in self._apart:
-            self._apart.pop(download).close()
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
             self._refuse(session)
@@ -134,13 +111,6 @@ class GroupReceiver:
             if train.remainder:  # A shorter control packet may be behind data packets.
                 self._take_control(bytes(train.remainder), train.address, now_ns)
             self._take_data(train, now_ns)
-
-    def _drain(self) -> None:
-        """Throw away what comes for the answer endpoint, where nobody has anything to say: it would end every wait."""
-        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
-            if not self._answer.receive(self._train):
-                break
-        _ = self._answer.refused  # A server that has died: the group's silence tells that as well.
 
     def _take_data(self, train: Train, now_ns: int) -> None:
         drop_count = self._group.statistics.kernel_drops
@@ -201,22 +171,16 @@ class GroupReceiver:
         download = Download(machine, self._make_workers(), loss=self._loss, seed=self._seed)
         self.downloads[machine.channel.session_id] = download
         self.begun.append(download)
-        download.begin(lambda _: self._open_sink(download), self._group.statistics.kernel_drops, now_ns)
+        download.begin(lambda _: self._open_sink(download), now_ns)
 
     def _follow(self, download: Download, machine: GroupClientMachine, now_ns: int) -> None:
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
         self.downloads[machine.channel.session_id] = download
-        download.follow(machine, self._group.statistics.kernel_drops, now_ns)
+        download.follow(machine, now_ns)
 
     def _part(self, download: Download, now_ns: int) -> None:
         """Fetch the rest from the server as a single peer."""
-        try:
-            endpoint = self._open_endpoint()
-        except TransportError as error:
-            download.failed(error, now_ns)
-            return
-        self._apart[download] = endpoint
         machine, identity = download.machine, self._identity
         self._draw_count += 1
         client = ClientMachine(
@@ -226,7 +190,7 @@ class GroupReceiver:
         )  # fmt: skip
         target = machine.server[0], machine.announce.control_port
         receiver = Receiver(
-            client, endpoint, [target], download.workers, open_sink=lambda _: self._open_sink(download),
+            client, self._answer, [target], download.workers, open_sink=lambda _: self._open_sink(download),
             assembly=download.assembly,
         )  # fmt: skip
         download.go_apart(receiver, now_ns)
@@ -250,14 +214,14 @@ class GroupReceiver:
     def _keep(self, session: int, train: Train) -> None:
         """Keep data packets whose Announce is yet to come; the oldest make room."""
         length = train.length - len(train.remainder)
-        if not length or train.segment_size <= DATA_OVERHEAD or train.view[0] != FIRST_OCTET:
+        if not length:
             return
-        self._early.setdefault(session, deque()).append((bytes(train.view[:length]), train.segment_size))
-        self._early_size += length + EARLY_ENTRY_SIZE
+        self._early.setdefault(session, []).append((bytes(train.view[:length]), train.segment_size))
+        self._early_size += length
         while self._early_size > EARLY_SIZE_MAX:
             oldest = next(iter(self._early))
             kept = self._early[oldest]
-            self._early_size -= len(kept.popleft()[0]) + EARLY_ENTRY_SIZE
+            self._early_size -= len(kept.pop(0)[0])
             if not kept:
                 del self._early[oldest]
 
@@ -265,15 +229,15 @@ class GroupReceiver:
         """The packets of a session that came before its Announce."""
         download = self.downloads[session]
         for octets, segment_size in self._early.pop(session, ()):
-            self._early_size -= len(octets) + EARLY_ENTRY_SIZE
+            self._early_size -= len(octets)
             train = self._replayed
             train.octets[: len(octets)] = memoryview(octets)
             train.length, train.segment_size = len(octets), segment_size
-            download.take(train, self._group.statistics.kernel_drops, now_ns)
+            download.take(train, 0, now_ns)
 
     def _refuse(self, session: int) -> None:
         self._refused[session] = None
         if len(self._refused) > REFUSED_COUNT_MAX:
             self._refused.popitem(last=False)
         for octets, _ in self._early.pop(session, ()):
-            self._early_size -= len(octets) + EARLY_ENTRY_SIZE
+            self._early_size -= len(octets)
