@@ -47,6 +47,8 @@ class Download:
         self._loss, self._seed = loss, seed
         self._parted_ns = self._part_again_ns = 0
         self._failed_ns: int | None = None
+        self._is_lingering = False
+        self._earlier_drop_count = 0  # what the system had thrown away before this session: no loss of it
 
     @property
     def received_count(self) -> int:
@@ -64,8 +66,11 @@ class Download:
         """Times that this system threw packets away."""
         return self.machine.kernel_drop_count
 
-    def begin(self, open_sink: Callable[[OfferBody], tuple[Code, BlockSink]], now_ns: int) -> None:
+    def begin(
+        self, open_sink: Callable[[OfferBody], tuple[Code, BlockSink]], kernel_drop_count: int, now_ns: int
+    ) -> None:  # fmt: skip
         """Make room for the object, and take part."""
+        self._earlier_drop_count = kernel_drop_count
         offer = self.machine.offer
         try:
             code, sink = open_sink(offer)
@@ -79,8 +84,9 @@ class Download:
         self.phase = Phase.RECEIVING
         self.machine.adopt(self.assembly.table, now_ns)
 
-    def follow(self, machine: GroupClientMachine, now_ns: int) -> None:
+    def follow(self, machine: GroupClientMachine, kernel_drop_count: int, now_ns: int) -> None:
         """The server has started again: the same object comes in another session."""
+        self._earlier_drop_count = kernel_drop_count
         self.machine = machine
         self.silent_ns = None
         if self.assembly is not None:
@@ -91,7 +97,7 @@ class Download:
         """Take in the packets of this session in a train."""
         if self.assembly is None or self.apart is not None or self.phase is not Phase.RECEIVING:
             return
-        self.machine.kernel_drop_count = kernel_drop_count
+        self.machine.kernel_drop_count = kernel_drop_count - self._earlier_drop_count
         arrival = self.assembly.unpacker.take(train, self.machine.inflow)
         if arrival is not None:
             self.machine.handle_data(arrival[0], now_ns)
@@ -133,6 +139,7 @@ class Download:
 
     def linger(self) -> None:
         """Go on reporting what has changed after the end."""
+        self._is_lingering = True
         if self.phase is Phase.ENDED:
             self.phase = Phase.STOPPING
 
@@ -199,15 +206,17 @@ class Download:
 
     def _step_apart(self, receiver: Receiver, now_ns: int) -> int:
         deadline = receiver.step(now_ns)
-        if now_ns - self._parted_ns < PARTING_NS:
-            if now_ns >= self._part_again_ns:
-                self._part_again_ns = now_ns + PARTING_NS // PARTING_REPORT_COUNT
-                self.machine.press(now_ns)
+        is_parting = now_ns - self._parted_ns < PARTING_NS
+        if is_parting and now_ns >= self._part_again_ns:
+            self._part_again_ns = now_ns + PARTING_NS // PARTING_REPORT_COUNT
+            self.machine.press(now_ns)
+        if is_parting or self.machine.state is not MemberState.APART:  # How its hook ends, the group's server is told.
             self.machine.handle_timeout(now_ns)
             deadline = min(deadline, self.machine.next_timeout())
         self.events += receiver.events
         receiver.events = []
-        self.phase = receiver.phase
+        is_telling = self._is_lingering and not self.machine.may_leave(now_ns)
+        self.phase = Phase.STOPPING if receiver.phase is Phase.ENDED and is_telling else receiver.phase
         self.error = self.error or receiver.error
         self.files, self.succeeded, self.finished_ns = receiver.files, receiver.succeeded, receiver.finished_ns
         return deadline

@@ -24,7 +24,7 @@ from fountain.engine.workers import ThreadWorkers
 from fountain.errors import IncompleteError, NameClashError, NobodyAnsweredError, StorageError
 from fountain.limits import NS
 from fountain.net.address import text
-from fountain.net.endpoint import Endpoint
+from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
 from fountain.storage.received import RECEIVED_NAME, ReceivedList
@@ -59,7 +59,6 @@ class GroupFetch:
         self._stop = stop
         self._waker = waker
         self._group = group
-        self._endpoint, self._answer = endpoint, answer
         self._fetches: list[_Fetch] = []
         self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
         self._start_ns = now_ns()
@@ -68,7 +67,8 @@ class GroupFetch:
         self._receiver = GroupReceiver(
             endpoint, answer, identity,
             wants=lambda offer: (name is None or offer.name == name) and self._is_new(offer),
-            open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake), timeout_ns=config.timeout_ns,
+            open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake),
+            open_endpoint=lambda: open_endpoint(family=group.family), timeout_ns=config.timeout_ns,
             download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
             loss=config.loss_test, seed=secrets.randbits(64),
         )  # fmt: skip
@@ -89,8 +89,7 @@ class GroupFetch:
             if summary is not None:
                 return summary
             self._check_patience(now)
-            endpoints = [self._endpoint, self._answer]
-            wait(endpoints, max(0, min(deadline, now + STOP_CHECK_NS) - now), self._waker)
+            wait(self._receiver.endpoints, max(0, min(deadline, now + STOP_CHECK_NS) - now), self._waker)
 
     def close(self) -> None:
         """Keep the parts, and end what runs."""
@@ -100,6 +99,7 @@ class GroupFetch:
                 fetch.hook.close()
             fetch.download.workers.close()
             fetch.fetching.close()
+        self._receiver.close()
         self._next.close()
 
     # --- What is taken -------------------------------------------------------------------------------------
@@ -131,18 +131,11 @@ class GroupFetch:
         for fetch in self._fetches:
             fetch.fetching.tell(fetch.download, now)
             if fetch.download.apart is not None and not self._config.listen:
-                self._leave_group()
+                self._receiver.leave_group()
         for fetch in self._fetches:
             if fetch.download.asked_to_leave and not fetch.fetching.was_asked_to_leave:
                 fetch.fetching.was_asked_to_leave = True
                 self._observer.handle(AskedToLeave("this receiver holds the group back"))
-
-    def _leave_group(self) -> None:
-        """Nobody here takes from the group any more: let the switch stop sending it here."""
-        if self._endpoint is not self._answer:
-            self._endpoint.close()
-            self._endpoint = self._answer
-            self._receiver.leave_group()
 
     def _settle(self, now: int) -> FetchSummary | None:
         """See to what has ended; the summary, if that was all."""
@@ -242,7 +235,7 @@ class GroupFetch:
                 fetch.download.disown_hook(now)
         while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
             self._receiver.step(now_ns())  # What is being put in its place has its end first.
-            wait([self._answer], STOP_CHECK_NS, self._waker)
+            wait(self._receiver.endpoints, STOP_CHECK_NS, self._waker)
         self._receiver.flush()
         if self._config.listen:
             return None

@@ -9,7 +9,7 @@ What comes before the Announce of its session is kept, as far as there is room, 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from fountain.codes.api import Code
@@ -18,7 +18,9 @@ from fountain.engine.download import Download, sessions_in
 from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.workers import Workers
+from fountain.errors import TransportError
 from fountain.integrity import derive
+from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -33,28 +35,38 @@ __all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16
 EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
+EARLY_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets, a session of its own included.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
 REFUSED_COUNT_MAX = 256
+_DATA_FIRST_OCTET = 0x1D
 _NEVER_NS = 1 << 62
 
 
 class GroupReceiver:
-    """Takes objects from a group. `wants` says of an offer whether it is wanted; `begin` makes room for its object."""
+    """Takes objects from a group.
+
+    `wants` says of an offer whether it is wanted; `open_sink` makes room for its object; `open_endpoint` gives whoever
+    goes on by itself an endpoint of its own, since several may do that at once.
+    """
 
     def __init__(
         self, group: Endpoint, answer: Endpoint, identity: ReceiverIdentity, *,
         wants: Callable[[OfferBody], bool],
         open_sink: Callable[[Download], tuple[Code, BlockSink]],
         make_workers: Callable[[], Workers],
+        open_endpoint: Callable[[], Endpoint],
         timeout_ns: int, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0, seed: int = 0,
     ) -> None:  # fmt: skip
         self.downloads: dict[int, Download] = {}  # by session
         self.begun: list[Download] = []  # since whoever drives this looked last
         self.rejects = RejectCounter()
+        self.early_size = 0  # octets kept for Announces to come
         self.foreign_count = 0  # Announces that another key, or none, was used for
         self._group, self._answer = group, answer
         self._identity = identity
         self._wants, self._open_sink, self._make_workers = wants, open_sink, make_workers
+        self._open_endpoint = open_endpoint
+        self._apart: dict[Download, Endpoint] = {}
         self._timeout_ns = timeout_ns
         self._download_count_max = download_count_max
         self._loss, self._seed = loss, seed
@@ -62,13 +74,23 @@ class GroupReceiver:
         self._has_left = False
         self._train = Train()
         self._replayed = Train()
-        self._early: OrderedDict[int, list[tuple[bytes, int]]] = OrderedDict()
-        self._early_size = 0
+        self._early: OrderedDict[int, deque[tuple[bytes, int]]] = OrderedDict()
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
+
+    @property
+    def early_count(self) -> int:
+        """Trains kept for Announces to come."""
+        return sum(len(kept) for kept in self._early.values())
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What to wait for."""
+        return [*[self._group] * (not self._has_left), self._answer, *self._apart.values()]
 
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(now_ns)
+        self._drain()
         deadline = _NEVER_NS
         for download in list(self.downloads.values()):
             deadline = min(deadline, download.step(now_ns))
@@ -86,11 +108,19 @@ class GroupReceiver:
                 self._answer.send(data, len(data), len(data), address)
 
     def leave_group(self) -> None:
-        """Hear the group no more: its endpoint is closed."""
+        """Hear the group no more: let the switch stop sending it here."""
         self._has_left = True
+        self._group.close()
+
+    def close(self) -> None:
+        """Close the endpoints that were opened here; harmless when repeated."""
+        while self._apart:
+            self._apart.popitem()[1].close()
 
     def forget(self, download: Download) -> None:
         """A download is over: its session is not wanted any more."""
+        if download in self._apart:
+            self._apart.pop(download).close()
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
             self._refuse(session)
@@ -111,6 +141,13 @@ class GroupReceiver:
             if train.remainder:  # A shorter control packet may be behind data packets.
                 self._take_control(bytes(train.remainder), train.address, now_ns)
             self._take_data(train, now_ns)
+
+    def _drain(self) -> None:
+        """Throw away what comes for the answer endpoint, where nobody has anything to say: it would end every wait."""
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if not self._answer.receive(self._train):
+                break
+        _ = self._answer.refused  # A server that has died: the group's silence tells that as well.
 
     def _take_data(self, train: Train, now_ns: int) -> None:
         drop_count = self._group.statistics.kernel_drops
@@ -171,16 +208,22 @@ class GroupReceiver:
         download = Download(machine, self._make_workers(), loss=self._loss, seed=self._seed)
         self.downloads[machine.channel.session_id] = download
         self.begun.append(download)
-        download.begin(lambda _: self._open_sink(download), now_ns)
+        download.begin(lambda _: self._open_sink(download), self._group.statistics.kernel_drops, now_ns)
 
     def _follow(self, download: Download, machine: GroupClientMachine, now_ns: int) -> None:
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
         self.downloads[machine.channel.session_id] = download
-        download.follow(machine, now_ns)
+        download.follow(machine, self._group.statistics.kernel_drops, now_ns)
 
     def _part(self, download: Download, now_ns: int) -> None:
         """Fetch the rest from the server as a single peer."""
+        try:
+            endpoint = self._open_endpoint()
+        except TransportError as error:
+            download.failed(error, now_ns)
+            return
+        self._apart[download] = endpoint
         machine, identity = download.machine, self._identity
         self._draw_count += 1
         client = ClientMachine(
@@ -190,7 +233,7 @@ class GroupReceiver:
         )  # fmt: skip
         target = machine.server[0], machine.announce.control_port
         receiver = Receiver(
-            client, self._answer, [target], download.workers, open_sink=lambda _: self._open_sink(download),
+            client, endpoint, [target], download.workers, open_sink=lambda _: self._open_sink(download),
             assembly=download.assembly,
         )  # fmt: skip
         download.go_apart(receiver, now_ns)
@@ -214,14 +257,14 @@ class GroupReceiver:
     def _keep(self, session: int, train: Train) -> None:
         """Keep data packets whose Announce is yet to come; the oldest make room."""
         length = train.length - len(train.remainder)
-        if not length:
+        if not length or train.segment_size <= DATA_OVERHEAD_SIZE or train.view[0] != _DATA_FIRST_OCTET:
             return
-        self._early.setdefault(session, []).append((bytes(train.view[:length]), train.segment_size))
-        self._early_size += length
-        while self._early_size > EARLY_SIZE_MAX:
+        self._early.setdefault(session, deque()).append((bytes(train.view[:length]), train.segment_size))
+        self.early_size += length + EARLY_ENTRY_SIZE
+        while self.early_size > EARLY_SIZE_MAX:
             oldest = next(iter(self._early))
             kept = self._early[oldest]
-            self._early_size -= len(kept.pop(0)[0])
+            self.early_size -= len(kept.popleft()[0]) + EARLY_ENTRY_SIZE
             if not kept:
                 del self._early[oldest]
 
@@ -229,15 +272,15 @@ class GroupReceiver:
         """The packets of a session that came before its Announce."""
         download = self.downloads[session]
         for octets, segment_size in self._early.pop(session, ()):
-            self._early_size -= len(octets)
+            self.early_size -= len(octets) + EARLY_ENTRY_SIZE
             train = self._replayed
             train.octets[: len(octets)] = memoryview(octets)
             train.length, train.segment_size = len(octets), segment_size
-            download.take(train, 0, now_ns)
+            download.take(train, self._group.statistics.kernel_drops, now_ns)
 
     def _refuse(self, session: int) -> None:
         self._refused[session] = None
         if len(self._refused) > REFUSED_COUNT_MAX:
             self._refused.popitem(last=False)
         for octets, _ in self._early.pop(session, ()):
-            self._early_size -= len(octets)
+            self.early_size -= len(octets) + EARLY_ENTRY_SIZE

@@ -94,8 +94,8 @@ class Listener(Host):
         identity = ReceiverIdentity(digest(name.encode())[:8], name, world.draw_bytes(32), options.key)
         self.receiver = GroupReceiver(
             self.endpoint, self.answer, identity, wants=self._wants, open_sink=self._open_sink,
-            make_workers=InlineWorkers, timeout_ns=options.timeout_ns, loss=options.loss,
-            seed=world.draw.getrandbits(64),
+            make_workers=InlineWorkers, open_endpoint=lambda: world.network.attach((name, world.draw_port())),
+            timeout_ns=options.timeout_ns, loss=options.loss, seed=world.draw.getrandbits(64),
         )  # fmt: skip
 
     @property
@@ -149,6 +149,7 @@ class Listener(Host):
         """Vanish without a word."""
         self.endpoint.close()
         self.answer.close()
+        self.receiver.close()
 
     def _begin_hook(self, download: Download, now_ns: int, deadline: int) -> int:
         if self.hook_ns is None:

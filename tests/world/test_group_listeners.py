@@ -1,0 +1,101 @@
+"""Receivers of a group that stay: several objects apart at once, what strangers send, and who is told what."""
+
+from __future__ import annotations
+
+import pytest
+
+from fountain.engine.group_receiver import EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
+from fountain.limits import NS
+from fountain.protocol.group.api import GroupSettings
+from fountain.testing import GROUP, Link, Listener, payload
+from fountain.wire.group import MemberState
+from tests.world.groups import MS, Stage
+
+RUNS = pytest.mark.parametrize("run", range(2))  # The seed depends on it.
+
+
+def several(stage: Stage, seed: int, count: int, size: int) -> None:
+    """Let the stage's server have so many objects in the place of its one."""
+    sources = [stage.world.source(payload(size, seed + at), name=f"object {at}") for at in range(count)]
+    stage.world.kill(stage.server)
+    stage.server = stage.world.serve(*sources, rate_bps=stage.rate_bps, group=stage.options)
+
+
+def slow_stage(seed: int, count: int) -> tuple[Stage, Listener]:
+    """A server of `count` objects, and a listener that it asks to leave the group for each of them."""
+    stage = Stage(seed, settings=GroupSettings(min_rate_bps=1_400_000), rate_bps=2_000_000)
+    several(stage, seed, count, 200_000)
+    stage.path("listener 0", loss=0.5, delay_ns=3 * MS, back=Link(delay_ns=3 * MS))
+    slow = stage.listen(once=False)
+    stage.listen(once=False)
+    return stage, slow
+
+
+@RUNS
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_objects_that_are_fetched_apart_at_once_do_not_eat_each_others_packets(
+    count: int, run: int, seed: int
+) -> None:
+    stage, slow = slow_stage(seed, count)
+    assert stage.world.run(lambda: len(slow.downloads) == count and stage.all_ended(), 100 * NS)
+    assert [download.succeeded for download in slow.downloads] == [True] * count
+    apart = [download.apart for download in slow.downloads if download.apart is not None]
+    assert len(apart) >= 2
+    assert not [event for event in slow.events if event.kind == "failed"]
+
+
+def test_a_hook_of_a_receiver_that_went_apart_is_reported(seed: int) -> None:
+    stage, slow = slow_stage(seed, 1)
+    slow.hook_ns, slow.hook_state = 3 * NS, MemberState.HOOK_FAILED
+    assert stage.world.run(lambda: slow.is_done, 100 * NS)
+    assert slow.downloads[0].apart is not None
+    stage.wait(NS)
+    assert stage.member(slow).state is MemberState.HOOKING
+    stage.wait(4 * NS)
+    assert stage.member(slow).state is MemberState.HOOK_FAILED
+
+
+def test_nothing_that_comes_for_the_answer_endpoint_stays_there(seed: int) -> None:
+    stage = Stage(seed)
+    listener = stage.listen()
+    stage.begin(0.1)
+    for _ in range(40):
+        stage.world.deliver(b"x", ("stranger", 1), listener.answer.local_address)
+    listener.answer.refuse(("server", 6330))
+    assert stage.run()
+    assert not listener.answer.pending
+    assert not listener.answer.refused
+
+
+def test_what_the_system_threw_away_before_a_session_is_no_loss_of_it(seed: int) -> None:
+    stage = Stage(seed)
+    listener = stage.listen()
+    listener.endpoint.statistics.kernel_drops = 5
+    assert stage.world.run(lambda: listener.is_done)
+    assert listener.downloads[0].machine._losses.event_rate == 0.0
+    assert listener.downloads[0].kernel_drop_count == 0
+
+
+@pytest.mark.parametrize("octets", [b"\x1d" * 44, b"\x1c" * 1400, b"x"], ids=["short", "other", "octet"])
+def test_nothing_is_kept_for_later_that_can_be_no_data_packet(octets: bytes, seed: int) -> None:
+    stage = Stage(seed)
+    listener = stage.listen()
+    for _ in range(100):
+        stage.world.deliver(octets, ("stranger", 1), ("listener 0", GROUP[1]))
+    stage.wait(MS)
+    assert listener.receiver.early_size == 0
+
+
+def test_packets_that_wait_for_their_announce_cost_no_more_than_the_bound(seed: int) -> None:
+    stage = Stage(seed)
+    listener = stage.listen()
+    for session in range(EARLY_SIZE_MAX // EARLY_ENTRY_SIZE + 100):
+        packet = b"\x1d" + bytes(3) + session.to_bytes(8, "big") + bytes(33)
+        stage.world.deliver(packet, ("stranger", 1), ("listener 0", GROUP[1]))
+        if session % 50 == 0:
+            stage.wait(MS)
+    stage.wait(MS)
+    assert 0 < listener.receiver.early_size <= EARLY_SIZE_MAX
+    assert listener.receiver.early_count * EARLY_ENTRY_SIZE <= EARLY_SIZE_MAX
+    assert stage.run()
+    assert stage.all_exact()
