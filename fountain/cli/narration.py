@@ -132,6 +132,8 @@ class Narrator:
         if firewall and not is_local:
             lines += ["", "If a firewall is in the way, the one of these that fits:"]
             lines += [f"    {line}" for line in firewall]
+        if event.is_keyed:  # Nobody gets it without the group's command, which follows.
+            return [*lines, ""]
         lines += ["", "In another terminal:" if is_local else "On the other machine:"]
         lines += [f"    {line}" for line in self._commands(event)]
         return [*lines, ""]

@@ -120,6 +120,7 @@ class Serving(Event):
     data_port: int
     open: bool
     rate_bps: int
+    is_keyed: bool = False
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,7 @@ class _Server:
                 data_port=self._data.local_address[1],
                 open=config.open,
                 rate_bps=config.rate_bps,
+                is_keyed=config.fleet is not None and config.fleet.group.key_path is not None,
             )
         )
         if self._fleet is not None:

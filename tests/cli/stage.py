@@ -123,8 +123,10 @@ def served(name: str = "image.iso", file_count: int = 1) -> ObjectServed:
     return ObjectServed(name, Path(name), DIGEST, 2_000_000_000, file_count, 1418, 1408)
 
 
-def serving(*addresses: str, port: int = 6330, data_port: int = 6331, is_open: bool = False) -> Serving:
-    return Serving(addresses or ("192.168.1.5",), port, data_port, is_open, 1_000_000_000)
+def serving(
+    *addresses: str, port: int = 6330, data_port: int = 6331, is_open: bool = False, is_keyed: bool = False
+) -> Serving:
+    return Serving(addresses or ("192.168.1.5",), port, data_port, is_open, 1_000_000_000, is_keyed)
 
 
 def group_opened(*names: str, is_keyed: bool = False, is_oneway: bool = False) -> GroupOpened:

@@ -11,7 +11,7 @@ import pytest
 from fountain.engine.config import ServeConfig
 from fountain.engine.observer import Observer, Stopped
 from fountain.errors import PeersMissingError, TransportError
-from tests.cli.stage import ONE_OF_EACH, Outcome, Stage, failing, script, served, serving
+from tests.cli.stage import ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
@@ -136,6 +136,13 @@ def test_a_server_for_this_machine_alone_needs_no_firewall_line() -> None:
 
 def test_an_open_server_tells_peers_to_say_open() -> None:
     assert "    fountain-fetch --open 192.168.1.5\n" in Stage(script(served(), serving(is_open=True))).serve("a").err
+
+
+def test_a_server_with_a_key_offers_no_command_that_has_none() -> None:
+    err = Stage(script(served(), serving(is_keyed=True), group_opened("image.iso", is_keyed=True))).serve("a").err
+    assert [line.split() for line in err.splitlines() if "fountain-fetch" in line] == [
+        ["fountain-fetch", "--group", "239.63.30.1", "--key", "FILE"]
+    ]
 
 
 def test_several_objects_have_a_command_each_safe_to_paste() -> None:

@@ -141,6 +141,34 @@ def test_only_who_has_the_key_of_a_group_hears_it(fleet: Fleet, write_file: Writ
     assert [result["state"] for result in results(server)] == ["done"]
 
 
+def test_a_single_peer_without_the_key_of_a_group_is_refused(fleet: Fleet, write_file: Writer, tmp_path: Path) -> None:
+    path = write_file(100_000)
+    key = tmp_path / "group.key"
+    key.write_bytes(bytes(range(32)))
+    server = fleet.serve(*QUICKLY, "--key", key, path)
+    alone = fleet.fetch("-o", fleet.directory / "alone", port=server.port)
+    assert alone.wait() == 7
+    assert "under a key that this fetch does not have" in alone.err
+    assert not (fleet.directory / "alone").exists()
+    assert server.event("serving")["is_keyed"]
+    assert server.wait_event("peer_refused")["reason"] == "key mismatch"
+    assert server.interrupt() == 130
+
+
+def test_a_receiver_that_is_asked_to_leave_has_the_key_with_it(
+    fleet: Fleet, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    path = write_file(SIZE)
+    key = tmp_path / "group.key"
+    key.write_bytes(bytes(range(32)))
+    fetches = [fleet.receive("slow", "--key", key, "--loss-test", "0.6"), fleet.receive("quick", "--key", key)]
+    server = fleet.serve(*SLOWLY, "--key", key, "--min-rate", "12M", "--wait", "2", "--expect", "2", path)
+    assert [fetch.wait() for fetch in fetches] == [0, 0], fetches[0].err
+    assert fetches[0].event("asked_to_leave")
+    assert copy_is_exact(fleet, "slow", path)
+    assert server.wait() == 0
+
+
 # --- One way -------------------------------------------------------------------------------------------------
 
 
