@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fountain.engine.config import FleetConfig
 from fountain.engine.fleet_events import OPEN_GROUP_WARNING
+from fountain.engine.members import Members
 from fountain.engine.meter import RateMeter
 from fountain.engine.observer import (
     AirTime,
     Event,
     GroupOpened,
-    GroupSummary,
     HookReported,
     Observer,
     OnewayProgress,
     PeerFinished,
     PeerGone,
     PeerJoined,
-    PeerSnapshot,
-    ReceiverResult,
     Waiting,
     Warned,
 )
@@ -30,29 +28,18 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.group import Group, parse_group
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.events import MemberEvent
-from fountain.protocol.group.member import HOLDING_STATES, Member
 from fountain.protocol.group.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.group.tfmcc import group_rate
-from fountain.protocol.server_session import ServedObject, ServerSession
+from fountain.protocol.server_session import ServedObject
 from fountain.storage.key import read_key
 from fountain.wire.group import MemberState
-from fountain.wire.session import StopReason
 
 __all__ = ["Fleet", "GroupPlace"]
 
 TELL_INTERVAL_NS = NS
 PROGRESS_INTERVAL_NS = NS // 5
-_STATES = {
-    MemberState.JOINING: "waiting",
-    MemberState.RECEIVING: "streaming",
-    MemberState.APART: "leaving",
-    MemberState.FAILED: "failed",
-    MemberState.LEFT: "gone",
-}
-
-Peer = tuple[str, bytes]  # (host, peer id): who is expected
 
 
 @dataclass(frozen=True)
@@ -98,6 +85,7 @@ class Fleet:
             settings=_settings(config), control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
         self._machines = list(self.streams.machines.values())  # Their sessions may change; they stay.
+        self.members = Members(self._machines, rate_bps)
         self._meter = RateMeter(now_ns)
         self._told_ns = now_ns - TELL_INTERVAL_NS
         self._progress_ns = now_ns
@@ -148,77 +136,6 @@ class Fleet:
         self._meter.update(sum(machine.sequence * machine.packet_size for machine in self._machines), now_ns)
         return self._meter.rate_bps
 
-    def snapshots(self) -> Iterable[PeerSnapshot]:
-        """Every receiver as it is now."""
-        for machine in self._machines:
-            size = machine.stream.offer.object_size
-            for member in machine.members.values():
-                state = _state(member)
-                rate_bps = member.receive_rate_bps if state == "streaming" else 0
-                left_bits = (1.0 - member.fraction) * size * 8
-                yield PeerSnapshot(
-                    session_id=member.peer_id.hex(),
-                    address=text(member.address),
-                    host=member.host,
-                    name=machine.stream.offer.name,
-                    fraction=member.fraction,
-                    rate_bps=float(rate_bps),
-                    loss=member.loss.fraction,
-                    state=state,
-                    eta_s=left_bits / rate_bps if rate_bps else None,
-                    sent_count=member.expected_sequence - max(0, member.first_sequence),
-                )
-
-    def summary(self, apart_done: set[Peer]) -> GroupSummary:
-        """What became of everybody; `apart_done` have finished by themselves."""
-        return GroupSummary(
-            tuple(
-                _result(machine, member, is_done=_has_object(member, apart_done))
-                for machine in self._machines
-                for member in machine.members.values()
-            )
-        )
-
-    def knows_apart(self, session: ServerSession, now_ns: int) -> bool:
-        """Whether a single peer is a receiver that was asked to leave the group; its end is noted."""
-        for machine in self._machines:
-            member = machine.members.get(session.peer_id)
-            if member is not None and (member.is_leaving or member.state is MemberState.APART):
-                if session.stop_reason is StopReason.DONE:
-                    member.ended_ns = now_ns
-                return True
-        return False
-
-    # --- Who has it ----------------------------------------------------------------------------------------
-
-    def done_peers(self, apart_done: set[Peer]) -> set[Peer]:
-        """Receivers that have every object which they take."""
-        done: set[Peer] = set()
-        lacking: set[Peer] = set()
-        for machine in self._machines:
-            for member in machine.members.values():
-                (done if _has_object(member, apart_done) else lacking).add(_peer(member))
-        return done - lacking
-
-    def missing_names(self, apart_done: set[Peer]) -> tuple[str, ...]:
-        """Receivers that are known and have not got what they take, each once."""
-        names = (
-            f"{member.host or text(member.address)} ({_reason(member)})"
-            for machine in self._machines
-            for member in machine.members.values()
-            if not _has_object(member, apart_done)
-        )
-        return tuple(dict.fromkeys(names))
-
-    @property
-    def hooking_count(self) -> int:
-        """Receivers that have the object, and whose hook is still running."""
-        return sum(
-            member.state is MemberState.HOOKING and not member.is_silent
-            for machine in self._machines
-            for member in machine.members.values()
-        )
-
     @property
     def is_busy(self) -> bool:
         """Whether anything is sent, or wanted by somebody who was heard lately."""
@@ -232,7 +149,6 @@ class Fleet:
     # --- Inside --------------------------------------------------------------------------------------------
 
     def _tell_waiting(self, now_ns: int) -> None:
-        hooking_count = self.hooking_count
         for machine in self._machines:
             waited_for = machine.waited_for
             if waited_for is not None:
@@ -241,8 +157,10 @@ class Fleet:
                 left_s = None if left_ns is None else left_ns / NS
                 self._observer.handle(Waiting("waiting for receivers", *waited_for, left_s))
                 return
+        hooking_count = len(self.members.hooking)
         if hooking_count:
-            self._observer.handle(Waiting("waiting for hooks to end", 0, hooking_count, None))
+            what = f"waiting for hooks to end on {self.members.hooking_hosts}"
+            self._observer.handle(Waiting(what, 0, hooking_count, None))
 
     def _end_oneway(self, now_ns: int) -> None:
         oneway = self._config.oneway
@@ -295,54 +213,6 @@ def _settings(config: FleetConfig) -> GroupSettings:
         pass_count = 1 if oneway.overhead is not None else oneway.pass_count
         plan = OnewayPlan(oneway.plan_loss, oneway.overhead, pass_count)
     return GroupSettings(config.wait_count, config.wait_time_ns, config.min_rate_bps, plan)
-
-
-def _peer(member: Member) -> Peer:
-    return member.address[0], member.peer_id
-
-
-def _has_object(member: Member, apart_done: set[Peer]) -> bool:
-    return member.state in HOLDING_STATES or (
-        (member.is_leaving or member.state is MemberState.APART) and _peer(member) in apart_done
-    )
-
-
-def _state(member: Member) -> str:
-    if member.state in HOLDING_STATES:
-        return "done"
-    if member.is_silent:
-        return "silent"
-    return "leaving" if member.is_leaving else _STATES[member.state]
-
-
-def _reason(member: Member) -> str:
-    """Why a receiver has not got the object, in a phrase."""
-    if member.is_silent:
-        return "silent"
-    return {
-        MemberState.FAILED: "could not store it",
-        MemberState.LEFT: "interrupted",
-        MemberState.APART: "fetching by itself",
-    }.get(member.state, f"at {member.fraction:.0%}")
-
-
-def _result(machine: GroupServerMachine, member: Member, *, is_done: bool) -> ReceiverResult:
-    state = {MemberState.FAILED: "failed", MemberState.LEFT: "left"}.get(member.state, "incomplete")
-    if member.is_silent:
-        state = "silent"
-    reason = "the hook failed" if member.state is MemberState.HOOK_FAILED else "" if is_done else _reason(member)
-    has_ended = is_done and member.ended_ns
-    return ReceiverResult(
-        session_id=member.peer_id.hex(),
-        address=text(member.address),
-        host=member.host,
-        name=machine.stream.offer.name,
-        state="done" if is_done else state,
-        fraction=1.0 if is_done else member.fraction,
-        duration_s=(member.ended_ns - member.joined_ns) / NS if has_ended else None,
-        loss=member.total_loss,
-        reason=reason,
-    )
 
 
 def _told(machine: GroupServerMachine, event: MemberEvent) -> list[Event]:

@@ -31,6 +31,7 @@ class Roster:
     """All sessions of a server's life that matter for what it tells."""
 
     def __init__(self, now_ns: int) -> None:
+        self.done_objects: set[tuple[str, bytes, str]] = set()  # (host, peer id, name)
         self.done_peers: set[tuple[str, bytes]] = set()
         self._peers: dict[int, ServerSession | PeerSnapshot] = {}  # a snapshot of those that ended, by session
         self._ended_ns: dict[int, int] = {}
@@ -38,14 +39,16 @@ class Roster:
         self._total = RateMeter(now_ns)
         self._sent_size = 0
         self._sent_counts: dict[int, int] = {}
+        self._shown_ids: dict[int, str] = {}
 
-    def joined(self, session: ServerSession, now_ns: int) -> PeerJoined:
-        """A session opened."""
+    def joined(self, session: ServerSession, now_ns: int, shown_id: str | None = None) -> PeerJoined:
+        """A session opened; whoever watches knows its peer already where that has a `shown_id`."""
+        self._shown_ids[session.session_id] = shown_id or f"{session.session_id:016x}"
         self._peers[session.session_id] = session
         self._meters[session.session_id] = RateMeter(now_ns)
         symbol_count = session.offer.geometry.block_symbols_max or 1
         return PeerJoined(
-            session_id=f"{session.session_id:016x}",
+            session_id=self._shown_ids[session.session_id],
             address=text(session.address),
             host=session.host,
             name=session.offer.name,
@@ -58,13 +61,14 @@ class Roster:
         """A session ended; a peer that has the object counts once, however often it fetched it."""
         self._close(session)
         common = {
-            "session_id": f"{session.session_id:016x}",
+            "session_id": self._shown_ids[session.session_id],
             "address": text(session.address),
             "host": session.host,
             "name": session.offer.name,
         }
         if session.stop_reason is StopReason.DONE:
             self.done_peers.add((session.address[0], session.peer_id))
+            self.done_objects.add((session.address[0], session.peer_id, session.offer.name))
             return PeerFinished(
                 **common,
                 duration_s=(session.ended_ns - session.started_ns) / NS,
@@ -98,7 +102,7 @@ class Roster:
         rate = self._meters[session.session_id].rate_bps if state == "streaming" else 0.0
         left_bits = (1.0 - session.fraction) * session.offer.object_size * 8
         return PeerSnapshot(
-            session_id=f"{session.session_id:016x}",
+            session_id=self._shown_ids[session.session_id],
             address=text(session.address),
             host=session.host,
             name=session.offer.name,
@@ -121,7 +125,7 @@ class Roster:
     def _forget(self, now_ns: int) -> None:
         for key, ended_ns in list(self._ended_ns.items()):
             if now_ns - ended_ns > _KEEP_NS:
-                del self._peers[key], self._ended_ns[key]
+                del self._peers[key], self._ended_ns[key], self._shown_ids[key]
 
 
 def _state(session: ServerSession) -> str:

@@ -7,7 +7,7 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.codes.api import Code
@@ -15,6 +15,7 @@ from fountain.codes.registry import code_by_name
 from fountain.engine.clock import now_ns
 from fountain.engine.config import ServeConfig
 from fountain.engine.fleet import Fleet, GroupPlace
+from fountain.engine.members import SNAPSHOT_COUNT_MAX
 from fountain.engine.observer import (
     ObjectServed,
     Observer,
@@ -49,6 +50,7 @@ from fountain.wire.manifest import EntryKind
 __all__ = ["ServeSummary", "serve"]
 
 PROGRESS_INTERVAL_NS = NS // 5
+LARGE_INTERVAL_NS = NS  # with so many receivers that not all are shown
 STOP_CHECK_NS = NS // 10
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
@@ -225,6 +227,7 @@ class _Server:
             return self._run()
         except BaseException:
             self._close(now_ns())
+            self._summarize()  # What receivers have, they have.
             raise
 
     def _run(self) -> ServeSummary:
@@ -242,18 +245,23 @@ class _Server:
                 wait([self._control, self._data], deadline - now, blocked=blocked)
         self._end(reason)
         missing: tuple[str, ...] = ()
-        if self._fleet is not None and self._config.fleet is not None and self._config.fleet.oneway is None:
-            self._observer.handle(self._fleet.summary(self._roster.done_peers))
-            missing = self._fleet.missing_names(self._roster.done_peers)
+        self._summarize()
+        if self._fleet is not None:
+            missing = self._fleet.members.missing_names(self._roster.done_objects)
         self._observer.handle(Stopped(reason))
         return ServeSummary(len(self._done_peers), self._config.expect, reason, missing)
+
+    def _summarize(self) -> None:
+        fleet = self._config.fleet
+        if self._fleet is not None and fleet is not None and fleet.oneway is None:
+            self._observer.handle(self._fleet.members.summary(self._roster.done_objects))
 
     def _reason_to_stop(self, now: int) -> str:
         config = self._config
         if self._sender.machine.sessions or (self._fleet is not None and self._fleet.is_busy):
             self._busy_ns = now
-        is_hooking = self._fleet is not None and self._fleet.hooking_count > 0
-        if config.expect is not None and len(self._done_peers) >= config.expect and not is_hooking:
+        is_complete = config.expect is not None and len(self._done_peers) >= config.expect
+        if is_complete and (self._fleet is None or not self._fleet.members.hooking):
             return "every expected peer is done"
         if self._fleet is not None and self._fleet.is_over:
             return "the one-way stream is over"
@@ -290,33 +298,46 @@ class _Server:
             self._tell_event(event, now)
         if self._fleet is None:
             self._done_peers = self._roster.done_peers
-        elif self._fleet.tell(now) or now >= self._progress_ns:
-            self._done_peers = self._roster.done_peers | self._fleet.done_peers(self._roster.done_peers)
+        else:
+            has_happened = self._fleet.tell(now)
+            if now >= self._progress_ns or (has_happened and self._is_small):
+                self._done_peers = self._fleet.members.done_peers(
+                    self._roster.done_objects, now, is_ending=self._is_ending
+                )
         for failure in self._sender.failures[self._failed_count :]:
             self._failed_count += 1
             if len(self._sender.objects) == 1 and not self._is_ending:
                 raise failure
             self._observer.handle(Warned(failure.message, failure.hint))
         if now >= self._progress_ns:
-            self._progress_ns = now + PROGRESS_INTERVAL_NS
+            self._progress_ns = now + (PROGRESS_INTERVAL_NS if self._is_small else LARGE_INTERVAL_NS)
             self._observer.handle(self._progress(now))
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether looking at every receiver costs next to nothing."""
+        return self._fleet is None or self._fleet.members.count <= SNAPSHOT_COUNT_MAX
 
     def _progress(self, now: int) -> PeersProgress:
         """Everybody, whether served alone or in a group."""
         progress = self._roster.progress(now)
         if self._fleet is None:
             return progress
-        peers = (*progress.peers, *self._fleet.snapshots())
+        peers = self._fleet.members.snapshots(progress.peers)
         return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now))
 
     def _tell_event(self, event: ServerEvent, now: int) -> None:
         if event.session is not None:
             told: PeerJoined | PeerFinished | PeerGone
-            is_new = event.kind == "opened"
-            told = self._roster.joined(event.session, now) if is_new else self._roster.ended(event.session)
-            if self._fleet is not None and self._fleet.knows_apart(event.session, now):
-                # It came as a receiver of the group: to whoever watches it is the same one.
-                told = replace(told, session_id=event.session.peer_id.hex())
+            members = None if self._fleet is None else self._fleet.members
+            if event.kind == "opened":
+                # It may come as a receiver of the group: to whoever watches it is the same one.
+                shown_id = None if members is None else members.id_apart(event.session)
+                told = self._roster.joined(event.session, now, shown_id)
+            else:
+                told = self._roster.ended(event.session)
+            if members is not None:
+                members.note(told, now)
             self._observer.handle(told)
         elif event.refusal is not None and now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
             self._refusal_ns = now
