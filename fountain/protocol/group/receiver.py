@@ -312,7 +312,8 @@ class GroupClientMachine:
                 lacking = need - coming * (1.0 - loss)
                 if coming < URGENT_COUNT * lacking:
                     # Without the manifest memory fills, and what does not fit has to be sent once more.
-                    worst = max(worst, float(self.blocks.geometry.block_symbols_max) if block & MANIFEST_BIT else lacking)
+                    largest = float(self.blocks.geometry.block_symbols_max)
+                    worst = max(worst, largest if block & MANIFEST_BIT else lacking)
         if worst <= 0.0 and self._missing(plan):
             worst = float(self.blocks.geometry.block_symbols_max)
         return worst
