@@ -110,7 +110,7 @@ def _add_rate_options(parser: CommandParser) -> None:
         "--rate",
         type=named("--rate", parse_rate),
         help=f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)}, "
-        f"or {format_rate(GROUP_RATE_BPS_DEFAULT)} with a group)",
+        f"or {format_rate(GROUP_RATE_BPS_DEFAULT)} with a group); a group has as much again for itself",
     )
     add(
         "--cc",

@@ -67,7 +67,7 @@ class PlainDisplay:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._narrator = Narrator(env.platform)
-        self._next_progress_s: float | None = None
+        self._next_progress_s: dict[str, float] = {}  # by object, where each has a line of its own
         self._waited_for: tuple[str, int] | None = None
         self._next_waiting_s = 0.0
         self._is_oneway = False
@@ -76,7 +76,7 @@ class PlainDisplay:
         """Write what there is to tell."""
         for line in self._narrator.lines(event):
             self._env.stderr.write_line(line)
-        progress = ""
+        progress = name = ""
         if isinstance(event, Announced):
             self._is_oneway = event.is_oneway
         elif isinstance(event, TransferProgress):
@@ -84,22 +84,23 @@ class PlainDisplay:
         elif isinstance(event, PeersProgress):
             progress = _peers_line(event)
         elif isinstance(event, OnewayProgress):
-            progress = f"{event.name} {on_air_words(event)} at {format_rate(event.rate_bps)}bit/s"
+            name = event.name
+            progress = f"{name} {on_air_words(event)} at {format_rate(event.rate_bps)}bit/s"
         elif isinstance(event, Waiting) and self._is_waiting_due(event):
             self._env.stderr.write_line(escape_controls(waiting_line(event)))
-        if progress and self._is_due():
+        if progress and self._is_due(name):
             self._env.stderr.write_line(escape_controls(progress))
 
     def close(self) -> None:
         """Nothing to restore."""
 
-    def _is_due(self) -> bool:
+    def _is_due(self, name: str) -> bool:
         """Whether it is time for a line of progress: an interval after the first snapshot, then after each line."""
         now_s = self._env.now_s()
-        is_due = self._next_progress_s is not None and now_s >= self._next_progress_s
-        if is_due or self._next_progress_s is None:
-            self._next_progress_s = now_s + PLAIN_INTERVAL_S
-        return is_due
+        due_s = self._next_progress_s.get(name)
+        if due_s is None or now_s >= due_s:
+            self._next_progress_s[name] = now_s + PLAIN_INTERVAL_S
+        return due_s is not None and now_s >= due_s
 
     def _is_waiting_due(self, event: Waiting) -> bool:
         """Whether somebody came or went since the last line of waiting, or that is long ago."""

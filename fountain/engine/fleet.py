@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fountain.engine.air import AirPlan
 from fountain.engine.config import FleetConfig
 from fountain.engine.fleet_events import OPEN_GROUP_WARNING
 from fountain.engine.members import Members
 from fountain.engine.meter import RateMeter
 from fountain.engine.observer import (
-    AirTime,
     Event,
     GroupOpened,
     HookReported,
@@ -28,7 +28,7 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.group import Group, parse_group
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.events import MemberEvent
-from fountain.protocol.group.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan
+from fountain.protocol.group.oneway import OnewayCarousel
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.group.tfmcc import group_rate
@@ -74,6 +74,10 @@ class Fleet:
         self._config = config
         self._observer = observer
         self._objects = list(objects)
+        self._air = None if config.oneway is None else AirPlan(config.oneway, objects, rate_bps)
+        settings = GroupSettings(
+            config.wait_count, config.wait_time_ns, config.min_rate_bps, None if self._air is None else self._air.plan
+        )
         self._rate_bps = rate_bps
         self.group = place.group
         control.aim(self.group)
@@ -82,11 +86,12 @@ class Fleet:
         self.streams = GroupStreams(
             objects, self.group.target, secret=secret, key=place.key,
             controller=lambda size: group_rate(config.congestion_control, size, rate_bps, now_ns),
-            settings=_settings(config), control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
+            settings=settings, control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
         self._machines = list(self.streams.machines.values())  # Their sessions may change; they stay.
         self.members = Members(self._machines, rate_bps)
         self._meter = RateMeter(now_ns)
+        self._has_begun = False
         self._told_ns = now_ns - TELL_INTERVAL_NS
         self._progress_ns = now_ns
         self._meters = [RateMeter(now_ns) for _ in self._machines]
@@ -109,9 +114,12 @@ class Fleet:
         )
         if not self._is_keyed:
             self._observer.handle(Warned(OPEN_GROUP_WARNING))
-        for served in self._objects:
-            if self._config.oneway is not None:
-                self._observer.handle(self._air_time(served))
+        if self._air is not None:
+            for index in range(len(self._objects)):
+                self._observer.handle(self._air.air_time(index))
+            for index in range(len(self._objects)):
+                if warning := self._air.warning(index):
+                    self._observer.handle(Warned(warning))
 
     def tell(self, now_ns: int) -> bool:
         """Hand to the observer what happened, and now and then how it goes; whether anything happened."""
@@ -126,7 +134,9 @@ class Fleet:
                 self._progress_ns = now_ns + PROGRESS_INTERVAL_NS
                 for machine, meter in zip(self._machines, self._meters):
                     self._observer.handle(self._oneway_progress(machine, meter, now_ns))
-        elif now_ns >= self._told_ns + TELL_INTERVAL_NS:
+        else:
+            self._tell_begin()
+        if self._config.oneway is None and now_ns >= self._told_ns + TELL_INTERVAL_NS:
             self._told_ns = now_ns
             self._tell_waiting(now_ns)
         return has_happened
@@ -147,6 +157,16 @@ class Fleet:
         return self._config.oneway is not None and all(machine.is_over for machine in self._machines)
 
     # --- Inside --------------------------------------------------------------------------------------------
+
+    def _tell_begin(self) -> None:
+        """Once data goes out: whether that is without some that were waited for."""
+        if self._has_begun or all(machine.is_waiting for machine in self._machines):
+            return
+        self._has_begun = True
+        have_count = self.members.present_count
+        if have_count < self._config.wait_count:
+            told = f"The time to wait is over: starting with {have_count:,} of {self._config.wait_count:,} receivers."
+            self._observer.handle(Warned(told))
 
     def _tell_waiting(self, now_ns: int) -> None:
         for machine in self._machines:
@@ -170,49 +190,19 @@ class Fleet:
                 assert isinstance(machine.carousel, OnewayCarousel)
                 machine.carousel.end()
 
-    def _plan(self) -> OnewayPlan:
-        plan = _settings(self._config).oneway
-        assert plan is not None
-        return plan
-
-    def _pass_s(self, served: ServedObject) -> float:
-        offer = served.offer
-        count = self._plan().packet_count(offer.geometry, offer.manifest_geometry)
-        return count * served.packet_size * 8 / self._rate_bps * len(self._objects)
-
-    def _air_time(self, served: ServedObject) -> AirTime:
-        assert self._config.oneway is not None
-        needed = OnewayPlan(loss=self._config.oneway.plan_loss)
-        count = needed.packet_count(served.offer.geometry, served.offer.manifest_geometry)
-        seconds = count * served.packet_size * 8 / self._rate_bps * len(self._objects)
-        return AirTime(served.offer.name, seconds, needed.loss, CONFIDENCE, self._plan().pass_count)
-
     def _oneway_progress(self, machine: GroupServerMachine, meter: RateMeter, now_ns: int) -> OnewayProgress:
-        oneway, carousel = self._config.oneway, machine.carousel
-        assert oneway is not None
+        air, carousel = self._air, machine.carousel
+        assert air is not None
         assert isinstance(carousel, OnewayCarousel)
         meter.update(machine.sequence * machine.packet_size, now_ns)
-        pass_count = self._plan().pass_count
-        planned_s = None if oneway.duration_ns is None else oneway.duration_ns / NS
-        if pass_count is not None:
-            planned_s = pass_count * self._pass_s(self._objects[machine.stream.object_index])
         return OnewayProgress(
             name=machine.stream.offer.name,
             pass_number=carousel.pass_number + carousel.has_work,
-            pass_count=pass_count,
+            pass_count=air.plan.pass_count,
             elapsed_s=(now_ns - machine.started_ns) / NS,
-            planned_s=planned_s,
+            planned_s=air.planned_s(machine.stream.object_index),
             rate_bps=meter.rate_bps,
         )
-
-
-def _settings(config: FleetConfig) -> GroupSettings:
-    oneway = config.oneway
-    plan = None
-    if oneway is not None:
-        pass_count = 1 if oneway.overhead is not None else oneway.pass_count
-        plan = OnewayPlan(oneway.plan_loss, oneway.overhead, pass_count)
-    return GroupSettings(config.wait_count, config.wait_time_ns, config.min_rate_bps, plan)
 
 
 def _told(machine: GroupServerMachine, event: MemberEvent) -> list[Event]:

@@ -75,6 +75,14 @@ class Members:
         """Receivers, once for each object that they take."""
         return sum(len(machine.members) for machine in self._machines)
 
+    @property
+    def present_count(self) -> int:
+        """Receivers of the object that has the most, without those that went away or fell silent."""
+        return max(
+            sum(not (member.is_silent or member.state is MemberState.LEFT) for member in machine.members.values())
+            for machine in self._machines
+        )
+
     # --- Single sessions of receivers ----------------------------------------------------------------------
 
     def id_apart(self, session: ServerSession) -> str | None:

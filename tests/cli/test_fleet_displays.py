@@ -194,6 +194,19 @@ def test_a_plain_one_way_server_has_a_line_now_and_then() -> None:
     assert stage.serve("a", *GROUP, "--oneway").err.splitlines() == [line, line]
 
 
+def test_each_object_of_a_plain_one_way_server_has_its_line() -> None:
+    def engine(observer: Observer, _stop: threading.Event) -> Outcome:
+        for _ in range(2):
+            observer.handle(ON_AIR)
+            observer.handle(dataclasses.replace(ON_AIR, name="notes.txt"))
+            stage.now_s += 5
+        return Outcome()
+
+    stage = Stage(engine)
+    lines = stage.serve("a", "b", *GROUP, "--oneway").err.splitlines()
+    assert [line.split()[0] for line in lines] == ["image.iso", "notes.txt"]
+
+
 def test_a_one_way_receiver_says_when_it_will_be_done() -> None:
     announced = Announced("image.iso", DIGEST, 2_000_000_000, "10.0.0.1", 100_000_000, is_oneway=True)
     (line,) = last_region(Stage(width=80), announced, offered(), transfer(0.375, eta_s=41.0))

@@ -79,6 +79,8 @@ def test_waiting_ends_when_its_time_is_over_and_whoever_is_there_is_served(fleet
     assert copy_is_exact(fleet, "only", path)
     waited = server.events("waiting")[-1]
     assert (waited["have_count"], waited["want_count"]) == (1, 5)
+    told = [event["message"] for event in server.events("warned")]
+    assert "The time to wait is over: starting with 1 of 5 receivers." in told
 
 
 def test_a_directory_and_an_empty_file_go_to_a_group(fleet: Fleet, tmp_path: Path) -> None:

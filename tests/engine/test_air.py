@@ -1,0 +1,59 @@
+"""How long one-way streams are on the air that take turns."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from fountain.engine.air import AirPlan
+from fountain.engine.config import OnewayConfig
+from fountain.geometry import Geometry
+from fountain.limits import NS
+from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.server_session import ServedObject
+
+RATE = 8_000_000
+PACKET_SIZE = 1000
+EMPTY = Geometry(0, 900, 1000)
+
+
+def served(name: str, size: int) -> ServedObject:
+    offer = SimpleNamespace(name=name, geometry=Geometry(size, 900, 1000), manifest_geometry=EMPTY)
+    return cast(ServedObject, SimpleNamespace(offer=offer, packet_size=PACKET_SIZE))
+
+
+SMALL, LARGE = served("small", 90_000), served("large", 9_000_000)
+
+
+def count(plan: OnewayPlan, entry: ServedObject) -> int:
+    return plan.packet_count(entry.offer.geometry, entry.offer.manifest_geometry)
+
+
+def test_a_small_object_among_large_ones_is_over_when_each_has_sent_as_much() -> None:
+    air = AirPlan(OnewayConfig(pass_count=2), [SMALL, LARGE], RATE)
+    small, large = 2 * count(air.plan, SMALL), 2 * count(air.plan, LARGE)
+    assert air.planned_s(0) == pytest.approx(2 * small / 1000)
+    assert air.planned_s(1) == pytest.approx((small + large) / 1000)
+
+
+def test_an_object_shares_the_air_with_small_ones_only_while_these_are_sent() -> None:
+    air = AirPlan(OnewayConfig(pass_count=1), [SMALL, LARGE, SMALL], RATE)
+    assert air.air_time(1).seconds == pytest.approx((2 * count(air.plan, SMALL) + count(air.plan, LARGE)) / 1000)
+
+
+def test_without_an_end_all_objects_have_equal_shares() -> None:
+    air = AirPlan(OnewayConfig(), [SMALL, LARGE], RATE)
+    assert air.planned_s(1) is None
+    assert air.air_time(1).seconds == pytest.approx(2 * count(OnewayPlan(air.plan.loss), LARGE) / 1000)
+
+
+def test_a_stream_that_ends_before_an_object_is_sure_to_be_there_is_warned_of() -> None:
+    air = AirPlan(OnewayConfig(duration_ns=5 * NS), [SMALL, LARGE], RATE)
+    assert air.planned_s(0) == 5
+    assert air.warning(0) is None
+    warning = air.warning(1)
+    assert warning is not None
+    assert warning.startswith("large needs 2")
+    assert warning.endswith("the stream ends after 5.0 s: no receiver can be sure to have it all.")
