@@ -26,13 +26,13 @@ def read_key(path: Path) -> bytes:
         raise StorageError(
             f"The key {path} cannot be read: {error.strerror}.", "Give --key a file that you may read.", path=str(path)
         ) from error
-    if len(octets) == KEY_SIZE:
-        return octets
-    try:
-        key = bytes.fromhex(octets.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != KEY_SIZE:
+    key = octets
+    if len(octets) != KEY_SIZE:
+        try:
+            key = bytes.fromhex(octets.decode("ascii"))
+        except ValueError:
+            key = b""
+    if len(key) != KEY_SIZE or not any(key):  # Zeros are what no key stands for.
         raise UsageError(
             f"{path} holds no key.", f"Make one, the same for all: head -c {KEY_SIZE} /dev/urandom > group.key"
         )

@@ -84,6 +84,7 @@ class GroupCarousel:
 
     def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, *, whole: bool = True) -> None:
         self.overhead = 0.0  # repair symbols of a pass, as a share of K
+        self.crowd = 1  # receivers, about: of many, somebody loses more of the manifest than anybody of a few
         self.is_prepared: Callable[[int], bool] = _always
         self._geometry, self._manifest = geometry, manifest
         self._lane = lane
@@ -359,7 +360,11 @@ class GroupCarousel:
 
     def _total(self, block: int, symbol_count: int) -> int:
         extra = round(symbol_count * self.overhead)
-        return symbol_count + (max(extra, _MANIFEST_EXTRA_COUNT) if block & MANIFEST_BIT else extra)
+        return symbol_count + (max(extra, self._manifest_extra) if block & MANIFEST_BIT else extra)
+
+    @property
+    def _manifest_extra(self) -> int:
+        return _MANIFEST_EXTRA_COUNT + (self.crowd.bit_length() - 1) // 2
 
     def _fresh(self, block: int, symbol_count: int, count: int) -> list[int]:
         start = self._repair_next.get(block, 0)

@@ -138,7 +138,7 @@ class GroupServerMachine:
             self.close(now_ns)  # What will not be sent again is not announced either.
         elif now_ns >= self._teller.announce_ns:
             self._announce(now_ns)
-        if self.settings.oneway is not None:
+        if not isinstance(self.carousel, GroupCarousel):
             return
         # While it waits it answers for the rate that it may have: congestion control has nothing to go by yet.
         rate_bps = self._cap_bps if self.is_waiting else self.controller.rate_bps
@@ -150,6 +150,7 @@ class GroupServerMachine:
             self._teller.plan_soon(now_ns, 0)
         if now_ns >= self._teller.plan_ns:
             self._send_plan(now_ns)
+        self.carousel.crowd = self._poll.group_size(self._active_count)
 
     # --- What the application asks -------------------------------------------------------------------------
 
