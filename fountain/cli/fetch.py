@@ -72,7 +72,11 @@ def fetch_parser() -> CommandParser:
         help=f"give up when nothing was heard for so long (default {format_duration(timeout_ns / NS)})",
     )
     add("--wait", action="store_true", help="keep asking until a server appears, or listening until one announces")
-    add("--overwrite", action="store_true", help="replace a file, or an empty directory, that NAME or -o names")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace a file, or an empty directory, that NAME or -o names, or with --listen any",
+    )
     add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
     add(
         "--loss-test",
@@ -177,9 +181,6 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     parser = fetch_parser()
     options, words = parser.parse(argv)
     group = _read_group(options)
-    if options.listen:
-        hint = "Only what a person names is replaced; let the --hook move each object to its place."
-        refuse("cannot go with --listen", hint, [("--overwrite", options.overwrite)])
     if group is None and not words:
         parser.error("Missing: HOST")
     if group is not None and len(words) > 1:

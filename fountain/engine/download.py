@@ -47,8 +47,14 @@ class Download:
         self._loss, self._seed = loss, seed
         self._parted_ns = self._part_again_ns = 0
         self._failed_ns: int | None = None
-        self._is_lingering = False
+        self._is_lingering = self._has_given_up = False
         self._earlier_drop_count = 0  # what the system had thrown away before this session: no loss of it
+
+    @property
+    def may_come_again(self) -> bool:
+        """Whether nothing was wrong here but that nobody sent it any more."""
+        is_lost_alone = self.apart is not None and self.error is None
+        return not self.succeeded and (self._has_given_up or is_lost_alone)
 
     @property
     def received_count(self) -> int:
@@ -134,6 +140,7 @@ class Download:
 
     def give_up(self, error: FountainError, now_ns: int) -> None:
         """Nothing more will come."""
+        self._has_given_up = self.error is None
         self.error = self.error or error
         self.stop(StopReason.INTERRUPTED, now_ns)
 

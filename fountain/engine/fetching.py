@@ -81,7 +81,7 @@ class Fetching:
         )
         self._part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
-            overwrite=self._config.overwrite and is_typed(destination, self._config.out, self._config.name),
+            overwrite=self._config.overwrite and self._is_chosen(destination),
             progress=self._checking,
         )  # fmt: skip
         self._tell_other_parts(destination, offer.object_id)
@@ -94,6 +94,11 @@ class Fetching:
         self._start_ns = now_ns()
         self._meter = RateMeter(self._start_ns, verified_size)
         return code, self._part
+
+    def _is_chosen(self, destination: Path) -> bool:
+        """Whether the user chose what may be replaced: by name, or, with a listener, whatever has an object's name."""
+        config = self._config
+        return config.listen or is_typed(destination, config.out, config.name)
 
     def _tell_other_parts(self, destination: Path, object_id: bytes) -> None:
         """Say what is left of objects that had this name before: nothing that is fetched now can use it."""

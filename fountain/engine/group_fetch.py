@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import unicodedata
@@ -21,12 +22,14 @@ from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Observer, Warned
 from fountain.engine.receiver import Phase
 from fountain.engine.workers import ThreadWorkers
-from fountain.errors import IncompleteError, NameClashError, NobodyAnsweredError, StorageError
+from fountain.errors import FountainError, IncompleteError, NameClashError, NobodyAnsweredError, StorageError
 from fountain.limits import NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
+from fountain.storage.destination import may_be_replaced
+from fountain.storage.paths import printable
 from fountain.storage.received import RECEIVED_NAME, ReceivedList
 from fountain.wire.control import OfferBody
 from fountain.wire.group import AnnounceFlag, MemberState
@@ -34,7 +37,7 @@ from fountain.wire.session import StopReason
 
 __all__ = ["GroupFetch"]
 
-LISTENER_CLASH_HINT = "A listener replaces nothing. Move it away and start the listener again, or use another -o."
+NAME_COUNT_MAX = 32  # Names that are told to whoever asks for one that is not announced.
 
 
 @dataclass
@@ -63,10 +66,12 @@ class GroupFetch:
         self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
         self._start_ns = now_ns()
         self._next = Fetching(config, observer, stop)  # warms up while nothing is announced yet
-        name = None if config.name is None else unicodedata.normalize("NFC", config.name)
+        self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
+        self._announced: dict[str, None] = {}  # the names that were heard, in order
+        self._has_told_other = False
         self._receiver = GroupReceiver(
             endpoint, answer, identity,
-            wants=lambda offer: (name is None or offer.name == name) and self._is_new(offer),
+            wants=self._wants, has=self._has,
             open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake),
             open_endpoint=lambda: open_endpoint(family=group.family), timeout_ns=config.timeout_ns,
             download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
@@ -104,10 +109,27 @@ class GroupFetch:
 
     # --- What is taken -------------------------------------------------------------------------------------
 
-    def _is_new(self, offer: OfferBody) -> bool:
-        if self._received is None:
-            return True
-        return offer.name != RECEIVED_NAME and offer.object_id not in self._received
+    def _wants(self, offer: OfferBody) -> bool:
+        """Whether to take an object that is not on its way yet. A plain fetch stays with what it has begun."""
+        if self._received is not None:
+            return offer.name != RECEIVED_NAME and offer.object_id not in self._received
+        if len(self._announced) < NAME_COUNT_MAX:
+            self._announced[offer.name] = None
+        if self._fetches:
+            self._tell_other(offer)
+            return False
+        return self._name is None or offer.name == self._name
+
+    def _has(self, offer: OfferBody) -> bool:
+        return self._received is not None and offer.object_id in self._received
+
+    def _tell_other(self, offer: OfferBody) -> None:
+        """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
+        taken = self._fetches[0].download.machine.offer
+        if self._name is None and not self._has_told_other and offer.name != taken.name:
+            self._has_told_other = True
+            message = f"{printable(offer.name)} is announced here as well."
+            self._observer.handle(Warned(message, "Name the one that you want."))
 
     def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
         """Make room for the object of a download that begins."""
@@ -184,33 +206,35 @@ class GroupFetch:
         self._fetches.remove(fetch)
         error = fetch.download.error or fetch.fetching.failure
         if not fetch.download.succeeded and error is not None:
-            hint = LISTENER_CLASH_HINT if isinstance(error, NameClashError) else error.hint
-            self._observer.handle(Warned(error.message, hint))
+            self._observer.handle(Warned(error.message, self._hint(error)))
         fetch.download.workers.close()
         fetch.fetching.close()
         self._receiver.forget(fetch.download)
+
+    def _hint(self, error: FountainError) -> str:
+        """What to do about an object that was not taken: nobody is there to type the command again."""
+        if not isinstance(error, NameClashError) or not os.path.lexists(error.path):
+            return error.hint
+        hint = "Move it away and start the listener again, or use another -o"
+        may_help = not self._config.overwrite and may_be_replaced(Path(error.path))
+        return f"{hint}, or let it replace files with --overwrite." if may_help else f"{hint}."
 
     # --- The end -------------------------------------------------------------------------------------------
 
     def _check_patience(self, now: int) -> None:
         """Give up where nothing comes for too long, unless there is time without limit."""
         config = self._config
-        if config.listen:
-            for fetch in self._fetches:
-                silent_ns = fetch.download.silent_ns
-                if silent_ns is not None and now - silent_ns >= config.timeout_ns and fetch.download.apart is None:
-                    fetch.download.give_up(_silence(), now)
+        if config.wait and not config.listen:
             return
-        if config.wait:
-            return
-        if not self._fetches:
-            if now - self._start_ns >= config.timeout_ns:
-                raise self._nobody()
-            return
-        download = self._fetches[0].download
-        is_group = download.apart is None and download.phase is Phase.RECEIVING
-        if is_group and download.silent_ns is not None and now - download.silent_ns >= config.timeout_ns:
-            download.give_up(_silence(), now)
+        if not self._fetches and not config.listen and now - self._start_ns >= config.timeout_ns:
+            raise self._nobody()
+        for fetch in self._fetches:
+            download = fetch.download
+            is_group = download.apart is None and download.phase is Phase.RECEIVING
+            if is_group and download.silent_ns is not None and now - download.silent_ns >= config.timeout_ns:
+                hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."
+                message = "The group fell silent before all was here."
+                download.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)
 
     def _nobody(self) -> NobodyAnsweredError:
         group, seconds = self._group, self._config.timeout_ns / NS
@@ -219,6 +243,12 @@ class GroupFetch:
                 f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "
                 "uses any.",
                 "Give both the same --key, or none.",
+            )
+        if self._announced:
+            names = ", ".join(printable(name) for name in self._announced)
+            return NobodyAnsweredError(
+                f"{printable(self._config.name or '')} is not announced in group {group.address}, port {group.port}.",
+                f"This is: {names}.",
             )
         what = "this object" if self._config.name is not None else "anything"
         return NobodyAnsweredError(
@@ -236,7 +266,7 @@ class GroupFetch:
         while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
             self._receiver.step(now_ns())  # What is being put in its place has its end first.
             wait(self._receiver.endpoints, STOP_CHECK_NS, self._waker)
-        self._receiver.flush()
+        self._receiver.stop(now_ns())
         if self._config.listen:
             return None
         if not self._fetches:
@@ -244,9 +274,3 @@ class GroupFetch:
         fetch = self._fetches[0]
         path = fetch.fetching.destination if fetch.is_told else fetch.fetching.finish(fetch.download)
         return FetchSummary(path, tuple(fetch.download.files))
-
-
-def _silence() -> IncompleteError:
-    return IncompleteError(
-        "The group fell silent before all was here.", "What was received is kept: start again to go on."
-    )

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from fountain.codes.api import Code
+from fountain.engine.bystanders import Bystanders
 from fountain.engine.collector import BlockSink
 from fountain.engine.download import Download, sessions_in
 from fountain.engine.identity import ReceiverIdentity
@@ -28,7 +29,7 @@ from fountain.protocol.client import ClientMachine
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.control import MAGIC, OfferBody, Want
-from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType
+from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject, RejectCounter
 
 __all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
@@ -39,19 +40,20 @@ EARLY_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets, a sessi
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
 REFUSED_COUNT_MAX = 256
 _DATA_FIRST_OCTET = 0x1D
-_NEVER_NS = 1 << 62
 
 
 class GroupReceiver:
     """Takes objects from a group.
 
-    `wants` says of an offer whether it is wanted; `open_sink` makes room for its object; `open_endpoint` gives whoever
-    goes on by itself an endpoint of its own, since several may do that at once.
+    `wants` says of an offer whether it is wanted, and `has` of one that is not whether its object is here already: its
+    server is told that. `open_sink` makes room for an object. `open_endpoint` gives whoever goes on by itself an
+    endpoint of its own, since several may do that at once.
     """
 
     def __init__(
         self, group: Endpoint, answer: Endpoint, identity: ReceiverIdentity, *,
         wants: Callable[[OfferBody], bool],
+        has: Callable[[OfferBody], bool],
         open_sink: Callable[[Download], tuple[Code, BlockSink]],
         make_workers: Callable[[], Workers],
         open_endpoint: Callable[[], Endpoint],
@@ -59,12 +61,14 @@ class GroupReceiver:
     ) -> None:  # fmt: skip
         self.downloads: dict[int, Download] = {}  # by session
         self.begun: list[Download] = []  # since whoever drives this looked last
+        self.bystanders = Bystanders()
         self.rejects = RejectCounter()
         self.early_size = 0  # octets kept for Announces to come
         self.foreign_count = 0  # Announces that another key, or none, was used for
         self._group, self._answer = group, answer
         self._identity = identity
-        self._wants, self._open_sink, self._make_workers = wants, open_sink, make_workers
+        self._wants, self._has = wants, has
+        self._open_sink, self._make_workers = open_sink, make_workers
         self._open_endpoint = open_endpoint
         self._apart: dict[Download, Endpoint] = {}
         self._timeout_ns = timeout_ns
@@ -91,7 +95,9 @@ class GroupReceiver:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(now_ns)
         self._drain()
-        deadline = _NEVER_NS
+        deadline, known = self.bystanders.step(now_ns)
+        for session in known:
+            self._refuse(session)
         for download in list(self.downloads.values()):
             deadline = min(deadline, download.step(now_ns))
             if download.asked_to_leave and download.apart is None and download.phase is Phase.RECEIVING:
@@ -102,10 +108,16 @@ class GroupReceiver:
 
     def flush(self) -> None:
         """Send the reports that wait. One that the socket does not take is lost, as on the way."""
-        for download in self.downloads.values():
-            while (waiting := download.machine.poll_datagram()) is not None:
+        machines = [download.machine for download in self.downloads.values()]
+        for machine in [*machines, *self.bystanders.machines]:
+            while (waiting := machine.poll_datagram()) is not None:
                 data, address = waiting
                 self._answer.send(data, len(data), len(data), address)
+
+    def stop(self, now_ns: int) -> None:
+        """Say that what waits for room will not come; the downloads are stopped one by one."""
+        self.bystanders.leave(now_ns)
+        self.flush()
 
     def leave_group(self) -> None:
         """Hear the group no more: let the switch stop sending it here."""
@@ -118,12 +130,13 @@ class GroupReceiver:
             self._apart.popitem()[1].close()
 
     def forget(self, download: Download) -> None:
-        """A download is over: its session is not wanted any more."""
+        """A download is over: its session is not wanted any more, unless it only lost its server."""
         if download in self._apart:
             self._apart.pop(download).close()
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
-            self._refuse(session)
+            if not download.may_come_again:
+                self._refuse(session)
 
     # --- In ------------------------------------------------------------------------------------------------
 
@@ -155,7 +168,7 @@ class GroupReceiver:
             download = self.downloads.get(session)
             if download is not None:
                 download.take(train, drop_count, now_ns)
-            elif session not in self._refused:
+            elif session not in self._refused and not self._is_known(session):
                 self._keep(session, train)
 
     def _take_control(self, data: bytes, address: Address, now_ns: int) -> None:
@@ -166,7 +179,13 @@ class GroupReceiver:
         download = self.downloads.get(header.session)
         if download is not None:
             download.machine.handle_datagram(data, header, address, now_ns)
-        elif header.packet_type is GroupPacketType.ANNOUNCE and header.session not in self._refused:
+            return
+        waiting = self.bystanders.get(header.session)
+        if waiting is not None:
+            waiting.handle_datagram(data, header, address, now_ns)
+            if waiting.state is not MemberState.JOINING:
+                return
+        if header.packet_type is GroupPacketType.ANNOUNCE and header.session not in self._refused:
             self._hear_announce(header, data, address, now_ns)
 
     def _hear_announce(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> None:
@@ -181,18 +200,39 @@ class GroupReceiver:
             return
         same = self._same_object(announce.offer)
         if same is None and not self._wants(announce.offer):
-            self._refuse(header.session)
+            if self._has(announce.offer):
+                self._stand_by(announce, header, address, channel, now_ns, is_here=True)
+            else:
+                self._refuse(header.session)
             return
         if same is not None and (same.silent_ns is None or same.apart is not None):
             return  # Another server has it as well; this one is heard again when the first falls silent.
         if same is None and not self._has_room():
+            self._stand_by(announce, header, address, channel, now_ns, is_here=False)
             return
+        self.bystanders.remove(header.session)
         machine = self._machine(announce, header.sequence, address, channel, now_ns)
         if same is not None:
             self._follow(same, machine, now_ns)
         else:
             self._begin(machine, now_ns)
         self._replay(machine.channel.session_id, now_ns)
+
+    def _stand_by(
+        self, announce: Announce, header: GroupHeader, address: Address, channel: GroupChannel, now_ns: int, *,
+        is_here: bool,
+    ) -> None:  # fmt: skip
+        """Let the server of an object know that nothing of it is taken, and why."""
+        if announce.flags & AnnounceFlag.ONEWAY:
+            return
+        machine = self.bystanders.get(header.session)
+        if machine is None:
+            if not self.bystanders.has_room:
+                return  # The next Announce asks again.
+            machine = self._machine(announce, header.sequence, address, channel, now_ns)
+            self.bystanders.add(machine)
+        if is_here and machine.state is not MemberState.DONE:
+            machine.change_state(MemberState.DONE, now_ns)
 
     def _machine(
         self, announce: Announce, sequence: int, address: Address, channel: GroupChannel, now_ns: int
@@ -237,6 +277,11 @@ class GroupReceiver:
             assembly=download.assembly,
         )  # fmt: skip
         download.go_apart(receiver, now_ns)
+
+    def _is_known(self, session: int) -> bool:
+        """Whether the object of a session is here."""
+        machine = self.bystanders.get(session)
+        return machine is not None and machine.state is MemberState.DONE
 
     def _same_object(self, offer: OfferBody) -> Download | None:
         return next(

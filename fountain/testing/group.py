@@ -93,8 +93,9 @@ class Listener(Host):
         world.network.join(self.endpoint, options.group)
         identity = ReceiverIdentity(digest(name.encode())[:8], name, world.draw_bytes(32), options.key)
         self.receiver = GroupReceiver(
-            self.endpoint, self.answer, identity, wants=self._wants, open_sink=self._open_sink,
-            make_workers=InlineWorkers, open_endpoint=lambda: world.network.attach((name, world.draw_port())),
+            self.endpoint, self.answer, identity, wants=self._wants, has=self._has,
+            open_sink=self._open_sink, make_workers=InlineWorkers,
+            open_endpoint=lambda: world.network.attach((name, world.draw_port())),
             timeout_ns=options.timeout_ns, loss=options.loss, seed=world.draw.getrandbits(64),
         )  # fmt: skip
 
@@ -137,19 +138,34 @@ class Listener(Host):
                 download.machine.change_state(self.hook_state, now_ns)
                 download.linger()
                 deadline = now_ns
+        if not self._options.once:
+            self._forget_ended()
         return FOREVER_NS if self._options.once and self.has_ended and not self._hooks else deadline
+
+    def give_up(self, now_ns: int) -> None:
+        """Let go of what has fallen silent, as a listener does whose patience is over."""
+        for download in self.downloads:
+            if download.silent_ns is not None:
+                download.give_up(FountainError("The group fell silent."), now_ns)
+                self.receiver.forget(download)
 
     def stop(self, now_ns: int) -> None:
         """Interrupt it: it says so, and leaves."""
         for download in self.downloads:
             download.give_up(FountainError("It was interrupted."), now_ns)
-        self.receiver.flush()
+        self.receiver.stop(now_ns)
 
     def close(self) -> None:
         """Vanish without a word."""
         self.endpoint.close()
         self.answer.close()
         self.receiver.close()
+
+    def _forget_ended(self) -> None:
+        hooking = [download for _, download in self._hooks]
+        for download in list(self.receiver.downloads.values()):
+            if download.phase is Phase.ENDED and download not in hooking:
+                self.receiver.forget(download)
 
     def _begin_hook(self, download: Download, now_ns: int, deadline: int) -> int:
         if self.hook_ns is None:
@@ -164,6 +180,10 @@ class Listener(Host):
         sink = self.sinks.get(offer.object_id)
         has_it = sink is not None and sink.result is not None
         return not has_it and (self._options.names is None or offer.name in self._options.names)
+
+    def _has(self, offer: OfferBody) -> bool:
+        sink = self.sinks.get(offer.object_id)
+        return not self._options.once and sink is not None and sink.result is not None
 
     def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
         object_id = download.machine.offer.object_id

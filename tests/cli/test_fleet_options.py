@@ -195,7 +195,6 @@ def test_a_server_refuses_what_cannot_go_together(argv: str, message: str) -> No
         ("HOST --hook x", f"--hook {NEEDS_GROUP}"),
         (f"{ON_GROUP} --hook x", "--hook needs --listen."),
         (f"{ON_GROUP} --listen image.iso", "--listen takes every object, and no NAME."),
-        (f"{ON_GROUP} --listen --overwrite", "--overwrite cannot go with --listen."),
         (f"{ON_GROUP} HOST image.iso", "'image.iso' is one argument too many."),
         (f"{ON_GROUP} --port 6330", "--port goes with HOST only."),
         (f"{ON_GROUP} --source host", "The source 'host' is not an IP address."),

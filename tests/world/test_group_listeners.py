@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.engine.group_receiver import EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
+from fountain.engine.bystanders import BYSTANDER_COUNT_MAX
+from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
+from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.server import GroupServerMachine
 from fountain.testing import GROUP, Link, Listener, payload
 from fountain.wire.group import MemberState
 from tests.world.groups import MS, Stage
@@ -99,3 +102,81 @@ def test_packets_that_wait_for_their_announce_cost_no_more_than_the_bound(seed: 
     assert listener.receiver.early_count * EARLY_ENTRY_SIZE <= EARLY_SIZE_MAX
     assert stage.run()
     assert stage.all_exact()
+
+
+# --- Who is told what ----------------------------------------------------------------------------------------
+
+
+def knows(machine: GroupServerMachine, listener: Listener) -> MemberState | None:
+    """What the server of a stream takes a listener's state to be; None where it never heard of it."""
+    member = machine.members.get(digest(listener.name.encode())[:8])
+    return None if member is None else member.state
+
+
+@RUNS
+@pytest.mark.parametrize("is_new", [False, True], ids=["same listener", "listener started again"])
+def test_a_server_that_is_started_again_learns_who_has_its_object(is_new: bool, run: int, seed: int) -> None:
+    stage = Stage(seed, size=20_000)
+    stage.path("listener 0", loss=0.2)
+    listener = stage.listen(once=False)
+    assert stage.run()
+    stage.world.kill(stage.server)
+    if is_new:
+        stage.world.kill(listener)
+        listener = stage.world.listen(name=listener.name, once=False, sinks=listener.sinks.values())
+    stage.restart_server()
+    assert stage.world.run(lambda: knows(stage.machine, listener) is MemberState.DONE, 10 * NS)
+    stage.wait(5 * NS)
+    assert stage.machine.sequence == 0
+    assert not stage.machine.is_busy
+    assert not listener.receiver.bystanders.machines  # Its server has acknowledged it, and it says no more.
+
+
+@RUNS
+def test_an_object_that_waits_for_room_is_known_to_its_server_and_comes_when_there_is_room(run: int, seed: int) -> None:
+    count = DOWNLOAD_COUNT_MAX + 2
+    stage = Stage(seed, rate_bps=10_000_000)
+    several(stage, seed, count, 60_000)
+    listener = stage.listen(once=False)
+    machines = stage.server.groups.machines.values()
+    assert stage.world.run(lambda: all(knows(machine, listener) is not None for machine in machines), 3 * NS)
+    states = [knows(machine, listener) for machine in machines]
+    assert states.count(MemberState.JOINING) >= 2
+    assert len(listener.downloads) <= DOWNLOAD_COUNT_MAX
+    assert stage.world.run(lambda: len(listener.results) == count, 60 * NS)
+    assert stage.world.run(lambda: all(knows(machine, listener) is MemberState.DONE for machine in machines), 5 * NS)
+
+
+def test_a_listener_that_stops_says_so_of_what_waits_for_room(seed: int) -> None:
+    stage = Stage(seed)
+    several(stage, seed, DOWNLOAD_COUNT_MAX + 1, 60_000)
+    listener = stage.listen(once=False)
+    machines = stage.server.groups.machines.values()
+    assert stage.world.run(lambda: all(knows(machine, listener) is not None for machine in machines), 3 * NS)
+    listener.stop(stage.world.now_ns)
+    stage.wait(10 * MS)
+    assert {knows(machine, listener) for machine in machines} == {MemberState.LEFT}
+
+
+def test_no_more_streams_are_stood_by_than_the_bound(seed: int) -> None:
+    stage = Stage(seed, size=2_000, rate_bps=50_000_000)
+    several(stage, seed, BYSTANDER_COUNT_MAX + DOWNLOAD_COUNT_MAX + 8, 2_000)
+    listener = stage.listen(once=False)
+    listener.hook_ns = 600 * NS  # Nothing makes room.
+    stage.wait(5 * NS)
+    assert len(listener.receiver.bystanders.machines) == BYSTANDER_COUNT_MAX
+
+
+@RUNS
+def test_what_fell_silent_is_taken_again_when_the_same_server_speaks_again(run: int, seed: int) -> None:
+    stage = Stage(seed)
+    listener = stage.listen(once=False)
+    stage.begin(0.3)
+    cut = [(stage.world.now_ns, stage.world.now_ns + 20 * NS)]
+    for source, target in (("server", "listener 0"), ("listener 0", "server")):
+        stage.world.link(source, target, Link(partitions=cut))
+    assert stage.world.run(lambda: listener.downloads[0].silent_ns is not None, 10 * NS)
+    listener.give_up(stage.world.now_ns)
+    assert stage.world.run(lambda: listener.downloads[-1].succeeded, 60 * NS)
+    assert listener.results == [stage.source.content]
+    assert [download.succeeded for download in listener.downloads] == [False, True]

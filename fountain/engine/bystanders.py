@@ -1,0 +1,67 @@
+"""Streams that a receiver takes no data of, though their servers must know of it: it has the object already, or the
+object waits for room here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.wire.group import MemberState
+
+__all__ = ["BYSTANDER_COUNT_MAX", "Bystanders"]
+
+BYSTANDER_COUNT_MAX = 64
+_NEVER_NS = 1 << 62
+
+
+class Bystanders:
+    """Machines without an assembly, by session: JOINING until there is room, or DONE until a Plan acknowledges it."""
+
+    def __init__(self) -> None:
+        self._machines: dict[int, GroupClientMachine] = {}
+
+    @property
+    def machines(self) -> Collection[GroupClientMachine]:
+        """All of them."""
+        return self._machines.values()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be another."""
+        return len(self._machines) < BYSTANDER_COUNT_MAX
+
+    def get(self, session: int) -> GroupClientMachine | None:
+        """The machine of a session, if it has one."""
+        return self._machines.get(session)
+
+    def add(self, machine: GroupClientMachine) -> None:
+        """Stand by this stream from now on."""
+        self._machines[machine.channel.session_id] = machine
+
+    def remove(self, session: int) -> None:
+        """Its data is taken from now on, if it was here."""
+        self._machines.pop(session, None)
+
+    def step(self, now_ns: int) -> tuple[int, list[int]]:
+        """Do what is due; when to come back at the latest, and the sessions whose server knows by now."""
+        deadline, known = _NEVER_NS, []
+        for session, machine in list(self._machines.items()):
+            machine.handle_timeout(now_ns)
+            while machine.poll_event() is not None:
+                pass  # What they tell, the machine's state has as well.
+            if machine.is_acknowledged:
+                known.append(session)
+            if machine.is_acknowledged or machine.is_silent or machine.is_final:
+                del self._machines[session]
+            else:
+                deadline = min(deadline, machine.next_timeout())
+        return deadline, known
+
+    def leave(self, now_ns: int) -> None:
+        """Say that what waits for room here will not come: nobody should wait for it."""
+        for machine in self._machines.values():
+            if machine.state is MemberState.JOINING:
+                machine.change_state(MemberState.LEFT, now_ns)
+                machine.press(now_ns)
+                machine.handle_timeout(now_ns)
