@@ -34,7 +34,7 @@ from fountain.engine.roster import Roster
 from fountain.engine.sender import Sender
 from fountain.engine.served import BlockCache, ObjectSymbols
 from fountain.engine.warmup import WarmUp
-from fountain.errors import UsageError
+from fountain.errors import TransportError, UsageError
 from fountain.geometry import symbol_size_for_mtu
 from fountain.limits import BLOCK_SYMBOL_COUNT_DEFAULT, LISTING_PAGE_COUNT_MAX, NS
 from fountain.net.address import text
@@ -97,7 +97,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         place = None if config.fleet is None else GroupPlace.find(config.fleet)  # Wrong ones before hours of reading.
         control = open_endpoint(config.bind, config.port)
         stack.callback(control.close)
-        data = open_endpoint(config.bind, config.data_port)
+        data = _open_data(config)
         stack.callback(data.close)
         sources = [stack.enter_context(_open(path, config, code, observer, stop)) for path in config.paths]
         warm_up.finish(observer, stop)
@@ -118,6 +118,14 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         server = _Server(config, observer, stop, objects, control, data, executor, place)
         server.announce(sources)
         return server.run()
+
+
+def _open_data(config: ServeConfig) -> Endpoint:
+    try:
+        return open_endpoint(config.bind, config.data_port)
+    except TransportError as error:
+        hint = error.hint.replace("--port", "--data-port")  # An endpoint does not know which of the two it is.
+        raise TransportError(error.message, hint, address=error.address) from error
 
 
 def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop: threading.Event) -> FileSource:

@@ -242,6 +242,25 @@ def test_without_overwrite_a_listener_replaces_nothing_and_says_what_would_help(
     assert (fleet.place("listener") / path.name).read_text() == "last week's"
 
 
+def test_a_listener_counts_when_it_has_more_objects_than_it_takes_at_once(fleet: Fleet, write_file: Writer) -> None:
+    paths = [write_file(SMALL_SIZE if number < 4 else SIZE, f"object{number}.bin") for number in range(6)]
+    listener = fleet.receive("listener", "--listen")
+    server = fleet.serve(*QUICKLY, "--expect", "1", *paths)
+    assert server.wait() == 0, server.err
+    assert sorted(result["state"] for result in results(server)) == ["done"] * len(paths)
+    assert listener.interrupt() == 130
+    assert all((fleet.place("listener") / path.name).read_bytes() == path.read_bytes() for path in paths)
+
+
+def test_a_server_whose_file_changes_tells_what_became_of_its_receivers(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(fleet, path)
+    path.write_bytes(bytes(SIZE))
+    assert server.wait() == 6
+    assert [result["state"] for result in results(server)] == ["incomplete"]
+    assert fetch.interrupt() in (4, 130)
+
+
 def test_a_server_does_not_wait_for_the_hook_of_a_receiver_that_was_interrupted(
     fleet: Fleet, write_file: Writer
 ) -> None:

@@ -1,0 +1,26 @@
+"""What a server says of a port that it cannot have."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from fountain.engine.config import ServeConfig
+from fountain.engine.serve import serve
+from fountain.errors import TransportError
+
+
+@pytest.mark.parametrize(("field", "option"), [("port", "--port"), ("data_port", "--data-port")])
+def test_a_taken_port_is_told_with_the_option_that_names_another(field: str, option: str, tmp_path: Path) -> None:
+    path = tmp_path / "object.bin"
+    path.write_bytes(b"1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        ports = {"port": 0, "data_port": 0, field: taken.getsockname()[1]}
+        with pytest.raises(TransportError, match="already in use") as caught:
+            serve(ServeConfig(paths=(path,), bind="127.0.0.1", **ports), Mock(), threading.Event())
+    assert caught.value.hint.endswith(f"choose another port with {option}.")
