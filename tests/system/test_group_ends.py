@@ -85,7 +85,8 @@ def test_a_receiver_whose_disk_is_full_tells_the_server(fleet: Fleet, write_file
         assert server.wait() == 8
     assert copy_is_exact(fleet, "large", path)
     assert server.event("peer_gone")["reason"] == "could not store it"
-    assert f"not done: {HOST} (could not store it)" in server.err
+    full = results(server, lambda result: result["state"] == "failed")[0]
+    assert f"not done: {HOST} ({full['address']}, could not store it)" in server.err
     assert sorted(result["state"] for result in results(server)) == ["done", "failed"]
 
 
