@@ -201,8 +201,8 @@ class ServeConfig:
 
     `rate_bps` caps all data packets together, in bits per second with their UDP, IPv4 and Ethernet headers. Below it
     `congestion_control` decides, which takes up to `loss_tolerance` of the packets to be lost by the link itself. Ports
-    of 0 let the system choose. With a `fleet` the objects go to a group as well; the group has the cap of `rate_bps`, and
-    all single peers together have it once more.
+    of 0 let the system choose. With a `fleet` the objects go to a group as well; the group has the cap of `rate_bps`,
+    and all single peers together have it once more.
 
     Raises:
         UsageError: a value is out of range.
