@@ -13,7 +13,17 @@ from bench.fleet.place import Fleet, Group, stand
 from bench.fleet.workplace import START_S, Workplace, exact_count
 from bench.peers.base import Job, Process, ToolError
 from bench.peers.fountain import events
-from bench.peers.group import INTERFACE, FountainGroup, collect, end_server, serve, wait_ended, wait_joined, whole_files
+from bench.peers.group import (
+    INTERFACE,
+    FountainGroup,
+    collect,
+    end_server,
+    serve,
+    wait_ended,
+    wait_joined,
+    wait_settled,
+    whole_files,
+)
 
 __all__ = ["measure_killed", "measure_late", "measure_many", "measure_oneway"]
 
@@ -42,6 +52,7 @@ def measure_late(work: Workplace) -> None:
         with contextlib.ExitStack() as stack:
             clients = [collect(stack, job, host, number) for number, host in enumerate(job.receivers[:-1])]
             wait_joined(clients)
+            wait_settled(clients)
             server = serve(stack, job, [*fixed(SLOW_BPS), "--expect", 4, "--wait", 3])
             half = 0.5 * group.ideal * size
             while (fleet.sent() - before).octets < half and not server.has_ended:
@@ -72,6 +83,7 @@ def measure_killed(work: Workplace) -> None:
         with contextlib.ExitStack() as stack:
             clients = [collect(stack, job, host, number) for number, host in enumerate(job.receivers)]
             wait_joined(clients)
+            wait_settled(clients)
             server = serve(stack, job, [*fixed(SLOW_BPS), "--expect", count, "--wait", count])
             needed_s = group.needed_s(size)
             moments = sorted((START_S + work.random.uniform(0.1, 0.9) * needed_s, number) for number in range(count))
@@ -126,6 +138,7 @@ def send_oneway(fleet: Fleet, job: Job) -> tuple[Figure, float]:
     with contextlib.ExitStack() as stack:
         clients = [collect(stack, job, host, number) for number, host in enumerate(job.receivers)]
         wait_joined(clients)
+        wait_settled(clients)
         server = serve(stack, job, plan)
         air_s = air_time(server)
         server.wait()

@@ -12,11 +12,12 @@ from pathlib import Path
 from bench.peers.base import Host, Job, Outcome, Process, ToolError, wait_all
 from bench.peers.fountain import Event, events, moment
 
-__all__ = ["GROUP", "INTERFACE", "FountainGroup", "collect", "serve", "wait_joined", "whole_files"]
+__all__ = ["GROUP", "INTERFACE", "FountainGroup", "collect", "serve", "wait_joined", "wait_settled", "whole_files"]
 
 BIN = Path(sys.executable).parent
 GROUP = "239.63.30.1"
 INTERFACE = "eth0"
+SETTLED_S = 0.03  # processor time of all receivers in half a second: they wait
 FAREWELL_S = 15.0  # how long a server may take to end once every receiver has
 
 
@@ -46,6 +47,7 @@ class FountainGroup:
         with contextlib.ExitStack() as stack:
             clients = [collect(stack, job, host, number) for number, host in enumerate(job.receivers)]
             wait_joined(clients)
+            wait_settled(clients)
             server = serve(stack, job, [*asked, *self.options])
             wait_ended(clients)
             stopped = end_server(server)
@@ -91,6 +93,20 @@ def wait_joined(clients: Sequence[Process]) -> float:
                 raise ToolError(f"{client.name} did not join the group")
             time.sleep(0.01)
     return time.monotonic()
+
+
+def wait_settled(clients: Sequence[Process]) -> None:
+    """Until nobody is loading any more: a receiver joins first and loads its kernels afterwards.
+
+    UFTP's daemons likewise stand ready when their clock begins.
+    """
+    limit = time.monotonic() + clients[0].patience_s
+    before = -1.0
+    while (spent := sum(client.running_cpu_s() for client in clients)) > before + SETTLED_S:
+        before = spent
+        if time.monotonic() > limit:
+            raise ToolError("the receivers do not come to rest")
+        time.sleep(0.5)
 
 
 def wait_ended(clients: Sequence[Process]) -> None:
