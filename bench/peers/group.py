@@ -102,7 +102,7 @@ def wait_settled(clients: Sequence[Process]) -> None:
     """
     limit = time.monotonic() + clients[0].patience_s
     before = -1.0
-    while (spent := sum(client.running_cpu_s() for client in clients)) > before + SETTLED_S:
+    while (spent := sum(client.running_cpu_s for client in clients)) > before + SETTLED_S:
         before = spent
         if time.monotonic() > limit:
             raise ToolError("the receivers do not come to rest")
