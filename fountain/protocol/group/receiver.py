@@ -58,6 +58,7 @@ REPORT_SPACING_NS = NS // 100
 PACE_MIN_NS = NS // 40
 PACE_COUNT = 50  # octets of data for each of its reports, but ...
 PACE_SPARE_NS = NS // 10  # ... never so seldom that the server takes it for silent.
+AGAIN_NS, AGAIN_COUNT = NS // 25, 4  # What is new of a receiver of a small group is told so often, so close together.
 HOOKING_NS = NS  # A hook takes its time, and says nothing meanwhile but that it lives.
 SMALL_GROUP_COUNT = 16  # So many may all report at once.
 URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
@@ -336,7 +337,10 @@ class GroupClientMachine:
         # Before a round trip no Plan can answer: where that is long, or not known yet, many would say the same again.
         round_trip_ns = rtt_from_code(plan.grtt_code) * 1000 if plan is not None else 0
         least_ns = HOOKING_NS if self.state is MemberState.HOOKING else REPORT_SPACING_NS
-        self._times.reported(max(self._interval_ns, least_ns, round_trip_ns), now_ns)
+        interval_ns = self._interval_ns
+        if plan is not None and plan.group_size <= SMALL_GROUP_COUNT and self._stated_count < AGAIN_COUNT:
+            interval_ns = min(interval_ns, AGAIN_NS)  # The server may be waiting for it, and it may be lost.
+        self._times.reported(max(interval_ns, least_ns, round_trip_ns), now_ns)
         if plan is None or self.is_acknowledged:
             self._times.rest()
             return
