@@ -215,9 +215,11 @@ class GroupClientMachine:
 
     def may_leave(self, now_ns: int) -> bool:
         """Whether nothing is left to be told: it is acknowledged, or nobody is there to listen."""
-        if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent or self._plan is None:
+        if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent:
             return True
-        return now_ns - self._stated_ns >= LINGER_MIN_NS and self._stated_count >= LINGER_REPORT_COUNT
+        # Without a Plan it may not report: one has to come, however quickly all was here.
+        is_told = self._plan is None or self._stated_count >= LINGER_REPORT_COUNT
+        return is_told and now_ns - self._stated_ns >= LINGER_MIN_NS
 
     # --- Inside --------------------------------------------------------------------------------------------
 
