@@ -84,6 +84,8 @@ class Collector:
         self.table = table
         self.overhead_count = 0
         self.bad_block_count = 0
+        self.margin = 0  # symbols beyond K to wait for where repair symbols are used: see `wanted`
+        self._repaired: set[int] = set()  # open blocks that hold repair symbols, where there is a margin
         self._code = code
         self._sink = sink
         self._symbol_size = table.geometry.symbol_size
@@ -100,6 +102,28 @@ class Collector:
         if decoder is None:
             decoder = self._open(block)
         return decoder
+
+    def wanted(self, block: int, progress: Progress) -> int:
+        """How many symbols more a block is to take.
+
+        K symbols of which some are repair symbols do not determine the block once in 200 times. While that is found out
+        other symbols pass by, and where nobody can be asked for more, they are missed: a margin of two makes it rare.
+        """
+        if progress.need or block not in self._repaired:
+            return progress.need
+        return max(0, self.table.symbol_count(block) + self.margin - progress.have)
+
+    def note_symbols(self, block: int, esis: NDArray[np.uint32]) -> None:
+        """Symbols of a block were taken."""
+        if self.margin and len(esis) and int(esis.max()) >= self.table.symbol_count(block):
+            self._repaired.add(block)
+
+    def take_what_is_there(self) -> None:
+        """No more symbols will come for now: try with those that are here."""
+        self.margin = 0
+        for block in [block for block in self.table if block in self._decoders and self.table.admits(block)]:
+            progress = self._decoders[block].progress
+            self.table.progress(block, progress.have, progress.need)
 
     def job(self, block: int) -> BlockOutcome:
         """Decode `block`, verify and write it: for a worker. Nothing else touches the block meanwhile."""
@@ -162,6 +186,7 @@ class Collector:
 
     def _recycle(self, block: int) -> None:
         del self._decoders[block]
+        self._repaired.discard(block)
         slab = self._slab_of.pop(block)
         if not block & MANIFEST_BIT:
             self._slabs.append(slab)

@@ -23,6 +23,7 @@ from fountain.wire.session import StopReason
 
 __all__ = ["Download", "sessions_in"]
 
+ONEWAY_MARGIN_COUNT = 2  # What a one-way stream is planned for.
 PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
 SPEECHLESS_NS = 2 * NS  # So long one that failed at its first Announce waits for the Plan that lets it say so.
 PARTING_REPORT_COUNT = 10
@@ -87,6 +88,8 @@ class Download:
             self.failed(error, now_ns)
             return
         self.assembly = Assembly(code, sink, offer, self.workers, self, loss=self._loss, seed=self._seed)
+        if self.machine.is_oneway:
+            self.assembly.collector.margin = ONEWAY_MARGIN_COUNT
         self.phase = Phase.RECEIVING
         self.machine.adopt(self.assembly.table, now_ns)
 
@@ -202,6 +205,8 @@ class Download:
         while (event := self.machine.poll_event()) is not None:
             if event.kind in ("silent", "final") and self.silent_ns is None:
                 self.silent_ns = now_ns
+                if self.assembly is not None:
+                    self.assembly.collector.take_what_is_there()
                 reason = "the server has left" if event.kind == "final" else "the group is silent"
                 if not self.succeeded:
                     self.events.append(ClientEvent("reconnecting", reason=reason))

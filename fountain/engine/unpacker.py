@@ -139,7 +139,10 @@ class Unpacker:
         """Take the packets `indices` of one block; the last index that is authentic and new, or -1."""
         esis = self._columns.esi[indices]
         decoder = self._collector.decoder(block)
-        slots = np.full(len(indices), -1, dtype=np.int32) if decoder is None else _reserve(decoder, esis)
+        if decoder is None:
+            slots = np.full(len(indices), -1, dtype=np.int32)
+        else:
+            slots = _reserve(decoder, esis, self._collector.margin)
         if self._open:
             damaged = self._open_clear(rows, indices, slots, decoder)
         else:
@@ -155,7 +158,9 @@ class Unpacker:
         if decoder is not None:
             self.duplicate_count += int(np.count_nonzero(slots < 0)) - len(damaged)
             progress = decoder.commit(esis, slots)
-            self._collector.table.progress(block, progress.have, progress.need)
+            if self._collector.margin:
+                self._collector.note_symbols(block, esis[slots >= 0])
+            self._collector.table.progress(block, progress.have, self._collector.wanted(block, progress))
         return int(indices[last]) if last >= 0 else -1
 
     def _open_sealed(
@@ -214,10 +219,10 @@ def _count(session: Inflow, sequences: NDArray[np.uint64], *, is_open: bool) -> 
     return max((place for place, sequence in enumerate(numbers) if accept(sequence)), default=-1)
 
 
-def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32]) -> Slots:
-    """Slots for as many of these symbols as the block still needs: one more could not help."""
+def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32], margin: int) -> Slots:
+    """Slots for as many of these symbols as the block still needs, and `margin` more: others could not help."""
     slots = decoder.reserve(esis)
-    need = decoder.progress.need
+    need = decoder.progress.need + margin
     if need < len(slots):
         slots[np.flatnonzero(slots >= 0)[need:]] = -1
     return slots

@@ -1,8 +1,8 @@
 """Streams that nobody answers: how many symbols are enough, how long they are on the air, in which order they go.
 
-Of n symbols of a block that are sent, those that arrive are Binomial(n, 1 - loss); a block is decoded from K + 1 of
-them but for one time in thousands (RFC 6330's code: fewer than 1 % of the sets of K fail, and a hundredth of that of
-the sets of K + 1). An object stands when all of its blocks do, and those of its manifest.
+Of n symbols of a block that are sent, those that arrive are Binomial(n, 1 - loss); a block is decoded from K + 2 of
+them but for one time in a million (RFC 6330's code: fewer than 1 % of the sets of K fail, a hundredth of that of the
+sets of K + 1, and so on). An object stands when all of its blocks do, and those of its manifest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fountain.wire.session import MANIFEST_BIT
 __all__ = ["CONFIDENCE", "OnewayCarousel", "OnewayPlan", "symbols_needed"]
 
 CONFIDENCE = 0.999  # That a receiver which loses no more than was planned for has the object after one pass.
-_EXTRA_COUNT = 1  # symbols beyond K
+_EXTRA_COUNT = 2  # symbols beyond K
 _TRICKLE = 64  # After so many symbols of the object comes one of the manifest, for those who came late.
 _GOLDEN = 2_654_435_769 / (1 << 32)
 _LOSS_MAX = 0.95
@@ -26,7 +26,7 @@ _THOUSAND = 1000
 
 
 def symbols_needed(symbol_count: int, loss: float, failure: float) -> int:
-    """The fewest symbols of which, with probability 1 - `failure`, K + 1 arrive; a share `loss` is lost at random."""
+    """The fewest symbols of which, with probability 1 - `failure`, K + 2 arrive; a share `loss` is lost at random."""
     wanted = symbol_count + _EXTRA_COUNT
     if loss <= 0.0:
         return wanted
