@@ -22,6 +22,7 @@ UDP_SEGMENT = 103  # linux/udp.h
 TRAIN_COUNT = 40
 BUFFER_SIZE = 16 << 20
 SO_RCVBUFFORCE = 33
+SO_SNDBUFFORCE = 32
 PORT = 7000
 
 
@@ -56,6 +57,8 @@ def receive(quiet_s: float, patience_s: float) -> dict[str, float]:
 def send(host: str, count: int, size: int, rate_bps: int | None) -> dict[str, float]:
     """Send `count` packets of `size` octets, in trains, or one by one, on average at `rate_bps`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        # A small buffer would hold the sender back before the link's queue is full.
+        opened.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_SIZE)
         opened.connect((host, PORT))
         if rate_bps is None:
             opened.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)

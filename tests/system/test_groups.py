@@ -128,7 +128,7 @@ def test_only_who_has_the_key_of_a_group_hears_it(fleet: Fleet, write_file: Writ
     path = write_file(SIZE)
     key, other = tmp_path / "group.key", tmp_path / "other.key"
     key.write_bytes(bytes(range(32)))
-    other.write_text(f"{bytes(range(32)).hex()}\n")
+    other.write_text(f"{bytes(range(1, 33)).hex()}\n")
     server = fleet.serve(*QUICKLY, "--key", key, path)
     wrong = [fleet.receive("wrong", "--key", other, "--timeout", "2"), fleet.receive("none", "--timeout", "2")]
     assert [fetch.wait() for fetch in wrong] == [3, 3]
