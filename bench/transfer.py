@@ -13,12 +13,10 @@ import json
 import os
 import platform
 import random
-import shutil
 import signal
 import socket
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -26,11 +24,9 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.commands import Command, Event, Serve
+from bench.scratch import MB, scratch, source_file
 from fountain._version import __version__
 from fountain.wire.control import HELLO_SIZE, Hello, Request
-
-MB = 1_000_000
-RUN_SIZE = 16 * MB
 
 
 @dataclass(frozen=True)
@@ -86,24 +82,11 @@ class Bench:
         self.random = random.Random(seed)
         self.figures: list[Figure] = []
         self._count = 0
-        self._source: Path | None = None
 
     def note(self, what: str, measured: str, target: str = "") -> None:
         """Print and keep a figure."""
         self.figures.append(Figure(what, measured, target))
         print(f"{what:<64} {measured:<40} {target}", flush=True)
-
-    def file(self, size: int) -> Path:
-        """A file of random octets; only the last one is kept, for lack of space."""
-        path = self.directory / f"source-{size}"
-        if self._source not in (None, path):
-            self._source.unlink()  # type: ignore[union-attr]
-        if self._source != path:
-            with path.open("wb") as stream:
-                for start in range(0, size, RUN_SIZE):
-                    stream.write(os.urandom(min(RUN_SIZE, size - start)))
-        self._source = path
-        return path
 
     def place(self) -> Path:
         """A new directory."""
@@ -162,7 +145,7 @@ def gigabits(bps: float) -> str:
 
 def measure_rate(bench: Bench) -> None:
     size = bench.scale.file_size
-    path = bench.file(size)
+    path = source_file(bench.directory, size)
     bench.transfer(path, "1G", 0.05)  # Kernels are compiled now, and the file's pages are known.
     for rate in ("2G", "10G"):
         runs = [bench.transfer(path, rate, 0.05) for _ in range(bench.scale.repeat_count)]
@@ -179,7 +162,7 @@ def measure_rate(bench: Bench) -> None:
 
 
 def measure_packets(bench: Bench) -> None:
-    path = bench.file(bench.scale.file_size)
+    path = source_file(bench.directory, bench.scale.file_size)
     for rate in ("300M", "500M", "2G"):
         run = bench.transfer(path, rate, 0.1)
         loss = float(run.fetched["loss"])
@@ -192,7 +175,7 @@ def measure_packets(bench: Bench) -> None:
 
 def measure_memory(bench: Bench) -> None:
     for size in (bench.scale.file_size, bench.scale.large_size):
-        run = bench.transfer(bench.file(size), "2G", 0.05)
+        run = bench.transfer(source_file(bench.directory, size), "2G", 0.05)
         server, client = run.server_memory_size // MB, run.client_memory_size // MB
         bench.note(f"{size // MB} MB: resident memory of server, client", f"{server} MB, {client} MB", "<= 300 MB each")
         bench.note(f"{size // MB} MB: rate of the file", gigabits(run.fetched["rate_bps"]))
@@ -256,7 +239,7 @@ def drain(receiver: socket.socket) -> int:
 
 def measure_kills(bench: Bench) -> None:
     size = bench.scale.kill_size
-    path, copy = bench.file(size), bench.directory / "copy"
+    path, copy = source_file(bench.directory, size), bench.directory / "copy"
     rate_bps = 800 * MB
     again = []
     with bench.serve(path, "--rate", rate_bps) as server:
@@ -288,7 +271,7 @@ def held(event: Event) -> int:
 
 def measure_four(bench: Bench) -> None:
     size = bench.scale.file_size // 5
-    path = bench.file(size)
+    path = source_file(bench.directory, size)
     with bench.serve(path, "--rate", "1G") as server:
         copies = [bench.directory / f"copy-{number}" for number in range(4)]
         clients = []
@@ -316,7 +299,7 @@ def measure_four(bench: Bench) -> None:
 
 def measure_waits(bench: Bench) -> None:
     """What people wait for: the start of a second run, and the end after Ctrl-C."""
-    path, copy = bench.file(bench.scale.kill_size), bench.directory / "copy"
+    path, copy = source_file(bench.directory, bench.scale.kill_size), bench.directory / "copy"
     with bench.serve(path, "--rate", "200M") as server:
         starts, ends = [], []
         for _ in range(5):
@@ -363,14 +346,10 @@ def main() -> None:
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"there is no section {', '.join(sorted(unknown))}")
-    memory = Path("/dev/shm")
-    directory = Path(tempfile.mkdtemp(dir=options.directory or (memory if memory.is_dir() else None)))
-    bench = Bench(directory, QUICK if options.quick else FULL, options.seed)
-    try:
+    with scratch(options.directory) as directory:
+        bench = Bench(directory, QUICK if options.quick else FULL, options.seed)
         for name in options.sections or SECTIONS:
             SECTIONS[name](bench)
-    finally:
-        shutil.rmtree(directory)
     if options.json:
         machine = {"processor": platform.processor(), "system": platform.platform(), "cores": os.cpu_count()}
         figures = [asdict(figure) for figure in bench.figures]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import signal
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +13,9 @@ from bench.fleet.rows import ROWS
 from bench.fleet.workplace import FULL, QUICK, Workplace
 from bench.lab import LabError
 from bench.run.figures import machine
+from bench.scratch import scratch
 
 __all__ = ["main"]
-
-MEMORY = Path("/dev/shm")  # a disk would be measured otherwise
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -38,22 +34,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Measure the rows; 0 when fountain reached everything."""
     options = parse(argv)
-    # Ending by SIGTERM leaves by the same doors as Ctrl-C: processes, laboratories and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started_s = time.monotonic()
-    directory = Path(tempfile.mkdtemp(prefix="fountain-fleet-", dir=options.directory or MEMORY))
     figures = Figures()
     scale = QUICK if options.quick else FULL
     try:
-        print("; ".join(f"{name} {text}" for name, text in machine().items()), flush=True)
-        work = Workplace(directory, replace(scale, run_count=options.runs or scale.run_count), figures, options.seed)
-        for name in options.only or ROWS:
-            ROWS[name](work)
+        with scratch(options.directory) as directory:
+            print("; ".join(f"{name} {text}" for name, text in machine().items()), flush=True)
+            scale = replace(scale, run_count=options.runs or scale.run_count)
+            work = Workplace(directory, scale, figures, options.seed)
+            for name in options.only or ROWS:
+                ROWS[name](work)
     except LabError as error:  # only a network that cannot be made lets it out
         print(error, file=sys.stderr)
         return 1
     finally:
-        shutil.rmtree(directory)
         if options.json:
             figures.write(options.json, started_s, options.quick)
     missed = [figure for figure in figures.all if figure.is_ours and not figure.met]

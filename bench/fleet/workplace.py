@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from bench.fleet.figures import Claim, Figure, Figures
 from bench.fleet.place import Fleet, Sent
 from bench.lab import LabError
 from bench.peers.base import Job, NeverStartedError, Tool, ToolError, missing
+from bench.scratch import MB, source_file
 
 __all__ = ["FULL", "QUICK", "START_S", "Scale", "Workplace", "exact_count"]
 
-MB = 1_000_000
-RUN_SIZE = 16 * MB
 TRY_COUNT = 3  # of a tool that does not find its receivers
 START_S = 1.0  # what a tool may take beside sending
 
@@ -50,25 +48,14 @@ class Workplace:
         self.figures = figures
         self.random = random.Random(seed)
 
-    def file(self, size: int) -> Path:
-        """A file of random octets; the last one is dropped when the size differs, for lack of space."""
-        folder = self.directory / "source"
-        path = folder / f"{size}.bin"
-        if not path.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            with path.open("wb") as stream:
-                for start in range(0, size, RUN_SIZE):
-                    stream.write(os.urandom(min(RUN_SIZE, size - start)))
-        return path
-
     @contextlib.contextmanager
     def job(self, fleet: Fleet, size: int, patience_s: float) -> Iterator[Job]:
         """A file to carry, and a directory that is gone afterwards."""
         directory = self.directory / "transfer"
         directory.mkdir()
         try:
-            yield Job(self.file(size), directory, fleet.sender, fleet.receivers, patience_s, fleet.group.rate_bps)
+            file = source_file(self.directory, size)
+            yield Job(file, directory, fleet.sender, fleet.receivers, patience_s, fleet.group.rate_bps)
         finally:
             shutil.rmtree(directory)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,10 +12,9 @@ from bench.peers.base import ToolError
 from bench.run.figures import Figures, machine
 from bench.run.rows import NEEDS_LABORATORY, ROWS, warm_up
 from bench.run.workplace import FULL, QUICK, Workplace
+from bench.scratch import scratch
 
 __all__ = ["main"]
-
-MEMORY = Path("/dev/shm")  # a disk would be measured otherwise
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -35,27 +31,24 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Measure the rows; 0 when every transfer succeeded."""
     options = parse(argv)
-    # Ending by SIGTERM leaves by the same doors as Ctrl-C: processes, laboratories and files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started_s = time.monotonic()
-    directory = Path(tempfile.mkdtemp(prefix="fountain-bench-", dir=options.directory or MEMORY))
     figures = Figures()
     try:
-        print("; ".join(f"{name} {text}" for name, text in machine().items()), flush=True)
-        work = Workplace(directory, QUICK if options.quick else FULL, figures)
-        warm_up(work)
-        for name in options.only or ROWS:
-            try:
-                ROWS[name](work)
-            except LabError as error:
-                if name not in NEEDS_LABORATORY:
-                    raise
-                print(f"{name}: left out, {error}", flush=True)
+        with scratch(options.directory) as directory:
+            print("; ".join(f"{name} {text}" for name, text in machine().items()), flush=True)
+            work = Workplace(directory, QUICK if options.quick else FULL, figures)
+            warm_up(work)
+            for name in options.only or ROWS:
+                try:
+                    ROWS[name](work)
+                except LabError as error:
+                    if name not in NEEDS_LABORATORY:
+                        raise
+                    print(f"{name}: left out, {error}", flush=True)
     except ToolError as error:  # only the warming up lets it out: without that there is nothing to measure
         print(error, file=sys.stderr)
         return 1
     finally:
-        shutil.rmtree(directory)
         if options.json:
             figures.write(options.json, started_s, options.quick)
     failed = [figure for figure in figures.all if figure.is_ours and not figure.rates_bps]

@@ -14,7 +14,8 @@ from bench.peers.tcp import Tcp
 from bench.peers.udpcast import Udpcast
 from bench.peers.uftp import Uftp
 from bench.run.figures import Network
-from bench.run.workplace import MB, Workplace
+from bench.run.workplace import Workplace
+from bench.scratch import MB
 from fountain.limits import DATA_OVERHEAD_SIZE
 
 __all__ = ["NEEDS_LABORATORY", "ROWS", "link_target_bps", "warm_up"]

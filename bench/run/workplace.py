@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,9 @@ from pathlib import Path
 from bench.lab import Lab, LabError, Link, Pair, Star
 from bench.peers.base import Host, Job, Outcome, Tool, ToolError, missing
 from bench.run.figures import Figure, Figures, Network, figure_of
+from bench.scratch import MB, RUN_SIZE, source_file
 
-__all__ = ["FULL", "MB", "QUICK", "Place", "Scale", "Workplace"]
-
-MB = 1_000_000
-RUN_SIZE = 16 * MB
+__all__ = ["FULL", "QUICK", "Place", "Scale", "Workplace"]
 
 
 @dataclass(frozen=True)
@@ -57,18 +54,6 @@ class Workplace:
         self.directory = directory
         self.scale = scale
         self.figures = figures
-
-    def file(self, size: int) -> Path:
-        """A file of random octets; the last one is dropped when the size differs, for lack of space."""
-        folder = self.directory / "source"
-        path = folder / f"{size}.bin"
-        if not path.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            with path.open("wb") as stream:
-                for start in range(0, size, RUN_SIZE):
-                    stream.write(os.urandom(min(RUN_SIZE, size - start)))
-        return path
 
     # --- Networks ------------------------------------------------------------------------------------------
 
@@ -126,7 +111,7 @@ class Workplace:
             self.measure(row, place, tool, size, patience_s=patience_s)
 
     def _transfer(self, place: Place, tool: Tool, size: int, patience_s: float) -> Outcome:
-        file = self.file(size)
+        file = source_file(self.directory, size)
         directory = self.directory / "transfer"
         directory.mkdir()
         try:
