@@ -16,8 +16,9 @@ from fountain.net.address import Address
 from fountain.protocol.client_events import ClientEvent, Failure
 from fountain.testing import Client, Link, MemorySink, MemorySource, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
+from tests.world.scene import ChaosError, Fate, Scene
 
-__all__ = ["ChaosError", "Options", "Play", "Watch"]
+__all__ = ["Options", "Play", "Watch"]
 
 MS = NS // 1000
 FAULTS_NS = 10 * NS  # Faults happen in so many nanoseconds from the start; then all links are clean.
@@ -32,20 +33,11 @@ FAILURES_OF_SILENCE = {Failure.NOBODY, Failure.NO_DATA, Failure.SILENCE}
 FAILURES_OF_DAMAGE = {Failure.REFUSED, Failure.SEAL}
 
 
-class ChaosError(AssertionError):
-    """An oracle was contradicted."""
+@dataclass(kw_only=True)
+class ClientOptions(Fate):
+    """One client, and the loss that it makes itself."""
 
-
-@dataclass
-class ClientOptions:
-    """One client: when it comes, what lies between it and the server, and what befalls it."""
-
-    join_ns: int
     loss_test: float
-    out: Link
-    back: Link
-    restarts_ns: list[int] = field(default_factory=list)
-    vanishes_ns: int | None = None
 
 
 @dataclass
@@ -201,12 +193,16 @@ class Watch:
             raise ChaosError(f"the nonce {key} of {source} sealed two different packets")
 
 
-class Play:
+class Play(Scene):
     """Plays the run of one seed; `run` raises ChaosError when an oracle is contradicted."""
 
+    MODULE = "tests.world.replay"
+    FAULTS_NS = FAULTS_NS
+
     def __init__(self, options: Options, *, log: bool = False) -> None:
+        fates = [(f"client {index}", client) for index, client in enumerate(options.clients)]
+        super().__init__(options, World(options.seed, code=options.code), fates, log=log)
         self.options = options
-        self.world = World(options.seed, code=options.code)
         self.watch = Watch(self.world)
         self.source: MemorySource = self.world.source(
             payload(options.object_size, options.seed),
@@ -214,62 +210,24 @@ class Play:
             block=options.block_symbol_limit,
         )
         self.clients: dict[str, Client] = {}
-        self.sinks: dict[str, MemorySink | None] = {}
+        self.sinks: dict[str, MemorySink | None] = {name: None for name, _ in fates}
         self.gone: dict[Address, int] = {}
-        self._log = log
-        self._start_ns = self.world.now_ns
-        self._server: Server | None = None
-
-    def run(self) -> None:
-        """Everything, oracles included."""
-        self._arrange()
-        try:
-            self.world.run(lambda: self._all_done, limit_ns=FAULTS_NS)
-            self._check_liveness()
-            self._check_quiet()
-        except (AssertionError, RuntimeError) as error:
-            again = f"python -m tests.world.replay {self.options.seed}"
-            raise ChaosError(f"{error}\nat {self.world!r}\nto play it again: {again}\n{self.options}") from error
 
     # --- What happens --------------------------------------------------------------------------------------
 
     def _arrange(self) -> None:
-        world, options = self.world, self.options
-        self._start_server()
-        for killed_ns, away_ns in options.server_restarts:
-            world.at(killed_ns, self._kill_server)
-            world.at(killed_ns + away_ns, self._start_server)
-        for index, client in enumerate(options.clients):
-            name = f"client {index}"
-            for link in (client.out, client.back):
-                link.partitions = [(self._start_ns + start, self._start_ns + end) for start, end in link.partitions]
-            world.link("server", name, client.out)
-            world.link(name, "server", client.back)
-            self.sinks[name] = None
-            world.at(client.join_ns, lambda name=name: self._start_client(name))
-            for at_ns in client.restarts_ns:
-                world.at(at_ns, lambda name=name: self._restart_client(name))
-            if client.vanishes_ns is not None:
-                world.at(client.vanishes_ns, lambda name=name: self._vanish(name))
-        world.at(WATCH_INTERVAL_NS, self._look)
+        super()._arrange()
+        self.world.at(WATCH_INTERVAL_NS, self._look)
 
-    def _say(self, text: str) -> None:
-        if self._log:
-            print(f"{(self.world.now_ns - self._start_ns) / NS:10.6f}  {text}")
+    def _serve(self) -> Server:
+        server = self.world.serve(self.source, rate_bps=self.options.rate_bps, open=self.options.open)
+        self.watch.server_is(server)
+        return server
 
-    def _start_server(self) -> None:
-        if self._server is None:
-            self._say("server starts")
-            self._server = self.world.serve(self.source, rate_bps=self.options.rate_bps, open=self.options.open)
-            self.watch.server_is(self._server)
+    def _is_at_work(self, name: str) -> bool:
+        return name in self.clients and not self.clients[name].is_done
 
-    def _kill_server(self) -> None:
-        if self._server is not None:
-            self._say("server is killed")
-            self.world.kill(self._server)
-            self._server = None
-
-    def _start_client(self, name: str) -> None:
+    def _start(self, name: str) -> None:
         if name not in self.clients and name in self.sinks:
             self._say(f"{name} starts")
             self.clients[name] = self.world.fetch(
@@ -277,23 +235,20 @@ class Play:
                 loss=self.options.clients[int(name.split()[1])].loss_test,
             )  # fmt: skip
 
-    def _remove_client(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         client = self.clients.pop(name)
         self.sinks[name] = client.sink if client.sink and client.sink.object_id == self.source.object_id else None
         self.gone[client.endpoint.local_address] = self.world.now_ns
         self.world.kill(client)
 
-    def _restart_client(self, name: str) -> None:
-        if name in self.clients and not self.clients[name].is_done:
-            self._say(f"{name} is killed")
-            self._remove_client(name)
-            self._start_client(name)
-
     def _vanish(self, name: str) -> None:
         if name in self.clients:
             self._say(f"{name} vanishes")
-            self._remove_client(name)
+            self._remove(name)
         self.sinks.pop(name, None)
+
+    def _may_end_early(self) -> bool:
+        return self._all_done
 
     @property
     def _all_done(self) -> bool:
@@ -310,8 +265,8 @@ class Play:
             self._check_client(client)
             if client.has_ended and not client.is_done:
                 self._check_failure(client, failures)
-                self._remove_client(name)
-                self._start_client(name)
+                self._remove(name)
+                self._start(name)
 
     # --- Oracles -------------------------------------------------------------------------------------------
 
@@ -344,8 +299,7 @@ class Play:
 
     def _check_liveness(self) -> None:
         """Once faults stop, everybody finishes."""
-        for (source, target), link in list(self.world.links.items()):
-            self.world.link(source, target, Link(delay_ns=link.delay_ns))
+        self._clean_links()
         remaining_count = sum(self._missing_symbol_count(client) for client in self.clients.values())
         size = remaining_count * (self.options.symbol_size + LINK_HEADERS_SIZE)
         limit_ns = size * 8 * NS // self.options.rate_bps * 3 // 2 + 10 * NS

@@ -14,7 +14,7 @@ from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.member import HOLDING_STATES
 from fountain.testing import GroupOptions, Link, Listener, MemorySink, Server, World, payload
 from fountain.wire.group import MemberState
-from tests.world.chaos import ChaosError
+from tests.world.scene import Fate, Scene
 
 __all__ = ["GroupOptionsDrawn", "GroupPlay"]
 
@@ -24,15 +24,10 @@ LINK_HEADERS_SIZE = 86
 KEY = bytes(range(32))
 
 
-@dataclass
-class ListenerFate:
-    """One listener: when it comes, what lies on its ways, and what befalls it."""
+@dataclass(kw_only=True)
+class ListenerFate(Fate):
+    """One listener, who may have been given another key."""
 
-    join_ns: int
-    out: Link
-    back: Link
-    restarts_ns: list[int] = field(default_factory=list)
-    vanishes_ns: int | None = None
     wrong_key: bool = False
 
 
@@ -113,72 +108,37 @@ def _draw_link(draw: random.Random, kinds: set[str], options: GroupOptionsDrawn)
     return link
 
 
-class GroupPlay:
+class GroupPlay(Scene):
     """Plays the run of one seed; `run` raises ChaosError when an oracle is contradicted."""
 
+    MODULE = "tests.world.group_chaos"
+    FAULTS_NS = FAULTS_NS
+
     def __init__(self, options: GroupOptionsDrawn, *, log: bool = False) -> None:
+        fates = [(f"listener {index}", fate) for index, fate in enumerate(options.listeners)]
+        super().__init__(options, World(options.seed), fates, log=log)
         self.options = options
-        self.world = World(options.seed)
         self.source = self.world.source(
             payload(options.object_size, options.seed),
             symbol_size=options.symbol_size,
             block=options.block_symbol_limit,
         )
         self.listeners: dict[str, Listener] = {}
-        self.sinks: dict[str, list[MemorySink]] = {}
-        self._server: Server | None = None
-        self._log = log
-        self._start_ns = self.world.now_ns
-
-    def run(self) -> None:
-        """Everything, oracles included."""
-        self._arrange()
-        try:
-            self.world.run(lambda: False, FAULTS_NS)
-            self._check_liveness()
-            self._check_quiet()
-        except (AssertionError, RuntimeError) as error:
-            again = f"python -m tests.world.group_chaos {self.options.seed}"
-            raise ChaosError(f"{error}\nat {self.world!r}\nto play it again: {again}\n{self.options}") from error
+        self.sinks: dict[str, list[MemorySink]] = {name: [] for name, _ in fates}
 
     # --- What happens --------------------------------------------------------------------------------------
 
-    def _arrange(self) -> None:
-        world, options = self.world, self.options
-        self._start_server()
-        for killed_ns, away_ns in options.server_restarts:
-            world.at(killed_ns, self._kill_server)
-            world.at(killed_ns + away_ns, self._start_server)
-        for index, fate in enumerate(options.listeners):
-            name = f"listener {index}"
-            for link in (fate.out, fate.back):
-                link.partitions = [(self._start_ns + start, self._start_ns + end) for start, end in link.partitions]
-            world.link("server", name, fate.out)
-            world.link(name, "server", fate.back)
-            self.sinks[name] = []
-            world.at(fate.join_ns, lambda name=name: self._start(name))
-            for at_ns in fate.restarts_ns:
-                world.at(at_ns, lambda name=name: self._restart(name))
-            if fate.vanishes_ns is not None:
-                world.at(fate.vanishes_ns, lambda name=name: self._vanish(name))
-
-    def _say(self, text: str) -> None:
-        if self._log:
-            print(f"{(self.world.now_ns - self._start_ns) / NS:10.6f}  {text}")
-
-    def _start_server(self) -> None:
+    def _serve(self) -> Server:
         options = self.options
-        if self._server is None:
-            self._say("server starts")
-            settings = GroupSettings(options.wait_count, NS, options.min_rate_bps)
-            group = GroupOptions(settings, options.cc, KEY if options.is_keyed else None)
-            self._server = self.world.serve(self.source, rate_bps=options.rate_bps, group=group)
+        settings = GroupSettings(options.wait_count, NS, options.min_rate_bps)
+        group = GroupOptions(settings, options.cc, KEY if options.is_keyed else None)
+        return self.world.serve(self.source, rate_bps=options.rate_bps, group=group)
 
-    def _kill_server(self) -> None:
-        if self._server is not None:
-            self._say("server is killed")
-            self.world.kill(self._server)
-            self._server = None
+    def _is_at_work(self, name: str) -> bool:
+        return name in self.listeners and not self.listeners[name].is_done
+
+    def _may_end_early(self) -> bool:
+        return False
 
     def _start(self, name: str) -> None:
         if name in self.sinks and name not in self.listeners:
@@ -187,12 +147,6 @@ class GroupPlay:
             if self._fate(name).wrong_key:
                 key = bytes(32)
             self.listeners[name] = self.world.listen(name=name, sinks=self.sinks[name], key=key)
-
-    def _restart(self, name: str) -> None:
-        if name in self.listeners and not self.listeners[name].is_done:
-            self._say(f"{name} is killed")
-            self._remove(name)
-            self._start(name)
 
     def _remove(self, name: str) -> None:
         listener = self.listeners.pop(name)
@@ -221,8 +175,7 @@ class GroupPlay:
 
     def _check_liveness(self) -> None:
         """Once faults stop, everybody finishes, and the server knows."""
-        for (source, target), link in list(self.world.links.items()):
-            self.world.link(source, target, Link(delay_ns=link.delay_ns))
+        self._clean_links()
         size = self._symbol_count * (self.options.symbol_size + LINK_HEADERS_SIZE)
         limit_ns = 3 * size * 8 * NS // self.options.rate_bps + 20 * NS
         if self.options.cc == "tfmcc":

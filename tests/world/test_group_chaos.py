@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.world.group_chaos import GroupOptionsDrawn, GroupPlay
+from tests.world.scene import parametrize_seeds
 
 SEED_COUNT = 60
 SOAK_COUNT = 2_000
@@ -16,12 +17,7 @@ SOAK_GROUP_COUNT = 50
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    first = metafunc.config.getoption("seed")
-    if "world_seed" in metafunc.fixturenames:
-        metafunc.parametrize("world_seed", range(first, first + SEED_COUNT))
-    if "world_seeds" in metafunc.fixturenames:
-        starts = range(first, first + SOAK_COUNT, SOAK_GROUP_COUNT)
-        metafunc.parametrize("world_seeds", [range(at, at + SOAK_GROUP_COUNT) for at in starts], ids=str)
+    parametrize_seeds(metafunc, count=SEED_COUNT, soak_count=SOAK_COUNT, soak_group_count=SOAK_GROUP_COUNT)
 
 
 def test_everybody_in_a_group_gets_the_object(world_seed: int) -> None:
