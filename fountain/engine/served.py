@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fountain.codes.api import BlockEncoder, Code
 from fountain.geometry import Geometry
+from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.server_session import ServedObject
 from fountain.wire.control import OfferBody
 from fountain.wire.session import MANIFEST_BIT
@@ -93,14 +94,13 @@ class ObjectSymbols:
             open=open,
         )
         self.served = ServedObject(offer, code.systematic)
-        self._manifest_geometry = offer.manifest_geometry
-        self._manifest = np.zeros((self._manifest_geometry.symbol_count, geometry.symbol_size), dtype=np.uint8)
+        self._numbers = BlockNumbers(source.geometry, offer.manifest_geometry)
+        self._manifest = np.zeros((offer.manifest_geometry.symbol_count, geometry.symbol_size), dtype=np.uint8)
         self._manifest.reshape(-1)[: offer.manifest_size] = np.frombuffer(source.manifest_bytes, dtype=np.uint8)
 
     def symbol_count(self, block: int) -> int:
         """K of a block."""
-        geometry = self._manifest_geometry if block & MANIFEST_BIT else self.source.geometry
-        return geometry.block_symbols(block & ~MANIFEST_BIT)
+        return self._numbers.symbol_count(block)
 
     def source_symbols(self, block: int, first: int, out: NDArray[np.uint8]) -> None:
         """Source symbols `first`, `first` + 1, ... of a block into `out`, uint8[n, T]; all of them must exist.
@@ -131,4 +131,5 @@ class ObjectSymbols:
         return self.source.read_block(block, rows)
 
     def _manifest_start(self, block: int) -> int:
-        return self._manifest_geometry.block_offset(block & ~MANIFEST_BIT) // self._manifest_geometry.symbol_size
+        manifest = self._numbers.manifest
+        return manifest.block_offset(block & ~MANIFEST_BIT) // manifest.symbol_size

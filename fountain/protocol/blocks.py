@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from fountain.geometry import Geometry
+from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.runs import Runs
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX, RUN_COUNT_MAX, Run
 
@@ -45,6 +46,7 @@ class BlockTable:
     def __init__(self, geometry: Geometry, manifest: Geometry, open_limit: int) -> None:
         self.geometry = geometry
         self.manifest = manifest
+        self._numbers = BlockNumbers(geometry, manifest)
         self.open_limit = open_limit
         self.done = Runs()
         self.manifest_known = False
@@ -81,20 +83,18 @@ class BlockTable:
 
     def symbol_count(self, block: int) -> int:
         """K of a block that exists."""
-        return (self.manifest if block & MANIFEST_BIT else self.geometry).block_symbols(block & ~MANIFEST_BIT)
+        return self._numbers.symbol_count(block)
 
     def admits(self, block: int) -> bool:
         """Whether symbols of `block` are wanted now; opens it if it is new, exists, and there is room."""
         state = self._states.get(block)
         if state is not None:
             return state is BlockState.COLLECTING
-        geometry = self.manifest if block & MANIFEST_BIT else self.geometry
-        index = block & ~MANIFEST_BIT
-        if index >= geometry.block_count or self._is_done(block) or not self._has_room(block):
+        if block not in self._numbers or self._is_done(block) or not self._has_room(block):
             return False
         self._states[block] = BlockState.COLLECTING
         self._have[block] = 0
-        self._need[block] = geometry.block_symbols(index)
+        self._need[block] = self.symbol_count(block)
         return True
 
     def progress(self, block: int, have: int, need: int) -> None:

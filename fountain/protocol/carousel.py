@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fountain.geometry import Geometry
+from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.lane import Lane
 from fountain.protocol.runs import Runs
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
@@ -83,6 +84,7 @@ class Carousel:
         self.is_prepared: Callable[[int], bool] = _always  # whether a block's debt is encoded: others wait for the pass
         self._geometry = geometry
         self._manifest = manifest
+        self._numbers = BlockNumbers(geometry, manifest)
         self._lane = lane
         self._manifest_next = manifest.block_count if has_manifest else 0
         self._has_manifest = has_manifest
@@ -142,7 +144,7 @@ class Carousel:
         if self._has_manifest:
             self._manifest_next = self._manifest.block_count
         reported = dict(needs)
-        self._held.update(b for b, need in reported.items() if b & MANIFEST_BIT and not need and self._exists(b))
+        self._held.update(b for b, need in reported.items() if b & MANIFEST_BIT and not need and b in self._numbers)
         self._held.difference_update(b for b, need in reported.items() if need)
         for block in [block for block in self._open if self._is_done(block)]:
             if self._passing is self._open.pop(block):
@@ -150,9 +152,9 @@ class Carousel:
         for block, need in reported.items():
             if len(self._open) >= 2 * NEED_COUNT_MAX:
                 break
-            if block not in self._open and not self._is_done(block) and self._exists(block):
+            if block not in self._open and not self._is_done(block) and block in self._numbers:
                 # Held in part since an earlier session. Opened beyond the limit if need be: it fills no new memory.
-                self._open[block] = _OpenBlock(block, self._symbol_count(block), passed=True, need=need)
+                self._open[block] = _OpenBlock(block, self._numbers.symbol_count(block), passed=True, need=need)
         passing = self._passing
         if passing and passing.block in reported and passing.is_held_in_part(reported[passing.block], resolved, loss):
             passing.passed = True
@@ -207,7 +209,7 @@ class Carousel:
         else:
             block = self._next
             self._next += 1
-        started = _OpenBlock(block, self._symbol_count(block))
+        started = _OpenBlock(block, self._numbers.symbol_count(block))
         self._open[block] = started
         self._passing = started
         return started
@@ -228,11 +230,3 @@ class Carousel:
 
     def _is_started(self, block: int) -> bool:
         return block in self._open or self._is_done(block)
-
-    def _exists(self, block: int) -> bool:
-        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
-        return block & ~MANIFEST_BIT < geometry.block_count
-
-    def _symbol_count(self, block: int) -> int:
-        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
-        return geometry.block_symbols(block & ~MANIFEST_BIT)

@@ -20,6 +20,7 @@ from fountain.engine.collector import open_block_limit
 from fountain.integrity import digest
 from fountain.limits import DATA_OVERHEAD_SIZE, IP_UDP_OVERHEAD_SIZE, NS
 from fountain.net.address import Address
+from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.channel import GroupChannel
@@ -31,7 +32,6 @@ from fountain.testing.cohort import Cohort
 from fountain.wire.control import OfferBody
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject
-from fountain.wire.session import MANIFEST_BIT
 
 __all__ = ["Fleet", "FleetFigures", "FleetOptions"]
 
@@ -321,12 +321,9 @@ class Fleet:
         self._order += 1
         heapq.heappush(self._events, (at_ns, self._order, action))
 
-    def _symbol_count(self, block: int) -> int:
-        geometry = self.offer.manifest_geometry if block & MANIFEST_BIT else self.offer.geometry
-        return geometry.block_symbols(block & ~MANIFEST_BIT)
-
     def _figures(self) -> FleetFigures:
         offer, options = self.offer, self.options
+        numbers = BlockNumbers(offer.geometry, offer.manifest_geometry)
         symbol_count = offer.geometry.symbol_count + offer.manifest_geometry.symbol_count
         packet_size = offer.symbol_size + DATA_OVERHEAD_SIZE + _HEADERS_SIZE
         return FleetFigures(
@@ -335,7 +332,7 @@ class Fleet:
             done_count=len(self.done_ns),
             unheard_count=len(self.unheard),
             symbol_count=symbol_count,
-            ideal_count=(symbol_count + sum(map(self._symbol_count, self._again))) / (1.0 - options.loss),
+            ideal_count=(symbol_count + sum(map(numbers.symbol_count, self._again))) / (1.0 - options.loss),
             sent_count=self.server.sequence,
             data_size=self.server.sequence * packet_size,
             told_size=self.told_size,

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fountain.geometry import Geometry
+from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.carousel import Segment
 from fountain.protocol.group.foresight import Foresight
 from fountain.protocol.lane import Lane
@@ -86,7 +87,7 @@ class GroupCarousel:
         self.overhead = 0.0  # repair symbols of a pass, as a share of K
         self.crowd = 1  # receivers, about: of many, somebody loses more of the manifest than anybody of a few
         self.is_prepared: Callable[[int], bool] = _always
-        self._geometry, self._manifest = geometry, manifest
+        self._numbers = BlockNumbers(geometry, manifest)
         self._lane = lane
         self._queue: deque[Run] = deque()
         self._asked: deque[Run] = deque()  # behind these, blocks that were sent before somebody came, ...
@@ -205,7 +206,7 @@ class GroupCarousel:
             if block not in needed and entry.targets.pop(peer_id, None) is not None:
                 self._revise(entry)
         for block, need in needed.items():
-            if self._exists(block) and not self._is_queued(block):
+            if block in self._numbers and not self._is_queued(block):
                 entry = self._entry(block)
                 # Of whoever was first heard after a while `came` says no more than that something was lost before.
                 is_much = need > _LATE_SHARE * entry.symbol_count
@@ -349,7 +350,7 @@ class GroupCarousel:
         first, count = queue.popleft()
         if count > 1:
             queue.appendleft((first + 1, count - 1))
-        symbol_count = self._symbol_count(first)
+        symbol_count = self._numbers.symbol_count(first)
         is_fresh = not self._lane.systematic or first in self._passed
         self._passed.add(first)
         entry = self._entry(first)
@@ -374,23 +375,15 @@ class GroupCarousel:
     def _entry(self, block: int) -> _Block:
         entry = self._active.get(block)
         if entry is None:
-            entry = self._active[block] = _Block(block, self._symbol_count(block))
+            entry = self._active[block] = _Block(block, self._numbers.symbol_count(block))
         return entry
 
     def _clipped(self, run: Run) -> list[Run]:
         """The blocks of a run that exist."""
         first, count = run
-        limit = (self._manifest if first & MANIFEST_BIT else self._geometry).block_count
+        limit = self._numbers.block_count(first)
         index = first & ~MANIFEST_BIT
         return [(first, min(count, limit - index))] if index < limit else []
 
     def _is_queued(self, block: int) -> bool:
         return any(first <= block < first + count for first, count in (*self._queue, *self._asked))
-
-    def _exists(self, block: int) -> bool:
-        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
-        return block & ~MANIFEST_BIT < geometry.block_count
-
-    def _symbol_count(self, block: int) -> int:
-        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
-        return geometry.block_symbols(block & ~MANIFEST_BIT)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from fountain.geometry import Geometry
+from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.carousel import Segment
 from fountain.protocol.lane import Lane
 from fountain.wire.session import MANIFEST_BIT
@@ -99,6 +100,7 @@ class OnewayCarousel:
     def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, plan: OnewayPlan) -> None:
         self.pass_number = 0
         self._geometry, self._manifest = geometry, manifest
+        self._numbers = BlockNumbers(geometry, manifest)
         self._lane = lane
         self._plan = plan
         self._totals: dict[int, int] = {}  # symbols in a pass, by K
@@ -138,7 +140,7 @@ class OnewayCarousel:
         segments: list[Segment] = []
         while limit > 0 and not self._is_over:
             block = self._block()
-            symbol_count = self._symbol_count(block)
+            symbol_count = self._numbers.symbol_count(block)
             if not self._trickle_left and not block & MANIFEST_BIT:
                 segments.append(self._trickle())
                 limit -= 1
@@ -190,13 +192,9 @@ class OnewayCarousel:
         block = self._trickled % self._manifest.block_count | MANIFEST_BIT
         self._trickled += 1
         self._trickle_left = _TRICKLE
-        return block, self._fresh(block, self._symbol_count(block), 1)
+        return block, self._fresh(block, self._numbers.symbol_count(block), 1)
 
     def _total(self, symbol_count: int) -> int:
         if symbol_count not in self._totals:
             self._totals[symbol_count] = self._plan.pass_symbols(symbol_count, self._block_count)
         return self._totals[symbol_count]
-
-    def _symbol_count(self, block: int) -> int:
-        geometry = self._manifest if block & MANIFEST_BIT else self._geometry
-        return geometry.block_symbols(block & ~MANIFEST_BIT)
