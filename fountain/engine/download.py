@@ -19,6 +19,7 @@ from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
+from fountain.wire.reject import RejectCounter
 from fountain.wire.session import StopReason
 
 __all__ = ["Download", "sessions_in"]
@@ -30,9 +31,14 @@ PARTING_REPORT_COUNT = 10
 
 
 class Download:
-    """Takes part in the stream of `machine`; `apart` serves it by itself once it was asked to leave the group."""
+    """Takes part in the stream of `machine`; `apart` serves it by itself once it was asked to leave the group.
 
-    def __init__(self, machine: GroupClientMachine, workers: Workers, *, loss: float, seed: int) -> None:
+    `rejects` counts what comes by the group and is no packet of any download.
+    """
+
+    def __init__(
+        self, machine: GroupClientMachine, workers: Workers, *, rejects: RejectCounter, loss: float, seed: int
+    ) -> None:  # fmt: skip
         self.machine = machine
         self.workers = workers
         self.assembly: Assembly | None = None
@@ -46,6 +52,7 @@ class Download:
         self.silent_ns: int | None = None  # since when nothing is heard
         self.asked_to_leave = False
         self._loss, self._seed = loss, seed
+        self._rejects = rejects
         self._parted_ns = self._part_again_ns = 0
         self._failed_ns: int | None = None
         self._is_lingering = self._has_given_up = False
@@ -62,6 +69,12 @@ class Download:
         """Data packets that came, by whatever way."""
         alone = self.apart.received_count if self.apart is not None else 0
         return self.machine.inflow.counter.received_count + alone
+
+    @property
+    def rejected_count(self) -> int:
+        """Packets that were none of this download or damaged, those of other sessions in its group among them."""
+        alone = self.apart.rejected_count if self.apart is not None else 0
+        return self._rejects.total + self.machine.rejects.total + alone
 
     @property
     def loss_fraction(self) -> float:
@@ -88,8 +101,7 @@ class Download:
             self.failed(error, now_ns)
             return
         self.assembly = Assembly(code, sink, offer, self.workers, self, loss=self._loss, seed=self._seed)
-        if self.machine.is_oneway:
-            self.assembly.collector.margin = ONEWAY_MARGIN_COUNT
+        self._set_margin(self.assembly)
         self.phase = Phase.RECEIVING
         self.machine.adopt(self.assembly.table, now_ns)
 
@@ -99,6 +111,7 @@ class Download:
         self.machine = machine
         self.silent_ns = None
         if self.assembly is not None:
+            self._set_margin(self.assembly)
             self.machine.adopt(self.assembly.table, now_ns)
             self.events.append(ClientEvent("connected"))
 
@@ -188,6 +201,9 @@ class Download:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
+    def _set_margin(self, assembly: Assembly) -> None:
+        assembly.collector.margin = ONEWAY_MARGIN_COUNT if self.machine.is_oneway else 0
+
     def _is_speechless(self, now_ns: int) -> bool:
         """Whether it failed so early that no Plan may have let it report yet, and the server would never know."""
         machine = self.machine
@@ -212,6 +228,8 @@ class Download:
                     self.events.append(ClientEvent("reconnecting", reason=reason))
             elif event.kind == "back" and not self.machine.is_final:
                 self.silent_ns = None
+                if self.assembly is not None:
+                    self._set_margin(self.assembly)
                 self.events.append(ClientEvent("connected"))
             elif event.kind == "leave":
                 self.asked_to_leave = True
@@ -234,11 +252,12 @@ class Download:
         return deadline
 
 
-def sessions_in(train: Train) -> list[int]:
-    """The session ids of the data packets in a train: nearly always one."""
+def sessions_in(train: Train) -> dict[int, int]:
+    """The session ids of the data packets in a train, nearly always one, and how many packets of each there are."""
     ids = train.rows()[:, 4:12]
     if not len(ids) or ids.shape[1] < 8:
-        return []
+        return {}
     if (ids == ids[0]).all():
-        return [int.from_bytes(ids[0].tobytes(), "big")]
-    return [int.from_bytes(row.tobytes(), "big") for row in np.unique(ids, axis=0)]
+        return {int.from_bytes(ids[0].tobytes(), "big"): len(ids)}
+    rows, counts = np.unique(ids, axis=0, return_counts=True)
+    return {int.from_bytes(row.tobytes(), "big"): int(count) for row, count in zip(rows, counts)}

@@ -216,6 +216,7 @@ class Fetching:
             received_count=receiver.received_count,
             duplicate_count=unpacker.duplicate_count if unpacker else 0,
             damaged_count=unpacker.damaged_count if unpacker else 0,
+            rejected_count=receiver.rejected_count,
             kernel_drop_count=receiver.kernel_drop_count,
             name=offer.name,
         )

@@ -62,7 +62,7 @@ class GroupReceiver:
         self.downloads: dict[int, Download] = {}  # by session
         self.begun: list[Download] = []  # since whoever drives this looked last
         self.bystanders = Bystanders()
-        self.rejects = RejectCounter()
+        self.rejects = RejectCounter()  # packets of no session that is received here
         self.early_size = 0  # octets kept for Announces to come
         self.foreign_count = 0  # Announces that another key, or none, was used for
         self._group, self._answer = group, answer
@@ -80,11 +80,6 @@ class GroupReceiver:
         self._replayed = Train()
         self._early: OrderedDict[int, deque[tuple[bytes, int]]] = OrderedDict()
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
-
-    @property
-    def early_count(self) -> int:
-        """Trains kept for Announces to come."""
-        return sum(len(kept) for kept in self._early.values())
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -164,12 +159,15 @@ class GroupReceiver:
 
     def _take_data(self, train: Train, now_ns: int) -> None:
         drop_count = self._group.statistics.kernel_drops
-        for session in sessions_in(train):
+        sessions = sessions_in(train)
+        if not sessions:
+            self.rejects.add(Reject.TRUNCATED, len(train.rows()))
+        for session, packet_count in sessions.items():
             download = self.downloads.get(session)
             if download is not None:
                 download.take(train, drop_count, now_ns)
-            elif session not in self._refused and not self._is_known(session):
-                self._keep(session, train)
+            elif session in self._refused or self._is_known(session) or not self._keep(session, train):
+                self.rejects.add(Reject.UNKNOWN_SESSION, packet_count)
 
     def _take_control(self, data: bytes, address: Address, now_ns: int) -> None:
         header = GroupHeader.parse(data)
@@ -245,7 +243,7 @@ class GroupReceiver:
         )  # fmt: skip
 
     def _begin(self, machine: GroupClientMachine, now_ns: int) -> None:
-        download = Download(machine, self._make_workers(), loss=self._loss, seed=self._seed)
+        download = Download(machine, self._make_workers(), rejects=self.rejects, loss=self._loss, seed=self._seed)
         self.downloads[machine.channel.session_id] = download
         self.begun.append(download)
         download.begin(lambda _: self._open_sink(download), self._group.statistics.kernel_drops, now_ns)
@@ -299,11 +297,11 @@ class GroupReceiver:
 
     # --- Early packets -------------------------------------------------------------------------------------
 
-    def _keep(self, session: int, train: Train) -> None:
-        """Keep data packets whose Announce is yet to come; the oldest make room."""
+    def _keep(self, session: int, train: Train) -> bool:
+        """Keep data packets whose Announce is yet to come; the oldest make room. Whether they may be any."""
         length = train.length - len(train.remainder)
         if not length or train.segment_size <= DATA_OVERHEAD_SIZE or train.view[0] != _DATA_FIRST_OCTET:
-            return
+            return False
         self._early.setdefault(session, deque()).append((bytes(train.view[:length]), train.segment_size))
         self.early_size += length + EARLY_ENTRY_SIZE
         while self.early_size > EARLY_SIZE_MAX:
@@ -312,6 +310,7 @@ class GroupReceiver:
             self.early_size -= len(kept.popleft()[0]) + EARLY_ENTRY_SIZE
             if not kept:
                 del self._early[oldest]
+        return True
 
     def _replay(self, session: int, now_ns: int) -> None:
         """The packets of a session that came before its Announce."""

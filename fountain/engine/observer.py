@@ -251,6 +251,7 @@ class TransferProgress(Event):
     received_count: int  # data packets
     duplicate_count: int
     damaged_count: int
+    rejected_count: int  # packets that were none of this transfer, or damaged beyond telling
     kernel_drop_count: int  # times the system dropped a packet, or a train that it had joined, for want of buffer
     name: str = ""  # the object's
 

@@ -80,6 +80,11 @@ class Receiver:
         return sum(session.counter.received_count for session in self.machine.all_sessions)
 
     @property
+    def rejected_count(self) -> int:
+        """Packets that were none of this fetch, or damaged."""
+        return self.machine.rejects.total
+
+    @property
     def loss_fraction(self) -> float:
         """Share of all data packets sent here that did not arrive."""
         expected = sum(session.counter.expected for session in self.machine.all_sessions)

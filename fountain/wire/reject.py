@@ -51,7 +51,3 @@ class RejectCounter:
     def total(self) -> int:
         """Records dropped so far, for any reason."""
         return sum(self._counts.values())
-
-    def as_dict(self) -> dict[str, int]:
-        """Counts by the lower-case name of the reason, reasons that never occurred left out."""
-        return {reason.name.lower(): self._counts[reason] for reason in Reject if reason in self._counts}

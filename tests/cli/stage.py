@@ -103,6 +103,7 @@ def transfer(fraction: float, *, state: str = "receiving", eta_s: float | None =
         received_count=1,
         duplicate_count=2,
         damaged_count=3,
+        rejected_count=5,
         kernel_drop_count=4,
     )
 

@@ -57,7 +57,8 @@ class Stage:
             if slot >= 0:
                 decoder.slab[slot] = symbol ^ damage
         progress = decoder.commit(array, slots)
-        self.table.progress(block, progress.have, progress.need)
+        self.collector.note_symbols(block, array)
+        self.table.progress(block, progress.have, self.collector.wanted(block, progress))
 
     def work(self) -> BlockOutcome:
         """Finish one block that is ready."""
@@ -78,6 +79,37 @@ def test_a_block_goes_to_the_sink_whichever_symbols_came(esis: range | list[int]
     assert list(stage.sink.verified) == [False, False, True, False]
     assert 2 in stage.table.done
     assert stage.collector.decoder(2) is None
+
+
+def test_with_a_margin_a_block_with_repair_symbols_waits_for_two_more() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    stage.collector.margin = 2
+    stage.feed(0, [*range(1, K), K])
+    assert stage.table.poll_ready() is None
+    stage.feed(0, [K + 1])
+    assert stage.table.poll_ready() is None
+    stage.feed(0, [K + 2])
+    assert stage.work().done
+
+
+def test_with_a_margin_source_symbols_alone_are_enough() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    stage.collector.margin = 2
+    stage.feed(0, list(range(K)))
+    assert stage.work().done
+
+
+def test_what_waits_for_a_margin_is_tried_when_no_more_will_come() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    stage.collector.margin = 2
+    stage.feed(0, [*range(1, K), K])
+    stage.feed(1, list(range(K - 1)))
+    stage.collector.take_what_is_there()
+    assert stage.work().done
+    assert stage.table.poll_ready() is None
 
 
 def test_a_block_waits_for_the_manifest() -> None:

@@ -260,11 +260,11 @@ def test_the_digest_of_a_block_is_its_own() -> None:
     assert manifest.digest(1) == b"\1" * 32
 
 
-def test_reasons_are_counted_and_only_those_that_occurred_are_told() -> None:
+def test_reasons_are_counted_each_for_itself() -> None:
     counter = RejectCounter()
     counter.add(Reject.TRUNCATED)
     counter.add(Reject.BAD_MAGIC, 3)
     counter.add(Reject.BAD_NAME, 0)
     assert counter.count(Reject.BAD_MAGIC) == 3
     assert counter.total == 4
-    assert counter.as_dict() == {"truncated": 1, "bad_magic": 3}
+    assert [reason for reason in Reject if counter.count(reason)] == [Reject.TRUNCATED, Reject.BAD_MAGIC]
