@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
-from fountain.net import SEGMENT_COUNT_MAX, Endpoint, Train, open_endpoint, wait
+from fountain.limits import DATA_OVERHEAD_SIZE, SEND_SEGMENT_COUNT_MAX, SEND_SIZE_MAX
+from fountain.net import Endpoint, Train, open_endpoint, wait
 from fountain.net.address import Address
 from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
 
 SYMBOL_SIZE = 1408
 STRIDE = SYMBOL_SIZE + DATA_OVERHEAD_SIZE
-COUNT = min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // STRIDE)
+COUNT = min(SEND_SEGMENT_COUNT_MAX, SEND_SIZE_MAX // STRIDE)
 BLOCK_SYMBOL_COUNT = 1002
 SILENCE_NS = 300_000_000
 WINDOW = 16  # trains on the way at most: about a quarter of the receive buffer

@@ -32,6 +32,9 @@ __all__ = [
     "OBJECT_SIZE_MAX",
     "PATH_SIZE_MAX",
     "RECEIVE_MEMORY_SIZE_MAX",
+    "SEGMENT_COUNT_MAX",
+    "SEND_SEGMENT_COUNT_MAX",
+    "SEND_SIZE_MAX",
     "SYMBOL_SIZE_MAX",
     "TRAIN_SIZE_MAX",
 ]
@@ -78,7 +81,15 @@ OBJECT_SIZE_MAX = 1 << 42  # BLOCK_COUNT_MAX blocks of the largest size.
 # Slabs of open blocks in a receiver, which stays below 300 MB with them: 23 blocks of the default size, two of the
 # largest. A slab is touched only where symbols lie, so this is an upper bound.
 RECEIVE_MEMORY_SIZE_MAX = 64 << 20
-TRAIN_SIZE_MAX = 65_000  # A segmented send must fit one IP datagram's 16-bit length, headers included.
+
+# One segmented send must fit one IP datagram's 16-bit length, headers included, and have no more segments than every
+# Linux kernel that knows UDP_SEGMENT takes (UDP_MAX_SEGMENTS; newer ones take more).
+SEND_SIZE_MAX = 65_000
+SEND_SEGMENT_COUNT_MAX = 64
+# A train is several of them: what is done once for a train then costs each packet less. More than four would push the
+# blocks that are worked at out of the cache.
+TRAIN_SIZE_MAX = 4 * SEND_SIZE_MAX
+SEGMENT_COUNT_MAX = 4 * SEND_SEGMENT_COUNT_MAX
 
 assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX
 assert BLOCK_COUNT_MAX * BLOCK_SIZE_MAX >= OBJECT_SIZE_MAX

@@ -49,8 +49,9 @@ def test_control_data_and_group_ports_differ() -> None:
     assert len({limits.CONTROL_PORT_DEFAULT, limits.DATA_PORT_DEFAULT, limits.GROUP_PORT_DEFAULT}) == 3
 
 
-def test_a_train_fits_one_ip_datagram() -> None:
-    assert limits.TRAIN_SIZE_MAX + limits.IP_UDP_OVERHEAD_SIZE <= 0xFFFF
+def test_a_segmented_send_fits_one_ip_datagram_and_a_train_holds_any_datagram() -> None:
+    assert limits.SEND_SIZE_MAX + limits.IP_UDP_OVERHEAD_SIZE <= 0xFFFF
+    assert limits.TRAIN_SIZE_MAX > limits.DATAGRAM_SIZE_MAX
 
 
 def test_names_say_their_unit() -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from fountain.engine.served import ObjectSymbols
 from fountain.engine.stock import RepairStock
 from fountain.integrity import Seal
-from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
-from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE, SEGMENT_COUNT_MAX
+from fountain.net.train import Train
 from fountain.protocol.stream import StreamOrder
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, nonces, pack_headers, pack_open, rtt_code

@@ -28,7 +28,7 @@ from fountain.wire.session import StopReason
 
 __all__ = ["Phase", "Receiver"]
 
-RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at.
+RECEIVE_PACKET_COUNT_MAX = 704  # Packets taken in one step before timers and workers are looked at.
 DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
 
 
@@ -132,10 +132,9 @@ class Receiver:
     # --- In ------------------------------------------------------------------------------------------------
 
     def _receive(self, now_ns: int) -> None:
-        train = self._train
-        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
-            if not self._endpoint.receive(train):
-                break
+        train, left = self._train, RECEIVE_PACKET_COUNT_MAX
+        while left > 0 and self._endpoint.receive(train):
+            left -= max(1, train.segment_count)
             if self._is_server(train.address):
                 self._take(train, now_ns)
         self.machine.kernel_drop_count = self._endpoint.statistics.kernel_drops

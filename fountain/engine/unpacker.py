@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fountain.codes.api import BlockDecoder
 from fountain.engine.collector import Collector
 from fountain.engine.packer import packet_parts
-from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE
-from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE, SEGMENT_COUNT_MAX
+from fountain.net.train import Train
 from fountain.protocol.replay import DOUBT_COUNT, SequenceCounter, expand_sequence
 from fountain.protocol.stream import DataKeys
 from fountain.wire.session import MANIFEST_BIT

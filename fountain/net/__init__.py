@@ -5,11 +5,10 @@ from fountain.net.endpoint import Endpoint, open_endpoint, open_group_receiver
 from fountain.net.group import Group, parse_group
 from fountain.net.interfaces import Interface, choose_interface, list_interfaces
 from fountain.net.statistics import Statistics
-from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.net.train import Train
 from fountain.net.waiting import Waker, wait
 
 __all__ = [
-    "SEGMENT_COUNT_MAX",
     "Address",
     "Endpoint",
     "Group",

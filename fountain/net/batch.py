@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fountain.limits import SEGMENT_COUNT_MAX
 from fountain.net.routes import Ancillary
-from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.net.train import Train
 
 __all__ = ["ANCILLARY_SIZE", "Batch", "Received"]
 

@@ -1,4 +1,4 @@
-"""The Linux endpoint: whole trains per system call, by UDP_SEGMENT on send, UDP_GRO and recvmmsg on receive.
+"""The Linux endpoint: many datagrams per system call, by UDP_SEGMENT on send, UDP_GRO and recvmmsg on receive.
 
 Where the kernel or the device of a route refuses a segmented send, that route falls back to single datagrams. A
 socket bound to the wildcard answers each peer from the local address that the peer talked to (packet info), which a
@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from fountain.limits import TRAIN_SIZE_MAX
+from fountain.limits import SEGMENT_COUNT_MAX, SEND_SEGMENT_COUNT_MAX, SEND_SIZE_MAX, TRAIN_SIZE_MAX
 from fountain.net.address import Address, normalised
 from fountain.net.batch import ANCILLARY_SIZE, Batch, Received
 from fountain.net.portable import PortableEndpoint
 from fountain.net.routes import Ancillary, Route
-from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.net.train import Train
 
 __all__ = ["LinuxEndpoint"]
 
@@ -34,6 +34,7 @@ _IPV6_PKTINFO = 50
 _WILDCARDS = ("0.0.0.0", "::")
 _UNSUPPORTED = (errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 _UINT32 = struct.Struct("=I")
+_COALESCED_SIZE_MAX = 1 << 16  # what one receive may bring
 
 
 class LinuxEndpoint(PortableEndpoint):
@@ -50,7 +51,7 @@ class LinuxEndpoint(PortableEndpoint):
         super().__init__(bound)
         self._recvmsg_into: Callable[..., Received] = bound.recvmsg_into
         self._sendmsg = bound.sendmsg
-        self._spill = memoryview(bytearray(1 << 16))
+        self._spill = memoryview(bytearray(_COALESCED_SIZE_MAX))
         self._batch = _open_batch()
         self._usual_sender: tuple[tuple[Any, ...], bytes] = ((), b"")  # whose datagrams the batch was told to expect
         self._coalescing = True  # whether the kernel puts datagrams together, as far as is known
@@ -138,7 +139,8 @@ class LinuxEndpoint(PortableEndpoint):
         size, start = train.segment_size, train.length
         end = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * size)
         count = 0
-        while start + size <= end:
+        least = _COALESCED_SIZE_MAX if self._coalescing else size  # What does not fit would be copied once more.
+        while start + least <= end:
             try:
                 received = receive((view[start:end], spill), ANCILLARY_SIZE)
             except BlockingIOError:
@@ -209,9 +211,9 @@ class LinuxEndpoint(PortableEndpoint):
     # --- Send ------------------------------------------------------------------------------------------------
 
     def _send_run(self, octets: memoryview, segment_size: int, route: Route) -> int:
-        """Train by train; datagram by datagram where the route refuses trains."""
+        """Many datagrams a call; one by one where the route refuses that."""
         length = len(octets)
-        stride = min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // segment_size) * segment_size
+        stride = min(SEND_SEGMENT_COUNT_MAX, SEND_SIZE_MAX // segment_size) * segment_size
         if length <= segment_size or not stride:
             return super()._send_run(octets, segment_size, route)
         start = 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from fountain.limits import SEGMENT_COUNT_MAX
 from fountain.net.address import Address
-from fountain.net.train import SEGMENT_COUNT_MAX, Train
+from fountain.net.train import Train
 
 __all__ = ["Stash"]
 

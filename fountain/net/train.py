@@ -1,7 +1,7 @@
 """A train: datagrams of one size, to or from one address, end to end in one buffer.
 
-All segments have `segment_size` octets; the last one may be shorter. This is what one segmented system call sends
-and one coalesced system call receives, and what one kernel packs or parses.
+All segments have `segment_size` octets; the last one may be shorter. This is what a few segmented system calls send
+and a few coalesced ones receive, and what one kernel packs or parses.
 """
 
 from __future__ import annotations
@@ -11,16 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.limits import TRAIN_SIZE_MAX
+from fountain.limits import SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX
 from fountain.net.address import UNSPECIFIED, Address
 
-__all__ = ["SEGMENT_COUNT_MAX", "Train"]
+__all__ = ["Train"]
 
-# What every Linux kernel that knows UDP_SEGMENT takes in one call (UDP_MAX_SEGMENTS); newer ones take more.
-SEGMENT_COUNT_MAX = 64
-
-# Any UDP datagram, and anything that the kernel coalesces, fits: a receive is never truncated.
-_CAPACITY = 1 << 16
+_CAPACITY = TRAIN_SIZE_MAX
 
 
 class Train:

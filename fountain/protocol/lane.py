@@ -39,12 +39,22 @@ class Lane:
 
     def source(self, symbol_count: int, start: int, count: int) -> list[int]:
         """ESIs of the source symbols number start..start+count-1 of the session's order; start + count <= K."""
-        shift = self.first_source(symbol_count) + start
-        return [(shift + index) % symbol_count for index in range(count)]
+        first = (self.first_source(symbol_count) + start) % symbol_count
+        return _around(first, count, 0, symbol_count)
 
     def repair(self, symbol_count: int, start: int, count: int) -> list[int]:
         """ESIs of the repair symbols number start..start+count-1 of the session's lane; any ESI if not systematic."""
         base = symbol_count if self.systematic else 0
         span = ESI_LIMIT - base
-        shift = span * self.place // _CIRCLE + start
-        return [base + (shift + index) % span for index in range(count)]
+        first = (span * self.place // _CIRCLE + start) % span
+        return _around(first, count, base, span)
+
+
+def _around(first: int, count: int, base: int, span: int) -> list[int]:
+    """`count` numbers from `base` + `first` on, in the circle of `span` numbers that begins at `base`."""
+    numbers: list[int] = []
+    while count:
+        part = min(count, span - first)
+        numbers += range(base + first, base + first + part)
+        first, count = 0, count - part
+    return numbers

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fountain.integrity import derive, session_keys
-from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
+from fountain.limits import NS
 from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies
 from fountain.protocol.carousel import Segment
 from fountain.protocol.congestion import CircuitBreaker, ControlFactory, FixedRate, control_factory
@@ -39,6 +39,7 @@ from fountain.protocol.server_session import (
     SessionState,
     Tombstone,
 )
+from fountain.protocol.stream import train_packet_count_max
 from fountain.protocol.turns import Turns
 from fountain.wire.control import (
     Hello,
@@ -72,7 +73,6 @@ __all__ = ["Order", "ServerEvent", "ServerMachine", "transcript"]
 
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
-SEGMENT_COUNT_MAX = 64  # Datagrams that one segmented send may hold (Linux UDP_MAX_SEGMENTS).
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,7 @@ class ServerMachine:
         room = session.room_count(now_ns) if session.state is SessionState.STREAMING else 0
         if not room:
             return None
-        size_max = TRAIN_SIZE_MAX // (session.offer.symbol_size + DATA_OVERHEAD_SIZE)
-        limit = min(SEGMENT_COUNT_MAX, max(1, size_max))
+        limit = train_packet_count_max(session.offer.symbol_size)
         for pacer in (self.pacer, session.pacer):
             limit = pacer.train_packet_count(session.packet_size, limit)
         limit = min(limit, room)

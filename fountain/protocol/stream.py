@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Protocol
 
 from fountain.integrity import Seal
+from fountain.limits import DATA_OVERHEAD_SIZE, SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Segment
 from fountain.wire.control import OfferBody
 
-__all__ = ["DataKeys", "RoundTrip", "Stream", "StreamOrder"]
+__all__ = ["DataKeys", "RoundTrip", "Stream", "StreamOrder", "train_packet_count_max"]
+
+
+def train_packet_count_max(symbol_size: int) -> int:
+    """How many data packets one train holds."""
+    return min(SEGMENT_COUNT_MAX, max(1, TRAIN_SIZE_MAX // (symbol_size + DATA_OVERHEAD_SIZE)))
 
 
 class RoundTrip(Protocol):

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fountain.net import SEGMENT_COUNT_MAX, Train, batch, linux, open_endpoint, wait
+from fountain.limits import SEGMENT_COUNT_MAX
+from fountain.net import Train, batch, linux, open_endpoint, wait
 from fountain.net.address import Address, normalised
 from fountain.net.batch import Batch
 from fountain.net.linux import LinuxEndpoint

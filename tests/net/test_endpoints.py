@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from fountain.net import SEGMENT_COUNT_MAX, Endpoint, Train, wait
+from fountain.limits import SEGMENT_COUNT_MAX
+from fountain.net import Endpoint, Train, wait
 from fountain.net.address import Address
 from tests.net.conftest import Opener, reachable
 

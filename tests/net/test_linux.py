@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from fountain.limits import SEGMENT_COUNT_MAX
 from fountain.net import Train, open_endpoint, wait
+from fountain.net.batch import Received
 from fountain.net.linux import LinuxEndpoint
 from fountain.net.portable import PortableEndpoint
 from fountain.net.routes import ROUTE_COUNT_MAX, Routes
@@ -19,7 +22,7 @@ from fountain.net.routes import ROUTE_COUNT_MAX, Routes
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="segmentation offload is a Linux system call")
 
 SECOND_NS = 1_000_000_000
-UDP_SEGMENT = 103
+UDP_SEGMENT, UDP_GRO = 103, 104
 Refuse = Callable[[list[tuple[int, int, bytes]], int], int | None]
 
 
@@ -262,19 +265,39 @@ def test_datagrams_that_nothing_coalesced_make_one_train_all_the_same(bind_host:
     receiver.close()
 
 
-def test_a_train_longer_than_ours_is_received_in_two() -> None:
-    receiver = open_endpoint("127.0.0.1")
-    octets = os.urandom(100 * 50)
-    train = Train()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        try:
-            sender.sendmsg([octets], [(17, UDP_SEGMENT, (50).to_bytes(2, sys.byteorder))], 0, receiver.local_address)
-        except OSError:
-            receiver.close()
-            pytest.skip("this kernel sends at most 64 segments in one call")
-    found = []
-    while wait([receiver], 0) and receiver.receive(train):
-        found.append(bytes(train.view[: train.length]))
-    assert [len(part) for part in found] == [64 * 50, 36 * 50]
+def test_more_than_a_train_holds_is_received_in_two() -> None:
+    """No kernel of today puts so many datagrams together."""
+    octets, train = os.urandom((SEGMENT_COUNT_MAX + 36) * 50), Train()
+    size = (17, UDP_GRO, (50).to_bytes(4, sys.byteorder))
+
+    def receive(buffers: Sequence[memoryview], _size: int) -> Received:
+        buffers[0][: len(octets)] = octets
+        return len(octets), [size], 0, ("127.0.0.1", 9)
+
+    with contextlib.closing(open_endpoint("127.0.0.1")) as receiver:
+        assert isinstance(receiver, LinuxEndpoint)
+        receiver._recvmsg_into = receive
+        found = []
+        while receiver.pending or not found:
+            assert receiver.receive(train)
+            found.append(bytes(train.view[: train.length]))
+    assert [len(part) for part in found] == [SEGMENT_COUNT_MAX * 50, 36 * 50]
     assert b"".join(found) == octets
-    receiver.close()
+
+
+def test_what_the_kernel_puts_together_lengthens_the_train() -> None:
+    """Several coalesced receives make one train, and none brings more than there is room for."""
+    octets, train = os.urandom(5 * 40 * 1400), Train()
+    size = [(17, UDP_SEGMENT, (1400).to_bytes(2, sys.byteorder))]
+    with (
+        contextlib.closing(open_endpoint("127.0.0.1")) as receiver,
+        contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender,
+    ):
+        for start in range(0, len(octets), 40 * 1400):
+            sender.sendmsg([octets[start : start + 40 * 1400]], size, 0, receiver.local_address)
+        found = []
+        while wait([receiver], 0) and receiver.receive(train):
+            found.append(bytes(train.view[: train.length]))
+            assert not receiver.pending, "nothing had to be copied once more"
+    assert b"".join(found) == octets
+    assert [len(part) for part in found] == [4 * 40 * 1400, 40 * 1400]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.limits import TRAIN_SIZE_MAX
-from fountain.net import SEGMENT_COUNT_MAX, Train
+from fountain.limits import SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX
+from fountain.net import Train
 
 
 def test_rows_are_the_full_segments_and_the_rest_is_the_remainder() -> None:
@@ -31,7 +31,7 @@ def test_a_train_has_room_until_a_short_segment_or_a_limit() -> None:
     for length, room in ((100, True), (150, False), (100 * SEGMENT_COUNT_MAX, False)):
         train.length = length
         assert train.has_room is room
-    train.segment_size = train.length = 33_000
+    train.segment_size, train.length = 60_000, 240_000
     assert not train.has_room
 
 
@@ -42,7 +42,8 @@ def test_rows_written_by_the_caller_are_what_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "size"), [(SEGMENT_COUNT_MAX + 1, 10), (2, TRAIN_SIZE_MAX // 2 + 1), (-1, 10), (1, 0), (1, 70_000)]
+    ("count", "size"),
+    [(SEGMENT_COUNT_MAX + 1, 10), (2, TRAIN_SIZE_MAX // 2 + 1), (-1, 10), (1, 0), (1, TRAIN_SIZE_MAX + 1)],
 )
 def test_a_train_beyond_the_limits_is_refused(count: int, size: int) -> None:
     with pytest.raises(ValueError, match="a train cannot hold"):

@@ -22,7 +22,7 @@ from collections import deque
 from dataclasses import replace
 
 from fountain.integrity import derive, sealed_count_max
-from fountain.limits import DATA_OVERHEAD_SIZE, NS, TRAIN_SIZE_MAX
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Segment
 from fountain.protocol.group.api import GroupOrder, GroupSettings
@@ -38,6 +38,7 @@ from fountain.protocol.group.tfmcc import GroupRate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import SteadyPacer
 from fountain.protocol.server_session import ServedObject
+from fountain.protocol.stream import train_packet_count_max
 from fountain.wire.group import (
     ACKNOWLEDGED_COUNT_MAX,
     ECHO_COUNT_MAX,
@@ -58,7 +59,6 @@ from fountain.wire.train import rtt_code
 
 __all__ = ["GroupServerMachine"]
 
-SEGMENT_COUNT_MAX = 64
 SILENT_NS = 5 * NS
 GRTT_MIN_NS = NS // 1000
 SWEEP_NS = NS // 4
@@ -182,10 +182,10 @@ class GroupServerMachine:
             return None
         if not self.pacer.is_open(now_ns):
             return None
-        if self.sequence + SEGMENT_COUNT_MAX > self._packet_count_max:
+        limit = train_packet_count_max(self.stream.offer.symbol_size)
+        if self.sequence + limit > self._packet_count_max:
             self._renew(now_ns)
-        size_max = TRAIN_SIZE_MAX // (self.stream.offer.symbol_size + DATA_OVERHEAD_SIZE)
-        limit = self.pacer.train_packet_count(self.packet_size, min(SEGMENT_COUNT_MAX, max(1, size_max)))
+        limit = self.pacer.train_packet_count(self.packet_size, limit)
         segments = self.carousel.take(limit, self.sequence)
         if not segments:
             self.pacer.rest(now_ns)
