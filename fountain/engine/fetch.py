@@ -90,7 +90,7 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
                     receiver.stop(StopReason.INTERRUPTED, now)
                 deadline = receiver.step(now)
                 fetching.tell(receiver, now)
-                wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now, waker)
+                wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now_ns(), waker)
         except BaseException:
             receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
             raise

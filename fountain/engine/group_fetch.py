@@ -94,7 +94,7 @@ class GroupFetch:
             if summary is not None:
                 return summary
             self._check_patience(now)
-            wait(self._receiver.endpoints, max(0, min(deadline, now + STOP_CHECK_NS) - now), self._waker)
+            wait(self._receiver.endpoints, min(deadline, now + STOP_CHECK_NS) - now_ns(), self._waker)
 
     def close(self) -> None:
         """Keep the parts, and end what runs."""

@@ -250,7 +250,7 @@ class _Server:
                 deadline = now + BLOCKED_NS
             deadline = min(deadline, self._progress_ns, now + STOP_CHECK_NS)
             if not reason and deadline > now:
-                wait([self._control, self._data], deadline - now, blocked=blocked)
+                wait([self._control, self._data], deadline - now_ns(), blocked=blocked)  # A step may have taken long.
         self._end(reason)
         missing: tuple[str, ...] = ()
         self._summarize()
