@@ -2,9 +2,9 @@
 
     python -m bench.stages [--json FILE]
 
-A train is 44 packets of T = 1408 octets of one block of K = 1002. Each stage is run many times; the best of several
-rounds is printed, per train, per packet, and as the rate that the stage alone would allow. What the stages give is
-checked.
+A train is 176 packets of T = 1408 octets of one block of K = 1002: four segmented sends. Each stage is run many times;
+the best of several rounds is printed, per train, per packet, and as the rate that the stage alone would allow. What the
+stages give is checked.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ from fountain.protocol.congestion import FixedRate
 from fountain.protocol.lane import Lane
 from fountain.protocol.server import Order
 from fountain.protocol.server_session import ServerSession
+from fountain.protocol.stream import train_packet_count_max
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
 from fountain.wire.session import RequestBody
 
-T, K, COUNT = 1408, 1002, 44
+T, K, BLOCK_COUNT = 1408, 1002, 8
+COUNT = train_packet_count_max(T)
 ROUNDS = 7
 CODE = code_by_name("raptorq")
 
@@ -64,7 +66,7 @@ class Stages:
     def __init__(self, place: Path, *, is_open: bool) -> None:
         path = place / "object"
         if not path.exists():
-            path.write_bytes(np.random.default_rng(1).bytes(8 * K * T))
+            path.write_bytes(np.random.default_rng(1).bytes(BLOCK_COUNT * K * T))
         self.source = open_source(path, symbol_size=T, profile_id=CODE.profile_id, block_symbol_limit=K)
         self.symbols = ObjectSymbols(
             self.source, CODE, BlockCache(), is_directory=False, data_port=1, open=is_open
@@ -123,7 +125,7 @@ def sender_stages(stages: Stages) -> dict[str, float]:
 def _choose(stages: Stages) -> float:
     """Nanoseconds for a train's share of what a carousel and a session do for an order."""
     session = stages.server_session()
-    trains, sequence = 100, 0
+    trains, sequence = BLOCK_COUNT * K // COUNT, 0
     start = time.perf_counter_ns()
     for number in range(trains):
         segments = session.carousel.take(COUNT, sequence)

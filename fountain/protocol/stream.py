@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from fountain.integrity import Seal
-from fountain.limits import DATA_OVERHEAD_SIZE, SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX
+from fountain.limits import (
+    DATA_OVERHEAD_SIZE,
+    SEGMENT_COUNT_MAX,
+    SEND_SEGMENT_COUNT_MAX,
+    SEND_SIZE_MAX,
+    TRAIN_SIZE_MAX,
+)
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Segment
 from fountain.wire.control import OfferBody
@@ -14,8 +20,10 @@ __all__ = ["DataKeys", "RoundTrip", "Stream", "StreamOrder", "train_packet_count
 
 
 def train_packet_count_max(symbol_size: int) -> int:
-    """How many data packets one train holds."""
-    return min(SEGMENT_COUNT_MAX, max(1, TRAIN_SIZE_MAX // (symbol_size + DATA_OVERHEAD_SIZE)))
+    """How many data packets one train holds, as whole segmented sends."""
+    size = symbol_size + DATA_OVERHEAD_SIZE
+    sent_together = min(SEND_SEGMENT_COUNT_MAX, max(1, SEND_SIZE_MAX // size))
+    return min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // size) // sent_together * sent_together
 
 
 class RoundTrip(Protocol):
