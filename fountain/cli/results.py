@@ -8,6 +8,7 @@ from fountain.cli.watchers import DataLines
 from fountain.engine.observer import (
     Event,
     GroupSummary,
+    HookReported,
     ObjectServed,
     PeerFinished,
     PeerSnapshot,
@@ -27,7 +28,8 @@ class ResultLines:
     def __init__(self, env: Environment, *, is_quiet: bool) -> None:
         self._lines = DataLines(env, is_prompt=True, is_quiet=is_quiet)
         self._sizes: dict[str, int] = {}
-        self._told: dict[tuple[str, str], str] = {}
+        self._told: dict[tuple[str, str], tuple[str, ...]] = {}  # by session and object: the fields of its last line
+        self._hooks: dict[tuple[str, str], str] = {}
 
     def handle(self, event: Event) -> None:
         """Write what an event has made final."""
@@ -35,6 +37,8 @@ class ResultLines:
             self._sizes[event.name] = event.size
         elif isinstance(event, PeerFinished):
             self._tell(event, "done", event.duration_s)
+        elif isinstance(event, HookReported):
+            self._tell_hook(event)
         elif isinstance(event, PeersProgress):
             for peer in event.peers:
                 if peer.state == "failed":
@@ -49,12 +53,23 @@ class ResultLines:
 
     def _tell(self, peer: PeerFinished | PeerSnapshot | ReceiverResult, state: str, duration_s: float | None) -> None:
         key = (peer.session_id, peer.name)
-        if self._told.get(key) == state:
+        told = self._told.get(key)
+        if told is not None and told[0] == state:
             return
-        self._told[key] = state
         seconds = "" if duration_s is None else f"{duration_s:.2f}"
         size = str(self._sizes.get(peer.name, ""))
-        fields = (state, peer.host, peer.address, peer.name, size, seconds, f"{peer.loss:.4f}")
+        hook = self._hooks.get(key, "")
+        self._add(key, (state, peer.host, peer.address, peer.name, size, seconds, f"{peer.loss:.4f}", hook))
+
+    def _tell_hook(self, event: HookReported) -> None:
+        key = (event.session_id, event.name)
+        hook = self._hooks[key] = "done" if event.is_success else "failed"
+        told = self._told.get(key)
+        if told is not None and told[-1] != hook:
+            self._add(key, (*told[:-1], hook))
+
+    def _add(self, key: tuple[str, str], fields: tuple[str, ...]) -> None:
+        self._told[key] = fields
         self._lines.add(";".join(["RESULT", *map(_escape, fields)]))
 
 

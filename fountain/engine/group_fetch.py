@@ -37,6 +37,7 @@ from fountain.wire.session import StopReason
 
 __all__ = ["GroupFetch"]
 
+OTHERS_NS = 3 * NS  # Where only other things are heard for so long, that is told to whoever waits.
 NAME_COUNT_MAX = 32  # Names that are told to whoever asks for one that is not announced.
 
 
@@ -68,7 +69,8 @@ class GroupFetch:
         self._next = Fetching(config, observer, stop)  # warms up while nothing is announced yet
         self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
         self._announced: dict[str, None] = {}  # the names that were heard, in order
-        self._has_told_other = False
+        self._has_told_other = self._has_told_why = False
+        self._heard_ns = self._start_ns  # until then nothing was heard
         self._receiver = GroupReceiver(
             endpoint, answer, identity,
             wants=self._wants, has=self._has,
@@ -130,6 +132,17 @@ class GroupFetch:
             self._has_told_other = True
             message = f"{printable(offer.name)} is announced here as well."
             self._observer.handle(Warned(message, "Name the one that you want."))
+
+    def _tell_why_nothing_comes(self, now: int) -> None:
+        """Whoever has no limit of time is told once what is heard instead of what is waited for."""
+        if self._fetches or self._has_told_why:
+            return
+        if not self._announced and not self._receiver.foreign_count:
+            self._heard_ns = now
+        elif now - self._heard_ns >= OTHERS_NS:
+            self._has_told_why = True
+            error = self._nobody()
+            self._observer.handle(Warned(error.message, error.hint))
 
     def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
         """Make room for the object of a download that begins."""
@@ -224,6 +237,8 @@ class GroupFetch:
     def _check_patience(self, now: int) -> None:
         """Give up where nothing comes for too long, unless there is time without limit."""
         config = self._config
+        if config.wait or config.listen:
+            self._tell_why_nothing_comes(now)
         if config.wait and not config.listen:
             return
         if not self._fetches and not config.listen and now - self._start_ns >= config.timeout_ns:

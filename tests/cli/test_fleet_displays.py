@@ -41,7 +41,7 @@ from tests.cli.stage import (
 
 GROUP = ("--group", "239.63.30.1")
 FINISHED = PeerFinished("aa", "10.0.0.2:40000", "pc;1", "image.iso", 12.0, 0, 0.1)
-DONE_LINE = "RESULT;done;pc\\x3b1;10.0.0.2:40000;image.iso;2000000000;12.00;0.1000\n"
+DONE_LINE = "RESULT;done;pc\\x3b1;10.0.0.2:40000;image.iso;2000000000;12.00;0.1000;\n"
 
 
 def told(event: Event, platform: str = "linux") -> list[str]:
@@ -289,8 +289,20 @@ def test_each_receiver_has_its_result_as_soon_as_that_is_final() -> None:
     )
     stage = Stage(engine)
     stage.serve("a", *GROUP)
-    failed_line = "RESULT;failed;pc2;10.0.0.2:40000;image.iso;2000000000;;0.0200\n"
+    failed_line = "RESULT;failed;pc2;10.0.0.2:40000;image.iso;2000000000;;0.0200;\n"
     assert written == ["", DONE_LINE, DONE_LINE + failed_line, DONE_LINE + failed_line]
+
+
+def test_a_result_is_told_again_when_the_hook_has_ended() -> None:
+    ended = HookReported("aa", "10.0.0.2:40000", "pc;1", "image.iso", is_success=False)
+    early = dataclasses.replace(ended, session_id="bb", is_success=True)
+    late = dataclasses.replace(FINISHED, session_id="bb", host="pc2")
+    lines = Stage(script(served(), FINISHED, early, ended, ended, late)).serve("a", *GROUP).out.splitlines()
+    assert [(line.split(";")[1:3], line.split(";")[-1]) for line in lines] == [
+        (["done", "pc\\x3b1"], ""),
+        (["done", "pc\\x3b1"], "failed"),
+        (["done", "pc2"], "done"),
+    ]
 
 
 def test_the_summary_adds_those_that_have_no_result_and_what_has_changed() -> None:
@@ -311,12 +323,12 @@ def test_the_summary_adds_those_that_have_no_result_and_what_has_changed() -> No
     ]
 
 
-def test_a_result_is_one_line_of_eight_fields_whatever_things_are_called() -> None:
+def test_a_result_is_one_line_of_nine_fields_whatever_things_are_called() -> None:
     hostile = receiver_result("a;b\\c\nd\x1b", name="e;;f")
     out = Stage(script(GroupSummary((hostile,)))).serve("a", *GROUP).out
     fields = out.removesuffix("\n").split(";")
     assert fields[:5] == ["RESULT", "done", "a\\x3bb\\\\c\\nd\\x1b", "10.0.0.2:40000", "e\\x3b\\x3bf"]
-    assert len(fields) == 8
+    assert len(fields) == 9
 
 
 @pytest.mark.parametrize("argv", [("--json",), ("--oneway",)])

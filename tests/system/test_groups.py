@@ -143,6 +143,19 @@ def test_only_who_has_the_key_of_a_group_hears_it(fleet: Fleet, write_file: Writ
     assert [result["state"] for result in results(server)] == ["done"]
 
 
+def test_whoever_waits_for_something_else_is_told_what_is_there(
+    fleet: Fleet, write_file: Writer, tmp_path: Path
+) -> None:
+    path, key = write_file(100_000, "here.bin"), tmp_path / "group.key"
+    key.write_bytes(bytes(range(32)))
+    keyed = fleet.receive("keyed", "--wait", "--key", key)
+    other = fleet.receive("other", "--wait", "there.bin")
+    fleet.serve(*QUICKLY, path)
+    assert "it uses another key than this receiver" in keyed.wait_event("warned")["message"]
+    told = other.wait_event("warned", lambda event: "is not announced" in event["message"])
+    assert told["hint"] == "This is: here.bin."
+
+
 def test_a_single_peer_without_the_key_of_a_group_is_refused(fleet: Fleet, write_file: Writer, tmp_path: Path) -> None:
     path = write_file(100_000)
     key = tmp_path / "group.key"
