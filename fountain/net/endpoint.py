@@ -1,7 +1,7 @@
 """The one narrow door to the network: what an endpoint is, and how one is opened.
 
 Three kinds have this interface and pass the same tests: `PortableEndpoint` (a datagram per system call),
-`LinuxEndpoint` (a train per system call) and `MemoryEndpoint` (no socket at all).
+`LinuxEndpoint` (many in one) and `MemoryEndpoint` (no socket at all).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Endpoint(Protocol):
 
     @property
     def segmenting(self) -> bool:
-        """Whether trains leave in one system call."""
+        """Whether many datagrams leave in one system call."""
 
     @property
     def refused(self) -> frozenset[Address]:

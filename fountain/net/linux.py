@@ -65,7 +65,7 @@ class LinuxEndpoint(PortableEndpoint):
 
     @property
     def segmenting(self) -> bool:
-        """Whether trains leave in one system call: until the kernel says that it cannot."""
+        """Whether many datagrams leave in one system call: until the kernel says that it cannot."""
         return self._segmenting
 
     def _ask_for_packet_info(self) -> None:

@@ -73,7 +73,7 @@ class PortableEndpoint:
 
     @property
     def segmenting(self) -> bool:
-        """Whether trains leave in one system call."""
+        """Whether many datagrams leave in one system call."""
         return False
 
     @property
