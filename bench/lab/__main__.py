@@ -43,8 +43,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("host", help="left, right, server, r1 ...; NAME/left where several laboratories are up")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- command")
     commands.add_parser("status", help="hosts, addresses and counters of what is up")
-    down = commands.add_parser("down", help="take laboratories down")
-    down.add_argument("name", nargs="?", help="default: all")
+    down = commands.add_parser("down", help="take a laboratory down")
+    which = down.add_mutually_exclusive_group()
+    which.add_argument("name", nargs="?", help="default: the only one that is up")
+    which.add_argument("--all", action="store_true", help="all of them, whoever brought them up")
     return top
 
 
@@ -95,7 +97,7 @@ def main(argv: list[str]) -> int:
                 except LabError as error:  # coming up, or going, right now
                     print(f"lab: {error}", file=sys.stderr)
         else:
-            for lab in [Lab.find(options.name)] if options.name else Lab.all():
+            for lab in Lab.all() if options.all else [Lab.find(options.name)]:
                 lab.close()
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)

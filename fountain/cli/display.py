@@ -166,7 +166,8 @@ class LiveDisplay:
         if isinstance(event, Preparing):
             return self._preparing(event)
         if isinstance(event, Searching):
-            return Text(escape_controls(f"asking {event.host}, port {event.port} ..."))
+            until = ", until it answers" if event.is_waiting else ""
+            return Text(escape_controls(f"asking {event.host}, port {event.port}{until} ..."))
         if isinstance(event, Listening):
             return Text(escape_controls(f"listening to {event.group}, port {event.port} ..."))
         if isinstance(event, Serving):

@@ -35,10 +35,10 @@ class ExitStatus(IntEnum):
 EXIT_STATUS_MEANINGS = {
     ExitStatus.DONE: "done",
     ExitStatus.USAGE: "wrong usage",
-    ExitStatus.NOBODY_ANSWERED: "nobody answered",
+    ExitStatus.NOBODY_ANSWERED: "nobody answered, or the host is not known",
     ExitStatus.INCOMPLETE: "incomplete, the same command resumes",
     ExitStatus.INTEGRITY: "integrity: the data contradicts the offer",
-    ExitStatus.LOCAL: "local trouble: disk full, permission, name clash, socket",
+    ExitStatus.LOCAL: "local trouble: no such file, disk full, permission, name clash, socket",
     ExitStatus.REFUSED: "the other side refused",
     ExitStatus.PEERS_MISSING: "not every expected peer finished",
     ExitStatus.INTERRUPTED: "interrupted",

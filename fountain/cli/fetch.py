@@ -7,6 +7,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from fountain.cli.arguments import CommandParser, named, nonempty
@@ -71,7 +72,7 @@ def fetch_parser() -> CommandParser:
         default=timeout_ns,
         help=f"give up when nothing was heard for so long (default {format_duration(timeout_ns / NS)})",
     )
-    add("--wait", action="store_true", help="keep asking until a server appears, or listening until one announces")
+    add("--wait", action="store_true", help="never give up: ask, or listen, until a server comes, or comes back")
     add(
         "--overwrite",
         action="store_true",
@@ -187,9 +188,11 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
         hint = "With a group there is no HOST: leave the first argument out."
         raise UsageError(f"{words[1]!r} is one argument too many.", hint)
     names = words if group is not None else words[1:]
+    if group is not None and names and _is_address(names[0]):
+        raise UsageError(f"With a group there is no HOST, and {names[0]} would be a NAME.", "Leave it out.")
     config = FetchConfig(
         host=words[0] if group is None else "",
-        name=names[0] if names else None,
+        name=names[0].rstrip("/") or names[0] if names else None,  # A shell completes directories with a slash.
         out=None if options.out is None else Path(options.out),
         port=CONTROL_PORT_DEFAULT if options.port is None else options.port,
         timeout_ns=options.timeout,
@@ -202,6 +205,14 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
         hook=options.hook,
     )
     return config, options.out, Output(is_json=options.json, is_quiet=options.quiet)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_group(options: argparse.Namespace) -> GroupConfig | None:

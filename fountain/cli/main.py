@@ -52,4 +52,4 @@ def _answer(words: Sequence[str]) -> ExitStatus:
     if words and words[0] == "--version":
         raise TextRequested(f"fountain {__version__}\n")
     what = f"There is no command {words[0]!r}." if words else "A command is missing."
-    raise UsageError(what, f"Type {PROG} serve PATH, or {PROG} fetch HOST.")
+    raise UsageError(what, f"{PROG} --help lists the commands: serve, fetch, doctor, code-report.")

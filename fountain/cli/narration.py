@@ -171,7 +171,7 @@ class Narrator:
     # --- Client --------------------------------------------------------------------------------------------
 
     def _searching(self, event: Searching) -> list[str]:
-        return [f"asking {event.host}, port {event.port}"]
+        return [f"asking {event.host}, port {event.port}{', until it answers' if event.is_waiting else ''}"]
 
     def _listed(self, event: Listed) -> list[str]:
         shown, more = event.objects[:LISTED_COUNT_MAX], len(event.objects) - LISTED_COUNT_MAX

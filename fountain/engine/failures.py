@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fountain.errors import FountainError, IncompleteError, NobodyAnsweredError, RefusedError
 from fountain.protocol.client_events import ClientEvent, Failure
+from fountain.storage.paths import printable
 from fountain.wire.control import RefusalReason
 
 __all__ = ["KEPT_HINT", "fetch_failure", "refusal_error"]
@@ -11,8 +12,8 @@ __all__ = ["KEPT_HINT", "fetch_failure", "refusal_error"]
 KEPT_HINT = "What was received is kept: run the same command again to go on."
 
 
-def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float) -> FountainError:
-    """The error of a `failed` event."""
+def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
+    """The error of a `failed` event; `name` is what was asked for."""
     match event.failure:
         case Failure.UNREACHABLE:
             return NobodyAnsweredError(
@@ -43,19 +44,25 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float) ->
                 "at all comes, with a lower --mtu; if the link loses so much by itself, with a higher "
                 f"--loss-tolerance or with --cc fixed. {KEPT_HINT}",
             )
+        case Failure.STOPPED:
+            return IncompleteError(
+                f"{host} stopped serving in the middle of the transfer, and did not come back within {timeout_s:g} s.",
+                KEPT_HINT,
+            )
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(event.offer and event.offer.open))
         case Failure.REFUSED:
-            return refusal_error(event.refusal)
+            return refusal_error(event.refusal, name)
         case _:
             return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
 
 
-def refusal_error(reason: RefusalReason | None) -> FountainError:
+def refusal_error(reason: RefusalReason | None, name: str | None = None) -> FountainError:
     """The error of a refusal."""
     match reason:
         case RefusalReason.NO_SUCH_OBJECT:
-            return RefusedError("The server has no object of that name.", "Leave the NAME out to see what it has.")
+            what = "no such object" if name is None else f"no object named {printable(name)}"
+            return RefusedError(f"The server has {what}.", "Leave the NAME out to see what it has.")
         case RefusalReason.SERVER_FULL:
             return RefusedError(
                 "The server has as many peers as it takes.", "Try again later, or raise --max-peers on the server."

@@ -65,7 +65,7 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         return _fetch_group(config, config.group, observer, stop)
     with ExitStack() as stack:
         targets = resolve(config.host, config.port)
-        observer.handle(Searching(config.host, config.port))
+        observer.handle(Searching(config.host, config.port, config.wait))
         endpoint = open_endpoint()
         stack.callback(endpoint.close)
         machine = _machine(config)

@@ -179,7 +179,8 @@ class Fetching:
         elif event.kind == "connected":
             self._reconnecting = False
         elif event.kind == "failed":
-            self.failure = fetch_failure(event, config.host or self._address, config.port, config.timeout_ns / NS)
+            host, timeout_s = config.host or self._address, config.timeout_ns / NS
+            self.failure = fetch_failure(event, host, config.port, timeout_s, config.name)
 
     def _verified_size(self) -> int:
         if self._part is None or self._offer is None:
@@ -211,7 +212,7 @@ class Fetching:
             total_size=geometry.object_size,
             rate_bps=rate,
             loss=receiver.loss_fraction,
-            eta_s=_eta_s(geometry.object_size - size, rate),
+            eta_s=None if state == "reconnecting" else _eta_s(geometry.object_size - size, rate),
             state=state,
             received_count=receiver.received_count,
             duplicate_count=unpacker.duplicate_count if unpacker else 0,

@@ -265,7 +265,7 @@ class GroupFetch:
                 f"{printable(self._config.name or '')} is not announced in group {group.address}, port {group.port}.",
                 f"This is: {names}.",
             )
-        what = "this object" if self._config.name is not None else "anything"
+        what = "anything" if self._config.name is None else printable(self._config.name)
         return NobodyAnsweredError(
             f"Nobody announced {what} in group {group.address}, port {group.port}, on {group.interface.name} within "
             f"{seconds:g} s.",

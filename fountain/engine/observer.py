@@ -201,10 +201,11 @@ class PeerRefused(Event):
 
 @dataclass(frozen=True)
 class Searching(Event):
-    """Asking a host that has not answered yet."""
+    """Asking a host that has not answered yet; `is_waiting` without a limit of time."""
 
     host: str
     port: int
+    is_waiting: bool = False
 
 
 @dataclass(frozen=True)

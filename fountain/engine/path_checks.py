@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fountain.engine.finding import Finding, fine, note, problem
 from fountain.engine.network_checks import interface_of
-from fountain.errors import TransportError
+from fountain.errors import FountainError
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.address import Address, resolve, text
 from fountain.net.probe import Answer, exchange, route_source, try_path_mtu
@@ -69,12 +69,12 @@ def check_path(host: str, port: int) -> Iterator[Finding]:
 def _resolve(host: str, port: int) -> list[Address] | Finding:
     """The addresses of `host`; a name server that does not answer is not waited for."""
     found: list[Address] = []
-    failure: list[TransportError] = []
+    failure: list[FountainError] = []
 
     def look_up() -> None:
         try:
             found.extend(resolve(host, port))
-        except TransportError as error:
+        except FountainError as error:
             failure.append(error)
 
     thread = threading.Thread(target=look_up, name="resolve", daemon=True)

@@ -43,7 +43,7 @@ from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
 from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerEvent
-from fountain.storage.source import FileSource, object_name, open_source
+from fountain.storage.source import FileSource, check_source, object_name, open_source
 from fountain.wire.control import Listing
 from fountain.wire.manifest import EntryKind
 
@@ -95,6 +95,8 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         code = code_by_name(config.code)
         warm_up = WarmUp(code)
         place = None if config.fleet is None else GroupPlace.find(config.fleet)  # Wrong ones before hours of reading.
+        for path in config.paths:
+            check_source(path)
         control = open_endpoint(config.bind, config.port)
         stack.callback(control.close)
         data = _open_data(config)

@@ -11,7 +11,7 @@ import re
 import socket
 from typing import Any
 
-from fountain.errors import TransportError
+from fountain.errors import NobodyAnsweredError, UsageError
 
 __all__ = ["UNSPECIFIED", "Address", "SocketAddress", "normalised", "resolve", "socket_address", "text"]
 
@@ -62,7 +62,8 @@ def resolve(host: str, port: int) -> list[Address]:
     """Every address of `host`, in the order in which the system prefers them; brackets around IPv6 are taken off.
 
     Raises:
-        TransportError: the name is not known, or could not be looked up.
+        UsageError: it cannot be the name of a host.
+        NobodyAnsweredError: the name is not known, or could not be looked up.
     """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
     try:
@@ -70,19 +71,19 @@ def resolve(host: str, port: int) -> list[Address]:
     except socket.gaierror as error:
         more = _MORE_THAN_A_HOST.fullmatch(host)
         if more:
-            message = f"'{host}' is more than the name or address of a host."
             option = f"--port {more['port']} " if more["port"] else ""
             hint = f"Give it as: {option}{more['host'] or more['brackets']}"
-        elif error.errno == socket.EAI_AGAIN:
+            raise UsageError(f"'{host}' is more than the name or address of a host.", hint) from error
+        if error.errno == socket.EAI_AGAIN:
             message = f"The name '{host}' could not be looked up: no name server answered."
             hint = "Check the network connection, or give the address in numbers."
         else:
             message = f"The host '{host}' is not known."
             hint = "Check the spelling, or give the address in numbers (192.0.2.1 or 2001:db8::1)."
-        raise TransportError(message, hint, address=host) from error
+        raise NobodyAnsweredError(message, hint) from error
     except UnicodeError as error:
         hint = "Check the spelling, or give the address in numbers."
-        raise TransportError(f"'{host}' is no host name.", hint, address=host) from error
+        raise UsageError(f"'{host}' is no host name.", hint) from error
     return list(dict.fromkeys(normalised(entry[4]) for entry in found))
 
 

@@ -45,6 +45,7 @@ from fountain.wire.session import (
     REQUEST_RUN_COUNT_MAX,
     SESSION_HEADER_SIZE,
     Bye,
+    ByeReason,
     Echo,
     RequestBody,
     SessionHeader,
@@ -81,12 +82,9 @@ class ClientMachine:
         self.all_sessions: list[ClientSession] = []  # that ever brought data, for totals
         self.rejects = RejectCounter()
         self.kernel_drop_count = 0
-        self._secret = secret
-        self._draw_count = 0
+        self._secret, self._draw_count = secret, 0
         self._want_kind, self._want = want_kind, want
-        self._open = open
-        self._wait = wait
-        self._timeout_ns = timeout_ns
+        self._open, self._wait, self._timeout_ns = open, wait, timeout_ns
         self._peer_id, self._host, self._key = peer_id, host, key
         self._datagrams: deque[tuple[bytes, bool]] = deque()
         self._events: deque[ClientEvent] = deque()
@@ -95,9 +93,8 @@ class ClientMachine:
         self._pending: Offer | None = None
         self._candidate: ClientSession | None = None
         self._request = b""
-        self._tries = 0
-        self._retry_ns = now_ns
-        self._heard_ns = now_ns
+        self._tries, self._retry_ns, self._heard_ns = 0, now_ns, now_ns
+        self._has_stopped = False  # it said so, and none came
         self.reporter = Reporter(now_ns)
         self._stop_packet = (StopReason.DONE, 0)
         self._stop_limit_ns = 0
@@ -153,7 +150,7 @@ class ClientMachine:
         if self.state is ClientState.STOPPING:
             self._retry_stop(now_ns)
             return
-        if now_ns - self._heard_ns >= self._timeout_ns and not (self._wait and not self.was_connected):
+        if now_ns - self._heard_ns >= self._timeout_ns and not self._wait:
             self._give_up()
             return
         if self.state is ClientState.RECEIVING:
@@ -231,7 +228,7 @@ class ClientMachine:
             return min(self.reporter.due_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
         if self.state is ClientState.STOPPING:
             return min(self._retry_ns, self._stop_limit_ns)
-        if self._wait and not self.was_connected:
+        if self._wait:
             return self._retry_ns
         return min(self._retry_ns, self._heard_ns + self._timeout_ns)
 
@@ -254,6 +251,7 @@ class ClientMachine:
         if self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
             self.state = ClientState.RECEIVING
             self.was_connected = True
+            self._has_stopped = False
             self.reporter.soon(now_ns)
             self._events.append(ClientEvent("connected"))
 
@@ -363,6 +361,8 @@ class ClientMachine:
         elif self.state in (ClientState.RECEIVING, ClientState.REQUESTING):
             self._heard_ns = now_ns
             self.was_connected = True
+            self.session = None  # What still comes of it says nothing of a server that is there.
+            self._has_stopped = bye.reason is ByeReason.STOPPING
             self._search_again(BYE_PHRASES[bye.reason], now_ns)
 
     def _search_again(self, reason: str, now_ns: int) -> None:
@@ -373,7 +373,9 @@ class ClientMachine:
 
     def _give_up(self) -> None:
         silence = Failure.NO_DATA if self.was_answered else Failure.NOBODY
-        self._fail(Failure.SILENCE if self.was_connected else silence, offer=self.offer)
+        if self.was_connected:
+            silence = Failure.STOPPED if self._has_stopped else Failure.SILENCE
+        self._fail(silence, offer=self.offer)
 
     def _fail(self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None) -> None:
         self.state = ClientState.CLOSED

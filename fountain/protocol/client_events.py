@@ -28,6 +28,7 @@ class Failure(enum.Enum):
     UNREACHABLE = "the port is closed"
     NO_DATA = "the server answered, but no data came"
     SILENCE = "the server fell silent"
+    STOPPED = "the server stopped"
     REFUSED = "the server refused"
     SOURCE_CHANGED = "the server's file changed"
     CONGESTED = "most of what the server sent was lost"

@@ -26,7 +26,7 @@ from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
 from fountain.storage.paths import check_collisions, check_name, path_flaw, printable
 from fountain.wire.manifest import Entry, EntryKind, Manifest, encode, path_order
 
-__all__ = ["FileSource", "object_name", "open_source"]
+__all__ = ["FileSource", "check_source", "object_name", "open_source"]
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _MODE_MASK = 0o777  # Never setuid, setgid or sticky.
@@ -191,8 +191,12 @@ def open_source(
     return source
 
 
-def _scan(path: Path, name: str, skipped: list[str]) -> list[_Scanned]:
-    """The entries of the object in the manifest's order."""
+def check_source(path: Path) -> os.stat_result:
+    """What the system says of `path`, which is to be served.
+
+    Raises:
+        StorageError: there is no such thing, it cannot be looked at, or it is neither a file nor a directory.
+    """
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -203,10 +207,17 @@ def _scan(path: Path, name: str, skipped: list[str]) -> list[_Scanned]:
         ) from error
     except OSError as error:
         raise storage_error(error, "read", path) from error
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        shown = printable(str(path))
+        raise StorageError(f"{shown} is neither a file nor a directory.", "Copy what it has into a file.", path=shown)
+    return status
+
+
+def _scan(path: Path, name: str, skipped: list[str]) -> list[_Scanned]:
+    """The entries of the object in the manifest's order."""
+    status = check_source(path)
     if stat.S_ISREG(status.st_mode):
         return [_found(EntryKind.FILE, name, str(path), status)]
-    if not stat.S_ISDIR(status.st_mode):
-        raise StorageError(f"{printable(name)} is neither a file nor a directory.", path=printable(str(path)))
     scanned = [_found(EntryKind.DIRECTORY, "", str(path), status)]
     waiting = [("", str(path))]
     while waiting:

@@ -75,6 +75,7 @@ def test_without_options_the_configuration_has_its_defaults() -> None:
         (("a", ""), "An argument is empty."),
         (("a", "-o", ""), "An argument is empty."),
         (("a", "-dash"), "There is no option -dash."),
+        (("a", "--rate", "1M"), "There is no option --rate."),
         (("a", "b", "c"), "'c' is one argument too many."),
         (("a", "--timeout", "x"), "--timeout: 'x' is not a time."),
         (("a", "--timeout", "0"), "--timeout needs a time above zero."),
@@ -90,6 +91,17 @@ def test_wrong_usage_is_one_sentence_and_a_hint(argv: tuple[str, ...], message: 
     assert (status, out, stage.configs) == (2, "", [])
     assert first == f"fountain-fetch: {message}"
     assert second.startswith("  hint: ")
+
+
+def test_an_option_that_is_not_there_is_not_taken_for_one_that_means_something_else() -> None:
+    assert "Did you mean --wait?" in Stage().fetch("a", "--wiat").err
+    assert "Did you mean" not in Stage().fetch("a", "--rate", "1M").err
+
+
+def test_a_directory_may_be_named_with_the_slash_that_a_shell_completes() -> None:
+    stage = Stage()
+    stage.fetch("HOST", "photos/")
+    assert stage.configs == [FetchConfig(host="HOST", name="photos")]
 
 
 def test_the_page_has_exactly_the_options_of_the_help() -> None:

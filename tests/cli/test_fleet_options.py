@@ -196,6 +196,7 @@ def test_a_server_refuses_what_cannot_go_together(argv: str, message: str) -> No
         (f"{ON_GROUP} --hook x", "--hook needs --listen."),
         (f"{ON_GROUP} --listen image.iso", "--listen takes every object, and no NAME."),
         (f"{ON_GROUP} HOST image.iso", "'image.iso' is one argument too many."),
+        (f"{ON_GROUP} 10.0.0.1", "With a group there is no HOST, and 10.0.0.1 would be a NAME."),
         (f"{ON_GROUP} --port 6330", "--port goes with HOST only."),
         (f"{ON_GROUP} --source host", "The source 'host' is not an IP address."),
         (f"{ON_GROUP} --source fd00::1", f"fd00::1 cannot be the source of group {ADDRESS}."),

@@ -7,6 +7,7 @@ import pytest
 from fountain.engine.failures import fetch_failure
 from fountain.engine.roster import _BYE_REASONS
 from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, Failure
+from fountain.wire.control import RefusalReason
 from fountain.wire.session import ByeReason
 
 
@@ -31,6 +32,11 @@ def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> Non
     assert "lost on the way" in error.message
     assert "--loss-tolerance" in error.hint
     assert "is kept" in error.hint
+
+
+def test_a_refused_name_is_told() -> None:
+    event = ClientEvent("failed", failure=Failure.REFUSED, refusal=RefusalReason.NO_SUCH_OBJECT)
+    assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named a\\nb."
 
 
 def test_after_each_bye_a_client_either_comes_back_or_fails() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fountain.engine.config import ServeConfig
 from fountain.engine.serve import serve
-from fountain.errors import TransportError
+from fountain.errors import StorageError, TransportError
 
 
 @pytest.mark.parametrize(("field", "option"), [("port", "--port"), ("data_port", "--data-port")])
@@ -24,3 +24,11 @@ def test_a_taken_port_is_told_with_the_option_that_names_another(field: str, opt
         with pytest.raises(TransportError, match="already in use") as caught:
             serve(ServeConfig(paths=(path,), bind="127.0.0.1", **ports), Mock(), threading.Event())
     assert caught.value.hint.endswith(f"choose another port with {option}.")
+
+
+def test_a_path_that_is_not_there_is_told_before_a_port_is_asked_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        config = ServeConfig(paths=(tmp_path / "typo.iso",), bind="127.0.0.1", port=taken.getsockname()[1])
+        with pytest.raises(StorageError, match=r"There is no .*typo\.iso"):
+            serve(config, Mock(), threading.Event())

@@ -218,6 +218,31 @@ def test_a_client_that_waits_outlasts_a_closed_port(seed: int) -> None:
     assert world.run(lambda: client.is_done, 3 * NS)
 
 
+def test_a_client_that_waits_outlasts_the_server_in_the_middle(seed: int) -> None:
+    world = World(seed)
+    source = world.source(payload(100_000, seed))
+    server = world.serve(source, rate_bps=1_000_000)
+    client = world.fetch(wait=True, timeout_ns=TIMEOUT_NS)
+    assert world.run(lambda: client.receiver.received_count > 200)
+    world.kill(server)
+    assert not world.run(lambda: client.has_ended, 10 * TIMEOUT_NS)
+    world.serve(source)
+    assert world.run(lambda: client.is_done, 3 * NS)
+
+
+def test_a_server_that_said_that_it_stops_is_told_apart_from_a_silent_one(seed: int) -> None:
+    world = World(seed)
+    server = world.serve(world.source(payload(100_000, seed)), rate_bps=1_000_000)
+    client = world.fetch(timeout_ns=TIMEOUT_NS)
+    assert world.run(lambda: client.receiver.received_count > 200)
+    server.sender.machine.close(world.now_ns)
+    server.sender.flush()
+    world.kill(server)
+    assert world.run(lambda: client.has_ended, TIMEOUT_NS + 10 * MS)
+    assert failures(client) == [Failure.STOPPED]
+    assert [event.reason for event in client.events if event.kind == "reconnecting"] == ["the server stopped"]
+
+
 def test_a_closed_data_port_is_told_apart_from_a_silent_server(seed: int) -> None:
     world = World(seed)
 
