@@ -61,7 +61,7 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
     """The error of a refusal."""
     match reason:
         case RefusalReason.NO_SUCH_OBJECT:
-            what = "no such object" if name is None else f"no object named {printable(name)}"
+            what = "no such object" if name is None else f"no object named '{printable(name)}'"
             return RefusedError(f"The server has {what}.", "Leave the NAME out to see what it has.")
         case RefusalReason.SERVER_FULL:
             return RefusedError(

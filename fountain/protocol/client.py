@@ -94,10 +94,8 @@ class ClientMachine:
         self._candidate: ClientSession | None = None
         self._request = b""
         self._tries, self._retry_ns, self._heard_ns = 0, now_ns, now_ns
-        self._has_stopped = False  # it said so, and none came
-        self.reporter = Reporter(now_ns)
-        self._stop_packet = (StopReason.DONE, 0)
-        self._stop_limit_ns = 0
+        self._has_stopped, self.reporter = False, Reporter(now_ns)
+        self._stop_packet, self._stop_limit_ns = (StopReason.DONE, 0), 0
 
     # --- What the world did --------------------------------------------------------------------------------
 
@@ -372,10 +370,11 @@ class ClientMachine:
         self._retry(now_ns)
 
     def _give_up(self) -> None:
-        silence = Failure.NO_DATA if self.was_answered else Failure.NOBODY
         if self.was_connected:
-            silence = Failure.STOPPED if self._has_stopped else Failure.SILENCE
-        self._fail(silence, offer=self.offer)
+            failure = Failure.STOPPED if self._has_stopped else Failure.SILENCE
+        else:
+            failure = Failure.NO_DATA if self.was_answered else Failure.NOBODY
+        self._fail(failure, offer=self.offer)
 
     def _fail(self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None) -> None:
         self.state = ClientState.CLOSED

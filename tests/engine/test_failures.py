@@ -36,7 +36,7 @@ def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> Non
 
 def test_a_refused_name_is_told() -> None:
     event = ClientEvent("failed", failure=Failure.REFUSED, refusal=RefusalReason.NO_SUCH_OBJECT)
-    assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named a\\nb."
+    assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named 'a\\nb'."
 
 
 def test_after_each_bye_a_client_either_comes_back_or_fails() -> None:

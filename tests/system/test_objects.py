@@ -117,7 +117,7 @@ def test_without_a_name_several_objects_are_listed_with_status_2(server: Server,
 def test_a_name_that_the_server_does_not_have_is_status_7(server: Server, programs: Programs) -> None:
     fetch = programs.fetch("no such thing", port=server.port)
     assert fetch.wait() == 7
-    assert fetch.event("failed")["message"] == "The server has no object of that name."
+    assert fetch.event("failed")["message"] == "The server has no object named 'no such thing'."
 
 
 def test_an_open_fetch_is_refused_by_a_server_that_encrypts(server: Server, programs: Programs) -> None:
