@@ -17,7 +17,7 @@ from fountain.engine.bystanders import Bystanders
 from fountain.engine.collector import BlockSink
 from fountain.engine.download import Download, sessions_in
 from fountain.engine.identity import ReceiverIdentity
-from fountain.engine.receiver import Phase, Receiver
+from fountain.engine.receiver import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COUNT_MAX, Phase, Receiver
 from fountain.engine.workers import Workers
 from fountain.errors import TransportError
 from fountain.integrity import derive
@@ -34,7 +34,6 @@ from fountain.wire.reject import Reject, RejectCounter
 
 __all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
 
-RECEIVE_PACKET_COUNT_MAX = 704  # Taken in one step before timers and workers are looked at.
 EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
 EARLY_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets, a session of its own included.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
@@ -139,8 +138,10 @@ class GroupReceiver:
         if self._has_left:
             return
         train, left = self._train, RECEIVE_PACKET_COUNT_MAX
-        while left > 0 and self._group.receive(train):
-            left -= max(1, train.segment_count)
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if left <= 0 or not self._group.receive(train):
+                break
+            left -= train.segment_count
             if train.view[:4] == MAGIC:
                 for segment in train.segments():
                     self._take_control(bytes(segment), train.address, now_ns)
@@ -151,9 +152,9 @@ class GroupReceiver:
 
     def _drain(self) -> None:
         """Throw away what comes for the answer endpoint, where nobody has anything to say: it would end every wait."""
-        left = RECEIVE_PACKET_COUNT_MAX
-        while left > 0 and self._answer.receive(self._train):
-            left -= max(1, self._train.segment_count)
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if not self._answer.receive(self._train):
+                break
         _ = self._answer.refused  # A server that has died: the group's silence tells that as well.
 
     def _take_data(self, train: Train, now_ns: int) -> None:

@@ -26,9 +26,10 @@ from fountain.protocol.client_events import ClientEvent, ClientState
 from fountain.wire.control import MAGIC, OfferBody
 from fountain.wire.session import StopReason
 
-__all__ = ["Phase", "Receiver"]
+__all__ = ["RECEIVE_PACKET_COUNT_MAX", "RECEIVE_TRAIN_COUNT_MAX", "Phase", "Receiver"]
 
-RECEIVE_PACKET_COUNT_MAX = 704  # Packets taken in one step before timers and workers are looked at.
+RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at, ...
+RECEIVE_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
 DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
 
 
@@ -133,8 +134,10 @@ class Receiver:
 
     def _receive(self, now_ns: int) -> None:
         train, left = self._train, RECEIVE_PACKET_COUNT_MAX
-        while left > 0 and self._endpoint.receive(train):
-            left -= max(1, train.segment_count)
+        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+            if left <= 0 or not self._endpoint.receive(train):
+                break
+            left -= train.segment_count
             if self._is_server(train.address):
                 self._take(train, now_ns)
         self.machine.kernel_drop_count = self._endpoint.statistics.kernel_drops

@@ -29,7 +29,8 @@ from fountain.wire.session import ByeReason
 __all__ = ["Sender"]
 
 RECEIVE_COUNT_MAX = 64  # Control packets taken in one step before data goes out again.
-SEND_PACKET_COUNT_MAX = 704  # Packets sent in one step before control packets are looked at again.
+SEND_TRAIN_COUNT_MAX = 16  # Trains sent in one step before control packets are looked at again, ...
+SEND_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
 
 
 class Sender:
@@ -135,7 +136,10 @@ class Sender:
         if self._unsent is not None and not self._send(self._unsent):
             return
         left = SEND_PACKET_COUNT_MAX
-        while left > 0 and (order := self._poll_order(now_ns)) is not None:
+        for _ in range(SEND_TRAIN_COUNT_MAX):
+            order = self._poll_order(now_ns) if left > 0 else None
+            if order is None:
+                return
             left -= sum(len(esis) for _, esis in order.segments)
             train = self._pack(order, now_ns)
             if train is not None and not self._send(train):
