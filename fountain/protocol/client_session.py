@@ -46,6 +46,7 @@ class ClientSession(ControlChannel):
         self.counter = SequenceCounter()
         self.damaged_count = 0
         self.rtt_ns = 0  # as the server measures it; 0 while unknown
+        self.shortest_rtt_ns = 0  # that it told
         self._echo_us = 0
         self._echo_arrival_ns = 0
 
@@ -54,6 +55,7 @@ class ClientSession(ControlChannel):
         self._echo_us, self._echo_arrival_ns = timestamp_us, now_ns
         if rtt_us:
             self.rtt_ns = rtt_us * 1000
+            self.shortest_rtt_ns = min(self.shortest_rtt_ns or self.rtt_ns, self.rtt_ns)
 
     def echo(self, now_ns: int) -> tuple[int, int]:
         """Timestamp to send back, and for how many microseconds it was held here."""

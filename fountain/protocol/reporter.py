@@ -5,7 +5,12 @@ from __future__ import annotations
 from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_session import ClientSession
-from fountain.protocol.congestion.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, REPORT_WAIT_RTT_NS
+from fountain.protocol.congestion.feedback import (
+    REPORT_WAIT_COUNT,
+    REPORT_WAIT_NS,
+    REPORT_WAIT_RTT_NS,
+    REPORT_WAIT_RTT_SHORTEST_NS,
+)
 from fountain.wire.control import PacketType
 from fountain.wire.session import NEED_COUNT_MAX, Echo, Report
 
@@ -103,6 +108,7 @@ class Reporter:
             self._is_flowing
             and 0 <= received_count - self._reported_count < self._wait_count
             and 0 < session.rtt_ns < REPORT_WAIT_RTT_NS
+            and session.shortest_rtt_ns < REPORT_WAIT_RTT_SHORTEST_NS
             and kernel_drop_count == self._drop_count
             and not self._is_losing(session)
             and self._has_room(blocks)

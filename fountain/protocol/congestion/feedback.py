@@ -9,13 +9,21 @@ from fountain.protocol.congestion.api import Sample
 from fountain.protocol.estimate import RttEstimate
 from fountain.wire.session import Report
 
-__all__ = ["REPORT_SPACING_NS", "REPORT_WAIT_COUNT", "REPORT_WAIT_NS", "REPORT_WAIT_RTT_NS", "Feedback"]
+__all__ = [
+    "REPORT_SPACING_NS",
+    "REPORT_WAIT_COUNT",
+    "REPORT_WAIT_NS",
+    "REPORT_WAIT_RTT_NS",
+    "REPORT_WAIT_RTT_SHORTEST_NS",
+    "Feedback",
+]
 
 REPORT_SPACING_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
 # A report costs the server as much when it tells little. Where nothing was lost, and nothing hangs on it, it waits ...
 REPORT_WAIT_COUNT = 128  # ... until so many packets have come ...
 REPORT_WAIT_NS = 100_000_000  # ... or so much time has passed since the one before ...
-REPORT_WAIT_RTT_NS = 20_000_000  # ... if the round trip is below this: farther away the window hangs on each report.
+REPORT_WAIT_RTT_NS = 20_000_000  # ... if the round trip is below this now, ...
+REPORT_WAIT_RTT_SHORTEST_NS = 5_000_000  # ... and was below this: farther away the rate hangs on each report.
 SILENCE_SLACK_NS = 300_000_000  # A receiver without news reports every 250 ms.
 _BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
 _FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
