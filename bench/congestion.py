@@ -93,6 +93,7 @@ def cases() -> Iterator[Case]:
             yield Case("alone", (flow,), "100M", 50, loss=loss)
     for rtt_ms in (10, 40, 100):
         yield Case("fair", ("tolerant", "cubic"), "20M", rtt_ms)
+    yield Case("fair", ("tolerant", "cubic"), "100M", 2, "10ms")  # a network of one's own
     for queue in ("0.25bdp", "4bdp"):
         yield Case("fair", ("tolerant", "cubic"), "20M", 40, queue)
     yield Case("fair", ("tolerant", "bbr"), "20M", 40)

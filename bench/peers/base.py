@@ -117,6 +117,7 @@ class Process:
         self.patience_s = patience_s
         self.status: int | None = None
         self.cpu_s = 0.0  # once it has ended, with that of the children it waited for
+        self.memory_size = 0  # the most octets that were resident, once it has ended
         words = ["setpriv", "--pdeathsig", "KILL", "--", *host.prefix, *map(str, argv)]
         with log.open("wb") as out, log.with_name(f"{log.name}.err").open("wb") as err:
             self.started_s, self.started_at = time.monotonic(), time.time()
@@ -165,6 +166,7 @@ class Process:
         _, code, usage = os.wait4(self._child.pid, 0)
         self.status = self._child.returncode = os.waitstatus_to_exitcode(code)
         self.cpu_s = usage.ru_utime + usage.ru_stime
+        self.memory_size = 1024 * usage.ru_maxrss
 
     def wait(self) -> None:
         """Until it has ended with 0."""

@@ -63,7 +63,7 @@ class Fountain:
             whole_s,
             server.cpu_s - idle_cpu_s,
             sum(client.cpu_s for client in clients),
-            details(clients, fetched, told),
+            details(clients, fetched, told) | {"server_memory_mb": server.memory_size // 10**6},
         )
 
     def _serve(self, stack: contextlib.ExitStack, job: Job, port: int) -> tuple[Process, float]:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_session import ClientSession
-from fountain.protocol.congestion.feedback import (
-    REPORT_WAIT_COUNT,
-    REPORT_WAIT_NS,
-    REPORT_WAIT_RTT_NS,
-    REPORT_WAIT_RTT_SHORTEST_NS,
-)
+from fountain.protocol.congestion.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, is_near
 from fountain.wire.control import PacketType
 from fountain.wire.session import NEED_COUNT_MAX, Echo, Report
 
@@ -107,8 +102,7 @@ class Reporter:
         return (
             self._is_flowing
             and 0 <= received_count - self._reported_count < self._wait_count
-            and 0 < session.rtt_ns < REPORT_WAIT_RTT_NS
-            and session.shortest_rtt_ns < REPORT_WAIT_RTT_SHORTEST_NS
+            and is_near(session.rtt_ns, session.shortest_rtt_ns)
             and kernel_drop_count == self._drop_count
             and not self._is_losing(session)
             and self._has_room(blocks)

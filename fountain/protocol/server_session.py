@@ -12,13 +12,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Carousel
 from fountain.protocol.congestion.api import Controller
-from fountain.protocol.congestion.feedback import (
-    REPORT_WAIT_COUNT,
-    REPORT_WAIT_NS,
-    REPORT_WAIT_RTT_NS,
-    REPORT_WAIT_RTT_SHORTEST_NS,
-    Feedback,
-)
+from fountain.protocol.congestion.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, Feedback, is_near
 from fountain.protocol.control_channel import ControlChannel
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
@@ -218,11 +212,9 @@ class ServerSession(ControlChannel):
         self.pacer.burst_count_min = _NEAR_BURST_COUNT if self.rtt.minimum_ns < _NEAR_RTT_NS else 1
         self.pacer.change_rate(self.controller.rate_bps, now_ns)
         # A near client may wait with its next report until as much has come: this does not stop the stream.
-        is_near = (
-            self.rtt.smoothed_ns < REPORT_WAIT_RTT_NS and self.rtt.minimum_ns < REPORT_WAIT_RTT_SHORTEST_NS
-        )
         wait_count = self.controller.rate_bps * REPORT_WAIT_NS // (8 * NS * self.packet_size)
-        self._wait_count = min(REPORT_WAIT_COUNT, wait_count) if is_near else 0
+        may_wait = is_near(self.rtt.smoothed_ns, self.rtt.minimum_ns)
+        self._wait_count = min(REPORT_WAIT_COUNT, wait_count) if may_wait else 0
 
     def _resolve(self, expected_sequence: int, now_ns: int) -> None:
         """Packets below `_resolved` have arrived or are lost: the client saw a later one, or should have by now."""

@@ -13,9 +13,8 @@ __all__ = [
     "REPORT_SPACING_NS",
     "REPORT_WAIT_COUNT",
     "REPORT_WAIT_NS",
-    "REPORT_WAIT_RTT_NS",
-    "REPORT_WAIT_RTT_SHORTEST_NS",
     "Feedback",
+    "is_near",
 ]
 
 REPORT_SPACING_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
@@ -29,6 +28,11 @@ _BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
 _FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
 _US = 1_000
 _WORD = 0xFFFF_FFFF
+
+
+def is_near(rtt_ns: int, shortest_rtt_ns: int) -> bool:
+    """Whether Reports may wait at such round trips, now and at the shortest; 0 is unknown."""
+    return 0 < rtt_ns < REPORT_WAIT_RTT_NS and shortest_rtt_ns < REPORT_WAIT_RTT_SHORTEST_NS
 
 
 class Feedback:
