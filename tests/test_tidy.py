@@ -18,12 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fountain"
 
 FUNCTION_LINES_MAX = 70
-FILE_LINES_MAX = 400
-
-# Files that are nothing but literal tables, copied from a standard: cutting them up would help nobody.
-LITERAL_TABLES = {
-    "fountain/codes/raptorq/tables.py",
-}
 
 # --- Who may import whom -----------------------------------------------------------------------------------
 
@@ -309,12 +303,6 @@ def test_functions_are_short(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= FUNCTION_LINES_MAX, f"{named(path)}:{node.lineno}: {node.name} has {length} lines"
-
-
-@IN_PROJECT
-def test_files_are_short(path: Path) -> None:
-    length = len(path.read_text().splitlines())
-    assert length <= FILE_LINES_MAX or named(path) in LITERAL_TABLES, f"{named(path)} has {length} lines"
 
 
 # --- Words -------------------------------------------------------------------------------------------------
