@@ -248,10 +248,7 @@ class LinuxEndpoint(PortableEndpoint):
     def _send_refused_train(self, error: OSError, octets: memoryview, segment_size: int, route: Route) -> int:
         """The error may be late news of another datagram, of the source address, or really of segmentation."""
         self._note_error(error.errno)
-        again = self._attempt(self._transmit_train, octets, segment_size, route)
-        if again is not None and again.errno == errno.EINVAL and route.source:
-            route.forget_source()
-            again = self._attempt(self._transmit_train, octets, segment_size, route)
+        again = self._attempt_again(self._transmit_train, octets, segment_size, route)
         if again is None:
             self.statistics.datagrams_sent += -(-len(octets) // segment_size)
             self.statistics.octets_sent += len(octets)
@@ -276,13 +273,7 @@ class LinuxEndpoint(PortableEndpoint):
         self._sendmsg((octets,), message + route.source, 0, route.target)
 
     def _transmit(self, datagram: memoryview, route: Route) -> None:
-        try:
-            self._sendmsg((datagram,), route.source, 0, route.target)
-        except OSError as error:
-            if error.errno != errno.EINVAL or not route.source:
-                raise
-            route.forget_source()
-            self._sendmsg((datagram,), route.source, 0, route.target)
+        self._sendmsg((datagram,), route.source, 0, route.target)
 
 
 def _open_batch() -> Batch | None:

@@ -179,11 +179,11 @@ class PortableEndpoint:
     def _send_datagram(self, datagram: memoryview, route: Route) -> bool:
         """Whether the datagram is off our hands: sent, or lost and counted.
 
-        It is tried twice, because the first error may be the late answer to an earlier datagram.
+        It is tried again, because the first error may be the late answer to an earlier datagram.
         """
         error = self._attempt(self._transmit, datagram, route)
         if error is not None and error.errno not in (*_FULL, _DROPPED):
-            error = self._attempt(self._transmit, datagram, route)
+            error = self._attempt_again(self._transmit, datagram, route)
         if error is None:
             self.statistics.datagrams_sent += 1
             self.statistics.octets_sent += len(datagram)
@@ -208,6 +208,24 @@ class PortableEndpoint:
             self._note_error(error.errno)
             return error
         return None
+
+    def _attempt_again(self, transmit: Callable[..., None], *arguments: Any) -> OSError | None:
+        """Try a send after an error, and if it fails as well without the source address; the last error, or None.
+
+        `arguments` end with the route. A source that this machine has lost fails every send, with an error that
+        differs from kernel to kernel. If nothing can be sent without it either, it was not the reason, and is kept.
+        """
+        route: Route = arguments[-1]
+        error = self._attempt(transmit, *arguments)
+        if error is None or error.errno in (*_FULL, _DROPPED) or not route.source or route.is_aimed:
+            return error
+        source, route.source = route.source, []
+        error = self._attempt(transmit, *arguments)
+        if error is None or error.errno in _FULL:
+            self._raw = ()  # What comes next from there tells which source is right.
+        else:
+            route.source = source
+        return error
 
     # --- Errors ----------------------------------------------------------------------------------------------
 

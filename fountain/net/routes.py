@@ -20,7 +20,7 @@ class Route:
 
     `source` is the control message that makes the system answer from the local address that the peer talked to
     (empty: the system chooses); segments larger than `segment_limit` go out as single datagrams. An `is_aimed` route
-    leads to a group: its source chooses the interface.
+    leads to a group: its source chooses the interface, and is never given up.
     """
 
     __slots__ = ("is_aimed", "segment_limit", "source", "target")
@@ -30,11 +30,6 @@ class Route:
         self.source = source
         self.segment_limit = DATAGRAM_SIZE_MAX
         self.is_aimed = is_aimed
-
-    def forget_source(self) -> None:
-        """The system does not take the source: go on without, except where that would be another interface."""
-        if not self.is_aimed:
-            self.source = []
 
 
 class Routes:

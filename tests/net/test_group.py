@@ -281,7 +281,6 @@ def test_the_way_to_a_group_outlives_any_number_of_peers(opened: Opened) -> None
     for number in range(ROUTE_COUNT_MAX + 1):
         sender._routes.heard(("192.0.2.1", number), [])
     sender._routes.heard(group.target, [])
-    aimed.forget_source()
     assert sender._routes.find(group.target) is aimed
     assert aimed.source, "the packet info that chooses the interface"
 

@@ -207,20 +207,79 @@ def test_a_server_on_the_wildcard_answers_from_the_address_that_was_asked(
     client.close()
 
 
-def test_a_source_address_that_is_gone_is_forgotten(
-    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint
+def has_source(ancillary: list[tuple[int, int, bytes]]) -> bool:
+    return any(level == socket.IPPROTO_IP for level, _, _ in ancillary)
+
+
+def hear(endpoint: LinuxEndpoint, receiver: PortableEndpoint) -> None:
+    """The peer says something to one of this machine's addresses."""
+    receiver.send(b"hello", 5, 5, ("127.0.0.3", endpoint.local_address[1]))
+    assert wait([endpoint], 5 * SECOND_NS)
+    assert endpoint.receive(Train())
+
+
+GONE = [errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.EPERM]
+
+
+@pytest.mark.parametrize("number", GONE)
+@pytest.mark.parametrize("size", [100, 1000])
+def test_a_source_address_that_is_gone_is_forgotten_whatever_the_kernel_says_of_it(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, number: int, size: int
 ) -> None:
+    tries: list[bool] = []
+
     def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
-        return errno.EINVAL if any(level == socket.IPPROTO_IP for level, _, _ in ancillary) else None
+        tries.append(has_source(ancillary))
+        return number if has_source(ancillary) else None
 
     endpoint = stubborn(refuse)
-    for size in (100, 1000):
-        receiver.send(b"hello", 5, 5, ("127.0.0.3", endpoint.local_address[1]))
-        assert wait([endpoint], 5 * SECOND_NS)
-        assert endpoint.receive(Train())
+    hear(endpoint, receiver)
+    for _ in range(2):
         assert endpoint.send(bytes(1000), 1000, size, receiver.local_address) == 1000
-    assert endpoint.statistics.segmentation_refused == endpoint.statistics.send_errors == 0
-    assert received(receiver) == [bytes(100)] * 10 + [bytes(1000)]
+    assert (endpoint.statistics.segmentation_refused, endpoint.statistics.send_errors) == (0, 0)
+    assert b"".join(received(receiver)) == bytes(2000)
+    assert tries[:2] == [True, True], "the first error may be news of an earlier datagram"
+    assert not any(tries[2:])
+    hear(endpoint, receiver)
+    endpoint.send(bytes(1000), 1000, size, receiver.local_address)
+    assert any(tries[3:]), "the peer that goes on talking to that address is answered from there"
+
+
+def test_news_of_an_earlier_datagram_costs_no_source_address(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint
+) -> None:
+    tries: list[bool] = []
+
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        tries.append(has_source(ancillary))
+        return errno.ECONNREFUSED if len(tries) == 1 else None
+
+    endpoint = stubborn(refuse)
+    hear(endpoint, receiver)
+    endpoint.send(bytes(100), 100, 100, receiver.local_address)
+    endpoint.send(bytes(100), 100, 100, receiver.local_address)
+    assert tries == [True, True, True]
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+def test_while_nothing_can_be_sent_the_source_address_is_kept(
+    stubborn: Callable[[Refuse], LinuxEndpoint], receiver: PortableEndpoint, size: int
+) -> None:
+    is_down = [True]
+    tries: list[bool] = []
+
+    def refuse(ancillary: list[tuple[int, int, bytes]], length: int) -> int | None:
+        tries.append(has_source(ancillary))
+        return errno.ENETUNREACH if is_down[0] else None
+
+    endpoint = stubborn(refuse)
+    hear(endpoint, receiver)
+    endpoint.send(bytes(1000), 1000, size, receiver.local_address)
+    is_down[0] = False
+    tries.clear()
+    endpoint.send(bytes(1000), 1000, size, receiver.local_address)
+    assert tries
+    assert all(tries)
 
 
 def test_drops_of_the_kernel_are_counted() -> None:
