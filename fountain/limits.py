@@ -17,6 +17,7 @@ __all__ = [
     "DATA_OVERHEAD_SIZE",
     "DATA_PORT_DEFAULT",
     "DATA_TAIL_SIZE",
+    "DURATION_NS_MAX",
     "ESI_LIMIT",
     "GROUP_PORT_DEFAULT",
     "HELLO_SIZE",
@@ -30,7 +31,11 @@ __all__ = [
     "NAME_SIZE_MAX",
     "NS",
     "OBJECT_SIZE_MAX",
+    "PASS_COUNT_MAX",
     "PATH_SIZE_MAX",
+    "PEER_COUNT_MAX",
+    "RATE_BPS_MAX",
+    "RATE_BPS_MIN",
     "RECEIVE_MEMORY_SIZE_MAX",
     "SEGMENT_COUNT_MAX",
     "SEND_SEGMENT_COUNT_MAX",
@@ -90,6 +95,13 @@ SEND_SEGMENT_COUNT_MAX = 64
 # are packed from, are half a megabyte, which stays in a core's cache.
 TRAIN_SIZE_MAX = 4 * SEND_SIZE_MAX
 SEGMENT_COUNT_MAX = 4 * SEND_SEGMENT_COUNT_MAX
+
+# What a person may ask for. Beyond these a number is a slip of the finger, and no arithmetic of ours has to bear it.
+RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer cannot be told from a dead one.
+RATE_BPS_MAX = 10**12  # A thousand times what one core sends.
+DURATION_NS_MAX = 3_650 * 86_400 * NS  # Ten years; twenty of them still fit the 64 bits of a time in nanoseconds.
+PASS_COUNT_MAX = 10**6
+PEER_COUNT_MAX = 65_536  # So many receivers a group's server knows, and so many sessions would fill 10 GB.
 
 assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX
 assert BLOCK_COUNT_MAX * BLOCK_SIZE_MAX >= OBJECT_SIZE_MAX

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
@@ -17,6 +18,7 @@ __all__ = ["CommandParser", "TextRequested", "named", "nonempty"]
 T = TypeVar("T")
 
 HELP_WIDTH_MAX = 100
+_NEGATIVE = re.compile(r"-\.?[0-9]")  # No option of ours begins with a digit.
 
 
 class TextRequested(Exception):
@@ -97,16 +99,30 @@ class CommandParser(argparse.ArgumentParser):
         """
         words = list(argv)
         end = words.index("--") if "--" in words else len(words)
-        options, arguments = self.parse_known_args(words[:end])
+        options, arguments = self.parse_known_args(self._with_negative_values(words[:end]))
         for argument in arguments:
             if argument.startswith("-") and argument != "-":
                 raise self._unknown(argument)
+        for action in self._actions:
+            if isinstance(getattr(options, action.dest, None), list):  # What argparse makes of `-o=--`.
+                raise UsageError(f"{action.option_strings[0]} has no value.", self._help_hint)
         arguments += words[end + 1 :]
         if self._first_name and not arguments:
             raise UsageError(f"Missing: {self._first_name}.", self._help_hint)
         if self._count_max is not None and len(arguments) > self._count_max:
             raise UsageError(f"{arguments[self._count_max]!r} is one argument too many.", self._help_hint)
         return options, [nonempty(argument) for argument in arguments]
+
+    def _with_negative_values(self, words: Sequence[str]) -> list[str]:
+        """`words` with `--rate -5M` as `--rate=-5M`: argparse takes the value for an option, and calls it missing."""
+        joined: list[str] = []
+        for word in words:
+            before = self._option_string_actions.get(joined[-1]) if joined else None
+            if before is not None and before.nargs is None and _NEGATIVE.match(word):
+                joined[-1] += f"={word}" if joined[-1].startswith("--") else word
+            else:
+                joined.append(word)
+        return joined
 
     def error(self, message: str) -> NoReturn:
         """Turn argparse's words for what is wrong into a sentence."""

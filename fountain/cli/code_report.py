@@ -95,6 +95,9 @@ def _read(argv: Sequence[str]) -> _Options:
 
 
 def _report(options: _Options, env: Environment) -> ExitStatus:
+    from fountain.engine.loading import check_can_load
+
+    check_can_load()
     from fountain.codes.registry import code_by_name  # These load numpy and the kernels, which --help must not.
     from fountain.engine.code_report import default_symbol_counts, measure_code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from fountain.cli.watchers import Watchers, choose_display
 from fountain.engine.observer import Observer
 from fountain.errors import FountainError, LocalError
 
-__all__ = ["Output", "run_engine", "run_program"]
+__all__ = ["Output", "as_error", "run_engine", "run_program"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) 
         env.stdout.write(request.text)
         env.stdout.flush()
         status = ExitStatus.DONE
-    except FountainError as error:
-        status = exit_status_of(error)
-        _tell(prog, env, error)
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
+    except Exception as raised:
+        error = as_error(raised)
+        if error is None:
+            raise
+        status = exit_status_of(error)
+        _tell(prog, env, error)
     env.stderr.flush()
     return int(status)
 
@@ -74,9 +78,11 @@ def run_engine(
     with env.catch_interrupts(interrupted):
         try:
             work(Watchers(observers), stop)
-        except (FountainError, OSError) as raised:
+        except Exception as raised:
             display.close()
-            error = raised if isinstance(raised, FountainError) else _local_error(raised)
+            error = as_error(raised)
+            if error is None:
+                raise
             status = ExitStatus.INTERRUPTED if stop.is_set() else exit_status_of(error)
             if json_events is not None:
                 json_events.failed(error, status)
@@ -86,8 +92,20 @@ def run_engine(
     return status
 
 
+def as_error(raised: Exception) -> FountainError | None:
+    """What `raised` says to a person; None for a bug, of which the traceback says more than a sentence would."""
+    if isinstance(raised, FountainError):
+        return raised
+    if isinstance(raised, MemoryError) or (isinstance(raised, OSError) and raised.errno == errno.ENOMEM):
+        return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
+    if isinstance(raised, RuntimeError) and str(raised) == "can't start new thread":
+        hint = "Raise the limits of threads and memory: ulimit -u, ulimit -v, or TasksMax of the service."
+        return LocalError("The system gives this process no further thread.", hint)
+    return _local_error(raised) if isinstance(raised, OSError) else None
+
+
 def _local_error(error: OSError) -> LocalError:
-    """What to say of an error of the system that nobody foresaw; nearly always the ground is gone."""
+    """What to say of an error of the system that nobody foresaw; nearly always the current directory is gone."""
     try:
         os.getcwd()
     except OSError:

@@ -13,6 +13,7 @@ from fountain.cli.command import run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.firewall import firewall_lines
+from fountain.cli.place import Place, read_place
 from fountain.cli.text import escape_controls
 from fountain.cli.units import parse_integer
 from fountain.engine.finding import Finding, Verdict
@@ -55,7 +56,6 @@ def doctor_parser() -> CommandParser:
     add(
         "--port",
         type=named("--port", parse_integer),
-        default=CONTROL_PORT_DEFAULT,
         help=f"control port, here and at HOST (default {CONTROL_PORT_DEFAULT})",
     )
     add(
@@ -92,6 +92,9 @@ def _doctor(argv: Sequence[str], env: Environment) -> ExitStatus:
 
 
 def _findings(options: _Options, env: Environment) -> Iterable[Finding]:
+    from fountain.engine.loading import check_can_load
+
+    check_can_load()
     from fountain.engine.doctor import Examination, examine  # Loads numpy, which --help must not.
 
     lines = firewall_lines(env.platform, options.port, options.data_port)
@@ -136,7 +139,9 @@ def _status(found: Sequence[Finding]) -> ExitStatus:
 
 def _read(argv: Sequence[str]) -> _Options:
     options, words = doctor_parser().parse(argv)
-    for name, port in (("--port", options.port), ("--data-port", options.data_port)):
-        if not 1 <= port <= 65_535:
-            raise UsageError(f"{name} {port} is not a port number.", "Choose one between 1 and 65535.")
-    return _Options(words[0] if words else None, options.port, options.data_port, options.json, options.quiet)
+    for name, given in (("--port", options.port), ("--data-port", options.data_port)):
+        if given is not None and not 1 <= given <= 65_535:
+            raise UsageError(f"{name} {given} is not a port number.", "Choose one between 1 and 65535.")
+    place = read_place(words, options.port) if words else Place("", options.port)
+    port = CONTROL_PORT_DEFAULT if place.port is None else place.port
+    return _Options(place.host or None, port, options.data_port, options.json, options.quiet)

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -43,14 +44,18 @@ SignalHook = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeOutcome:
-    from fountain.engine.loading import loading
+    from fountain.engine.loading import check_can_load, loading
 
+    check_can_load()
     with loading():
         from fountain.engine.serve import serve  # Loads numpy and the kernels, which --help must not.
     return serve(config, observer, stop)
 
 
 def _fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> object:
+    from fountain.engine.loading import check_can_load
+
+    check_can_load()
     from fountain.engine.fetch import fetch  # Loads numpy and the kernels, which --help must not.
 
     return fetch(config, observer, stop)
@@ -67,13 +72,21 @@ def _now_utc() -> datetime:
 
 @contextmanager
 def catch_interrupts(handle: Callable[[], None]) -> Iterator[None]:
-    """While inside, Ctrl-C and a request to terminate call `handle`, in the main thread, between two bytecodes."""
+    """While inside, every signal that asks a command to end calls `handle`, in the main thread, between two bytecodes.
+
+    These are Ctrl-C, SIGTERM, SIGQUIT (Ctrl-\\), and SIGHUP of a terminal that was closed, unless SIGHUP is ignored:
+    that is how `nohup` says that the command outlives its terminal.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # Only the main thread may have handlers; whoever runs a command elsewhere stops it in another way.
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
     if sys.platform == "win32":
         numbers.append(signal.SIGBREAK)
+    else:
+        numbers.append(signal.SIGQUIT)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, lambda _number, _where: handle()) for number in numbers}
     try:
         yield
@@ -108,8 +121,10 @@ class Environment:
     def of_process(cls) -> Environment:
         """The environment of this process.
 
-        Data on stdout is UTF-8 whatever the locale, and a file name that is no UTF-8 leaves as the octets it has.
+        Data on stdout is UTF-8 whatever the locale, and a file name that is no UTF-8 leaves as the octets it has. What
+        the compiler's library says of variables that it cannot read is not shown: it goes on with its defaults.
         """
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"numba\.core\.config")
         stdout, stderr = _standard(sys.stdout), _standard(sys.stderr)
         if isinstance(stdout, io.TextIOWrapper):
             stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")

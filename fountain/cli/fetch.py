@@ -15,6 +15,7 @@ from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
+from fountain.cli.place import Place, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns
 from fountain.cli.watchers import DigestLines
 from fountain.engine.config import FetchConfig, GroupConfig
@@ -187,14 +188,14 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     if group is not None and len(words) > 1:
         hint = "With a group there is no HOST: leave the first argument out."
         raise UsageError(f"{words[1]!r} is one argument too many.", hint)
-    names = words if group is not None else words[1:]
-    if group is not None and names and _is_address(names[0]):
-        raise UsageError(f"With a group there is no HOST, and {names[0]} would be a NAME.", "Leave it out.")
+    if group is not None and words and _is_address(words[0]):
+        raise UsageError(f"With a group there is no HOST, and {words[0]} would be a NAME.", "Leave it out.")
+    place = Place("", None, words[0] if words else None) if group is not None else read_place(words, options.port)
     config = FetchConfig(
-        host=words[0] if group is None else "",
-        name=names[0].rstrip("/") or names[0] if names else None,  # A shell completes directories with a slash.
+        host=place.host,
+        name=place.name and (place.name.rstrip("/") or place.name),  # A shell completes directories with a slash.
         out=None if options.out is None else Path(options.out),
-        port=CONTROL_PORT_DEFAULT if options.port is None else options.port,
+        port=CONTROL_PORT_DEFAULT if place.port is None else place.port,
         timeout_ns=options.timeout,
         wait=options.wait,
         overwrite=options.overwrite,

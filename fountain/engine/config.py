@@ -10,10 +10,16 @@ from fountain.errors import UsageError
 from fountain.limits import (
     CONTROL_PORT_DEFAULT,
     DATA_PORT_DEFAULT,
+    DURATION_NS_MAX,
     GROUP_PORT_DEFAULT,
     MTU_DEFAULT,
     MTU_MAX,
     MTU_MIN,
+    NS,
+    PASS_COUNT_MAX,
+    PEER_COUNT_MAX,
+    RATE_BPS_MAX,
+    RATE_BPS_MIN,
 )
 from fountain.protocol.congestion import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
@@ -35,7 +41,6 @@ __all__ = [
 
 RATE_BPS_DEFAULT = 1_000_000_000
 GROUP_RATE_BPS_DEFAULT = 100_000_000  # A switch floods it to everybody, old and slow machines too.
-RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer cannot be told from a dead one.
 PEER_COUNT_MAX_DEFAULT = 256
 LOSS_TOLERANCE_MAX = 0.5  # Beyond it two packets are sent for one that arrives, and nobody can say whose fault it is.
 CODE_DEFAULT = "raptorq"
@@ -44,12 +49,26 @@ BROADCAST_ADDRESS_DEFAULT = "255.255.255.255"
 GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
 GROUP_CONTROL_DEFAULT = "tfmcc"
 PLAN_LOSS_DEFAULT = 0.05
+OVERHEAD_MAX = float(PASS_COUNT_MAX)
 PLAN_LOSS_MAX = 0.9  # Ten packets sent for one that arrives: what is planned beyond that is no link.
 
 
 def _check_port(name: str, port: int, hint: str) -> None:
     if not 0 <= port <= 65_535:
         raise UsageError(f"{name} {port} is not a port number.", hint)
+
+
+def _check_most(what: str, value: float | None, most: float) -> None:
+    """Refuse a number that no one can mean; one that is not given is fine."""
+    if value is not None and not value <= most:
+        raise UsageError(f"{what} is too large.", f"Give at most {most:g}.")
+
+
+def _check_duration(what: str, value_ns: int | None, hint: str) -> None:
+    if value_ns is not None and value_ns <= 0:
+        raise UsageError(f"{what} needs a time above zero.", hint)
+    if value_ns is not None and value_ns > DURATION_NS_MAX:
+        raise UsageError(f"{what} is too long.", f"Give at most ten years: {DURATION_NS_MAX // NS // 3600}h.")
 
 
 def _parse_address(name: str, text: str) -> IPv4Address | IPv6Address:
@@ -130,12 +149,13 @@ class OnewayConfig:
         ends = (self.duration_ns, self.pass_count, self.overhead)
         if sum(end is not None for end in ends) > 1:
             raise UsageError("A one-way stream has one end.", "Give one of --duration, --passes and --overhead.")
-        if self.duration_ns is not None and self.duration_ns <= 0:
-            raise UsageError("--duration needs a time above zero.", "Leave it out to send until you stop the server.")
+        _check_duration("--duration", self.duration_ns, "Leave it out to send until you stop the server.")
         if self.pass_count is not None and self.pass_count < 1:
             raise UsageError("--passes needs at least one pass.", "Leave it out to send until you stop the server.")
         if self.overhead is not None and self.overhead < 0.0:
             raise UsageError("--overhead cannot be below zero.", "Give a share: 0.3 sends 30 % more than the object.")
+        _check_most("--passes", self.pass_count, PASS_COUNT_MAX)
+        _check_most("--overhead", self.overhead, OVERHEAD_MAX)
         if not 0.0 <= self.plan_loss <= PLAN_LOSS_MAX:
             raise UsageError(
                 f"A planned loss of {self.plan_loss:g} is out of range.",
@@ -174,8 +194,8 @@ class FleetConfig:
             )
         if self.wait_count < 1:
             raise UsageError("--wait needs at least one receiver.", "Leave it out to start with the first.")
-        if self.wait_time_ns is not None and self.wait_time_ns <= 0:
-            raise UsageError("--wait-time needs a time above zero.", "Leave it out to wait without limit.")
+        _check_most("--wait", self.wait_count, PEER_COUNT_MAX)
+        _check_duration("--wait-time", self.wait_time_ns, "Leave it out to wait without limit.")
         if self.min_rate_bps < 0:
             raise UsageError("--min-rate cannot be below zero.", "Rates are bits per second: 10M.")
         if self.oneway is not None:
@@ -233,6 +253,8 @@ class ServeConfig:
             raise UsageError(f"An MTU of {self.mtu} cannot be used.", f"Choose one between {MTU_MIN} and {MTU_MAX}.")
         if self.rate_bps < RATE_BPS_MIN:
             raise UsageError(f"A rate of {self.rate_bps} bit/s is too low.", "Rates are bits per second: 100M, 2.5G.")
+        if self.rate_bps > RATE_BPS_MAX:
+            raise UsageError("The rate is above what any link carries.", "Rates are bits per second: 100M, 2.5G.")
         if self.congestion_control not in CONTROL_NAMES:
             names = " or ".join(CONTROL_NAMES)
             raise UsageError(f"There is no congestion control {self.congestion_control!r}.", f"Choose {names}.")
@@ -243,10 +265,11 @@ class ServeConfig:
             )
         if self.expect is not None and self.expect < 1:
             raise UsageError("--expect needs at least one peer.", "Leave it out to serve until you stop the server.")
-        if self.idle_exit_ns is not None and self.idle_exit_ns <= 0:
-            raise UsageError("--idle-exit needs a time above zero.", "Give seconds, such as --idle-exit 60.")
+        _check_most("--expect", self.expect, PEER_COUNT_MAX)
+        _check_duration("--idle-exit", self.idle_exit_ns, "Give seconds, such as --idle-exit 60.")
         if self.peer_count_max < 1:
             raise UsageError("--max-peers needs at least one peer.", "Give a number of one or more.")
+        _check_most("--max-peers", self.peer_count_max, PEER_COUNT_MAX)
         if not self.paths:
             raise UsageError("There is nothing to serve.", "Name a file or a directory.")
         if self.fleet is not None:
@@ -295,8 +318,7 @@ class FetchConfig:
         _check_port("The port", self.port, "Choose one between 1 and 65535.")
         if self.port == 0:
             raise UsageError("Port 0 is not a port that a server has.", "Leave --port out, or give the server's.")
-        if self.timeout_ns <= 0:
-            raise UsageError("--timeout needs a time above zero.", "Give seconds, such as --timeout 10.")
+        _check_duration("--timeout", self.timeout_ns, "Give seconds, such as --timeout 10.")
         if not 0.0 <= self.loss_test < 1.0:
             raise UsageError(
                 f"A loss of {self.loss_test:g} leaves nothing to receive.", "Give a fraction from 0 up to, but not, 1."

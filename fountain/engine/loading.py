@@ -1,13 +1,21 @@
-"""Loading the compiler and the kernels without the garbage collector in the way."""
+"""Loading the compiler and the kernels: whether that can succeed, and without the garbage collector in the way."""
 
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["loading"]
+from fountain.errors import LocalError
+
+__all__ = ["check_can_load", "loading"]
+
+# What a command maps of its address space: 700 MB with the compiler, its threads' stacks and the system's heaps. With
+# less, LLVM ends the process without a word that a user could act on.
+_ADDRESS_SPACE_SIZE_MIN = 1 << 30
 
 # Loading from the cache makes fewer objects than that and almost no garbage. Compiling makes much of both: without any
 # collection it would take 60 MB more.
@@ -15,6 +23,31 @@ _COLLECT_INTERVAL = 50_000
 
 _lock = threading.Lock()
 _thresholds: list[tuple[int, int, int]] = []  # those to go back to, while anybody is loading
+
+
+def check_can_load() -> None:
+    """Look at what would make loading the compiler or its kernels fail in a way that explains nothing.
+
+    Raises:
+        LocalError: the address space of this process is limited to less than that needs, or numba's compiler is
+            switched off.
+    """
+    if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
+        raise LocalError(
+            "NUMBA_DISABLE_JIT is set, and fountain's kernels run compiled alone.",
+            "Take it out of the environment: unset NUMBA_DISABLE_JIT.",
+        )
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE_SIZE_MIN:
+        raise LocalError(
+            f"There is not enough memory: this process may map {limit // 1_000_000} MB, and needs "
+            f"{_ADDRESS_SPACE_SIZE_MIN // 1_000_000} MB.",
+            f"Raise the limit of the address space: ulimit -v {_ADDRESS_SPACE_SIZE_MIN // 1024}.",
+        )
 
 
 @contextmanager

@@ -107,9 +107,7 @@ def packet_parts(train: Train, packet_size: int) -> list[tuple[memoryview, memor
     ]
 
 
-def _seal(
-    parts: Sequence[tuple[memoryview, memoryview]], symbols: Rows, seal: Seal, sequence: int
-) -> None:
+def _seal(parts: Sequence[tuple[memoryview, memoryview]], symbols: Rows, seal: Seal, sequence: int) -> None:
     """Encrypt symbols[i] into packet i; its header is the associated data."""
     encrypt = seal.cipher.encrypt_into
     nonce_octets = nonces(seal.iv, np.arange(sequence, sequence + len(symbols), dtype=np.uint64)).tobytes()

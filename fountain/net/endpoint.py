@@ -120,7 +120,7 @@ def open_group_receiver(group: Group, *, buffer_size: int = RECEIVE_BUFFER_SIZE,
         try:
             grouping.bind(opened, group)
         except OSError as error:
-            raise _bind_error(error, group.address, group.port) from error
+            raise _bind_error(error, group.address, group.port, "--group-port") from error
         try:
             grouping.join(opened, group)
         except OSError as error:
@@ -176,14 +176,14 @@ def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
     return opened
 
 
-def _bind_error(error: OSError, host: str, port: int) -> TransportError:
+def _bind_error(error: OSError, host: str, port: int, option: str = "--port") -> TransportError:
     number = error.errno
     if number == errno.EADDRINUSE:
         message = f"UDP port {port} is already in use on this machine."
-        hint = "Stop the program that uses it, or choose another port with --port."
+        hint = f"Stop the program that uses it, or choose another port with {option}."
     elif number in (errno.EACCES, errno.EPERM):
         message = f"No permission to use UDP port {port}."
-        hint = "Choose a port above 1023 with --port, or run with the rights that low ports need."
+        hint = f"Choose a port above 1023 with {option}, or run with the rights that low ports need."
     elif number == errno.EADDRNOTAVAIL:
         message = f"The address {host} is not one of this machine."
         hint = "Give one of this machine's own addresses, or leave it out to use all of them."

@@ -156,8 +156,7 @@ class BlockTable:
     def needs(self) -> tuple[tuple[int, int], ...]:
         """(block, symbols wanted) of every open block, and (block, 0) of those lately done if runs are paged."""
         needs = [
-            (block, self._need[block] if state is BlockState.COLLECTING else 0)
-            for block, state in self._states.items()
+            (block, self._need[block] if state is BlockState.COLLECTING else 0) for block, state in self._states.items()
         ]
         if not self.manifest_known:
             needs += [(block, 0) for block in self._told_manifest_blocks()]

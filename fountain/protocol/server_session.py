@@ -200,9 +200,7 @@ class ServerSession(ControlChannel):
             self.received_count = max(self.received_count, report.received_count)
         self.carousel.open_limit = max(1, report.open_limit)
         done = [run for run in report.done if run[0] + run[1] <= self._block_count]
-        self.carousel.settle(
-            done, report.needs, self._resolved, self.loss.fraction, has_manifest=report.has_manifest
-        )
+        self.carousel.settle(done, report.needs, self._resolved, self.loss.fraction, has_manifest=report.has_manifest)
 
     def _control(self, report: Report, rtt_ns: int, now_ns: int) -> None:
         """Let the controller learn, and go on at the rate that it says."""

@@ -121,9 +121,9 @@ class Hello:
 
     def encode(self) -> bytes:
         """HELLO_SIZE octets."""
-        return (
-            pack_header(PacketType.HELLO) + _HELLO.pack(self.nonce, self.want_kind, bytes(3), self.want)
-        ).ljust(HELLO_SIZE, b"\0")
+        return (pack_header(PacketType.HELLO) + _HELLO.pack(self.nonce, self.want_kind, bytes(3), self.want)).ljust(
+            HELLO_SIZE, b"\0"
+        )
 
     @classmethod
     def parse(cls, data: bytes, flags: int) -> Hello | Reject:
@@ -287,7 +287,7 @@ class Listing:
         pages: list[list[tuple[str, int]]] = [[]]
         left = room
         for name, size in entries:
-            cost = _LISTING_ENTRY.size + len(name.encode())
+            cost = _LISTING_ENTRY.size + len(name.encode(errors="surrogateescape"))
             if cost > left:
                 pages.append([])
                 left = room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import threading
@@ -323,3 +324,58 @@ def test_names_from_the_network_cannot_write_on_the_terminal() -> None:
     err = Stage(script(offered("\x1b]0;owned\x07"))).fetch("HOST").err
     assert "\x1b" not in err
     assert "\\x1b]0;owned\\x07" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("fetch", "--timeout", "999999999999h"),
+        ("serve", "--rate", "999999999999999G"),
+        ("serve", "--idle-exit", "999999999999h"),
+        ("serve", "--expect", "999999999999"),
+        ("serve", "--max-peers", "999999999999"),
+    ],
+)
+def test_numbers_that_nobody_means_are_refused(command: str, option: str, value: str) -> None:
+    stage = Stage()
+    status, _, err = stage.fetch("HOST", option, value) if command == "fetch" else stage.serve("f", option, value)
+    assert (status, stage.configs) == (2, [])
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("option", ["--overhead", "--passes", "--duration"])
+def test_numbers_of_a_one_way_stream_are_bounded_too(option: str) -> None:
+    stage = Stage()
+    status, _, err = stage.serve("--group", "239.63.30.1", "--oneway", option, "999999999999", "f")
+    assert (status, stage.configs) == (2, []), err
+
+
+def test_a_value_below_zero_is_told_as_such() -> None:
+    assert "'-5M' is not a rate" in Stage().serve("f", "--rate", "-5M").err
+    assert "'-1' is not a fraction" in Stage().fetch("HOST", "--loss-test", "-1").err
+    assert "'-3' is not a whole number" in Stage().fetch("HOST", "--port", "-3").err
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (MemoryError(), "There is not enough memory."),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "There is not enough memory."),
+        (RuntimeError("can't start new thread"), "no further thread"),
+    ],
+)
+def test_too_little_memory_is_said_as_that(raised: Exception, words: str) -> None:
+    def run_out(*_ignored: object) -> object:
+        raise raised
+
+    status, _, err = Stage(run_out).fetch("HOST")
+    assert status == 6
+    assert words in err
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    def fail(*_ignored: object) -> object:
+        raise RuntimeError("nobody foresaw this")
+
+    with pytest.raises(RuntimeError, match="nobody foresaw this"):
+        Stage(fail).fetch("HOST")

@@ -133,9 +133,9 @@ def test_help_has_examples_and_every_exit_status(command: str) -> None:
 # --- Signals -----------------------------------------------------------------------------------------------
 
 
-def start_waiting(is_obedient: bool) -> subprocess.Popen[bytes]:
+def start_waiting(is_obedient: bool, before: str = "") -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING_FETCH.format(is_obedient=is_obedient)],
+        [sys.executable, "-c", before + WAITING_FETCH.format(is_obedient=is_obedient)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -154,7 +154,7 @@ def interrupt_until_it_ends(process: subprocess.Popen[bytes]) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_cleanly_with_130_and_says_that_the_part_is_kept(number: signal.Signals) -> None:
     process = start_waiting(is_obedient=True)
     process.send_signal(number)
@@ -165,6 +165,18 @@ def test_a_signal_ends_cleanly_with_130_and_says_that_the_part_is_kept(number: s
         "fountain-fetch: The fetch was interrupted.",
         "  hint: What was received is kept.",
     ]
+
+
+@POSIX
+def test_a_command_that_nohup_started_outlives_its_terminal() -> None:
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    process = start_waiting(is_obedient=True, before=ignoring)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
 
 
 @POSIX

@@ -246,7 +246,7 @@ def test_a_port_of_a_program_that_does_not_share_is_in_use(opened: Opened, addre
     port = opened(open_endpoint("0.0.0.0")).local_address[1]
     with pytest.raises(TransportError, match=f"port {port} is already in use") as caught:
         open_group_receiver(parse_group(address, port, "lo", broadcast=broadcast))
-    assert "--port" in caught.value.hint
+    assert "--group-port" in caught.value.hint
 
 
 @linux_only

@@ -1,0 +1,99 @@
+"""Where to fetch from, in each form that people type: HOST, HOST:PORT, [IPv6]:PORT, fountain://HOST:PORT/NAME."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import unquote
+
+from fountain.cli.units import parse_integer
+from fountain.errors import UsageError
+
+__all__ = ["SCHEME", "Place", "parse_place", "read_place"]
+
+SCHEME = "fountain"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_BRACKETS = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+_FORMS = f"Forms are HOST, HOST:PORT, [2001:db8::1]:PORT and {SCHEME}://HOST:PORT/NAME."
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host, and the control port and the name of the object where they were typed with it."""
+
+    host: str
+    port: int | None = None
+    name: str | None = None
+
+
+def parse_place(text: str) -> Place:
+    """Take apart what was typed as HOST; an IPv6 address without a port needs no brackets.
+
+    Raises:
+        UsageError: it has none of these forms, or names another protocol.
+    """
+    match = _SCHEME.fullmatch(text)
+    if match is None:
+        host, port = _split_port(text)
+        return Place(host, port)
+    if match[1].lower() != SCHEME:
+        raise UsageError(f"{text!r} is of another protocol.", f"fountain-fetch asks fountain-serve alone. {_FORMS}")
+    authority, slash, path = match[2].partition("/")
+    if "@" in authority or "?" in path or "#" in path:
+        raise UsageError(f"{text!r} has more than a host, a port and a name.", f"{_FORMS} In a NAME, ? is %3F.")
+    host, port = _split_port(authority)
+    name = unquote(path, errors="surrogateescape").rstrip("/")
+    return Place(host, port, (name or None) if slash else None)
+
+
+def read_place(words: Sequence[str], port: int | None) -> Place:
+    """Where to ask, on which port, for what, of HOST [NAME] and --port.
+
+    Raises:
+        UsageError: one of them is typed twice, in HOST and beside it, or HOST has no form that is known.
+    """
+    place = parse_place(words[0])
+    if place.port is not None and port is not None and place.port != port:
+        raise UsageError(f"{words[0]!r} has another port than --port {port}.", "Leave one of them out.")
+    if place.name is not None and len(words) > 1:
+        raise UsageError(f"{words[0]!r} names an object, and so does {words[1]!r}.", "Leave one of them out.")
+    name = words[1] if len(words) > 1 else place.name
+    return Place(place.host, port if place.port is None else place.port, name)
+
+
+def _split_port(text: str) -> tuple[str, int | None]:
+    """(host, port) of `HOST:PORT`, `[HOST]:PORT`, or what has no port."""
+    match = _BRACKETS.fullmatch(text)
+    if match is not None:
+        host, port = match[1], match[2]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, None  # Two colons and more are an IPv6 address, or nothing.
+        if ":" in text and not _is_address(text):
+            raise UsageError(f"{text!r} is no host and no port.", _FORMS)
+    if not host:
+        raise UsageError(f"{text!r} names no host.", _FORMS)
+    if "/" in host or "/" in (port or ""):
+        raise UsageError(f"{text!r} is more than a host and a port.", f"Give the name behind it: HOST NAME. {_FORMS}")
+    return host, _parse_port(port, text) if port is not None else None
+
+
+def _parse_port(port: str, text: str) -> int:
+    try:
+        number = parse_integer(port)
+    except UsageError:
+        raise UsageError(f"{text!r} has no port behind its colon.", _FORMS) from None
+    if not 1 <= number <= 65_535:
+        raise UsageError(f"{text!r} names port {number}.", "Ports are 1 to 65535.")
+    return number
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""No argument, name, environment or limit of memory ends a command with a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVE = (sys.executable, "-m", "fountain", "serve", "--bind", "127.0.0.1", "--port", "0", "--idle-exit", "0.01")
+STATUSES = {0, 2, 3, 4, 5, 6, 7, 8, 130}
+
+VARIABLES = [
+    {"NUMBA_DISABLE_JIT": "1"},
+    {"NUMBA_CPU_NAME": "no-such-processor"},
+    {"NUMBA_NUM_THREADS": "many"},
+    {"NUMBA_CACHE_DIR": "/dev/null/below"},
+    {"FOUNTAIN_SIMD": "mmx"},
+    {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "utf-16"},
+    {"LC_ALL": "no_SUCH.locale", "LANG": "\udce9"},
+    {"HOME": "/nonexistent", "XDG_CACHE_HOME": "relative", "TMPDIR": "/nonexistent"},
+    {"TERM": "", "COLUMNS": "-5", "LINES": "x"},
+    {"PYTHONWARNINGS": "error"},
+    {"PYTHONOPTIMIZE": "2", "PYTHONDEVMODE": "1"},
+]
+
+
+def odd_draws(count: int, seed: int) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "tests.cli.odd_arguments", str(count), str(seed)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+
+
+@pytest.mark.root("ip")
+def test_no_argument_ends_with_a_traceback(seed: int) -> None:
+    done = odd_draws(150, seed)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.root("ip")
+def test_none_of_ten_thousand_arguments_ends_with_a_traceback(seed: int) -> None:
+    done = odd_draws(10_000, seed)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: " ".join(variables))
+def test_no_environment_ends_with_a_traceback(variables: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bäume").write_bytes(b"content")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(
+        [*SERVE, "bäume"], cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode in STATUSES, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_compiler_that_is_switched_off_is_said(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [*SERVE, "pyproject.toml"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 6
+    assert "NUMBA_DISABLE_JIT is set" in done.stderr.splitlines()[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux")
+@pytest.mark.parametrize("size_kb", [300_000, 600_000])
+def test_too_little_address_space_is_said(size_kb: int) -> None:
+    command = f"ulimit -v {size_kb}; exec {' '.join(SERVE)} pyproject.toml"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 6
+    assert "There is not enough memory" in done.stderr
+    assert f"ulimit -v {(1 << 30) // 1024}" in done.stderr
