@@ -133,8 +133,9 @@ class Fetching:
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT if self._part is not None else "")
         assert self._part is not None
         assert self._offer is not None
-        for hex_digest, path in receiver.files:
-            self._observer.handle(DigestComputed(hex_digest, path, path.stat().st_size))
+        # The size is the manifest's: whoever watches the directory may have moved the file away by now.
+        for (hex_digest, path), size in zip(receiver.files, self._part.file_sizes):
+            self._observer.handle(DigestComputed(hex_digest, path, size))
         self._tell_fetched(receiver, self._offer, self._part.destination)
         return self._part.destination
 

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from fountain.errors import DiskFullError, StorageError
 from fountain.storage.paths import printable
+from fountain.storage.system import read_system_text
 
 __all__ = [
     "Directory",
@@ -29,6 +31,7 @@ __all__ = [
     "storage_error",
     "sync_data",
     "try_lock",
+    "umask",
     "write_at",
 ]
 
@@ -36,6 +39,7 @@ _HAS_DIR_FD = os.open in os.supports_dir_fd and os.mkdir in os.supports_dir_fd
 _HAS_POSITIONAL_IO = hasattr(os, "preadv") and hasattr(os, "pwrite")
 _ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | os.O_RDONLY
+_UMASK = re.compile(r"^Umask:\s*([0-7]+)", re.MULTILINE)
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
@@ -144,6 +148,10 @@ class Directory:
         os.utime(target, ns=(mtime_ns, mtime_ns))
         os.chmod(target, mode)
 
+    def moved(self, path: Path) -> None:
+        """This directory was renamed to `path`; where there are descriptors they go with it."""
+        self.path = path
+
     def remove(self, name: str) -> None:
         """Remove `name`, a whole tree included; nothing happens when it does not exist."""
         try:
@@ -240,6 +248,20 @@ def preallocate(descriptor: int, size: int) -> None:
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
                 raise
     os.ftruncate(descriptor, size)
+
+
+def umask() -> int:
+    """The permission bits that this process gives to nobody.
+
+    The system call can only swap it, for all threads at once: where nothing else tells it, the mask is the strictest
+    for that moment.
+    """
+    found = _UMASK.search(read_system_text("/proc/self/status"))
+    if found is not None:
+        return int(found[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def sync_data(descriptors: Iterable[int]) -> None:

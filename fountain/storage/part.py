@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from fountain.errors import DiskFullError, IncompleteError, IntegrityError
 from fountain.storage.blocks import PartBlocks
 from fountain.storage.destination import check_destination, put_in_place
-from fountain.storage.files import Directory, free_size, storage_error
+from fountain.storage.files import Directory, free_size, storage_error, umask
 from fountain.storage.layout import Progress
 from fountain.storage.paths import check_name, printable, resolve_destination
-from fountain.storage.tree import PartTree, check_names, final_path
+from fountain.storage.tree import PartTree, allowed_mode, check_names, final_path
 from fountain.storage.workspace import PART_NAME, Workspace
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
@@ -114,6 +114,11 @@ class Part:
         except OSError as error:
             raise storage_error(error, "write in", self._workspace.path) from error
 
+    @property
+    def file_sizes(self) -> list[int]:
+        """Octets of each file, in the order of what `finish` gives; empty while there is no manifest."""
+        return [] if self._tree is None else [entry.size for entry in self._tree.files]
+
     def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:
         """Write block `index`, uint8[K, T], when it is what the manifest says; False, and nothing written, when not.
 
@@ -161,12 +166,7 @@ class Part:
             check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
             tree.apply_attributes()
             blocks.close()
-            put_in_place(self._workspace.part_path, self.destination, overwrite=self._overwrite)
-            with Directory.open(self.destination.parent) as parent:
-                parent.sync()
-            if manifest.is_tree:
-                with contextlib.suppress(OSError, OverflowError), Directory.open(self.destination) as root:
-                    root.set_own_attributes(manifest.entries[0].mode, manifest.entries[0].mtime_ns)
+            self._put_in_place(manifest)
             self._is_open = False
         except OSError as error:
             raise storage_error(error, "finish", self.destination) from error
@@ -198,6 +198,24 @@ class Part:
             self._workspace.remove()
         except OSError as error:
             raise storage_error(error, "remove", self._workspace.path) from error
+
+    def _put_in_place(self, manifest: Manifest) -> None:
+        """The rename. A tree's root gets its attributes behind it, by a descriptor from before.
+
+        By then its name may be another's.
+        """
+        with contextlib.ExitStack() as stack:
+            root = self._workspace.directory.child(PART_NAME) if manifest.is_tree else None
+            if root is not None:
+                stack.callback(root.close)
+            put_in_place(self._workspace.part_path, self.destination, overwrite=self._overwrite)
+            with Directory.open(self.destination.parent) as parent:
+                parent.sync()
+            if root is not None:
+                root.moved(self.destination)
+                entry = manifest.entries[0]
+                with contextlib.suppress(OSError, OverflowError):
+                    root.set_own_attributes(allowed_mode(entry.mode, umask()), entry.mtime_ns)
 
     def _release(self) -> None:
         self._is_open = False

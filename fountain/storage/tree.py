@@ -9,13 +9,14 @@ import contextlib
 import os
 from pathlib import Path
 
-from fountain.storage.files import Directory, preallocate
+from fountain.storage.files import Directory, preallocate, umask
 from fountain.storage.paths import check_collisions, check_name, check_path
 from fountain.storage.workspace import PART_NAME
 from fountain.wire.manifest import Entry, EntryKind, Manifest
 
-__all__ = ["PartTree", "check_names", "final_path"]
+__all__ = ["PartTree", "allowed_mode", "check_names", "final_path"]
 
+_MODE_MAX = 0o775  # Nothing that comes from the network may be written by everybody, whatever the umask.
 _OWNER_FILE_MODE = 0o600
 _OWNER_DIRECTORY_MODE = 0o700
 
@@ -36,6 +37,11 @@ def check_names(manifest: Manifest) -> None:
 def final_path(entry: Entry, manifest: Manifest, destination: Path) -> Path:
     """Where `entry` stands when the object is finished."""
     return destination.joinpath(*entry.path.split("/")) if manifest.is_tree and entry.path else destination
+
+
+def allowed_mode(mode: int, mask: int) -> int:
+    """The permission bits that an entry of `mode` gets here: no more than new files have under the umask `mask`."""
+    return mode & _MODE_MAX & ~mask
 
 
 class PartTree:
@@ -78,6 +84,7 @@ class PartTree:
 
     def apply_attributes(self) -> None:
         """Modes and modification times of everything but the root of a tree, which must stay writable to be renamed."""
+        mask = umask()
         for entry in reversed(self._manifest.entries):  # What a directory holds comes before the directory itself.
             if entry.kind is EntryKind.DIRECTORY and not entry.path:
                 continue
@@ -88,7 +95,7 @@ class PartTree:
                     directory.sync()
             with contextlib.suppress(OSError, OverflowError):  # Some file systems keep neither; the contents count.
                 parent.set_mtime(name, entry.mtime_ns)
-                parent.set_mode(name, entry.mode)
+                parent.set_mode(name, allowed_mode(entry.mode, mask))
         self.close()
 
     def close(self) -> None:

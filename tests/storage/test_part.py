@@ -16,8 +16,8 @@ from blake3 import blake3
 from fountain.errors import HostileNameError, IncompleteError, IntegrityError, NameClashError, StorageError
 from fountain.limits import NS
 from fountain.storage import destination as destinations
+from fountain.storage import files, workspace
 from fountain.storage import part as part_module
-from fountain.storage import workspace
 from fountain.storage.files import Directory
 from fountain.storage.part import Part
 from fountain.wire.manifest import Entry, EntryKind, Manifest, encode
@@ -32,6 +32,8 @@ from tests.storage.support import (
     snapshot,
     write_tree,
 )
+
+needs_descriptors = pytest.mark.skipif(not files._HAS_DIR_FD, reason="this system has no descriptors of directories")
 
 TREE: dict[str, int | bytes | None] = {"b": 700, "a/x": 1, "a/y": 0, "a.txt": 4000, "empty": None, "z/z/z": 321}
 
@@ -81,7 +83,8 @@ def test_a_tree_arrives_as_it_was(tmp_path: Path, rng: random.Random, system: st
         (tmp_path / "out").mkdir()
         done = fetch(source, tmp_path / "out" / "copy")
     expected = snapshot(root)
-    expected["z"] = (0o755, *expected["z"][1:])  # Set-group-id does not travel.
+    expected["z"] = (0o755, *expected["z"][1:])  # Set-group-id does not travel, nor what the umask takes away.
+    expected["b"] = (0o755, *expected["b"][1:])
     assert snapshot(tmp_path / "out" / "copy") == expected
     assert {(str(path.relative_to(tmp_path / "out")), digest) for digest, path in done} == {
         (f"copy/{path}", blake3(content).hexdigest())
@@ -89,6 +92,60 @@ def test_a_tree_arrives_as_it_was(tmp_path: Path, rng: random.Random, system: st
         if content is not None
     }
     assert os.listdir(tmp_path / "out") == ["copy"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o000, 0o775), (0o022, 0o755), (0o077, 0o700)])
+def test_nothing_arrives_with_more_rights_than_the_umask_leaves(
+    tmp_path: Path, rng: random.Random, mask: int, mode: int
+) -> None:
+    root = write_tree(tmp_path / "tree", {"inside/file": 10}, rng)
+    for path in (root, root / "inside", root / "inside" / "file"):
+        os.chmod(path, 0o777)
+    before = os.umask(mask)
+    try:
+        with serve(root) as source, serve(root / "inside" / "file") as single:
+            fetch(source, tmp_path / "copy")
+            fetch(single, tmp_path / "alone")
+    finally:
+        os.umask(before)
+    arrived = [tmp_path / name for name in ("copy", "copy/inside", "copy/inside/file", "alone")]
+    assert [path.stat().st_mode & 0o7777 for path in arrived] == [mode] * 4
+
+
+def test_the_umask_is_read_without_changing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0o027)
+    try:
+        assert files.umask() == 0o027
+        monkeypatch.setattr(files, "read_system_text", lambda _: "")  # As where there is no /proc.
+        assert files.umask() == 0o027
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+
+
+@needs_descriptors
+def test_a_link_that_takes_the_place_of_a_finished_tree_gets_nothing_of_its_modes(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write in the parent directory swaps the tree for a link right behind the rename."""
+    root = write_tree(tmp_path / "tree", {"file": 10}, rng)
+    os.chmod(root, 0o755)
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    os.utime(victim, ns=(0, 0))
+    rename = part_module.put_in_place
+
+    def rename_and_swap(source: Path, destination: Path, **options: bool) -> None:
+        rename(source, destination, **options)
+        destination.rename(tmp_path / "taken")
+        destination.symlink_to(victim)
+
+    monkeypatch.setattr(part_module, "put_in_place", rename_and_swap)
+    with serve(root) as source:
+        fetch(source, tmp_path / "copy")
+    assert victim.stat().st_mode & 0o7777 == 0o700
+    assert victim.stat().st_mtime_ns == 0
+    assert (tmp_path / "taken").stat().st_mode & 0o7777 == 0o755
 
 
 def test_an_empty_directory_arrives(tmp_path: Path, system: str) -> None:

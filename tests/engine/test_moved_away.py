@@ -1,0 +1,62 @@
+"""A finished file that somebody moves away at once was received all the same, and has the size of the manifest."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fountain.codes.registry import code_by_name
+from fountain.engine.config import FetchConfig
+from fountain.engine.fetching import Fetching
+from fountain.engine.observer import DigestComputed, Event, Fetched
+from fountain.integrity import digest
+from fountain.storage.part import Part
+from fountain.storage.source import open_source
+from fountain.wire.control import OfferBody
+
+CODE = code_by_name("raptorq")
+SIZE = 3_000
+
+
+class Events:
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def handle(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+
+def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(bytes(SIZE))
+    with open_source(path, symbol_size=64, profile_id=CODE.profile_id) as source:
+        geometry = source.geometry
+        offer = OfferBody(
+            object_id=digest(source.manifest_bytes), server_public=bytes(32), key_index=0, profile_id=CODE.profile_id,
+            object_size=SIZE, manifest_size=len(source.manifest_bytes), symbol_size=geometry.symbol_size,
+            block_symbol_limit=geometry.block_symbol_limit, data_port=1, is_directory=False, name="object", open=False,
+        )  # fmt: skip
+        watcher = Events()
+        fetching = Fetching(FetchConfig(host="127.0.0.1", out=tmp_path / "copy"), watcher, threading.Event())
+        _, sink = fetching.open_sink(offer)
+        assert isinstance(sink, Part)
+        sink.set_manifest(source.manifest_bytes)
+        rows = np.empty(geometry.block_symbols_max * geometry.symbol_size, dtype=np.uint8)
+        assert sink.write_block(0, source.read_block(0, rows))
+        files = sink.finish()
+    (tmp_path / "copy").rename(tmp_path / "moved")
+    ended: Any = SimpleNamespace(
+        error=None, succeeded=True, files=files, finished_ns=0, received_count=1, assembly=None, loss_fraction=0.0
+    )
+    assert fetching.finish(ended) == tmp_path / "copy"
+    fetching.close()
+    computed = [event for event in watcher.events if isinstance(event, DigestComputed)]
+    assert [(event.path, event.size) for event in computed] == [(tmp_path / "copy", SIZE)]
+    assert [event.size for event in watcher.events if isinstance(event, Fetched)] == [SIZE]
