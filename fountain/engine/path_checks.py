@@ -14,7 +14,17 @@ from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.address import Address, resolve, text
 from fountain.net.probe import Answer, exchange, route_source, try_path_mtu
 from fountain.storage.system import read_system_text
-from fountain.wire.control import NONCE_SIZE, Hello, Listing, Offer, Refusal, parse_handshake, parse_header
+from fountain.wire.control import (
+    NONCE_SIZE,
+    TOKEN_SIZE,
+    Hello,
+    Listing,
+    Offer,
+    Refusal,
+    Retry,
+    parse_handshake,
+    parse_header,
+)
 from fountain.wire.reject import Reject
 
 __all__ = ["check_path"]
@@ -107,24 +117,26 @@ def _server_findings(server: _Server, target: Address, mtu: int) -> Iterator[Fin
 def _ask(target: Address) -> _Server | Answer | None:
     """A server, or the answer of its host that there is none, or nothing."""
     record: _Record | None = None
-    shortest = NS * 3600
+    shortest, token = NS * 3600, bytes(TOKEN_SIZE)
     for _ in range(_TRY_COUNT):
-        hello = Hello(secrets.token_bytes(NONCE_SIZE))
+        hello = Hello(secrets.token_bytes(NONCE_SIZE), token=token)
         answer = exchange(target, hello.encode(), _ANSWER_PATIENCE_S)
         if answer is not None and answer.refused:
             return answer
         told = _parse(answer, hello.nonce)
-        if told is not None and answer is not None:
+        if isinstance(told, Retry):
+            token = told.token
+        elif told is not None and answer is not None:
             record, shortest = told, min(shortest, answer.round_trip_ns)
     return None if record is None else _Server(record, shortest)
 
 
-def _parse(answer: Answer | None, nonce: bytes) -> _Record | None:
+def _parse(answer: Answer | None, nonce: bytes) -> _Record | Retry | None:
     header = parse_header(answer.data) if answer is not None else Reject.TRUNCATED
     if answer is None or isinstance(header, Reject):
         return None
     record = parse_handshake(answer.data, *header)
-    return record if isinstance(record, Offer | Listing | Refusal) and record.nonce == nonce else None
+    return record if isinstance(record, Offer | Listing | Refusal | Retry) and record.nonce == nonce else None
 
 
 def _told(record: _Record) -> str:

@@ -13,11 +13,11 @@ from ipaddress import IPv6Address
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fountain.integrity import derive, key_pair, keyed_digest
+from fountain.integrity import derive, digest, key_pair, keyed_digest
 from fountain.limits import NS
-from fountain.wire.control import COOKIE_SIZE
+from fountain.wire.control import COOKIE_SIZE, NONCE_SIZE
 
-__all__ = ["Address", "CookieJar", "HelloLimiter", "KeyRing", "SpentCookies"]
+__all__ = ["Address", "CookieJar", "HelloLimiter", "KeyRing", "SpentCookies", "names_of"]
 
 Address = tuple[str, int]
 
@@ -31,6 +31,15 @@ HELLO_GLOBAL_INTERVAL_NS = NS // 10_000
 HELLO_GLOBAL_BURST_COUNT = 2_000
 SPENT_COOKIE_COUNT_MAX = 65_536  # Beyond it no cookie is taken until the oldest is stale: nothing is spent twice.
 HELLO_TABLE_COUNT_MAX = 65_536  # The oldest entry makes room: an attacker with so many addresses gains one Offer each.
+
+
+def names_of(client_public: bytes) -> tuple[bytes, int]:
+    """The nonce and the session id of whoever has the private key of `client_public`.
+
+    Both follow from the key, so nobody else can open a session of that id, whatever he saw of a Hello or a Request.
+    """
+    octets = digest(client_public)
+    return octets[:NONCE_SIZE], int.from_bytes(octets[NONCE_SIZE : NONCE_SIZE + 8], "big")
 
 
 class HelloLimiter:

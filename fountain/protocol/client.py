@@ -5,7 +5,8 @@ order: datagrams, events, blocks; then sleep until `next_timeout` or the next pa
 
 The rules
 ---------
-1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes. The application looks at it and
+1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes; a Retry has it say Hello again
+   at once, with the token that came. The application looks at it and
    says `request`, with what it holds already.
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
    Without one, after a few tries, it is SEARCHING again; nothing vouched for the Offer, so the next is `offered` anew.
@@ -21,14 +22,16 @@ from __future__ import annotations
 
 from collections import deque
 
-from fountain.integrity import derive
+from fountain.integrity import derive, key_pair
 from fountain.limits import NS
+from fountain.protocol.admission import names_of
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, ClientState, Failure
 from fountain.protocol.client_session import ClientSession, ask, is_wanted
 from fountain.protocol.listing import ListingPages
 from fountain.protocol.reporter import Reporter
 from fountain.wire.control import (
+    TOKEN_SIZE,
     Hello,
     Listing,
     Offer,
@@ -36,6 +39,7 @@ from fountain.wire.control import (
     PacketType,
     RefusalReason,
     Request,
+    Retry,
     Want,
     parse_handshake,
     parse_header,
@@ -90,6 +94,8 @@ class ClientMachine:
         self._events: deque[ClientEvent] = deque()
         self._listing = ListingPages(timeout_ns)
         self._nonce = b""
+        self._pair = key_pair(self._draw(b"private"))
+        self._token, self._has_retried = bytes(TOKEN_SIZE), False
         self._pending: Offer | None = None
         self._candidate: ClientSession | None = None
         self._request = b""
@@ -120,6 +126,8 @@ class ClientMachine:
             self._handle_offer(record, now_ns)
         elif isinstance(record, Listing):
             self._handle_listing(record, now_ns)
+        elif isinstance(record, Retry):
+            self._handle_retry(record)
         else:
             self._handle_refusal(record.reason, now_ns)
 
@@ -167,11 +175,9 @@ class ClientMachine:
         if self.offer is None:
             self._heard_ns = now_ns  # Opening a part may have taken its time.
         self.offer, self.blocks = self._pending.body, blocks
-        session_id = int.from_bytes(self._draw(b"session")[:8], "big")
         done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
         body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done)
-        secret = self._draw(b"private")
-        asked = ask(self._pending, body, open=self._open, session_id=session_id, secret=secret, key=self._key)
+        asked = ask(self._pending, body, open=self._open, pair=self._pair, key=self._key)
         if asked is None:
             self.rejects.add(Reject.BAD_FIELD)
             self._doubt_offer()
@@ -261,6 +267,7 @@ class ClientMachine:
             self._retry_ns = now_ns + (REQUEST_INTERVAL_NS << self._tries)
         else:
             self._send_hello()
+            self._has_retried = False
             self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << min(self._tries, 8), HELLO_INTERVAL_MAX_NS)
         self._tries += 1
 
@@ -272,15 +279,22 @@ class ClientMachine:
 
     def _send_hello(self) -> None:
         if not self._nonce or self._pending is not None:
-            self._nonce = self._draw(b"nonce")[:16]
+            self._pair = key_pair(self._draw(b"private"))
+            self._nonce, _ = names_of(self._pair[1])
             self._pending = None
         if self.offer is not None and self.blocks is not None:
-            hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id)
+            hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id, self._token)
         elif self._want_kind is Want.ANY:
-            hello = Hello(self._nonce, Want.ANY, self._listing.page.to_bytes(32, "big"))
+            hello = Hello(self._nonce, Want.ANY, self._listing.page.to_bytes(32, "big"), self._token)
         else:
-            hello = Hello(self._nonce, self._want_kind, self._want)
+            hello = Hello(self._nonce, self._want_kind, self._want, self._token)
         self._datagrams.append((hello.encode(), False))
+
+    def _handle_retry(self, retry: Retry) -> None:
+        """Show the server that its answers arrive here; once for each Hello that was due, whatever it answers."""
+        if self.state is ClientState.SEARCHING and self._pending is None and not self._has_retried:
+            self._token, self._has_retried = retry.token, True
+            self._send_hello()
 
     def _handle_offer(self, offer: Offer, now_ns: int) -> None:
         if self.state is not ClientState.SEARCHING or self._pending is not None:

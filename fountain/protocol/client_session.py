@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fountain.integrity import SessionKeys, digest, key_pair, session_keys
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fountain.integrity import SessionKeys, digest, session_keys
+from fountain.protocol.admission import names_of
 from fountain.protocol.control_channel import ControlChannel
 from fountain.protocol.replay import SequenceCounter
 from fountain.protocol.server import transcript
@@ -23,10 +26,14 @@ def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: b
 
 
 def ask(
-    offer: Offer, body: RequestBody, *, open: bool, session_id: int, secret: bytes, key: bytes | None = None
+    offer: Offer, body: RequestBody, *, open: bool, pair: tuple[X25519PrivateKey, bytes], key: bytes | None = None
 ) -> tuple[ClientSession, bytes] | None:  # fmt: skip
-    """The session that answers `offer`, and the Request that opens it; None when the server's key is not one."""
-    private, public = key_pair(secret)
+    """The session that answers `offer`, and the Request that opens it; None when the server's key is not one.
+
+    `pair` is the private and the public key that the nonce of the Hello came from.
+    """
+    private, public = pair
+    _, session_id = names_of(public)
     described = offer.body
     header = Request(
         session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b""

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 
 from fountain.integrity import derive, session_keys
 from fountain.limits import NS
-from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies
+from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies, names_of
 from fountain.protocol.carousel import Segment
 from fountain.protocol.congestion import CircuitBreaker, ControlFactory, FixedRate, control_factory
 from fountain.protocol.lane import Lane
@@ -286,6 +286,9 @@ class ServerMachine:
         return Refusal(nonce, reason).encode()
 
     def _handle_request(self, request: Request, address: Address, now_ns: int) -> None:
+        if (request.nonce, request.session) != names_of(request.client_public):
+            self.rejects.add(Reject.BAD_FIELD)
+            return
         fits = self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns)
         if fits and (request.session in self.sessions or request.session in self._tombstones):
             return  # A copy of the Request that opened it: the stream itself is the answer.

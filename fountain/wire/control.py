@@ -1,4 +1,4 @@
-"""The handshake's packets: Hello, Offer, Listing, Refusal, Request. Offsets and golden bytes: `docs/wire.md`.
+"""The handshake's packets: Hello, Offer, Listing, Refusal, Retry, Request. Offsets and golden bytes: `docs/wire.md`.
 
 Every control packet begins with the same 8 octets: magic, version, type, flags. All integers are big-endian, reserved
 bits are zero, lengths are exact. `parse` returns a record, or the `Reject` reason; it never raises on hostile octets.
@@ -21,6 +21,7 @@ __all__ = [
     "MAGIC",
     "NONCE_SIZE",
     "REQUEST_HEADER_SIZE",
+    "TOKEN_SIZE",
     "VERSION",
     "Hello",
     "Listing",
@@ -30,6 +31,7 @@ __all__ = [
     "Refusal",
     "RefusalReason",
     "Request",
+    "Retry",
     "Want",
     "pack_header",
     "parse_handshake",
@@ -37,22 +39,26 @@ __all__ = [
 ]
 
 MAGIC = b"FNTN"
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 8
 NONCE_SIZE = 16
 COOKIE_SIZE = 20
+TOKEN_SIZE = 20
 FLAG_OPEN = 0x0001
 
 _HEADER = struct.Struct(">4sBBH")
-_HELLO = struct.Struct(">16sB3s32s")
+_HELLO = struct.Struct(">16sB3s32s20s")
 _OFFER_BODY = struct.Struct(">32s32sI8sQIHHHBB")
 _LISTING = struct.Struct(">16sHHH")
 _LISTING_ENTRY = struct.Struct(">QB")
 _REFUSAL = struct.Struct(">16sB3s")
+_RETRY = struct.Struct(">16s20s")
 _REQUEST = struct.Struct(">Q16s20sI32s32s")
 
 REQUEST_HEADER_SIZE = HEADER_SIZE + _REQUEST.size
 TAG_SIZE = 16
+_PADDING = bytes(HELLO_SIZE - HEADER_SIZE - _HELLO.size)
+_NO_TOKEN = bytes(TOKEN_SIZE)
 
 
 class PacketType(enum.IntEnum):
@@ -63,12 +69,13 @@ class PacketType(enum.IntEnum):
     LISTING = 3
     REFUSAL = 4
     REQUEST = 5
-    REPORT = 6
-    STOP = 7
-    STOP_ACK = 8
-    PING = 9
-    PONG = 10
-    BYE = 11
+    RETRY = 6
+    REPORT = 7
+    STOP = 8
+    STOP_ACK = 9
+    PING = 10
+    PONG = 11
+    BYE = 12
 
 
 class Want(enum.IntEnum):
@@ -113,16 +120,22 @@ def parse_header(data: bytes) -> tuple[PacketType, int] | Reject:
 
 @dataclass(frozen=True)
 class Hello:
-    """The first packet, padded to HELLO_SIZE so that no answer is longer than the question."""
+    """The first packet, padded to HELLO_SIZE so that no answer is longer than the question.
+
+    `token` is what a Retry gave: it shows that the client receives at its address. Zeros: the client has none.
+    """
 
     nonce: bytes
     want_kind: Want = Want.ANY
     want: bytes = bytes(32)
+    token: bytes = _NO_TOKEN
 
     def encode(self) -> bytes:
         """HELLO_SIZE octets."""
-        return (pack_header(PacketType.HELLO) + _HELLO.pack(self.nonce, self.want_kind, bytes(3), self.want)).ljust(
-            HELLO_SIZE, b"\0"
+        return (
+            pack_header(PacketType.HELLO)
+            + _HELLO.pack(self.nonce, self.want_kind, bytes(3), self.want, self.token)
+            + _PADDING
         )
 
     @classmethod
@@ -130,12 +143,17 @@ class Hello:
         """The record in `data`, or why not."""
         if len(data) != HELLO_SIZE:
             return Reject.BAD_LENGTH
-        nonce, want_kind, reserved, want = _HELLO.unpack_from(data, HEADER_SIZE)
-        if flags or any(reserved) or any(data[HEADER_SIZE + _HELLO.size :]):
+        nonce, want_kind, reserved, want, token = _HELLO.unpack_from(data, HEADER_SIZE)
+        if flags or any(reserved) or data[HEADER_SIZE + _HELLO.size :] != _PADDING:
             return Reject.RESERVED_NOT_ZERO
         if want_kind > Want.OBJECT:
             return Reject.BAD_FIELD
-        return cls(nonce, Want(want_kind), want)
+        return cls(nonce, Want(want_kind), want, token)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the client has been given a token."""
+        return self.token != _NO_TOKEN
 
 
 @dataclass(frozen=True)
@@ -321,6 +339,28 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Retry:
+    """The server has been asked too often from there: say Hello again with this token, which only its receiver has."""
+
+    nonce: bytes
+    token: bytes
+
+    def encode(self) -> bytes:
+        """The packet's octets."""
+        return pack_header(PacketType.RETRY) + _RETRY.pack(self.nonce, self.token)
+
+    @classmethod
+    def parse(cls, data: bytes, flags: int) -> Retry | Reject:
+        """The record in `data`, or why not."""
+        if len(data) != HEADER_SIZE + _RETRY.size:
+            return Reject.BAD_LENGTH
+        nonce, token = _RETRY.unpack_from(data, HEADER_SIZE)
+        if flags:
+            return Reject.RESERVED_NOT_ZERO
+        return cls(nonce, token) if token != _NO_TOKEN else Reject.BAD_FIELD
+
+
+@dataclass(frozen=True)
 class Request:
     """Sent to the data port from the socket that will receive. `sealed` is a `RequestBody` under the session's key."""
 
@@ -352,7 +392,7 @@ class Request:
         return cls(*(*fields, bool(flags & FLAG_OPEN), data[REQUEST_HEADER_SIZE:]))
 
 
-Handshake = Hello | Offer | Listing | Refusal | Request
+Handshake = Hello | Offer | Listing | Refusal | Retry | Request
 
 
 def parse_handshake(data: bytes, packet_type: PacketType, flags: int) -> Handshake | Reject:
@@ -366,6 +406,8 @@ def parse_handshake(data: bytes, packet_type: PacketType, flags: int) -> Handsha
             return Listing.parse(data, flags)
         case PacketType.REFUSAL:
             return Refusal.parse(data, flags)
+        case PacketType.RETRY:
+            return Retry.parse(data, flags)
         case PacketType.REQUEST:
             return Request.parse(data, flags)
         case _:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX
-from fountain.wire.control import FLAG_OPEN, MAGIC, VERSION, OfferBody
+from fountain.wire.control import FLAG_OPEN, MAGIC, OfferBody
 from fountain.wire.reject import Reject
 from fountain.wire.session import HOST_SIZE_MAX, MANIFEST_BIT, Run
 
@@ -58,6 +58,7 @@ ACKNOWLEDGED_COUNT_MAX = 32
 NEED_COUNT_MAX = 40
 MISSING_COUNT_MAX = 24
 
+_VERSION = 1
 _HEADER = struct.Struct(">4sBBHQQ")
 _ANNOUNCE = struct.Struct(">IHHQQQHHI")
 _PLAN = struct.Struct(">IHHIIIQQQ8sBBBBB3s")
@@ -128,7 +129,7 @@ class GroupHeader:
     def encode(self) -> bytes:
         """GROUP_HEADER_SIZE octets."""
         flags = FLAG_OPEN if self.open else 0
-        return _HEADER.pack(MAGIC, VERSION, self.packet_type, flags, self.session, self.sequence)
+        return _HEADER.pack(MAGIC, _VERSION, self.packet_type, flags, self.session, self.sequence)
 
     @classmethod
     def parse(cls, data: bytes) -> GroupHeader | Reject:
@@ -138,7 +139,7 @@ class GroupHeader:
         magic, version, packet_type, flags, session, sequence = _HEADER.unpack_from(data)
         if magic != MAGIC:
             return Reject.BAD_MAGIC
-        if version != VERSION:
+        if version != _VERSION:
             return Reject.BAD_VERSION
         if not GroupPacketType.ANNOUNCE <= packet_type <= GroupPacketType.REPORT:
             return Reject.BAD_TYPE

@@ -25,6 +25,7 @@ from fountain.wire.control import (
     Refusal,
     RefusalReason,
     Request,
+    Retry,
     Want,
     parse_handshake,
     parse_header,
@@ -47,6 +48,7 @@ from fountain.wire.session import (
 
 U16, U32, U64 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF), st.integers(0, (1 << 64) - 1)
 NONCES = st.binary(min_size=16, max_size=16)
+TOKENS = st.binary(min_size=20, max_size=20)
 OCTETS_32 = st.binary(min_size=32, max_size=32)
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60)
 
@@ -85,10 +87,11 @@ OFFER_BODIES = st.builds(
 )
 ENTRIES = st.lists(st.tuples(NAMES, U64), max_size=4).map(tuple)
 HANDSHAKES = st.one_of(
-    st.builds(Hello, NONCES, st.sampled_from(Want), OCTETS_32),
+    st.builds(Hello, NONCES, st.sampled_from(Want), OCTETS_32, TOKENS),
     st.builds(Offer, NONCES, st.binary(min_size=20, max_size=20), OFFER_BODIES),
     st.builds(Listing, NONCES, st.integers(0, 9), st.integers(10, 20), ENTRIES),
     st.builds(Refusal, NONCES, st.sampled_from(RefusalReason)),
+    st.builds(Retry, NONCES, TOKENS.filter(any)),
     st.builds(
         Request, U64, NONCES, st.binary(min_size=20, max_size=20), U32, OCTETS_32, OCTETS_32, st.booleans(),
         st.binary(min_size=16, max_size=800),

@@ -13,10 +13,22 @@ from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientState, Failure
 from fountain.protocol.server_session import ServerSession
-from fountain.wire.control import PacketType, RefusalReason, Request, parse_handshake, parse_header
+from fountain.wire.control import Hello, PacketType, Request, Retry, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Echo, Report, SessionHeader, Stop, StopReason
 from tests.protocol.pair import HOME, MS, Pair, connected
+
+
+def sent_hello(client: ClientMachine) -> Hello:
+    """The Hello that a client has just sent."""
+    waiting = client.poll_datagram()
+    assert waiting is not None
+    header = parse_header(waiting[0])
+    assert not isinstance(header, Reject)
+    hello = parse_handshake(waiting[0], *header)
+    assert isinstance(hello, Hello)
+    return hello
+
 
 # --- Places -------------------------------------------------------------------------------------------------
 
@@ -61,8 +73,25 @@ def test_a_cookie_opens_one_session_and_a_copy_of_its_request_none() -> None:
     assert isinstance(request, Request)
     pair.deliver(replace(request, session=request.session ^ 1).encode())
     assert len(pair.server.sessions) == 1
-    assert pair.server.rejects.count(Reject.BAD_COOKIE) == 1
-    assert pair.refusals() == [RefusalReason.STALE_COOKIE]
+    assert pair.server.rejects.count(Reject.BAD_FIELD) == 1
+    assert pair.refusals() == []
+
+
+def test_a_retry_is_answered_at_once_with_its_token_and_once_for_each_hello_that_was_due() -> None:
+    pair = Pair()
+    client = pair.client()
+    first = sent_hello(client)
+    for token in (b"1" * 20, b"2" * 20):
+        client.handle_datagram(Retry(first.nonce, token).encode(), pair.now_ns)
+    assert sent_hello(client) == replace(first, token=b"1" * 20)
+    assert client.poll_datagram() is None
+    client.handle_datagram(Retry(bytes(16), b"3" * 20).encode(), pair.now_ns)
+    assert client.poll_datagram() is None
+    assert client.rejects.count(Reject.OUT_OF_PLACE) == 1
+    client.handle_timeout(client.next_timeout())
+    assert sent_hello(client) == replace(first, token=b"1" * 20)
+    client.handle_datagram(Retry(first.nonce, b"4" * 20).encode(), pair.now_ns)
+    assert sent_hello(client).token == b"4" * 20
 
 
 def test_a_request_that_was_damaged_can_be_sent_again() -> None:

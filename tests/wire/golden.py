@@ -16,6 +16,7 @@ from fountain.wire.control import (
     Refusal,
     RefusalReason,
     Request,
+    Retry,
     Want,
 )
 from fountain.wire.manifest import Entry, EntryKind, Manifest
@@ -33,8 +34,10 @@ SEALED = value_blocks(PAGE)["sealed"]
 
 CONTENT = bytes(range(100))
 SYMBOL_SIZE = 64
-SESSION = 0x0123456789ABCDEF
-NONCE = bytes(range(0xA0, 0xB0))
+GROUP_SESSION = 0x0123456789ABCDEF
+_NAMES = blake3(KEYS["client public"]).digest()
+NONCE, SESSION = _NAMES[:16], int.from_bytes(_NAMES[16:24], "big")
+TOKEN = bytes([0, 0, 0, 7, *range(0xE0, 0xF0)])
 COOKIE = bytes([0, 0, 0, 7, *range(0xC0, 0xD0)])
 PROFILE = hashlib.sha256(b"fountain/raptorq/rfc6330/1").digest()[:8]
 
@@ -46,7 +49,7 @@ def golden(name: str) -> bytes:
     return b"".join(data for _, data, _ in GOLDEN[name])
 
 
-HELLO = Hello(NONCE, Want.NAME, blake3(b"hello.txt").digest())
+HELLO = Hello(NONCE, Want.NAME, blake3(b"hello.txt").digest(), TOKEN)
 BODY = OfferBody(
     object_id=blake3(golden("manifest")).digest(),
     server_public=KEYS["server public"],
@@ -64,6 +67,7 @@ BODY = OfferBody(
 OFFER = Offer(NONCE, COOKIE, BODY)
 LISTING = Listing(NONCE, 0, 1, (("hello.txt", 100), ("photos", 5_000_000_000)))
 REFUSAL = Refusal(NONCE, RefusalReason.STALE_COOKIE)
+RETRY = Retry(NONCE, TOKEN)
 REQUEST = Request(
     SESSION, NONCE, COOKIE, 3, BODY.object_id, KEYS["client public"], open=False, sealed=golden("request")[120:]
 )
@@ -86,7 +90,14 @@ STOP = Stop(StopReason.DONE, 4_294_967_100)
 ECHO = Echo(0xFEEDFACECAFEBEEF)
 BYE = Bye(ByeReason.IDLE)
 
-HANDSHAKE = {"hello": HELLO, "offer": OFFER, "listing": LISTING, "refusal": REFUSAL, "request": REQUEST}
+HANDSHAKE = {
+    "hello": HELLO,
+    "offer": OFFER,
+    "listing": LISTING,
+    "refusal": REFUSAL,
+    "retry": RETRY,
+    "request": REQUEST,
+}
 BODIES = {
     "request body": REQUEST_BODY,
     "report body": REPORT,

@@ -13,11 +13,11 @@ TIMESTAMP = 0x00ABCDEF
 ROUND_TRIP_US = 20_000
 
 
-def data_packet(flags: int, sequence: int, symbol: bytes, seal: Seal | None) -> bytes:
+def data_packet(flags: int, sequence: int, symbol: bytes, seal: Seal | None, session: int = SESSION) -> bytes:
     """Symbol 0 of block 0, sealed unless `flags` has OPEN."""
     rows = np.zeros((1, train.DATA_OVERHEAD_SIZE + SYMBOL_SIZE), dtype=np.uint8)
     train.pack_headers(
-        rows, flags=flags, rtt_hint=train.rtt_code(ROUND_TRIP_US), session=SESSION, sequence=sequence,
+        rows, flags=flags, rtt_hint=train.rtt_code(ROUND_TRIP_US), session=session, sequence=sequence,
         timestamp_us=TIMESTAMP, block=0, esis=np.zeros(1, dtype=np.uint32),
     )  # fmt: skip
     if flags & train.FLAG_OPEN:
@@ -29,10 +29,10 @@ def data_packet(flags: int, sequence: int, symbol: bytes, seal: Seal | None) -> 
     return rows.tobytes()
 
 
-def parsed(octets: bytes) -> train.Columns:
+def parsed(octets: bytes, session: int = SESSION) -> train.Columns:
     """The columns of one packet that `data_packet` may have made."""
     columns = train.Columns(1)
-    train.parse_headers(np.frombuffer(octets, dtype=np.uint8).reshape(1, -1).copy(), SESSION, columns)
+    train.parse_headers(np.frombuffer(octets, dtype=np.uint8).reshape(1, -1).copy(), session, columns)
     assert columns.verdict[0] == train.GOOD
     assert train.rtt_from_code(int(columns.rtt_hint[0])) == ROUND_TRIP_US
     assert (columns.timestamp_us[0], columns.block[0], columns.esi[0]) == (TIMESTAMP, 0, 0)

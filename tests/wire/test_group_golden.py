@@ -241,7 +241,7 @@ def test_any_octets_are_a_record_or_a_reason(octets: bytes) -> None:
 
 
 def test_header_is_written_and_read_as_on_the_page() -> None:
-    header = GroupHeader(GroupPacketType.ANNOUNCE, single.SESSION, 1, open=False)
+    header = GroupHeader(GroupPacketType.ANNOUNCE, single.GROUP_SESSION, 1, open=False)
     assert header.encode() == golden("group header")
     assert GroupHeader.parse(header.encode() + bytes(16)) == header
 
@@ -275,7 +275,7 @@ def test_packets_of_a_group_are_told_from_those_of_single_peers() -> None:
 
 
 def naive_derived(key: bytes, label: bytes) -> bytes:
-    return hashlib.blake2s(label + single.SESSION.to_bytes(8, "big"), key=key).digest()
+    return hashlib.blake2s(label + single.GROUP_SESSION.to_bytes(8, "big"), key=key).digest()
 
 
 @BOTH_MODES
@@ -297,16 +297,16 @@ def test_packet_has_the_tag_of_the_page(mode: str, name: str) -> None:
     header, tag = values[f"{name} header"], values[f"{name} tag"]
     covered = (len(header) + len(body)).to_bytes(4, "big") + header + body
     assert hashlib.blake2s(covered, key=values["control key"], digest_size=16).digest() == tag
-    channel = GroupChannel(single.SESSION, KEYS[mode])
+    channel = GroupChannel(single.GROUP_SESSION, KEYS[mode])
     assert channel.wrap(kind, sequence, body) == header + body + tag
     read_header = GroupHeader.parse(header + body + tag)
-    assert read_header == GroupHeader(kind, single.SESSION, sequence, open=mode == "open")
+    assert read_header == GroupHeader(kind, single.GROUP_SESSION, sequence, open=mode == "open")
     assert channel.unwrap(read_header, header + body + tag) == body
 
 
 def test_number_of_a_receiver_is_made_as_the_page_says() -> None:
-    octets = hashlib.blake2s(b"number" + single.SESSION.to_bytes(8, "big"), key=ALICE + bytes(24)).digest()
-    assert derive(ALICE.ljust(32, b"\0"), b"number", single.SESSION) == octets
+    octets = hashlib.blake2s(b"number" + single.GROUP_SESSION.to_bytes(8, "big"), key=ALICE + bytes(24)).digest()
+    assert derive(ALICE.ljust(32, b"\0"), b"number", single.GROUP_SESSION) == octets
 
 
 # --- Data packets -------------------------------------------------------------------------------------------
@@ -314,16 +314,16 @@ def test_number_of_a_receiver_is_made_as_the_page_says() -> None:
 
 def test_open_data_packet_is_written_and_read_as_on_the_page() -> None:
     octets, flags, symbol = golden("data open"), train.FLAG_OPEN | train.FLAG_MANIFEST, single.golden("manifest")[:64]
-    assert data_packet(flags, 0, symbol, None) == octets
-    assert parsed(octets).flags[0] == flags
+    assert data_packet(flags, 0, symbol, None, single.GROUP_SESSION) == octets
+    assert parsed(octets, single.GROUP_SESSION).flags[0] == flags
     assert has_sound_checksum(octets)
     assert octets[-16:] == naive_crc32c(octets[:-16]).to_bytes(4, "big") + bytes(12)
 
 
 def test_sealed_data_packet_is_written_and_read_as_on_the_page() -> None:
     octets, values, symbol = golden("data keyed"), VALUES["keyed group"], single.CONTENT[:64]
-    seal = GroupChannel(single.SESSION, values["key"]).data
+    seal = GroupChannel(single.GROUP_SESSION, values["key"]).data
     assert isinstance(seal, Seal)
-    assert data_packet(0, 5, symbol, seal) == octets
-    assert parsed(octets).flags[0] == 0
+    assert data_packet(0, 5, symbol, seal, single.GROUP_SESSION) == octets
+    assert parsed(octets, single.GROUP_SESSION).flags[0] == 0
     assert naive_unseal(values["data key"], values["data iv"], 5, octets[:28], octets[28:]) == symbol

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from fountain.codes.raptorq import RaptorQ
 from fountain.integrity import Seal, SessionKeys, key_pair, session_keys
 from fountain.limits import CONTROL_SIZE_MAX, NAME_SIZE_MAX
+from fountain.protocol.admission import names_of
 from fountain.protocol.replay import expand_sequence
 from fountain.protocol.server import transcript
 from fountain.wire import control, manifest, session, train
@@ -60,6 +61,7 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "listing": [8, control._LISTING],
     "listing entry": [control._LISTING_ENTRY],
     "refusal": [8, control._REFUSAL],
+    "retry": [8, control._RETRY],
     "request": [8, control._REQUEST],
     "request body": [session._REQUEST_BODY],
     "session header": [8, session._SESSION],
@@ -231,6 +233,12 @@ def naive_hkdf(salt: bytes, secret: bytes, info: bytes, size: int) -> bytes:
 
 def page_keys() -> SessionKeys:
     return SessionKeys(*(Seal(KEYS[f"{name} key"], KEYS[f"{name} iv"]) for name in ("data", "to-server", "to-client")))
+
+
+def test_nonce_and_session_id_of_the_page_follow_from_the_public_key() -> None:
+    assert names_of(KEYS["client public"]) == (golden("hello")[8:24], SESSION)
+    assert golden("request")[8:16] == SESSION.to_bytes(8, "big")
+    assert blake3(KEYS["client public"]).digest()[:24] == golden("hello")[8:24] + golden("request")[8:16]
 
 
 def test_key_schedule_of_the_page_follows_from_the_private_keys() -> None:
