@@ -9,7 +9,7 @@ from bench.lab import relay
 from bench.lab.link import Link, burst_size, loss_per_million, parse_rate, parse_time, queue_size
 from bench.lab.state import State, mac
 
-__all__ = ["host_script", "hub_script", "loss_rules", "relay_settings", "shaping"]
+__all__ = ["host_script", "hub_script", "link_script", "loss_rules", "relay_settings", "shaping"]
 
 RELAY_MEMORY_SIZE_MAX = 256 << 20
 RELAY_SLOT_RATE_BPS = 1_000_000_000  # what the relay is dimensioned for where a link has no rate
@@ -23,25 +23,32 @@ def hub_script(state: State) -> Iterator[str]:
     yield 'for file in /proc/sys/net/bridge/bridge-nf-call-*; do if [ -w "$file" ]; then echo 0 > "$file"; fi; done'
     yield f"ip link add bridge mtu {state.mtu} type bridge mcast_snooping 0 stp_state 0 forward_delay 0"
     yield "ip link set bridge up"
-    links = []
-    for index, host in enumerate(state.hosts):
-        yield (
-            f"ip link add p{index} mtu {state.mtu} type veth peer name eth0 "
-            f"mtu {state.mtu} address {mac(index)} netns {state.namespace(host)}"
-        )
-        links.append(f"p{index}")
     if state.relayed:
         yield f"ip link add relay0 mtu {state.mtu} type veth peer name relay1 mtu {state.mtu}"
-        links += ["relay0", "relay1"]
-    for link in links:
-        yield f"ethtool -K {link} {OFFLOADS}"
-        yield f"ip link set {link} up"
-    for index, host in enumerate(state.hosts):
-        port, towards = state.port(host), state.towards(host)
-        yield f"ip link set {port} master bridge"
-        yield f"bridge fdb replace {mac(index)} dev {port} master static"
-        if towards.rate is not None:
-            yield shaping(state, port, towards, "add")
+        yield from up_script("relay0")
+        yield from up_script("relay1")
+    for host in state.hosts:
+        yield from link_script(state, host)
+
+
+def link_script(state: State, host: str) -> Iterator[str]:
+    """Shell commands for the hub's namespace: the link to one host, and its port of the bridge."""
+    index, port, towards = state.index(host), state.port(host), state.towards(host)
+    yield (
+        f"ip link add p{index} mtu {state.mtu} type veth peer name eth0 "
+        f"mtu {state.mtu} address {mac(index)} netns {state.namespace(host)}"
+    )
+    yield from up_script(f"p{index}")
+    yield f"ip link set {port} master bridge"
+    yield f"bridge fdb replace {mac(index)} dev {port} master static"
+    if towards.rate is not None:
+        yield shaping(state, port, towards, "add")
+
+
+def up_script(link: str) -> Iterator[str]:
+    """Shell commands that bring one link of the hub up."""
+    yield f"ethtool -K {link} {OFFLOADS}"
+    yield f"ip link set {link} up"
 
 
 def host_script(state: State, host: str) -> Iterator[str]:
@@ -59,9 +66,9 @@ def host_script(state: State, host: str) -> Iterator[str]:
         yield f"ip address add {state.address(host, 6)}/64 dev eth0 nodad"
     for index, other in enumerate(state.hosts):
         if other != host:
-            yield f"ip neighbour add {state.address(other)} lladdr {mac(index)} dev eth0 nud permanent"
+            yield f"ip neighbour replace {state.address(other)} lladdr {mac(index)} dev eth0 nud permanent"
             if has_ipv6:
-                yield f"ip neighbour add {state.address(other, 6)} lladdr {mac(index)} dev eth0 nud permanent"
+                yield f"ip neighbour replace {state.address(other, 6)} lladdr {mac(index)} dev eth0 nud permanent"
 
 
 def shaping(state: State, port: str, link: Link, verb: str) -> str:

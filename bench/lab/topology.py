@@ -28,7 +28,7 @@ from typing import Any
 
 from bench.lab import relay
 from bench.lab.link import LabError, Link
-from bench.lab.script import host_script, hub_script, loss_rules, relay_settings, shaping
+from bench.lab.script import host_script, hub_script, link_script, loss_rules, relay_settings, shaping
 from bench.lab.state import STATE_FOLDER, State, process_started, state_from
 
 __all__ = ["Lab", "Pair", "Star"]
@@ -108,6 +108,19 @@ class Lab:
             row = 0 if self.state.index(host) else len(relay.COUNTERS)
             found |= {f"relay_{name}": words[row + i] for i, name in enumerate(relay.COUNTERS) if name != "ready"}
         return found
+
+    def unplug(self, host: str) -> None:
+        """Take the interface of a host away, as when an adapter is pulled out: nothing of it is left."""
+        call(self.command(host, ["ip", "link", "delete", "eth0"]))
+
+    def plug(self, host: str) -> None:
+        """Give a host its interface back: the same name and addresses, but to the system another interface."""
+        state = self.state
+        if state.relayed:
+            raise LabError("a link with a relay cannot be plugged in again")
+        call(["ip", "netns", "exec", state.hub, "sh", "-e"], "\n".join(link_script(state, host)))
+        call(self.command(host, ["sh", "-e"]), "\n".join(host_script(state, host)))
+        call(self.command(host, ["nft", "-f", "-"]), loss_rules(state.towards(host)))
 
     # --- Making it and taking it down ----------------------------------------------------------------------
 

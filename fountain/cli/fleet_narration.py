@@ -21,6 +21,7 @@ from fountain.engine.observer import (
     GroupSummary,
     HookFinished,
     HookReported,
+    InterfaceChanged,
     Listening,
     ReceiverResult,
 )
@@ -43,6 +44,7 @@ def fleet_tellers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]
         GroupSummary: _group_summary,
         HookFinished: _hook_finished,
         HookReported: _hook_reported,
+        InterfaceChanged: _interface_changed,
         Listening: _listening,
     }
 
@@ -68,6 +70,15 @@ def group_command(event: GroupOpened) -> str:
     if len(event.names) > 1:
         words.append("NAME")
     return shlex.join(words)
+
+
+# --- Both roles --------------------------------------------------------------------------------------------
+
+
+def _interface_changed(event: InterfaceChanged) -> list[str]:
+    if event.is_usable:
+        return [f"{event.interface} can be used: going on"]
+    return [f"warning: {event.reason} Waiting for it."]
 
 
 # --- Server ------------------------------------------------------------------------------------------------

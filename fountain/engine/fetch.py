@@ -24,12 +24,13 @@ from fountain.engine.fleet_events import OPEN_GROUP_WARNING
 from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.loading import loading
 from fountain.engine.observer import Listening, Observer, Searching, Shield, Warned
+from fountain.engine.standing import await_group, open_group
 from fountain.engine.workers import ThreadWorkers
+from fountain.errors import IncompleteError
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.net.address import Address, resolve
-from fountain.net.endpoint import Endpoint, open_endpoint, open_group_receiver
-from fountain.net.group import parse_group
+from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.client import ClientMachine
 from fountain.storage.key import read_key
@@ -103,11 +104,13 @@ def _fetch_group(
 ) -> FetchSummary | None:  # fmt: skip
     """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
     with ExitStack() as stack:
-        group = parse_group(
-            where.address, where.port, where.interface, source=where.source, broadcast=where.is_broadcast
-        )
         key = read_key(where.key_path) if where.key_path is not None else None
-        endpoint = open_group_receiver(group)
+        found = await_group(where, observer, stop) if config.wait or config.listen else open_group(where)
+        if found is None:
+            if config.listen:
+                return None
+            raise IncompleteError("The fetch was interrupted.")
+        group, endpoint = found
         stack.callback(endpoint.close)
         answer = open_endpoint(family=group.family)
         stack.callback(answer.close)

@@ -22,6 +22,7 @@ from fountain.engine.observer import (
     Waiting,
     Warned,
 )
+from fountain.engine.standing import Standing
 from fountain.limits import NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint
@@ -80,8 +81,9 @@ class Fleet:
         )
         self._rate_bps = rate_bps
         self.group = place.group
-        control.aim(self.group)
-        data.aim(self.group)
+        self._endpoints = (control, data)
+        self._aim(self.group)
+        self._standing = Standing(self.group, config.group.interface, observer, self._aim, now_ns=now_ns)
         self._is_keyed = place.key is not None
         self.streams = GroupStreams(
             objects, self.group.target, secret=secret, key=place.key,
@@ -141,6 +143,15 @@ class Fleet:
             self._tell_waiting(now_ns)
         return has_happened
 
+    def look(self, now_ns: int) -> None:
+        """See to it that the group goes through its interface as that is now; while there is none, no data goes out."""
+        self._standing.step(now_ns)
+        self.streams.is_held = bool(self._standing.fault)
+
+    def close(self) -> None:
+        """Look after the interface no more."""
+        self._standing.close()
+
     def rate_bps(self, now_ns: int) -> float:
         """What goes to the group, bits of packets per second."""
         self._meter.update(sum(machine.sequence * machine.packet_size for machine in self._machines), now_ns)
@@ -157,6 +168,10 @@ class Fleet:
         return self._config.oneway is not None and all(machine.is_over for machine in self._machines)
 
     # --- Inside --------------------------------------------------------------------------------------------
+
+    def _aim(self, group: Group) -> None:
+        for endpoint in self._endpoints:
+            endpoint.aim(group)
 
     def _tell_begin(self) -> None:
         """Once data goes out: whether that is without some that were waited for."""

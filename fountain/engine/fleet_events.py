@@ -20,6 +20,7 @@ __all__ = [
     "GroupSummary",
     "HookFinished",
     "HookReported",
+    "InterfaceChanged",
     "Listening",
     "OnewayProgress",
     "ReceiverResult",
@@ -30,6 +31,19 @@ OPEN_GROUP_WARNING = (
     "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
     "packets into it."
 )
+
+# --- Both roles --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InterfaceChanged(Event):
+    """The interface of the group cannot be used, which is waited for, or can be used again. `reason` is a sentence,
+    and empty once it can; `interface` may be empty while no one fits."""
+
+    interface: str
+    is_usable: bool
+    reason: str
+
 
 # --- Server ------------------------------------------------------------------------------------------------
 

@@ -21,11 +21,12 @@ from fountain.engine.hook import Hook
 from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Observer, Warned
 from fountain.engine.receiver import Phase
+from fountain.engine.standing import Standing
 from fountain.engine.workers import ThreadWorkers
 from fountain.errors import FountainError, IncompleteError, NameClashError, NobodyAnsweredError, StorageError
 from fountain.limits import NS
 from fountain.net.address import text
-from fountain.net.endpoint import Endpoint, open_endpoint
+from fountain.net.endpoint import Endpoint, open_endpoint, reopen_group_receiver
 from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
 from fountain.storage.destination import may_be_replaced
@@ -62,7 +63,9 @@ class GroupFetch:
         self._observer = observer
         self._stop = stop
         self._waker = waker
-        self._group = group
+        assert config.group is not None
+        self._heard_group = group
+        self._standing = Standing(group, config.group.interface, observer, self._renew, now_ns=now_ns())
         self._fetches: list[_Fetch] = []
         self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
         self._start_ns = now_ns()
@@ -90,6 +93,7 @@ class GroupFetch:
             now = now_ns()
             if self._stop.is_set():
                 return self._interrupt(now)
+            self._standing.step(now)
             deadline = self._receiver.step(now)
             self._tell(now)
             summary = self._settle(now)
@@ -101,6 +105,7 @@ class GroupFetch:
     def close(self) -> None:
         """Keep the parts, and end what runs."""
         self._receiver.flush()
+        self._standing.close()
         for fetch in self._fetches:
             if fetch.hook is not None:
                 fetch.hook.close()
@@ -108,6 +113,12 @@ class GroupFetch:
             fetch.fetching.close()
         self._receiver.close()
         self._next.close()
+
+    def _renew(self, group: Group) -> None:
+        """Join again: the interface is another one now, or was gone for a while."""
+        before = self._heard_group
+        self._receiver.renew_group(lambda endpoint: reopen_group_receiver(endpoint, before, group))
+        self._heard_group = group
 
     # --- What is taken -------------------------------------------------------------------------------------
 
@@ -248,11 +259,11 @@ class GroupFetch:
             is_group = download.apart is None and download.phase is Phase.RECEIVING
             if is_group and download.silent_ns is not None and now - download.silent_ns >= config.timeout_ns:
                 hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."
-                message = "The group fell silent before all was here."
+                message = self._standing.fault or "The group fell silent before all was here."
                 download.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)
 
     def _nobody(self) -> NobodyAnsweredError:
-        group, seconds = self._group, self._config.timeout_ns / NS
+        group, seconds = self._heard_group, self._config.timeout_ns / NS
         if self._receiver.foreign_count:
             return NobodyAnsweredError(
                 f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "

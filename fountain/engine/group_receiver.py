@@ -113,13 +113,19 @@ class GroupReceiver:
         self.bystanders.leave(now_ns)
         self.flush()
 
+    def renew_group(self, renew: Callable[[Endpoint], Endpoint]) -> None:
+        """Hear the group through the endpoint that `renew` puts in the place of the one that was given."""
+        if not self._has_left:
+            self._group = renew(self._group)
+
     def leave_group(self) -> None:
         """Hear the group no more: let the switch stop sending it here."""
         self._has_left = True
         self._group.close()
 
     def close(self) -> None:
-        """Close the endpoints that were opened here; harmless when repeated."""
+        """Close the group's endpoint and those that were opened here; harmless when repeated."""
+        self._group.close()
         while self._apart:
             self._apart.popitem()[1].close()
 

@@ -244,6 +244,8 @@ class _Server:
         reason = ""
         while not reason:
             now = now_ns()
+            if self._fleet is not None:
+                self._fleet.look(now)
             deadline = self._sender.step(now)
             self._tell(now)
             reason = self._reason_to_stop(now)
@@ -300,6 +302,7 @@ class _Server:
         """Say Bye to everybody."""
         self._sender.machine.close(now)
         if self._fleet is not None:
+            self._fleet.close()
             self._fleet.streams.close(now)
         self._sender.flush()
 

@@ -21,7 +21,14 @@ from fountain.net.portable import Octets, PortableEndpoint
 from fountain.net.statistics import Statistics
 from fountain.net.train import Train
 
-__all__ = ["RECEIVE_BUFFER_SIZE", "SEND_BUFFER_SIZE", "Endpoint", "open_endpoint", "open_group_receiver"]
+__all__ = [
+    "RECEIVE_BUFFER_SIZE",
+    "SEND_BUFFER_SIZE",
+    "Endpoint",
+    "open_endpoint",
+    "open_group_receiver",
+    "reopen_group_receiver",
+]
 
 # 4 MiB is 3 ms at 10 Gbit/s, about the longest that a receiving thread is kept from its socket.
 RECEIVE_BUFFER_SIZE = 4 << 20
@@ -129,6 +136,23 @@ def open_group_receiver(group: Group, *, buffer_size: int = RECEIVE_BUFFER_SIZE,
     except BaseException:
         opened.close()
         raise
+
+
+def reopen_group_receiver(endpoint: Endpoint, left: Group, group: Group) -> Endpoint:
+    """An endpoint in the place of `endpoint`, which hears `left`: the system has forgotten or replaced its interface.
+
+    The old one leaves first, so that the network is asked anew even where this system still takes it for a member: a
+    switch whose cable was pulled out has forgotten it. The new one goes on with the old one's statistics.
+
+    Raises:
+        UsageError, TransportError: as `open_group_receiver`; then the old one is still open, and deaf.
+    """
+    if isinstance(endpoint, PortableEndpoint):
+        endpoint.leave(left)
+    renewed = open_group_receiver(group)
+    renewed.statistics = endpoint.statistics
+    endpoint.close()
+    return renewed
 
 
 def _endpoint(bound: socket.socket, buffer_size: int, *, portable: bool) -> Endpoint:

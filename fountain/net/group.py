@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from fountain.errors import UsageError
 from fountain.net.address import Address
-from fountain.net.interfaces import Interface, choose_interface
+from fountain.net.interfaces import Interface, choose_interface, interface_fault
 
-__all__ = ["BROADCAST", "Group", "parse_group"]
+__all__ = ["BROADCAST", "Group", "group_fault", "parse_group"]
 
 # The limited broadcast address reaches every machine of the network, whatever netmask it believes in.
 BROADCAST = "255.255.255.255"
@@ -110,6 +110,12 @@ def parse_group(
     if broadcast:
         _check_broadcast(str(parsed), interface)
     return Group(str(parsed), port, interface, ttl, _checked_source(source, parsed))
+
+
+def group_fault(address: str, interface_name: str = "", *, broadcast: bool = False) -> str:
+    """Why no interface can carry the group as things are, in a sentence; empty where time would not change that."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return interface_fault(interface_name, family, for_broadcast=broadcast)
 
 
 def _parsed(text: str, role: str) -> IPv4Address | IPv6Address:

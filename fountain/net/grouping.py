@@ -16,7 +16,7 @@ from fountain.errors import TransportError, UsageError
 from fountain.net.group import Group
 from fountain.net.routes import Ancillary
 
-__all__ = ["aim", "bind", "join"]
+__all__ = ["aim", "bind", "join", "leave"]
 
 # ip(7) and ipv6(7), where Python's socket module has no name for them.
 _IP_MULTICAST_ALL = 49
@@ -24,6 +24,7 @@ _IPV6_MULTICAST_ALL = 29
 _IP_PKTINFO = 8
 _IPV6_PKTINFO = 50
 _MCAST_JOIN_SOURCE_GROUP = 46
+_MCAST_LEAVE_SOURCE_GROUP = 47
 _IP_ADD_SOURCE_MEMBERSHIP = 15 if sys.platform == "win32" else 70  # Elsewhere than on Linux.
 
 _INTERFACE_INDEX = struct.Struct("=I")
@@ -85,6 +86,31 @@ def join(bound: socket.socket, group: Group) -> None:
         bound.setsockopt(
             socket.IPPROTO_IP,
             socket.IP_ADD_MEMBERSHIP,
+            socket.inet_aton(group.address) + _ipv4_interface(group),
+        )
+
+
+def leave(bound: socket.socket, group: Group) -> None:
+    """Take back what `join` asked for.
+
+    Raises:
+        OSError: the socket is no member, or this system does not know how.
+    """
+    if group.is_broadcast:
+        return
+    if group.source:
+        if sys.platform == "linux":
+            level = socket.IPPROTO_IPV6 if group.family == socket.AF_INET6 else socket.IPPROTO_IP
+            bound.setsockopt(level, _MCAST_LEAVE_SOURCE_GROUP, _source_request(group))
+    elif group.family == socket.AF_INET6:
+        octets = socket.inet_pton(socket.AF_INET6, group.address)
+        bound.setsockopt(
+            socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, octets + _INTERFACE_INDEX.pack(group.interface.index)
+        )
+    else:
+        bound.setsockopt(
+            socket.IPPROTO_IP,
+            socket.IP_DROP_MEMBERSHIP,
             socket.inet_aton(group.address) + _ipv4_interface(group),
         )
 
@@ -157,14 +183,18 @@ def _broadcast_info(opened: socket.socket, group: Group) -> Ancillary:
 def _join_source(bound: socket.socket, group: Group) -> None:
     level = socket.IPPROTO_IPV6 if group.family == socket.AF_INET6 else socket.IPPROTO_IP
     if sys.platform == "linux":
-        wanted, source = (_socket_address(address) for address in (group.address, group.source))
-        bound.setsockopt(level, _MCAST_JOIN_SOURCE_GROUP, _SOURCE_REQUEST.pack(group.interface.index, wanted, source))
+        bound.setsockopt(level, _MCAST_JOIN_SOURCE_GROUP, _source_request(group))
         return
     local = group.interface.addresses_of(socket.AF_INET)
     if group.family == socket.AF_INET6 or not local:
         raise OSError(errno.EOPNOTSUPP, "a source cannot be named on this system")
     octets = b"".join(socket.inet_aton(address) for address in (group.address, group.source, local[0]))
     bound.setsockopt(level, _IP_ADD_SOURCE_MEMBERSHIP, octets)
+
+
+def _source_request(group: Group) -> bytes:
+    wanted, source = (_socket_address(address) for address in (group.address, group.source))
+    return _SOURCE_REQUEST.pack(group.interface.index, wanted, source)
 
 
 def _socket_address(address: str) -> bytes:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface, ip_interface
 from fountain.errors import TransportError, UsageError
 from fountain.net import ifaddrs, netlink
 
-__all__ = ["Interface", "choose_interface", "list_interfaces"]
+__all__ = ["Interface", "choose_interface", "find_again", "interface_fault", "list_interfaces"]
 
 # netdevice(7).
 _IFF_UP, _IFF_BROADCAST, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_MULTICAST = 0x1, 0x2, 0x8, 0x40, 0x1000
@@ -102,6 +102,43 @@ def choose_interface(wanted: str, family: int, *, for_broadcast: bool = False) -
         f"No interface of this machine is connected, has an {_family_name(family)} address and can carry {way}.",
         "Connect one; for a test on this machine alone, choose loopback: -i lo",
     )
+
+
+def find_again(before: Interface, wanted: str, family: int, *, for_broadcast: bool = False) -> Interface:
+    """The interface that was `before`, as it is now; if it cannot be used, another one that `wanted` means now.
+
+    Raises:
+        TransportError: it is gone, or cannot carry the group now.
+    """
+    interfaces = list_interfaces()
+    same = next((each for each in interfaces if each.name == before.name), None)
+    if same is not None and not _fault(same, family, for_broadcast):
+        return same
+    fitting = [each for each in interfaces if not _fault(each, family, for_broadcast)]
+    if wanted:
+        fitting = [each for each in fitting if _same(wanted.partition("%")[0], each.addresses or ())]
+    else:
+        fitting = [each for each in fitting if not each.is_loopback]
+    if len(fitting) == 1:
+        return fitting[0]
+    if same is None:
+        raise TransportError(f"The interface {before.name} is gone.", address=before.name)
+    return _checked(same, family, for_broadcast=for_broadcast)
+
+
+def interface_fault(wanted: str, family: int, *, for_broadcast: bool = False) -> str:
+    """Why no interface can carry a group as things are, in a sentence; empty where time would not change that."""
+    interfaces = list_interfaces()
+    try:
+        if wanted:
+            _checked(_find(wanted, interfaces), family, for_broadcast=for_broadcast)
+        else:
+            choose_interface(wanted, family, for_broadcast=for_broadcast)
+    except TransportError as error:
+        return error.message
+    except UsageError as error:
+        return error.message if wanted else ""
+    return ""
 
 
 # --- Choosing ------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""What the kernel of Linux says of this machine's interfaces and their addresses: two questions of rtnetlink(7)."""
+"""What the kernel of Linux says of this machine's interfaces and their addresses, by rtnetlink(7): two questions, and
+the news of every change."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Link", "LinkAddress", "link_addresses", "links"]
+__all__ = ["Link", "LinkAddress", "News", "link_addresses", "links"]
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ABOUT_LINK = struct.Struct("=BxHiII")  # family, type, index, flags, change
@@ -23,6 +25,8 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _UNUSABLE = 0x08 | 0x20 | 0x40  # IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE
 _ANSWER_SIZE = 1 << 16
 _PATIENCE_S = 1.0
+_NEWS = 0x1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+_NEWS_COUNT_MAX = 256  # Messages read at once; what is left is news again.
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,42 @@ class Link:
     index: int
     name: str
     flags: int
+
+
+class News:
+    """Hears of every change of an interface or an address, from when it was made on.
+
+    Raises:
+        OSError: the system does not report changes.
+    """
+
+    def __init__(self) -> None:
+        self._socket = _subscribe()
+
+    def has_come(self) -> bool:
+        """Whether anything has changed since this was last asked; what it was, `links` and `link_addresses` tell."""
+        has_come = False
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_NEWS_COUNT_MAX):
+                has_come = True if self._heard() else has_come
+        return has_come
+
+    def close(self) -> None:
+        """Hear nothing more; harmless when repeated."""
+        self._socket.close()
+
+    def _heard(self) -> bool:
+        """Take one message; more news than the socket could hold is news as well.
+
+        Raises:
+            BlockingIOError: there is none.
+        """
+        try:
+            return bool(self._socket.recv(_ANSWER_SIZE))
+        except BlockingIOError:
+            raise
+        except OSError:
+            return True
 
 
 @dataclass(frozen=True)
@@ -76,10 +116,23 @@ if sys.platform == "linux":
                 pass
         return bodies
 
+    def _subscribe() -> socket.socket:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        opened.setblocking(False)
+        try:
+            opened.bind((0, _NEWS))
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
 else:
 
     def _ask(question: int, about: struct.Struct, kind: int) -> list[bytes]:
         raise OSError(f"{sys.platform} has no rtnetlink: {question}, {about.size}, {kind} cannot be asked")
+
+    def _subscribe() -> socket.socket:
+        raise OSError(f"{sys.platform} has no rtnetlink")
 
 
 def _read(answer: bytes, kind: int, bodies: list[bytes]) -> bool:

@@ -6,6 +6,7 @@ the same shape as from the Linux endpoint, which derives from this one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import sys
@@ -168,6 +169,11 @@ class PortableEndpoint:
             TransportError: this socket cannot reach the group.
         """
         self._routes.aim(group.target, grouping.aim(self._socket, group))
+
+    def leave(self, group: Group) -> None:
+        """Ask for the group's datagrams no more; harmless where this endpoint is no member (any more)."""
+        with contextlib.suppress(OSError):
+            grouping.leave(self._socket, group)
 
     def _send_run(self, octets: memoryview, segment_size: int, route: Route) -> int:
         """Datagram by datagram."""

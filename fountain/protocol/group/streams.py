@@ -19,6 +19,8 @@ from fountain.wire.reject import Reject, RejectCounter
 
 __all__ = ["GroupStreams"]
 
+HELD_NS = NS // 10  # So often a stream that may not send looks whether it may.
+
 
 class GroupStreams:
     """Streams of `objects` to the group at `address`; `controller` makes the controller of one, for its packet size."""
@@ -29,6 +31,7 @@ class GroupStreams:
     ) -> None:  # fmt: skip
         self.address = address
         self.rejects = RejectCounter()
+        self.is_held = False  # no data may go out: nothing leads to the group
         self._pacer = SteadyPacer(rate_bps, now_ns)
         self._turns = deque(
             GroupServerMachine(
@@ -89,6 +92,9 @@ class GroupStreams:
 
     def poll_order(self, now_ns: int) -> GroupOrder | None:
         """Data packets to send now; None while the pacers hold, or nothing is wanted."""
+        if self.is_held:
+            self._rest(now_ns)
+            return None
         if not self._pacer.is_open(now_ns):
             return None
         for _ in range(len(self._turns)):
@@ -102,6 +108,11 @@ class GroupStreams:
             self._pacer.rest(now_ns)
         return None
 
+    def _rest(self, now_ns: int) -> None:
+        """Let no pacer count time in which nothing may be sent."""
+        for pacer in (self._pacer, *(machine.pacer for machine in self._turns)):
+            pacer.rest(now_ns)
+
     def is_wanted(self, session_id: int, block: int) -> bool:
         """Whether more symbols of a block may be sent in a stream."""
         machine = self.machines.get(session_id)
@@ -109,5 +120,5 @@ class GroupStreams:
 
     def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest."""
-        data_ns = self._pacer.ready_ns
+        data_ns = now_ns + HELD_NS if self.is_held else self._pacer.ready_ns
         return min((machine.next_timeout(now_ns, data_ns) for machine in self._turns), default=now_ns + NS)
