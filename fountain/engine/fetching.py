@@ -84,6 +84,14 @@ class Fetching:
             overwrite=self._config.overwrite and self._is_chosen(destination),
             progress=self._checking,
         )  # fmt: skip
+        if not self._part.is_locked:
+            self._observer.handle(
+                Warned(
+                    f"The file system of {printable(str(destination.parent))} has no locks.",
+                    "Do not start a second fetch of the same object there while this one runs: each would undo what "
+                    "the other writes.",
+                )
+            )
         self._tell_other_parts(destination, offer.object_id)
         self._warm_up.add(code)
         self._warm_up.finish(self._observer, self._stop)

@@ -15,7 +15,8 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from pathlib import Path
 
 from fountain.errors import DiskFullError, StorageError
@@ -24,6 +25,7 @@ from fountain.storage.system import read_system_text
 
 __all__ = [
     "Directory",
+    "Lock",
     "free_size",
     "preallocate",
     "read_at",
@@ -58,6 +60,8 @@ _HINTS = {
     errno.ELOOP: "A symbolic link stands where a file or directory is expected; remove it.",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# What a file system says of an operation that it does not have, as opposed to one that failed.
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOTTY}
 
 
 def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
@@ -169,7 +173,7 @@ class Directory:
         descriptor = self.open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             write_at(descriptor, memoryview(content), 0)
-            os.fsync(descriptor)
+            _sync(os.fsync, descriptor)
         finally:
             os.close(descriptor)
         os.replace(self._at(temporary), self._at(name), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
@@ -245,7 +249,7 @@ def preallocate(descriptor: int, size: int) -> None:
         try:
             os.posix_fallocate(descriptor, 0, size)
         except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+            if error.errno not in _UNSUPPORTED:
                 raise
     os.ftruncate(descriptor, size)
 
@@ -265,9 +269,18 @@ def umask() -> int:
 
 
 def sync_data(descriptors: Iterable[int]) -> None:
-    """Put the contents of these files on the disk."""
+    """Put the contents of these files on the disk, where the file system can be told to."""
     for descriptor in descriptors:
-        getattr(os, "fdatasync", os.fsync)(descriptor)
+        _sync(getattr(os, "fdatasync", os.fsync), descriptor)
+
+
+def _sync(function: Callable[[int], None], descriptor: int) -> None:
+    """A sync that fails may have lost data and is an error; one that the file system does not have is none."""
+    try:
+        function(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 def free_size(path: Path) -> int:
@@ -275,23 +288,33 @@ def free_size(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def try_lock(descriptor: int) -> bool:
-    """Lock the file for this process until the descriptor closes or the process ends; False when another has it."""
+class Lock(Enum):
+    """What became of the wish to have a file for this process alone."""
+
+    HELD = auto()
+    TAKEN = auto()  # by another process
+    UNKNOWN = auto()  # the file system has no locks
+
+
+def try_lock(descriptor: int) -> Lock:
+    """Lock the file for this process until the descriptor closes or the process ends."""
     if sys.platform == "win32":
         import msvcrt
 
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
-            return False
-        return True
+            return Lock.TAKEN
+        return Lock.HELD
     import fcntl
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    return True
+        return Lock.TAKEN
+    except OSError:  # NFS without a lock daemon, Lustre, some of FUSE and CIFS: each has a code of its own for it.
+        return Lock.UNKNOWN
+    return Lock.HELD
 
 
 def rename_new(source: Path, destination: Path) -> None:
@@ -313,13 +336,15 @@ def rename_new(source: Path, destination: Path) -> None:
         return
     try:
         os.link(source, destination)
-        os.unlink(source)
     except FileExistsError:
         raise
     except OSError:  # A file system without hard links.
         if os.path.lexists(destination):
             raise FileExistsError(errno.EEXIST, "exists", str(destination)) from None
         os.rename(source, destination)
+        return
+    with contextlib.suppress(OSError):  # The object has its name; the other one goes with the workspace.
+        os.unlink(source)
 
 
 def _renameat2(source: Path, destination: Path, flags: int) -> bool:
@@ -332,6 +357,6 @@ def _renameat2(source: Path, destination: Path, flags: int) -> bool:
     if result == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+    if code in _UNSUPPORTED or code == errno.EPERM:  # A sandbox that does not know the call says EPERM.
         return False
     raise OSError(code, os.strerror(code), str(source), None, str(destination))

@@ -93,6 +93,11 @@ class Part:
         return self._blocks.verified if self._blocks is not None else _NONE_VERIFIED
 
     @property
+    def is_locked(self) -> bool:
+        """Whether no other process can write the part meanwhile; False where the file system has no locks."""
+        return self._workspace.is_locked
+
+    @property
     def complete(self) -> bool:
         """Whether every block is verified, so that `finish` can be called."""
         return self._blocks is not None and bool(self._blocks.verified.all())

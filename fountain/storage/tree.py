@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from fountain.storage.files import Directory, preallocate, umask
@@ -71,7 +72,7 @@ class PartTree:
             parent = self._directory(tuple(parents))
             if entry.kind is EntryKind.DIRECTORY:
                 if not parent.make_directory(name):
-                    parent.set_mode(name, _OWNER_DIRECTORY_MODE)
+                    _make_writable(parent, name)
             else:
                 is_whole = _create_file(parent, name, entry.size) and is_whole
         self._sync_directories()
@@ -133,6 +134,12 @@ class PartTree:
                 self._directory(self._components(entry)).sync()
         self._workspace.sync()
         self.close()
+
+
+def _make_writable(parent: Directory, name: str) -> None:
+    """Let the owner write in `name` again: a run before may have been interrupted after it had set the modes."""
+    if stat.S_IMODE(parent.stat(name).st_mode) & _OWNER_DIRECTORY_MODE != _OWNER_DIRECTORY_MODE:
+        parent.set_mode(name, _OWNER_DIRECTORY_MODE)
 
 
 def _create_file(parent: Directory, name: str, size: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from blake3 import blake3
 
 from fountain.errors import NameClashError, StorageError
 from fountain.limits import MANIFEST_SIZE_MAX, NAME_SIZE_MAX
-from fountain.storage.files import Directory, read_at, storage_error, try_lock
+from fountain.storage.files import Directory, Lock, read_at, storage_error, try_lock
 from fountain.storage.paths import printable
 
 __all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "other_workspaces", "workspace_name"]
@@ -47,10 +48,11 @@ def other_workspaces(destination: Path, object_id: bytes) -> list[Path]:
 class Workspace:
     """An open, locked workspace."""
 
-    def __init__(self, path: Path, directory: Directory, lock: int) -> None:
+    def __init__(self, path: Path, directory: Directory, lock: int, is_locked: bool) -> None:
         self.path = path
         self.directory = directory
         self.part_path = path / PART_NAME
+        self.is_locked = is_locked  # False where the file system has no locks
         self._lock = lock
 
     @classmethod
@@ -75,7 +77,7 @@ class Workspace:
         """None when the process that had the workspace removed it in this moment."""
         with Directory.open(path.parent) as parent:
             if not parent.make_directory(path.name):
-                _check_owner(parent.stat(path.name), path)
+                _check_owner(parent, path)
             try:
                 directory = parent.child(path.name)
             except FileNotFoundError:
@@ -83,14 +85,15 @@ class Workspace:
         lock = -1
         try:
             lock = directory.open_file(_LOCK_NAME, os.O_RDWR | os.O_CREAT)
-            if not try_lock(lock):
+            locked = try_lock(lock)
+            if locked is Lock.TAKEN:
                 raise NameClashError(
                     f"Another fountain-fetch is writing {printable(destination.name)}.",
                     "Wait for it, or choose another place with -o.",
                     path=printable(str(destination)),
                 )
             if directory.exists(_LOCK_NAME) and os.path.samestat(directory.stat(_LOCK_NAME), os.fstat(lock)):
-                return cls(path, directory, lock)
+                return cls(path, directory, lock, locked is Lock.HELD)
         except FileNotFoundError:
             pass
         except BaseException:
@@ -136,12 +139,29 @@ class Workspace:
             parent.sync()
 
 
-def _check_owner(status: os.stat_result, path: Path) -> None:
-    """In a directory that others may write, somebody else's workspace is a trap."""
+def _check_owner(parent: Directory, path: Path) -> None:
+    """In a directory that others may write, somebody else's workspace is a trap.
+
+    Some file systems give every file an owner of their own choice (vfat, CIFS with `uid=`, NFS that squashes root).
+    There the workspace is ours when a file made here and now gets the same owner.
+    """
+    status = parent.stat(path.name)
     owner = getattr(os, "geteuid", lambda: status.st_uid)()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-        shown = printable(str(path))
-        raise StorageError(f"{shown} belongs to somebody else.", "Choose another place with -o.", path=shown)
+    if stat.S_ISDIR(status.st_mode) and status.st_uid in (owner, _owner_of_new_files(parent)):
+        return
+    shown = printable(str(path))
+    raise StorageError(f"{shown} belongs to somebody else.", "Choose another place with -o.", path=shown)
+
+
+def _owner_of_new_files(parent: Directory) -> int:
+    """The user whom a file that this process makes in `parent` belongs to."""
+    name = f".fountain-{secrets.token_hex(8)}"
+    descriptor = parent.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        return os.fstat(descriptor).st_uid
+    finally:
+        os.close(descriptor)
+        parent.remove(name)
 
 
 def _close(directory: Directory, lock: int) -> None:
