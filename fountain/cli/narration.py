@@ -136,6 +136,8 @@ class Narrator:
             return [*lines, ""]
         lines += ["", "In another terminal:" if is_local else "On the other machine:"]
         lines += [f"    {line}" for line in self._commands(event)]
+        if event.addresses and "%" in event.addresses[0]:
+            lines.append("    (behind the %: the interface by which that machine reaches this one)")
         return [*lines, ""]
 
     def _commands(self, event: Serving) -> list[str]:

@@ -80,6 +80,25 @@ def _parse_address(name: str, text: str) -> IPv4Address | IPv6Address:
         raise UsageError(f"{name} {text!r} is not an IP address.", "Groups have addresses: 239.63.30.1.") from None
 
 
+def _check_bind(host: str) -> None:
+    """Refuse an address that nobody can be asked at."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return  # a name
+    if address.is_multicast or host == BROADCAST_ADDRESS_DEFAULT:
+        option = f"--group {host}" if address.is_multicast else "--broadcast"
+        raise UsageError(
+            f"--bind {host} is no address of one machine.",
+            f"Leave --bind out to serve on all of this machine's addresses. To send to many at once: {option}",
+        )
+    if isinstance(address, IPv6Address) and address.is_link_local and address.scope_id is None:
+        raise UsageError(
+            f"--bind {host} is an address within one network, and does not say which.",
+            f"Name the interface that has it: --bind {host}%eth0",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupConfig:
     """Where many listen at once: a multicast group, or everybody on a network.
@@ -249,6 +268,7 @@ class ServeConfig:
         _check_port("The data port", self.data_port, hint)
         if self.port == self.data_port != 0:
             raise UsageError("The control port and the data port are the same.", "Give --data-port another number.")
+        _check_bind(self.bind)
         if not MTU_MIN <= self.mtu <= MTU_MAX:
             raise UsageError(f"An MTU of {self.mtu} cannot be used.", f"Choose one between {MTU_MIN} and {MTU_MAX}.")
         if self.rate_bps < RATE_BPS_MIN:

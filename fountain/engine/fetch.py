@@ -25,11 +25,12 @@ from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.loading import loading
 from fountain.engine.observer import Listening, Observer, Searching, Shield, Warned
 from fountain.engine.standing import await_group, open_group
+from fountain.engine.whereabouts import Whereabouts
 from fountain.engine.workers import ThreadWorkers
 from fountain.errors import IncompleteError
 from fountain.integrity import digest
 from fountain.limits import NS
-from fountain.net.address import Address, resolve
+from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.client import ClientMachine
@@ -65,7 +66,8 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
     if config.group is not None:
         return _fetch_group(config, config.group, observer, stop)
     with ExitStack() as stack:
-        targets = resolve(config.host, config.port)
+        whereabouts = Whereabouts(config.host, config.port)
+        targets = whereabouts.find(observer, stop, wait=config.wait)
         observer.handle(Searching(config.host, config.port, config.wait))
         endpoint = open_endpoint()
         stack.callback(endpoint.close)
@@ -91,6 +93,9 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
                     receiver.stop(StopReason.INTERRUPTED, now)
                 deadline = receiver.step(now)
                 fetching.tell(receiver, now)
+                moved = whereabouts.look(now, is_searching=receiver.is_searching)
+                if moved is not None:
+                    receiver.retarget(moved)
                 wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now_ns(), waker)
         except BaseException:
             receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.

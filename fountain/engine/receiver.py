@@ -96,6 +96,15 @@ class Receiver:
         """Times that this system threw packets away."""
         return self.machine.kernel_drop_count
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether no server answers (any more)."""
+        return self.machine.state is ClientState.SEARCHING
+
+    def retarget(self, targets: Sequence[Address]) -> None:
+        """The host is at other addresses now: ask there, and hear from there alone."""
+        self._targets, self._server, self._refused = list(targets), None, set()
+
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(now_ns)

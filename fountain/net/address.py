@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
+from ipaddress import ip_address
 from typing import Any
 
 from fountain.errors import NobodyAnsweredError, UsageError
@@ -21,6 +22,7 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 UNSPECIFIED: Address = ("", 0)
 
 _MAPPED = "::ffff:"
+_EVERYBODY = "255.255.255.255"
 
 # What people paste: http://host/, host:6330, [2001:db8::1]:6330.
 _MORE_THAN_A_HOST = re.compile(
@@ -62,7 +64,7 @@ def resolve(host: str, port: int) -> list[Address]:
     """Every address of `host`, in the order in which the system prefers them; brackets around IPv6 are taken off.
 
     Raises:
-        UsageError: it cannot be the name of a host.
+        UsageError: it cannot be the name of a host, or stands for none that can be asked.
         NobodyAnsweredError: the name is not known, or could not be looked up.
     """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
@@ -84,7 +86,47 @@ def resolve(host: str, port: int) -> list[Address]:
     except UnicodeError as error:
         hint = "Check the spelling, or give the address in numbers."
         raise UsageError(f"'{host}' is no host name.", hint) from error
-    return list(dict.fromkeys(normalised(entry[4]) for entry in found))
+    addresses = list(dict.fromkeys(normalised(entry[4]) for entry in found))
+    faults = [_fault(address) for address in addresses]
+    if all(faults):
+        message, hint = faults[0]
+        raise UsageError(f"{host} {message}", hint)
+    return [address for address, fault in zip(addresses, faults) if not fault]
+
+
+def _fault(address: Address) -> tuple[str, ...]:
+    """Why no server can be asked at `address`, and what to do; empty where one could be."""
+    host = address[0]
+    parsed = ip_address(host.partition("%")[0])
+    if parsed.is_unspecified:
+        here = "::1" if parsed.version == 6 else "127.0.0.1"
+        return "stands for all addresses of a machine, and none can be asked by it.", (
+            f"Give the address of the server; on this machine that is {here}."
+        )
+    if parsed.is_multicast:
+        return "is the address of a group, not of a machine.", f"Receive from the group: --group {parsed}"
+    if str(parsed) == _EVERYBODY or _is_broadcast(address):
+        return "is the address of everybody on a network, not of one machine.", "Receive broadcasts: --broadcast"
+    if parsed.version == 6 and parsed.is_link_local and "%" not in host:
+        names = [name for _, name in socket.if_nameindex() if not name.startswith("lo")] or ["eth0"]
+        return "is an address within one network, and does not say which.", (
+            f"Name the interface that leads there: {', or '.join(f'{parsed}%{name}' for name in names[:3])}"
+        )
+    return ()
+
+
+def _is_broadcast(address: Address) -> bool:
+    """Whether it is the broadcast address of one of this machine's networks: sockets need a permission for these."""
+    if ":" in address[0]:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # Connecting sends nothing.
+        try:
+            probe.connect((address[0], address[1] or 9))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def text(address: Address) -> str:

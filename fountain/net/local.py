@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 
-from fountain.net.netlink import link_addresses
+from fountain.net.netlink import link_addresses, links
 
 __all__ = ["local_addresses"]
 
@@ -21,7 +21,7 @@ def local_addresses(bound: str = "") -> list[str]:
     """Addresses that other machines can use: `bound` alone where a server is bound to one, else the best first.
 
     That is where the routes lead, then what other interfaces have. Link-local addresses, and last loopback, come only
-    where there is nothing else.
+    where there is nothing else. Those of IPv6 name their interface here; another machine has another name for its own.
     """
     if bound and bound not in ("0.0.0.0", "::"):
         return [bound]
@@ -42,9 +42,15 @@ def _all_addresses() -> Iterator[str]:
             continue  # No route for this family.
     if sys.platform == "linux":
         with suppress(OSError):  # A sandbox may forbid the question.
-            found = [each.address for each in link_addresses()]
+            names = {link.index: link.name for link in links()}
+            found = [_zoned(each.address, names.get(each.index, "")) for each in link_addresses()]
             yield from sorted(found, key=lambda address: ":" in address)  # IPv4 first
         return
     with suppress(OSError):  # A host name that does not resolve is common and harmless.
         for info in socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_DGRAM):
             yield str(info[4][0])
+
+
+def _zoned(address: str, interface: str) -> str:
+    """`address`, with its interface where it says nothing without."""
+    return f"{address}%{interface}" if interface and address.startswith("fe80:") else address

@@ -134,6 +134,23 @@ def test_a_server_for_this_machine_alone_needs_no_firewall_line() -> None:
     assert "firewall" in Stage(script(served(), serving("server.example"))).serve("a").err
 
 
+def test_the_command_for_a_link_local_address_says_whose_interface_it_names() -> None:
+    shown = Stage(script(served(), serving("fe80::1%eth0"))).serve("a").err
+    assert "    fountain-fetch fe80::1%eth0\n    (behind the %: " in shown
+    assert "behind the %" not in Stage(script(served(), serving("192.0.2.1", "fe80::1%eth0"))).serve("a").err
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [("239.1.1.1", "--group 239.1.1.1"), ("255.255.255.255", "--broadcast"), ("fe80::1", "--bind fe80::1%eth0")],
+)
+def test_an_address_that_no_machine_has_is_refused(address: str, hint: str) -> None:
+    refused = Stage().serve("--bind", address, "a")
+    assert refused.status == 2
+    assert hint in refused.err
+
+
+
 def test_an_open_server_tells_peers_to_say_open() -> None:
     assert "    fountain-fetch --open 192.168.1.5\n" in Stage(script(served(), serving(is_open=True))).serve("a").err
 

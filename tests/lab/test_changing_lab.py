@@ -77,6 +77,20 @@ def test_a_fetch_goes_on_from_another_address(lab: Lab, tmp_path: Path) -> None:
     assert server.wait() == 0, server.text
 
 
+@pytest.mark.parametrize("where", ["fe80::ff:fe00:1%eth0", pytest.param("10.0.0.1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("host", ["r1", pytest.param("server", marks=pytest.mark.slow)])
+def test_a_fetch_goes_on_when_an_interface_was_made_anew(lab: Lab, host: str, where: str, tmp_path: Path) -> None:
+    stage = Stage(lab, tmp_path, SIZE)
+    server = stage.serve(*SLOWLY, "--expect", "1")
+    server.wait_event("serving")
+    fetch = Command(lab, "r1", tmp_path / "r1", "fetch", where)
+    wait_fraction(fetch)
+    replug(lab, host)
+    assert fetch.wait() == 0, fetch.text
+    assert stage.is_exact(fetch)
+    assert server.wait() == 0, server.text
+
+
 # --- Interfaces that vanish and come back ------------------------------------------------------------------------
 
 

@@ -56,3 +56,14 @@ def test_link_local_addresses_are_for_want_of_others(monkeypatch: pytest.MonkeyP
 
 def test_a_server_that_is_bound_says_so() -> None:
     assert local_addresses("192.0.2.5") == ["192.0.2.5"]
+
+
+@pytest.mark.root("ip", "unshare")
+def test_a_link_local_address_names_its_interface() -> None:
+    bare = (
+        "ip link set wire addrgenmode none",
+        "ip link set far addrgenmode none",
+        "ip addr add fe80::7/64 dev wire nodad",
+    )
+    add, *up = WIRE
+    assert addresses_after(add, *bare[:2], *up, bare[2]) == ["fe80::7%wire"]

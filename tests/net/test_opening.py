@@ -118,6 +118,32 @@ def test_more_than_a_host_is_answered_with_what_to_type(host: str, hint: str) ->
     assert caught.value.hint == f"Give it as: {hint}"
 
 
+@pytest.mark.parametrize(
+    ("host", "said", "hint"),
+    [
+        ("0.0.0.0", "stands for all addresses", "127.0.0.1"),
+        ("::", "stands for all addresses", "::1"),
+        ("255.255.255.255", "everybody on a network", "--broadcast"),
+        ("127.255.255.255", "everybody on a network", "--broadcast"),
+        ("224.0.0.1", "address of a group", "--group 224.0.0.1"),
+        ("ff02::1", "address of a group", "--group ff02::1"),
+        ("fe80::1", "does not say which", "fe80::1%"),
+    ],
+)
+def test_an_address_of_no_machine_is_refused_with_what_to_do(host: str, said: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(host, 6330)
+    assert host in caught.value.message
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_of_several_addresses_only_those_of_machines_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [(socket.AF_INET, 2, 17, "", (host, 6330)) for host in ("0.0.0.0", "192.0.2.1", "224.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: entries)
+    assert resolve("host.invalid", 6330) == [("192.0.2.1", 6330)]
+
+
 def test_an_unknown_name_is_no_more_than_a_host() -> None:
     with pytest.raises(NobodyAnsweredError) as caught:
         resolve("no-such-host.invalid", 6330)
