@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fountain"
@@ -79,8 +77,27 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-IN_PACKAGE = pytest.mark.parametrize("path", sources("fountain"), ids=named)
-IN_PROJECT = pytest.mark.parametrize("path", sources("fountain", "tests", "bench", "examples"), ids=named)
+def in_each(paths: list[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """One test a rule: it looks at every file, and lists every one that breaks the rule."""
+
+    def decorate(check: Callable[[Path], None]) -> Callable[[], None]:
+        def look_at_all() -> None:
+            broken = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    broken.append(str(error).partition("\nassert ")[0])
+            assert not broken, "\n".join(broken)
+
+        look_at_all.__name__ = look_at_all.__qualname__ = check.__name__
+        return look_at_all
+
+    return decorate
+
+
+IN_PACKAGE = in_each(sources("fountain"))
+IN_PROJECT = in_each(sources("fountain", "tests", "bench", "examples"))
 
 
 @cache

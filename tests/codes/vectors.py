@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+SAMPLE_STEP = 13  # Of a long table the usual tests take each thirteenth row, and the slow ones all.
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 
@@ -16,6 +19,14 @@ VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 def load(name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text())
     return document
+
+
+def rows_of(count: int) -> list[Any]:
+    """Parameters for a test that walks a table of `count` rows: some of them, and behind the marker `slow` all."""
+    return [
+        pytest.param(range(0, count, SAMPLE_STEP), id="some"),
+        pytest.param(range(count), id="all", marks=pytest.mark.slow),
+    ]
 
 
 def object_data(case: str, size: int) -> bytes:
