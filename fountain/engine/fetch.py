@@ -6,13 +6,10 @@ answers take to come back.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 import secrets
 import threading
 import unicodedata
-import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from pathlib import Path
 from fountain.engine.clock import now_ns
 from fountain.engine.config import FetchConfig, GroupConfig
 from fountain.engine.fleet_events import OPEN_GROUP_WARNING
-from fountain.engine.identity import ReceiverIdentity
+from fountain.engine.identity import ReceiverIdentity, group_peer_id, single_peer_id
 from fountain.engine.loading import loading
 from fountain.engine.observer import Listening, Observer, Searching, Shield, Warned
 from fountain.engine.standing import await_group, open_group
@@ -35,15 +32,12 @@ from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.client import ClientMachine
 from fountain.storage.key import read_key
-from fountain.storage.system import read_system_text
 from fountain.wire.control import Want
 from fountain.wire.session import StopReason
 
-__all__ = ["STOP_CHECK_NS", "FetchSummary", "fetch", "peer_id_of"]
+__all__ = ["STOP_CHECK_NS", "FetchSummary", "fetch"]
 
 STOP_CHECK_NS = NS // 10
-_MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
-_DRAWN_NODE = 1 << 40  # RFC 4122 section 4.5: marks a node id that was drawn anew because no interface has one.
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         observer.handle(Searching(config.host, config.port, config.wait))
         endpoint = open_endpoint()
         stack.callback(endpoint.close)
-        machine = _machine(config)
+        machine = _machine(config, targets)
         _say_hello(machine, endpoint, targets)
         with loading():
             from fountain.engine.fetching import Fetching
@@ -126,14 +120,14 @@ def _fetch_group(
             from fountain.engine.group_fetch import GroupFetch
         waker = Waker()
         stack.callback(waker.close)
-        hardware = read_system_text(f"/sys/class/net/{group.interface.name}/address") or f"{uuid.getnode():x}"
-        identity = ReceiverIdentity(peer_id_of(config, hardware), platform.node(), secrets.token_bytes(32), key)
+        peer_id = group_peer_id(config, group.interface.name)
+        identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key)
         taking = GroupFetch(config, observer, stop, waker, group, endpoint, answer, identity)
         stack.callback(taking.close)
         return taking.run()
 
 
-def _machine(config: FetchConfig) -> ClientMachine:
+def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
     want_kind, want = Want.ANY, bytes(32)
     if config.name is not None:
         # Names are served in NFC; no object has one that is no UTF-8, and the server says so.
@@ -141,7 +135,8 @@ def _machine(config: FetchConfig) -> ClientMachine:
         want_kind, want = Want.NAME, digest(name)
     return ClientMachine(
         secret=secrets.token_bytes(32), want_kind=want_kind, want=want, open=config.open, wait=config.wait,
-        timeout_ns=config.timeout_ns, peer_id=peer_id_of(config), host=platform.node(), now_ns=now_ns(),
+        timeout_ns=config.timeout_ns, peer_id=single_peer_id(config, targets), host=platform.node(),
+        now_ns=now_ns(),
     )  # fmt: skip
 
 
@@ -152,23 +147,3 @@ def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Add
         data, _ = waiting
         for address in targets:
             endpoint.send(data, len(data), len(data), address)
-
-
-def peer_id_of(config: FetchConfig, hardware: str = "") -> bytes:
-    """Eight octets that stay the same when the same fetch is started again on the same machine.
-
-    `hardware` tells machines apart that were made from one image: all else is the same there.
-    """
-    place = os.path.abspath(config.out or Path.cwd())
-    parts = f"{platform.node()}\0{_machine_id()}\0{place}\0{config.name or ''}\0{hardware}"
-    return hashlib.blake2s(parts.encode(errors="surrogateescape"), digest_size=8).digest()
-
-
-def _machine_id() -> str:
-    """What tells this machine from others of its name, and is the same at each start; empty where nothing does."""
-    for path in _MACHINE_IDS:
-        text = read_system_text(path)
-        if text:
-            return text
-    node = uuid.getnode()
-    return "" if node & _DRAWN_NODE else f"{node:x}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["read_link", "read_system_text", "system_names"]
+__all__ = ["directory_number", "read_link", "read_system_text", "system_names"]
 
 _SIZE_MAX = 1 << 20  # The longest of these list sockets or routes; what goes beyond helps nobody.
 
@@ -33,3 +33,12 @@ def read_link(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ""
+
+
+def directory_number(path: Path) -> str:
+    """How the system numbers the directory at `path` and its file system; empty where it does not say."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_dev:x}:{status.st_ino:x}"
