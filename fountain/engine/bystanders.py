@@ -16,7 +16,7 @@ _NEVER_NS = 1 << 62
 
 
 class Bystanders:
-    """Machines without an assembly, by session: JOINING until there is room, or DONE until a Plan acknowledges it."""
+    """Machines without an assembly, by session: JOINING until there is room, else until their state is acknowledged."""
 
     def __init__(self) -> None:
         self._machines: dict[int, GroupClientMachine] = {}
@@ -25,6 +25,11 @@ class Bystanders:
     def machines(self) -> Collection[GroupClientMachine]:
         """All of them."""
         return self._machines.values()
+
+    @property
+    def sessions(self) -> list[int]:
+        """Their sessions."""
+        return list(self._machines)
 
     @property
     def has_room(self) -> bool:
@@ -43,20 +48,16 @@ class Bystanders:
         """Its data is taken from now on, if it was here."""
         self._machines.pop(session, None)
 
-    def step(self, now_ns: int) -> tuple[int, list[int]]:
-        """Do what is due; when to come back at the latest, and the sessions whose server knows by now."""
-        deadline, known = _NEVER_NS, []
-        for session, machine in list(self._machines.items()):
-            machine.handle_timeout(now_ns)
-            while machine.poll_event() is not None:
-                pass  # What they tell, the machine's state has as well.
-            if machine.is_acknowledged:
-                known.append(session)
-            if machine.is_acknowledged or machine.is_silent or machine.is_final:
-                del self._machines[session]
-            else:
-                deadline = min(deadline, machine.next_timeout())
-        return deadline, known
+    def step(self, session: int, now_ns: int) -> tuple[int, bool]:
+        """Do what is due for a session; when to come back at the latest, and whether its server knows by now."""
+        machine = self._machines[session]
+        machine.handle_timeout(now_ns)
+        while machine.poll_event() is not None:
+            pass  # What they tell, the machine's state has as well.
+        if machine.is_acknowledged or machine.is_silent or machine.is_final:
+            del self._machines[session]
+            return _NEVER_NS, machine.is_acknowledged
+        return machine.next_timeout(), False
 
     def leave(self, now_ns: int) -> None:
         """Say that what waits for room here will not come: nobody should wait for it."""

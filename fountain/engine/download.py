@@ -10,6 +10,7 @@ import numpy as np
 from fountain.codes.api import Code
 from fountain.engine.assembly import Assembly, contradiction, is_as_offered
 from fountain.engine.collector import BlockSink
+from fountain.engine.contenders import Pace
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IncompleteError
@@ -17,6 +18,7 @@ from fountain.limits import NS
 from fountain.net.train import Train
 from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.storage.paths import printable
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
 from fountain.wire.reject import RejectCounter
@@ -37,7 +39,8 @@ class Download:
     """
 
     def __init__(
-        self, machine: GroupClientMachine, workers: Workers, *, rejects: RejectCounter, loss: float, seed: int
+        self, machine: GroupClientMachine, workers: Workers, *, rejects: RejectCounter, loss: float, seed: int,
+        now_ns: int,
     ) -> None:  # fmt: skip
         self.machine = machine
         self.workers = workers
@@ -51,18 +54,25 @@ class Download:
         self.finished_ns = 0
         self.silent_ns: int | None = None  # since when nothing is heard
         self.asked_to_leave = False
+        self.unforeseen: Exception | None = None
+        self.pace = Pace(now_ns)
         self._loss, self._seed = loss, seed
         self._rejects = rejects
         self._parted_ns = self._part_again_ns = 0
         self._failed_ns: int | None = None
-        self._is_lingering = self._has_given_up = False
+        self._is_lingering = self._has_given_up = self.has_yielded = False
         self._earlier_drop_count = 0  # what the system had thrown away before this session: no loss of it
 
     @property
     def may_come_again(self) -> bool:
         """Whether nothing was wrong here but that nobody sent it any more."""
         is_lost_alone = self.apart is not None and self.error is None
-        return not self.succeeded and (self._has_given_up or is_lost_alone)
+        return not self.succeeded and (self._has_given_up or self.has_yielded or is_lost_alone)
+
+    @property
+    def may_yield(self) -> bool:
+        """Whether another object can have its place: nothing but data from the group is waited for."""
+        return self.phase is Phase.RECEIVING and self.apart is None
 
     @property
     def received_count(self) -> int:
@@ -94,13 +104,16 @@ class Download:
         offer = self.machine.offer
         try:
             code, sink = open_sink(offer)
-            if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
+            try:
+                if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
+                    raise contradiction()
+                self.assembly = Assembly(code, sink, offer, self.workers, self, loss=self._loss, seed=self._seed)
+            except BaseException:
                 sink.close()
-                raise contradiction()
+                raise
         except FountainError as error:
             self.failed(error, now_ns)
             return
-        self.assembly = Assembly(code, sink, offer, self.workers, self, loss=self._loss, seed=self._seed)
         self._set_margin(self.assembly)
         self.phase = Phase.RECEIVING
         self.machine.adopt(self.assembly.table, now_ns)
@@ -110,6 +123,7 @@ class Download:
         self._earlier_drop_count = kernel_drop_count
         self.machine = machine
         self.silent_ns = None
+        self.pace = Pace(now_ns)
         if self.assembly is not None:
             self._set_margin(self.assembly)
             self.machine.adopt(self.assembly.table, now_ns)
@@ -120,7 +134,10 @@ class Download:
         if self.assembly is None or self.apart is not None or self.phase is not Phase.RECEIVING:
             return
         self.machine.kernel_drop_count = kernel_drop_count - self._earlier_drop_count
+        counter = self.machine.inflow.counter
+        before = counter.received_count
         arrival = self.assembly.unpacker.take(train, self.machine.inflow)
+        self.pace.note(counter.received_count - before, now_ns)
         if arrival is not None:
             self.machine.handle_data(arrival[0], now_ns)
 
@@ -159,6 +176,30 @@ class Download:
         self._has_given_up = self.error is None
         self.error = self.error or error
         self.stop(StopReason.INTERRUPTED, now_ns)
+
+    def yield_place(self, now_ns: int) -> None:
+        """Another object has its place from now on: what is verified is kept, and the server learns that it waits."""
+        self.has_yielded = True
+        self.phase = Phase.ENDED
+        self.machine.blocks = None
+        self.machine.change_state(MemberState.JOINING, now_ns)
+        self.workers.close()
+        if self.assembly is not None:
+            self.assembly.sink.close()
+
+    def break_off(self, error: Exception, now_ns: int) -> None:
+        """What nobody foresaw was raised on its behalf: this object ends here, and no other."""
+        if self.unforeseen is not None or self.apart is not None:
+            self.phase = Phase.ENDED  # Nor can it be told in good order.
+        self.unforeseen = self.unforeseen or error
+        message = f"{printable(self.machine.offer.name)} cannot be received: {type(error).__name__}: {error}."
+        self.failed(FountainError(message, "This is a bug of fountain, or of its code's package: report it."), now_ns)
+
+    def release(self) -> None:
+        """Free what only a download under way needs, though somebody may still hold this one."""
+        self.assembly = None
+        if self.apart is not None:
+            self.apart.assembly = None
 
     def linger(self) -> None:
         """Go on reporting what has changed after the end."""

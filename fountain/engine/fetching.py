@@ -44,11 +44,13 @@ ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 class Fetching:
     """What a fetch knows beside the receiver: its destination, its part, and what was told."""
 
-    def __init__(self, config: FetchConfig, observer: Observer, stop: threading.Event) -> None:
+    def __init__(
+        self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None
+    ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
         self._stop = stop
-        self._warm_up = WarmUp(code_by_name("raptorq"))
+        self._warm_up = WarmUp(code_by_name("raptorq")) if warm_up is None else warm_up
         self._part: Part | None = None
         self._offer: OfferBody | None = None
         self.failure: FountainError | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.codes.api import Code
+from fountain.codes.registry import code_by_name
 from fountain.engine.clock import now_ns
 from fountain.engine.collector import BlockSink
 from fountain.engine.config import FetchConfig
@@ -22,6 +23,7 @@ from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Observer, Warned
 from fountain.engine.receiver import Phase
 from fountain.engine.standing import Standing
+from fountain.engine.warmup import WarmUp
 from fountain.engine.workers import ThreadWorkers
 from fountain.errors import FountainError, IncompleteError, NameClashError, NobodyAnsweredError, StorageError
 from fountain.limits import NS
@@ -69,7 +71,7 @@ class GroupFetch:
         self._fetches: list[_Fetch] = []
         self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
         self._start_ns = now_ns()
-        self._next = Fetching(config, observer, stop)  # warms up while nothing is announced yet
+        self._warm_up = WarmUp(code_by_name("raptorq"))  # while nothing is announced yet
         self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
         self._announced: dict[str, None] = {}  # the names that were heard, in order
         self._has_told_other = self._has_told_why = False
@@ -112,7 +114,6 @@ class GroupFetch:
             fetch.download.workers.close()
             fetch.fetching.close()
         self._receiver.close()
-        self._next.close()
 
     def _renew(self, group: Group) -> None:
         """Join again: the interface is another one now, or was gone for a while."""
@@ -169,13 +170,20 @@ class GroupFetch:
                 is_oneway=bool(announce.flags & AnnounceFlag.ONEWAY),
             )
         )
-        fetching, self._next = self._next, Fetching(self._config, self._observer, self._stop)
-        self._fetches.append(_Fetch(download, fetching))
-        return fetching.open_sink(announce.offer, text(machine.server))
+        fetch = _Fetch(download, Fetching(self._config, self._observer, self._stop, self._warm_up))
+        self._fetches.append(fetch)
+        try:
+            return fetch.fetching.open_sink(announce.offer, text(machine.server))
+        except FountainError as error:
+            if self._config.listen:
+                self._fetches.remove(fetch)
+                self._observer.handle(Warned(error.message, self._hint(error)))
+            raise
 
     def _tell(self, now: int) -> None:
         for fetch in self._fetches:
-            fetch.fetching.tell(fetch.download, now)
+            with self._receiver.alone(fetch.download, now):
+                fetch.fetching.tell(fetch.download, now)
             if fetch.download.apart is not None and not self._config.listen:
                 self._receiver.leave_group()
         for fetch in self._fetches:
@@ -187,6 +195,8 @@ class GroupFetch:
         """See to what has ended; the summary, if that was all."""
         for fetch in list(self._fetches):
             download = fetch.download
+            if download.unforeseen is not None and not self._config.listen:
+                raise download.unforeseen
             if download.succeeded and not fetch.is_told:
                 fetch.is_told = True
                 path = fetch.fetching.finish(download)

@@ -4,17 +4,23 @@ speak in the group.
     group endpoint -> download of the session -> slab rows -> block -> sink
                                               -> reports -> answer endpoint
 
-What comes before the Announce of its session is kept, as far as there is room, and used then.
+What comes before the Announce of its session is kept, as far as there is room, and used then. Who has a place where
+there are more streams than places is decided in `fountain.engine.contenders`.
+
+Whatever one stream makes this code raise ends that stream alone: it is counted and logged, and the others go on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from fountain.codes.api import Code
 from fountain.engine.bystanders import Bystanders
 from fountain.engine.collector import BlockSink
+from fountain.engine.contenders import IDLE_NS, Contender, Contenders
 from fountain.engine.download import Download, sessions_in
 from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.receiver import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COUNT_MAX, Phase, Receiver
@@ -38,6 +44,7 @@ EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce te
 EARLY_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets, a session of its own included.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
 REFUSED_COUNT_MAX = 256
+UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; whoever causes them may cause many.
 _DATA_FIRST_OCTET = 0x1D
 
 
@@ -59,11 +66,11 @@ class GroupReceiver:
         timeout_ns: int, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0, seed: int = 0,
     ) -> None:  # fmt: skip
         self.downloads: dict[int, Download] = {}  # by session
-        self.begun: list[Download] = []  # since whoever drives this looked last
         self.bystanders = Bystanders()
         self.rejects = RejectCounter()  # packets of no session that is received here
         self.early_size = 0  # octets kept for Announces to come
         self.foreign_count = 0  # Announces that another key, or none, was used for
+        self.unforeseen_count = 0  # exceptions that nobody foresaw
         self._group, self._answer = group, answer
         self._identity = identity
         self._wants, self._has = wants, has
@@ -79,6 +86,7 @@ class GroupReceiver:
         self._replayed = Train()
         self._early: OrderedDict[int, deque[tuple[bytes, int]]] = OrderedDict()
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
+        self._contenders = Contenders()
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -89,14 +97,19 @@ class GroupReceiver:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(now_ns)
         self._drain()
-        deadline, known = self.bystanders.step(now_ns)
-        for session in known:
-            self._refuse(session)
+        deadline = now_ns + IDLE_NS
+        for session in self.bystanders.sessions:
+            with self.alone(session, now_ns):
+                due_ns, is_known = self.bystanders.step(session, now_ns)
+                deadline = min(deadline, due_ns)
+                if is_known:
+                    self._refuse(session)
         for download in list(self.downloads.values()):
-            deadline = min(deadline, download.step(now_ns))
-            if download.asked_to_leave and download.apart is None and download.phase is Phase.RECEIVING:
-                self._part(download, now_ns)
-                deadline = now_ns
+            with self.alone(download, now_ns):
+                deadline = min(deadline, download.step(now_ns))
+                if download.asked_to_leave and download.apart is None and download.phase is Phase.RECEIVING:
+                    self._part(download, now_ns)
+                    deadline = now_ns
         self.flush()
         return deadline
 
@@ -130,13 +143,14 @@ class GroupReceiver:
             self._apart.popitem()[1].close()
 
     def forget(self, download: Download) -> None:
-        """A download is over: its session is not wanted any more, unless it only lost its server."""
+        """A download is over: its session is not wanted any more, unless it only lost its server, or its place."""
         if download in self._apart:
             self._apart.pop(download).close()
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
             if not download.may_come_again:
                 self._refuse(session)
+        download.release()
 
     # --- In ------------------------------------------------------------------------------------------------
 
@@ -170,9 +184,15 @@ class GroupReceiver:
             self.rejects.add(Reject.TRUNCATED, len(train.rows()))
         for session, packet_count in sessions.items():
             download = self.downloads.get(session)
+            contender = self._contenders.get(session)
             if download is not None:
-                download.take(train, drop_count, now_ns)
-            elif session in self._refused or self._is_known(session) or not self._keep(session, train):
+                with self.alone(session, now_ns):
+                    download.take(train, drop_count, now_ns)
+                continue
+            if contender is not None:
+                with self.alone(session, now_ns):
+                    contender.look(train, now_ns)
+            if session in self._refused or self._is_known(session) or not self._keep(session, train):
                 self.rejects.add(Reject.UNKNOWN_SESSION, packet_count)
 
     def _take_control(self, data: bytes, address: Address, now_ns: int) -> None:
@@ -180,6 +200,10 @@ class GroupReceiver:
         if isinstance(header, Reject):
             self.rejects.add(header)
             return
+        with self.alone(header.session, now_ns):
+            self._take_group_packet(header, data, address, now_ns)
+
+    def _take_group_packet(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> None:
         download = self.downloads.get(header.session)
         if download is not None:
             download.machine.handle_datagram(data, header, address, now_ns)
@@ -209,11 +233,17 @@ class GroupReceiver:
             else:
                 self._refuse(header.session)
             return
-        if same is not None and (same.silent_ns is None or same.apart is not None):
-            return  # Another server has it as well; this one is heard again when the first falls silent.
-        if same is None and not self._has_room():
-            self._stand_by(announce, header, address, channel, now_ns, is_here=False)
+        if same is not None and same.apart is not None:
             return
+        if same is not None or not self._has_room():
+            holder = self._yielding(header.session, channel, announce, same, now_ns)
+            if holder is None:
+                if same is None:  # Else another server has it as well, and there is nothing to wait for.
+                    self._stand_by(announce, header, address, channel, now_ns, is_here=False)
+                return
+            if same is None:
+                self._take_place_of(holder, now_ns)
+        self._contenders.remove(header.session)
         self.bystanders.remove(header.session)
         machine = self._machine(announce, header.sequence, address, channel, now_ns)
         if same is not None:
@@ -221,6 +251,39 @@ class GroupReceiver:
         else:
             self._begin(machine, now_ns)
         self._replay(machine.channel.session_id, now_ns)
+
+    def _yielding(
+        self, session: int, channel: GroupChannel, announce: Announce, same: Download | None, now_ns: int
+    ) -> Download | None:  # fmt: skip
+        """The download whose place, or whose object where it is the `same`, should be this stream's from now on."""
+        contender = self._contenders.get(session)
+        if contender is None:
+            contender = Contender(channel, announce, now_ns)
+            for train in self._kept(session):
+                contender.look(train, now_ns)
+        self._contenders.add(session, contender)
+        if same is not None:
+            is_silent = same.silent_ns is not None
+            is_won = same.may_yield and self._contenders.wins(contender, same.machine, same.pace, now_ns)
+            return same if is_silent or is_won else None
+        holders = [holder for holder in self._holders if holder.may_yield]
+        slowest = min(holders, key=lambda holder: holder.pace.recent(now_ns), default=None)
+        if slowest is None or not self._contenders.wins(contender, slowest.machine, slowest.pace, now_ns):
+            return None
+        return slowest
+
+    def _take_place_of(self, holder: Download, now_ns: int) -> None:
+        """Its data does not come, or hardly: it waits for a place from now on."""
+        machine = holder.machine
+        del self.downloads[machine.channel.session_id]
+        self._contenders.add(machine.channel.session_id, Contender(machine.channel, machine.announce, now_ns, now_ns))
+        holder.yield_place(now_ns)
+        self._let_report(machine)
+
+    def _let_report(self, machine: GroupClientMachine) -> None:
+        """Nothing of this stream is taken; its server learns why, where it listens and there is room."""
+        if not machine.is_oneway and self.bystanders.has_room:
+            self.bystanders.add(machine)
 
     def _stand_by(
         self, announce: Announce, header: GroupHeader, address: Address, channel: GroupChannel, now_ns: int, *,
@@ -249,14 +312,22 @@ class GroupReceiver:
         )  # fmt: skip
 
     def _begin(self, machine: GroupClientMachine, now_ns: int) -> None:
-        download = Download(machine, self._make_workers(), rejects=self.rejects, loss=self._loss, seed=self._seed)
+        download = Download(
+            machine, self._make_workers(), rejects=self.rejects, loss=self._loss, seed=self._seed, now_ns=now_ns
+        )
         self.downloads[machine.channel.session_id] = download
-        self.begun.append(download)
         download.begin(lambda _: self._open_sink(download), self._group.statistics.kernel_drops, now_ns)
+        if download.assembly is None and self._download_count_max > 1:
+            # It cannot be taken. To say so needs no place: those who announce such things may be many.
+            del self.downloads[machine.channel.session_id]
+            self._refuse(machine.channel.session_id)
+            self._let_report(machine)
 
     def _follow(self, download: Download, machine: GroupClientMachine, now_ns: int) -> None:
+        before = download.machine
         for session in [session for session, other in self.downloads.items() if other is download]:
             del self.downloads[session]
+        self._contenders.add(before.channel.session_id, Contender(before.channel, before.announce, now_ns, now_ns))
         self.downloads[machine.channel.session_id] = download
         download.follow(machine, self._group.statistics.kernel_drops, now_ns)
 
@@ -297,9 +368,29 @@ class GroupReceiver:
             None,
         )
 
+    @property
+    def _holders(self) -> list[Download]:
+        """Those that have a place: silent ones too, and those whose end is yet to be told."""
+        return [download for download in self.downloads.values() if download.phase is not Phase.ENDED]
+
     def _has_room(self) -> bool:
-        running = [download for download in self.downloads.values() if download.silent_ns is None]
-        return len(running) < self._download_count_max
+        return len(self._holders) < self._download_count_max
+
+    @contextmanager
+    def alone(self, stream: int | Download, now_ns: int) -> Iterator[None]:
+        """Whatever is raised inside, by the code or the packets of one stream (its session), ends that stream alone."""
+        try:
+            yield
+        except Exception as error:
+            self.unforeseen_count += 1
+            if self.unforeseen_count <= UNFORESEEN_LOG_COUNT_MAX:
+                logging.getLogger("fountain").exception("A stream of the group ends: nobody foresaw this.")
+            download = self.downloads.get(stream) if isinstance(stream, int) else stream
+            if download is not None:
+                download.break_off(error, now_ns)
+            elif isinstance(stream, int):
+                self.bystanders.remove(stream)
+                self._refuse(stream)
 
     # --- Early packets -------------------------------------------------------------------------------------
 
@@ -320,17 +411,27 @@ class GroupReceiver:
 
     def _replay(self, session: int, now_ns: int) -> None:
         """The packets of a session that came before its Announce."""
-        download = self.downloads[session]
-        for octets, segment_size in self._early.pop(session, ()):
-            self.early_size -= len(octets) + EARLY_ENTRY_SIZE
-            train = self._replayed
+        download = self.downloads.get(session)
+        for train in self._kept(session):
+            if download is not None:
+                download.take(train, self._group.statistics.kernel_drops, now_ns)
+        self._forget_early(session)
+
+    def _kept(self, session: int) -> Iterator[Train]:
+        """The packets of a session that came early; each train is valid until the next one."""
+        train = self._replayed
+        for octets, segment_size in self._early.get(session, ()):
             train.octets[: len(octets)] = memoryview(octets)
             train.length, train.segment_size = len(octets), segment_size
-            download.take(train, self._group.statistics.kernel_drops, now_ns)
+            yield train
+
+    def _forget_early(self, session: int) -> None:
+        for octets, _ in self._early.pop(session, ()):
+            self.early_size -= len(octets) + EARLY_ENTRY_SIZE
 
     def _refuse(self, session: int) -> None:
+        self._contenders.remove(session)
         self._refused[session] = None
         if len(self._refused) > REFUSED_COUNT_MAX:
             self._refused.popitem(last=False)
-        for octets, _ in self._early.pop(session, ()):
-            self.early_size -= len(octets) + EARLY_ENTRY_SIZE
+        self._forget_early(session)

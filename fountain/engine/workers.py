@@ -101,9 +101,8 @@ class ThreadWorkers:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._results: deque[object] = deque()
         self._open_count = 0
-        self._threads = [threading.Thread(target=self._work, name=f"worker {n}", daemon=True) for n in range(count)]
-        for thread in self._threads:
-            thread.start()
+        self._thread_count = count
+        self._threads: list[threading.Thread] = []  # started with the first job: many a stream never has one
 
     @property
     def has_room(self) -> bool:
@@ -117,6 +116,8 @@ class ThreadWorkers:
 
     def submit(self, job: Job) -> None:
         """Queue `job`; only the loop's thread submits and polls."""
+        if not self._threads:
+            self._start()
         self._open_count += 1
         self._jobs.put(job)
 
@@ -136,6 +137,12 @@ class ThreadWorkers:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _start(self) -> None:
+        for number in range(self._thread_count):
+            thread = threading.Thread(target=self._work, name=f"worker {number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

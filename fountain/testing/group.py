@@ -112,7 +112,8 @@ class Listener(Host):
     @property
     def is_done(self) -> bool:
         """Whether all that it took stands in its sinks."""
-        return bool(self.downloads) and all(download.succeeded for download in self.downloads)
+        taken = [download for download in self.downloads if not download.has_yielded]
+        return bool(taken) and all(download.succeeded for download in taken)
 
     @property
     def received_count(self) -> int:
@@ -122,8 +123,6 @@ class Listener(Host):
     def step(self, now_ns: int) -> int:
         """Let the receiver do what it can."""
         deadline = self.receiver.step(now_ns)
-        self.downloads += self.receiver.begun
-        self.receiver.begun = []
         for download in self.downloads:
             self.events += download.events
             download.events = []
@@ -186,6 +185,8 @@ class Listener(Host):
         return not self._options.once and sink is not None and sink.result is not None
 
     def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
+        if download not in self.downloads:
+            self.downloads.append(download)
         object_id = download.machine.offer.object_id
         if object_id not in self.sinks:
             self.sinks[object_id] = MemorySink(object_id, capacity=self._options.capacity)

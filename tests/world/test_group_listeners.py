@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from fountain.engine.assembly import Assembly
 from fountain.engine.bystanders import BYSTANDER_COUNT_MAX
+from fountain.engine.download import Download
 from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
+from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.testing import GROUP, Link, Listener, payload
+from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
 from tests.world.groups import MS, Stage
 
@@ -180,3 +188,39 @@ def test_what_fell_silent_is_taken_again_when_the_same_server_speaks_again(run: 
     assert stage.world.run(lambda: listener.downloads[-1].succeeded, 60 * NS)
     assert listener.results == [stage.source.content]
     assert [download.succeeded for download in listener.downloads] == [False, True]
+
+
+# --- What nobody foresaw -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["take", "settle", "handle_datagram", "open"])
+def test_what_one_stream_raises_ends_that_stream_alone(where: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(seed, rate_bps=10_000_000)
+    several(stage, seed, 3, 20_000)
+    listener = stage.listen(once=False)
+    bad = stage.server.groups.machines
+    victim = next(iter(bad.values())).stream.offer.object_id
+
+    def failing(original: Callable[..., object], offer_of: Callable[[Any], OfferBody]) -> Callable[..., object]:
+        def call(target: Any, *arguments: object, **options: object) -> object:
+            if offer_of(target).object_id == victim:
+                raise OverflowError("nobody foresaw this")
+            return original(target, *arguments, **options)
+
+        return call
+
+    if where == "take":
+        monkeypatch.setattr(Download, "take", failing(Download.take, lambda download: download.machine.offer))
+    elif where == "settle":
+        monkeypatch.setattr(Assembly, "settle", failing(Assembly.settle, lambda assembly: assembly.offer))
+    elif where == "handle_datagram":
+        handle = GroupClientMachine.handle_datagram
+        monkeypatch.setattr(GroupClientMachine, "handle_datagram", failing(handle, lambda machine: machine.offer))
+    else:
+        monkeypatch.setattr(Download, "begin", failing(Download.begin, lambda download: download.machine.offer))
+    assert stage.world.run(lambda: len(listener.results) == 2, 20 * NS)
+    assert listener.receiver.unforeseen_count > 0
+    broken = [download for download in listener.downloads if download.unforeseen is not None]
+    assert all(isinstance(download.error, FountainError) for download in broken)
+    assert len({download.machine.offer.object_id for download in broken}) <= 1
+    assert stage.world.run(lambda: not listener.receiver.downloads, 20 * NS)

@@ -119,6 +119,11 @@ class GroupClientMachine:
         return bool(self.announce.flags & AnnounceFlag.ONEWAY)
 
     @property
+    def rate_bps(self) -> int:
+        """What the server says that it sends at."""
+        return self.announce.rate_bps if self._plan is None else self._plan.rate_bps
+
+    @property
     def loss(self) -> float:
         """Share of the data packets since this receiver came that did not arrive."""
         counter = self.inflow.counter
