@@ -39,6 +39,7 @@ BYE_PHRASES = {
     ByeReason.STOPPING: "the server stopped",
     ByeReason.IDLE: "the server heard nothing from here",
     ByeReason.KEYS_SPENT: "the keys are worn",
+    ByeReason.PLACE_TAKEN: "the server is full and gave this place to another network",
 }
 
 BYE_FAILURES = {

@@ -6,14 +6,16 @@ until `next_timeout` or the next packet. `now_ns` is monotonic and the same cloc
 
 The rules
 ---------
-1. A Hello is answered by one packet no longer than itself: an Offer with a cookie, a Listing, or a Refusal. Nothing is
-   remembered.
-2. A Request whose cookie fits proves that its sender receives at that address. It opens one session, and its cookie no
-   other: the id, chosen by the client, makes it idempotent, and ids of ended sessions stay taken until their cookies
-   have expired. A peer that asks again from the same host ends its older session first, so it never lacks a place.
+1. A Hello is answered by one packet no longer than itself: an Offer with a cookie, a Listing, a Refusal, or, when too
+   many come whose senders are not known to be there, a Retry with a token. Nothing is remembered.
+2. A Request whose cookie fits proves that its sender receives at that host. It opens one session, and its cookie no
+   other; nonce and id follow from its public key, and what cookies were used for is remembered until they are stale.
+   A peer that asks again from the same host ends its older session first, so it never lacks a place.
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
-4. A session streams while reports come. After SILENT_NS without one its data pauses, and Pings ask for an answer; after
-   GONE_NS it ends. Stop ends it at once and is acknowledged, as often as it comes.
+   Of Reports that come faster than clients send them the latest is learned from, when its time has come.
+4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
+   reports come. After SILENT_NS without one its data pauses, and Pings ask for an answer; after GONE_NS it ends. Stop
+   ends it at once and is acknowledged, as often as it comes.
 5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
 """
 
@@ -23,17 +25,30 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fountain.integrity import derive, session_keys
+from fountain.integrity import derive, keyed_digest, session_keys
 from fountain.limits import NS
-from fountain.protocol.admission import Address, CookieJar, HelloLimiter, KeyRing, SpentCookies, names_of
+from fountain.protocol.admission import (
+    Address,
+    CookieJar,
+    HelloGate,
+    KeyRing,
+    Openings,
+    Verdict,
+    names_of,
+)
 from fountain.protocol.carousel import Segment
 from fountain.protocol.congestion import CircuitBreaker, ControlFactory, FixedRate, control_factory
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer, SteadyPacer
+from fountain.protocol.places import Places
 from fountain.protocol.server_session import (
+    CHALLENGE_INTERVAL_NS,
+    CHALLENGE_SPACING_NS,
     GONE_NS,
     PING_INTERVAL_NS,
+    REPORT_SPACING_NS,
     SILENT_NS,
+    UNPROVED_NS,
     ServedObject,
     ServerSession,
     SessionState,
@@ -50,6 +65,7 @@ from fountain.wire.control import (
     Refusal,
     RefusalReason,
     Request,
+    Retry,
     Want,
     parse_handshake,
     parse_header,
@@ -73,6 +89,7 @@ __all__ = ["Order", "ServerEvent", "ServerMachine", "transcript"]
 
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
+UNPROVED_COUNT_MAX = 8  # Of one network; further sessions send no data before they have proved their port.
 
 
 @dataclass(frozen=True)
@@ -115,17 +132,22 @@ class ServerMachine:
         self.rejects = RejectCounter()
         self._congestion = congestion or control_factory()
         self.pacer = (SteadyPacer if self._congestion is FixedRate else Pacer)(rate_bps, now_ns)
-        self._peer_count_max = peer_count_max
+        self._places = Places(peer_count_max)
         self._key = key
+        self._secret = derive(secret, b"challenges")
         self._jar = CookieJar(derive(secret, b"cookies"))
-        self._spent = SpentCookies()
+        self._openings = Openings()
         self._ring = KeyRing(derive(secret, b"keys"), now_ns)
-        self._limiter = HelloLimiter()
+        self._gate = HelloGate(derive(secret, b"tokens"))
+        self._by_id = {served.offer.object_id: index for index, served in enumerate(objects)}
+        self._by_name = {served.name_digest: index for index, served in enumerate(objects)}
+        self._offers: dict[int, OfferBody] = {}  # with the current key
         self._pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in objects])
         self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
         self._lane_index = 0
         self._turns = Turns()
         self._reported: list[ServerSession] = []  # whose debts may have changed
+        self._held: dict[int, ServerSession] = {}  # whose Report waits for its time
         self._tombstones: dict[int, Tombstone] = {}
         self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
         self._events: deque[ServerEvent] = deque()
@@ -153,13 +175,16 @@ class ServerMachine:
             self.rejects.add(record if isinstance(record, Reject) else Reject.BAD_TYPE)
 
     def handle_timeout(self, now_ns: int) -> None:
-        """Let time pass: sessions fall silent, are pinged, end; old ids are forgotten."""
+        """Let time pass: Reports are learned from, sessions fall silent, are pinged, end; old ids are forgotten."""
+        for session in list(self._held.values()):
+            if now_ns - session.report_ns >= REPORT_SPACING_NS:
+                self._release_report(session, now_ns)
         if now_ns < self._next_sweep_ns:
             return
         self._next_sweep_ns = now_ns + PING_INTERVAL_NS // 4
         for session in list(self.sessions.values()):
             silent_ns = now_ns - session.heard_ns
-            if silent_ns >= GONE_NS:
+            if silent_ns >= GONE_NS or (not session.is_proved and now_ns - session.started_ns >= UNPROVED_NS):
                 self._send_bye(session, ByeReason.IDLE)
                 self._end(session, now_ns)
             elif session.controller.breaker.is_open:
@@ -167,10 +192,13 @@ class ServerMachine:
                 self._end(session, now_ns)
             elif silent_ns >= SILENT_NS:
                 session.state = SessionState.SILENT
-            if session.state is not SessionState.ENDED and now_ns - session.last_sent_ns >= PING_INTERVAL_NS:
+            if session.state is SessionState.ENDED:
+                continue
+            if not session.is_proved and now_ns - session.pinged_ns >= CHALLENGE_INTERVAL_NS:
+                self._ping(session, now_ns)
+            elif now_ns - session.last_sent_ns >= PING_INTERVAL_NS:
                 session.last_sent_ns = now_ns
-                packet = session.seal_packet(PacketType.PING, Echo(now_ns & (2**64 - 1)).encode())
-                self._datagrams.append((packet, session.address, True))
+                self._ping(session, now_ns)
         while self._tombstones:
             oldest = next(iter(self._tombstones.values()))
             if now_ns - oldest.ended_ns < TOMBSTONE_NS and len(self._tombstones) <= TOMBSTONE_COUNT_MAX:
@@ -224,6 +252,8 @@ class ServerMachine:
     def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest: for the first stream that may go on, else for the next sweep."""
         due_ns = self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
+        if self._held:
+            due_ns = min(due_ns, REPORT_SPACING_NS + min(session.report_ns for session in self._held.values()))
         return max(now_ns, min(due_ns, self._turns.next_ns(self.pacer.ready_ns)))
 
     # --- Inside --------------------------------------------------------------------------------------------
@@ -251,8 +281,13 @@ class ServerMachine:
         return order
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
-        if not self._limiter.admit(address[0], now_ns):
+        verdict = self._gate.judge(hello.token if hello.has_token else None, address[0], now_ns)
+        if verdict is Verdict.DROP:
             self.rejects.add(Reject.TOO_MANY)
+            return
+        if verdict is Verdict.RETRY:
+            answer = Retry(hello.nonce, self._gate.token(address[0], now_ns)).encode()
+            self._datagrams.append((answer, address, False))
             return
         index = self._find(hello)
         if index in self._changed:
@@ -271,15 +306,15 @@ class ServerMachine:
     def _find(self, hello: Hello) -> int | None:
         if hello.want_kind is Want.ANY:
             return 0 if len(self.objects) == 1 else None
-        for index, served in enumerate(self.objects):
-            key = served.offer.object_id if hello.want_kind is Want.OBJECT else served.name_digest
-            if key == hello.want:
-                return index
-        return None
+        return (self._by_id if hello.want_kind is Want.OBJECT else self._by_name).get(hello.want)
 
     def _offer(self, index: int, now_ns: int) -> OfferBody:
         key_index, public = self._ring.current(now_ns)
-        return replace(self.objects[index].offer, key_index=key_index, server_public=public)
+        offer = self._offers.get(index)
+        if offer is None or offer.key_index != key_index:
+            offer = replace(self.objects[index].offer, key_index=key_index, server_public=public)
+            self._offers[index] = offer
+        return offer
 
     def _refuse(self, nonce: bytes, reason: RefusalReason, address: Address) -> bytes:
         self._events.append(ServerEvent("refused", address, refusal=reason))
@@ -290,19 +325,23 @@ class ServerMachine:
             self.rejects.add(Reject.BAD_FIELD)
             return
         fits = self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns)
-        if fits and (request.session in self.sessions or request.session in self._tombstones):
-            return  # A copy of the Request that opened it: the stream itself is the answer.
-        if not fits or not self._spent.spend(request.cookie, request.session, now_ns):
+        opening = self._openings.find(request.cookie, now_ns) if fits else None
+        if not fits or (opening is not None and opening.is_used_up and opening.refusal is None):
             self.rejects.add(Reject.BAD_COOKIE)
-            if self._limiter.admit(address[0], now_ns):
+            if self._gate.admit_hint(now_ns):
                 self._datagrams.append((Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode(), address, True))
             return
-        refusal = self._open_session(request, address, now_ns)
-        if refusal is not None:
+        if (opening is not None and opening.is_open) or request.session in self.sessions:
+            return  # A copy of the Request that opened it: the stream itself is the answer.
+        refusal = opening.refusal if opening is not None else None
+        if refusal is None:
+            refusal = self._open_session(request, address, now_ns)
+        if refusal is not None and self._gate.admit_proved(address[0], now_ns):
             self._datagrams.append((self._refuse(request.nonce, refusal, address), address, True))
 
     def _open_session(self, request: Request, address: Address, now_ns: int) -> RefusalReason | None:
-        index = next((i for i, served in enumerate(self.objects) if served.offer.object_id == request.object_id), None)
+        """Open the session that a Request with a good cookie asks for, or say why not; None also for no answer."""
+        index = self._by_id.get(request.object_id)
         if index is None:
             return RefusalReason.NO_SUCH_OBJECT
         if index in self._changed:
@@ -313,6 +352,10 @@ class ServerMachine:
         private = self._ring.private(request.key_index, now_ns)
         if private is None:
             return RefusalReason.STALE_COOKIE
+        opening = self._openings.begin(request.cookie, address[0], now_ns)
+        if opening is None:
+            self.rejects.add(Reject.TOO_MANY)
+            return None
         offer = replace(served.offer, key_index=request.key_index, server_public=self._ring.public(request.key_index))
         header = request.header()
         keys = session_keys(private, request.client_public, transcript(offer, header), self._key)
@@ -320,30 +363,55 @@ class ServerMachine:
         body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_SEAL
         if keys is None or isinstance(body, Reject):
             self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
-            may_answer = self._key is not None and sealed is None and self._limiter.admit(address[0], now_ns)
-            return RefusalReason.KEY_MISMATCH if may_answer else None
+            opening.failed_count += 1
+            refusal = RefusalReason.KEY_MISMATCH if self._key is not None and sealed is None else None
+            if opening.is_used_up:
+                opening.refusal = refusal
+            return refusal
         breaker = self._supersede(address[0], body.peer_id, index, now_ns)
-        if len(self.sessions) >= self._peer_count_max:
-            return RefusalReason.SERVER_FULL
+        if self._places.is_full and not self._make_room(address[0], now_ns):
+            opening.refusal = RefusalReason.SERVER_FULL
+            return opening.refusal
+        opening.is_open = True
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
         self._lane_index += 1
         controller = self._congestion(served.packet_size, self.pacer.rate_bps)
         controller.breaker = breaker or controller.breaker
-        session = ServerSession(request.session, address, keys, served, index, lane, body, controller, now_ns)
+        challenge = int.from_bytes(keyed_digest(self._secret, header)[:8], "big")
+        session = ServerSession(
+            request.session, address, keys, served, index, lane, body, controller, challenge, now_ns
+        )
+        if self._places.unproved_count(address[0]) >= UNPROVED_COUNT_MAX:
+            session.unproved_limit = 0
         self.sessions[request.session] = session
+        self._places.add(session)
         self._turns.add(session)
         self._events.append(ServerEvent("opened", address, session))
+        self._ping(session, now_ns)
         return None
 
     def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> CircuitBreaker | None:
-        """End the older sessions of a fetch that is back: their streams have nobody to receive them any more."""
-        breaker = None
-        for other in list(self.sessions.values()):
-            if (other.address[0], other.peer_id, other.object_index) == (host, peer_id, index):
-                other.stop_reason = StopReason.SUPERSEDED
-                self._end(other, now_ns)
-                breaker = other.controller.breaker
-        return breaker
+        """End the older session of a fetch that is back: its stream has nobody to receive it any more."""
+        older = self._places.find(host, peer_id, index)
+        if older is None:
+            return None
+        older.stop_reason = StopReason.SUPERSEDED
+        self._end(older, now_ns)
+        return older.controller.breaker
+
+    def _make_room(self, host: str, now_ns: int) -> bool:
+        """Whether a session made room for a newcomer, since it is not proved or its network has more than a share."""
+        session = self._places.yielding(host, now_ns)
+        if session is None:
+            return False
+        self._send_bye(session, ByeReason.PLACE_TAKEN)
+        self._end(session, now_ns)
+        return True
+
+    def _ping(self, session: ServerSession, now_ns: int) -> None:
+        session.pinged_ns = now_ns
+        packet = session.seal_packet(PacketType.PING, Echo(session.challenge).encode())
+        self._datagrams.append((packet, session.address, True))
 
     def _handle_session_packet(
         self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, on_data_port: bool
@@ -358,6 +426,9 @@ class ServerMachine:
             self.rejects.add(Reject.UNKNOWN_SESSION)
             return
         body = channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        if packet_type is PacketType.REPORT and session is not None and isinstance(body, bytes):
+            self._take_report(session, header.sequence, body, now_ns)
+            return
         record = body if isinstance(body, Reject) else parse_body(packet_type, body)
         if isinstance(record, Reject):
             self.rejects.add(record)
@@ -380,12 +451,37 @@ class ServerMachine:
         else:
             session.state = SessionState.STREAMING
             self._turns.wake(session)
-            if isinstance(record, Report):
-                session.handle_report(record, now_ns)
-                self._reported.append(session)
-            elif packet_type is PacketType.PING:
+            if packet_type is PacketType.PING:
                 pong = session.seal_packet(PacketType.PONG, record.encode())
                 self._datagrams.append((pong, address, on_data_port))
+            elif not session.is_proved and record == Echo(session.challenge):
+                session.prove(now_ns)
+                self._places.prove(session)
+
+    def _take_report(self, session: ServerSession, sequence: int, body: bytes, now_ns: int) -> None:
+        """An authentic Report came: learn from it now, or keep it, as the latest, until its time has come."""
+        if session.held_report is None or sequence > session.held_report[0]:
+            session.held_report = sequence, body
+        if now_ns - session.report_ns >= REPORT_SPACING_NS:
+            self._release_report(session, now_ns)
+        else:
+            self._held[session.session_id] = session
+
+    def _release_report(self, session: ServerSession, now_ns: int) -> None:
+        self._held.pop(session.session_id, None)
+        assert session.held_report is not None
+        record = Report.parse(session.held_report[1])
+        session.held_report, session.report_ns = None, now_ns
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+            return
+        session.heard_ns = now_ns
+        session.state = SessionState.STREAMING
+        self._turns.wake(session)
+        session.handle_report(record, now_ns)
+        self._reported.append(session)
+        if not session.is_proved and now_ns - session.pinged_ns >= CHALLENGE_SPACING_NS:
+            self._ping(session, now_ns)
 
     def _send_bye(self, session: ServerSession | Tombstone, reason: ByeReason) -> None:
         session.bye_reason = reason
@@ -397,5 +493,7 @@ class ServerMachine:
         session.ended_ns = now_ns
         del self.sessions[session.session_id]
         self._turns.remove(session)
+        self._places.remove(session)
+        self._held.pop(session.session_id, None)
         self._tombstones[session.session_id] = Tombstone(session)
         self._events.append(ServerEvent("ended", session.address, session))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 
 from fountain.geometry import Geometry
 from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, LISTING_PAGE_COUNT_MAX, MANIFEST_SIZE_MAX, NAME_SIZE_MAX
@@ -185,6 +186,10 @@ class OfferBody:
 
     def encode(self) -> bytes:
         """The body's octets; the handshake's transcript covers exactly these, led by the packet's flags."""
+        return self._octets
+
+    @cached_property
+    def _octets(self) -> bytes:
         name = self.name.encode()
         return (
             _OFFER_BODY.pack(

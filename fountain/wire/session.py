@@ -79,6 +79,7 @@ class ByeReason(enum.IntEnum):
     IDLE = 2  # no report for too long
     KEYS_SPENT = 3  # as many packets as one key may seal: ask again, for new keys
     CONGESTED = 4  # most packets were lost for too long: asking again soon would do more harm
+    PLACE_TAKEN = 5  # all places are taken, and somebody whose network has fewer of them came
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ class Bye:
         reason, reserved = _BYE.unpack(data)
         if any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if reason > ByeReason.CONGESTED:
+        if reason > ByeReason.PLACE_TAKEN:
             return Reject.BAD_FIELD
         return cls(ByeReason(reason))
 

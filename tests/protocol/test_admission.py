@@ -1,4 +1,4 @@
-"""Hello limits, cookies, keys, pacing, lanes and estimates."""
+"""Cookies, keys, pacing, lanes and estimates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fountain.limits import ESI_LIMIT, NS
-from fountain.protocol.admission import COOKIE_PERIOD_NS, KEY_PERIOD_NS, CookieJar, HelloLimiter, KeyRing
+from fountain.protocol.admission import COOKIE_PERIOD_NS, KEY_PERIOD_NS, CookieJar, KeyRing
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import BURST_NS, CATCH_UP_NS, Pacer, SteadyPacer
@@ -90,49 +90,6 @@ class TestKeyRing:
         ring = KeyRing(bytes(32), 0)
         publics = {ring.current(period * KEY_PERIOD_NS)[1] for period in range(50)}
         assert len(publics) == 50
-
-
-class TestHelloLimiter:
-    def test_admits_a_burst_and_then_a_rate(self) -> None:
-        limiter = HelloLimiter()
-        assert sum(limiter.admit("192.0.2.1", 0) for _ in range(100)) == 20
-        assert sum(limiter.admit("192.0.2.1", NS) for _ in range(100)) == 20
-        assert limiter.admit("192.0.2.2", NS)
-
-    def test_one_address_that_floods_takes_nothing_from_another(self) -> None:
-        limiter = HelloLimiter()
-        for at_ns in range(0, NS, 100_000):
-            limiter.admit("192.0.2.1", at_ns)
-        assert limiter.admit("192.0.2.2", NS)
-
-    def test_takes_a_network_of_ipv6_for_one(self) -> None:
-        limiter = HelloLimiter()
-        admitted = sum(limiter.admit(f"2001:db8:0:1::{host:x}", 0) for host in range(1, 100))
-        assert admitted == 20
-        assert limiter.admit("2001:db8:0:2::1", 0)
-
-    @pytest.mark.parametrize(
-        ("left", "right"),
-        [("2001:db8::1", "2001:db8::2:0:0:1"), ("2001:db8::5", "2001:db8:0:0:f:0:0:1"), ("fe80::1", "fe80::2%3")],
-    )
-    def test_knows_a_network_of_ipv6_however_it_is_written(self, left: str, right: str) -> None:
-        limiter = HelloLimiter()
-        admitted = sum(limiter.admit(left, 0) for _ in range(15)) + sum(limiter.admit(right, 0) for _ in range(15))
-        assert admitted == 20
-
-    def test_tells_ipv4_addresses_apart_that_are_mapped_into_ipv6(self) -> None:
-        limiter = HelloLimiter()
-        assert sum(limiter.admit(f"::ffff:192.0.2.{host}", 0) for host in range(1, 100)) == 99
-
-    def test_has_a_limit_for_all_together(self) -> None:
-        limiter = HelloLimiter()
-        assert sum(limiter.admit(f"10.0.{host >> 8}.{host & 255}", 0) for host in range(9_000)) == 2_000
-
-    def test_many_strangers_leave_room_for_an_honest_client(self) -> None:
-        limiter = HelloLimiter()
-        for number in range(8_000):
-            limiter.admit(f"10.0.{number >> 8}.{number & 255}", number * NS // 8_000)
-        assert limiter.admit("192.0.2.1", NS)
 
 
 class TestPacer:

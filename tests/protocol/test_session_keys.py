@@ -6,7 +6,7 @@ import pytest
 
 from fountain.integrity import sealed_count_max
 from fountain.limits import NS
-from fountain.protocol.admission import HELLO_BURST_COUNT
+from fountain.protocol.admission import PROVED_BURST_COUNT
 from fountain.protocol.client_events import ClientState, Failure
 from fountain.wire.control import PacketType, RefusalReason
 from fountain.wire.reject import Reject
@@ -48,9 +48,9 @@ def test_a_server_without_a_key_gives_nothing_to_whoever_wants_one() -> None:
 def test_requests_under_another_key_are_refused_no_more_often_than_hellos_are_answered() -> None:
     pair = Pair(key=KEY)
     octets = pair.request(pair.client())
-    for _ in range(HELLO_BURST_COUNT + 10):
+    for _ in range(PROVED_BURST_COUNT + 10):
         pair.deliver(octets)
-    assert pair.refusals() == [RefusalReason.KEY_MISMATCH] * (HELLO_BURST_COUNT - 1)  # the Hello took one
+    assert pair.refusals() == [RefusalReason.KEY_MISMATCH] * PROVED_BURST_COUNT
     pair.now_ns += NS
     pair.deliver(octets)
     assert pair.refusals() == [RefusalReason.KEY_MISMATCH]

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.admission import COOKIE_PERIOD_NS, SPENT_COOKIE_COUNT_MAX, SpentCookies
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientState, Failure
 from fountain.protocol.server_session import ServerSession
@@ -102,28 +101,6 @@ def test_a_request_that_was_damaged_can_be_sent_again() -> None:
     assert pair.server.rejects.count(Reject.BAD_SEAL) == 1
     pair.deliver(octets)
     assert len(pair.server.sessions) == 1
-
-
-class TestSpentCookies:
-    def test_are_good_for_the_session_that_they_were_spent_on(self) -> None:
-        spent = SpentCookies()
-        assert spent.spend(b"cookie", 1, 0)
-        assert spent.spend(b"cookie", 1, 2 * COOKIE_PERIOD_NS - 1)
-        assert not spent.spend(b"cookie", 2, 2 * COOKIE_PERIOD_NS - 1)
-
-    def test_are_remembered_for_as_long_as_a_cookie_lives(self) -> None:
-        spent = SpentCookies()
-        assert spent.spend(b"cookie", 1, 0)
-        assert not spent.spend(b"cookie", 2, 2 * COOKIE_PERIOD_NS - 1)
-        assert spent.spend(b"cookie", 2, 2 * COOKIE_PERIOD_NS)
-
-    def test_leave_no_room_for_others_rather_than_be_forgotten(self) -> None:
-        spent = SpentCookies()
-        for index in range(SPENT_COOKIE_COUNT_MAX):
-            assert spent.spend(index.to_bytes(20, "big"), index, index)
-        assert not spent.spend(b"one more", 1, SPENT_COOKIE_COUNT_MAX)
-        assert not spent.spend(bytes(20), 1, SPENT_COOKIE_COUNT_MAX)
-        assert spent.spend(b"one more", 1, 2 * COOKIE_PERIOD_NS)
 
 
 # --- Packets of a session -----------------------------------------------------------------------------------
