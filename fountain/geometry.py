@@ -23,7 +23,7 @@ from fountain.limits import (
     SYMBOL_SIZE_MAX,
 )
 
-__all__ = ["Geometry", "block_symbol_limit", "partition", "symbol_size_for_mtu"]
+__all__ = ["Geometry", "block_symbol_limit", "is_limit_plausible", "partition", "symbol_size_for_mtu"]
 
 
 def partition(total: int, parts: int) -> tuple[int, int, int, int]:
@@ -59,6 +59,17 @@ def block_symbol_limit(object_size: int, symbol_size: int) -> int:
             raise ValueError(f"an object of {object_size} octets is too large for symbols of {symbol_size} octets")
         limit = min(2 * limit, largest)
     return limit
+
+
+def is_limit_plausible(object_size: int, symbol_size: int, limit: int) -> bool:
+    """Whether a sender may have chosen `limit` as its largest K: `block_symbol_limit` never gives more.
+
+    Less may be chosen, for a code that takes less. More would cost a receiver time and memory that the object does not.
+
+    Raises:
+        ValueError: the object does not fit BLOCK_COUNT_MAX blocks of BLOCK_SIZE_MAX octets.
+    """
+    return limit <= max(BLOCK_SYMBOL_COUNT_DEFAULT, block_symbol_limit(object_size, symbol_size))
 
 
 @dataclass(frozen=True)

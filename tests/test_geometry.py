@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from fountain.geometry import Geometry, block_symbol_limit, partition, symbol_size_for_mtu
+from fountain.geometry import Geometry, block_symbol_limit, is_limit_plausible, partition, symbol_size_for_mtu
 from fountain.limits import (
     BLOCK_COUNT_MAX,
     BLOCK_SIZE_MAX,
@@ -208,3 +208,9 @@ def test_ordinary_objects_get_the_default_limit() -> None:
 
 def test_large_symbols_get_blocks_that_fit_memory() -> None:
     assert block_symbol_limit(1 << 30, SYMBOL_SIZE_MAX) == BLOCK_SIZE_MAX // SYMBOL_SIZE_MAX
+
+
+def test_an_offered_limit_that_no_sender_chooses_is_no_offer() -> None:
+    assert is_limit_plausible(56_403, 1, 1002)
+    assert not is_limit_plausible(56_403, 1, 56_403)
+    assert is_limit_plausible(1 << 40, 1408, block_symbol_limit(1 << 40, 1408))

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.ledger import HELD, commit_rows, reserve_rows
+from fountain.codes.ledger import FREE, HELD, commit_rows, reserve_rows
 from fountain.field import aligned_rows
 from fountain.limits import ESI_LIMIT
 
@@ -59,6 +59,13 @@ class BlockDecoder(Protocol):
     @property
     def progress(self) -> Progress:
         """Symbols held and still wanted, without solving anything."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it can hold another symbol. A block that wants more and has no room cannot be solved any more.
+
+        So many symbols in vain are no chance but somebody's choice: whoever collects them throws them all away.
+        """
 
     def reserve(self, esis: EsiArray) -> SlotArray:
         """Slab rows for these symbols, uint32[n] -> int32[n]; -1: a duplicate, impossible or no longer wanted."""
@@ -123,6 +130,11 @@ class SlabDecoder:
         """Distinct symbols held, and how many more are wanted before the next attempt."""
         held = int(self._counters[HELD])
         return Progress(held, 0 if self.solved else max(0, self.symbol_count + self._extra - held))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a row is free for a symbol that has none of its own."""
+        return int(self._counters[FREE]) > 0
 
     def reserve(self, esis: EsiArray) -> SlotArray:
         """Rows for these symbols; -1: a duplicate (also within `esis`), impossible, or nothing is wanted any more."""

@@ -103,6 +103,10 @@ class _GuardedDecoder:
     def progress(self) -> Progress:
         return self._call("progress", lambda: _checked_progress(self._decoder.progress))
 
+    @property
+    def has_room(self) -> bool:
+        return self._call("has_room", lambda: bool(self._decoder.has_room))
+
     def reserve(self, esis: EsiArray) -> SlotArray:
         return self._call("reserve", lambda: _checked_slots(self._decoder.reserve(esis), len(esis), len(self.slab)))
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from fountain._jit import inlined, kernel
 
-__all__ = ["COUNTERS", "HELD", "commit_rows", "reserve_rows"]
+__all__ = ["COUNTERS", "FREE", "HELD", "commit_rows", "reserve_rows"]
 
 COUNTERS = 3
-HELD, _FREE, _PROMISED = 0, 1, 2  # Positions in `counters`: symbols that stand, free rows, rows promised.
+HELD, FREE, _PROMISED = 0, 1, 2  # Positions in `counters`: symbols that stand, free rows, rows promised.
 _FREE_ROWS, _PROMISED_ROWS = 0, 1  # Rows of `stacks`.
 _EMPTY = np.int64(-1)
 _ESI_LIMIT = 1 << 24  # fountain.limits.ESI_LIMIT: `fountain.codes.api` asserts it
@@ -51,8 +51,8 @@ def _settle_promises(source_count, row_esi, table, stacks, counters):  # type: i
         else:
             row_esi[row] = _EMPTY
             if row >= source_count:
-                stacks[_FREE_ROWS, counters[_FREE]] = row
-                counters[_FREE] += 1
+                stacks[_FREE_ROWS, counters[FREE]] = row
+                counters[FREE] += 1
     counters[_PROMISED] = 0
 
 
@@ -73,10 +73,10 @@ def reserve_rows(esis, slots, source_count, row_esi, table, stacks, counters):  
         row = esi
         if esi >= source_count:
             place = _place(table, row_esi, esi)
-            if table[place] != _EMPTY or counters[_FREE] == 0:
+            if table[place] != _EMPTY or counters[FREE] == 0:
                 continue
-            counters[_FREE] -= 1
-            row = np.int64(stacks[_FREE_ROWS, counters[_FREE]])
+            counters[FREE] -= 1
+            row = np.int64(stacks[_FREE_ROWS, counters[FREE]])
             table[place] = row
         elif row_esi[row] != _EMPTY:
             continue

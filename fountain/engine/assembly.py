@@ -16,20 +16,20 @@ import numpy as np
 
 from fountain.codes.api import Code
 from fountain.engine.collector import BlockOutcome, BlockSink, Collector, open_block_limit
-from fountain.engine.failures import KEPT_HINT
-from fountain.engine.unpacker import Unpacker
+from fountain.engine.failures import KEPT_HINT, described_defect, local_error
+from fountain.engine.unpacker import Inflow, Unpacker
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IncompleteError, IntegrityError
 from fountain.integrity import digest
+from fountain.net.train import Train
 from fountain.protocol.blocks import BlockTable
 from fountain.wire.control import OfferBody
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 from fountain.wire.session import Run
 
-__all__ = ["Assembly", "Keeper", "contradiction", "described", "is_as_offered", "runs_of"]
+__all__ = ["Assembly", "Keeper", "check_cut", "contradiction", "described", "is_as_offered", "runs_of"]
 
-BAD_BLOCK_COUNT_MAX = 8  # Blocks or manifests with a wrong digest before the source itself is taken to be wrong.
 FALSE_HINT = "Start the server again; if it happens again, somebody on the network is sending false packets."
 
 
@@ -86,11 +86,30 @@ def described(offer: OfferBody) -> OfferBody:
     return replace(offer, key_index=0, server_public=b"", data_port=0, open=False)
 
 
+def check_cut(code: Code, offer: OfferBody) -> None:
+    """Whether `code` can have what is offered, before anything is made for it.
+
+    Raises:
+        IntegrityError: it takes no blocks of so many symbols, so that nobody can have made them.
+    """
+    largest = max(offer.geometry.block_symbols_max, offer.manifest_geometry.block_symbols_max)
+    if largest > code.symbol_count_max:
+        raise IntegrityError(
+            f"The server announced blocks of {largest} symbols, and the code {code.name!r} takes at most "
+            f"{code.symbol_count_max}.",
+            FALSE_HINT,
+        )
+
+
 def is_as_offered(manifest: Manifest, offer: OfferBody) -> bool:
     """Whether a manifest whose digest is right says of the object what the Offer, that nothing vouched for, said."""
     told = (offer.profile_id, offer.object_size, offer.symbol_size, offer.block_symbol_limit, offer.name)
     cut = (manifest.profile_id, manifest.object_size, manifest.symbol_size, manifest.block_symbol_limit, manifest.name)
     return cut == told and manifest.is_tree == offer.is_directory
+
+
+def _futile() -> IntegrityError:
+    return IntegrityError("The blocks that arrive are not those that the server announced.", FALSE_HINT)
 
 
 class Assembly:
@@ -104,6 +123,7 @@ class Assembly:
         self.keeper = keeper
         self.is_interrupted = False  # while finishing
         self.is_finishing = False
+        self.defect = ""  # the first thing of all that went wrong here and that nobody foresaw
         geometry, manifest = offer.geometry, offer.manifest_geometry
         largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
         self.table = BlockTable(geometry, manifest, open_block_limit(largest, offer.symbol_size))
@@ -111,20 +131,28 @@ class Assembly:
         self.unpacker = Unpacker(self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=loss, seed=seed)
         if sink.manifest is not None:
             self.table.know_manifest(runs_of(sink.verified))
-        self._loss, self._seed = loss, seed
         self._workers = workers
         self._committing = False
         self._adopting = False
 
-    def unpack_as(self, *, open: bool) -> None:
-        """Take packets that are open, or sealed, from now on: the stream comes by another way."""
-        self.unpacker = Unpacker(
-            self.collector, symbol_size=self.offer.symbol_size, open=open, loss=self._loss, seed=self._seed
-        )
+    def take(self, train: Train, session: Inflow, now_ns: int) -> tuple[int, int] | None:
+        """Take in a train, as `Unpacker.take`. One that nobody foresaw is dropped: a stranger decides what comes."""
+        try:
+            arrival = self.unpacker.take(train, session)
+        except (FountainError, MemoryError) as error:
+            self.keeper.failed(local_error(error), now_ns)
+            return None
+        except Exception as error:  # noqa: BLE001  # Whatever it is, the next train may be a good one.
+            self.unpacker.malformed_count += train.segment_count
+            self.defect = self.defect or described_defect(error)
+            return None
+        if self.collector.is_futile:
+            self.keeper.failed(_futile(), now_ns)
+        return arrival
 
     def settle(self, now_ns: int) -> None:
         """Take in what workers have done."""
-        while (result := self._workers.poll()) is not None:
+        while (result := self._poll(now_ns)) is not None:
             error = getattr(result, "error", None)
             if isinstance(result, _Finished):
                 self.is_finishing = False
@@ -158,6 +186,14 @@ class Assembly:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
+    def _poll(self, now_ns: int) -> object | None:
+        """The result of a job, or None; what a job raised ends this object, and nothing else."""
+        try:
+            return self._workers.poll()
+        except Exception as error:  # noqa: BLE001  # A job that has no result is never taken up again.
+            self.keeper.failed(local_error(error), now_ns)
+            return None
+
     def _settle_block(self, outcome: BlockOutcome, now_ns: int) -> None:
         self.collector.settle(outcome)
         self.keeper.progressed(now_ns)
@@ -165,21 +201,21 @@ class Assembly:
         if manifest is not None:
             self._adopting = True
             self._workers.submit(functools.partial(self._adopt, manifest))
-        if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
-            message = "The blocks that arrive are not those that the server announced."
-            self.keeper.failed(IntegrityError(message, FALSE_HINT), now_ns)
+        if self.collector.is_futile:
+            self.keeper.failed(_futile(), now_ns)
 
     def _settle_manifest(self, refusal: FountainError | None, now_ns: int) -> None:
         if isinstance(refusal, IntegrityError):
-            self.collector.bad_block_count += 1
+            self.collector.note_manifest(is_good=False)
             self.table.forget_manifest()
-            if self.collector.bad_block_count >= BAD_BLOCK_COUNT_MAX:
+            if self.collector.is_futile:
                 self.keeper.failed(IntegrityError(refusal.message, refusal.hint or FALSE_HINT), now_ns)
             else:
                 self.keeper.manifest_was_damaged(now_ns)
         elif refusal is not None:
             self.keeper.failed(refusal, now_ns)
         else:
+            self.collector.note_manifest(is_good=True)
             self.table.know_manifest(runs_of(self.sink.verified))
             self.collector.close_finished()
             self.keeper.progressed(now_ns)

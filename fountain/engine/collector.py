@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from fountain.wire.session import MANIFEST_BIT
 __all__ = ["BlockOutcome", "BlockSink", "Collector", "open_block_limit"]
 
 OPEN_BLOCK_COUNT_MAX = 40  # Needs of all open blocks fit one Report.
+BAD_BLOCK_COUNT_MAX = 8  # So many bad blocks or manifests without a good one between, ...
+BAD_AGAIN_COUNT_MAX = 3  # ... one of them so often, and the source itself is taken to be wrong.
 
 
 def open_block_limit(symbol_count: int, symbol_size: int) -> int:
@@ -84,6 +87,7 @@ class Collector:
         self.table = table
         self.overhead_count = 0
         self.bad_block_count = 0
+        self._bad_since_good: Counter[int] = Counter()  # how often each block was bad since one was good
         self.margin = 0  # symbols beyond K to wait for where repair symbols are used: see `wanted`
         self._repaired: set[int] = set()  # open blocks that hold repair symbols, where there is a margin
         self._code = code
@@ -93,6 +97,20 @@ class Collector:
         self._slab_of: dict[int, NDArray[np.uint8]] = {}
         self._slabs: list[NDArray[np.uint8]] = []
         self._manifest: dict[int, bytes] = {}
+
+    @property
+    def is_futile(self) -> bool:
+        """Whether so much was bad, and nothing good between, that the source itself must be wrong.
+
+        False packets can spoil every block that is open, at one blow; that the same one is bad again and again is
+        another matter.
+        """
+        bad = self._bad_since_good
+        return bad.total() >= BAD_BLOCK_COUNT_MAX and max(bad.values()) >= BAD_AGAIN_COUNT_MAX
+
+    def would_open(self, block: int) -> bool:
+        """Whether `decoder` would open `block`, and so take memory, and a place from others."""
+        return self.table.would_open(block)
 
     def decoder(self, block: int) -> BlockDecoder | None:
         """The decoder that takes symbols of `block` now; None where they are superfluous."""
@@ -113,10 +131,15 @@ class Collector:
             return progress.need
         return max(0, self.table.symbol_count(block) + self.margin - progress.have)
 
-    def note_symbols(self, block: int, esis: NDArray[np.uint32]) -> None:
-        """Symbols of a block were taken."""
+    def note_progress(self, block: int, progress: Progress, esis: NDArray[np.uint32]) -> None:
+        """The symbols `esis` of a block were taken, which brought it there."""
+        if progress.need and not self._decoders[block].has_room:
+            self._discard(block)
+            self.table.progress(block, 0, self.table.symbol_count(block))
+            return
         if self.margin and len(esis) and int(esis.max()) >= self.table.symbol_count(block):
             self._repaired.add(block)
+        self.table.progress(block, progress.have, self.wanted(block, progress))
 
     def take_what_is_there(self) -> None:
         """No more symbols will come for now: try with those that are here."""
@@ -148,14 +171,14 @@ class Collector:
             self.overhead_count += max(0, progress.have - self.table.symbol_count(block))
             if block & MANIFEST_BIT:
                 self._manifest[block & ~MANIFEST_BIT] = outcome.octets
+            else:
+                self._bad_since_good.clear()
             self._recycle(block)
             self.table.finished(block)
-        elif progress.need:
+        elif progress.need and self._decoders[block].has_room:
             self.table.unfinished(block, progress.have, progress.need)
         else:
-            # Some symbol was wrong, and nothing tells which: collect the block again.
-            self.bad_block_count += 1
-            self._recycle(block)
+            self._discard(block)
             self.table.unfinished(block, 0, self.table.symbol_count(block))
 
     def take_manifest(self) -> bytes | None:
@@ -165,6 +188,13 @@ class Collector:
         octets = b"".join(self._manifest[index] for index in range(self.table.manifest.block_count))
         self._manifest.clear()
         return octets
+
+    def note_manifest(self, *, is_good: bool) -> None:
+        """Whether the octets that `take_manifest` gave were the manifest."""
+        if is_good:
+            self._bad_since_good.clear()
+        else:
+            self._note_bad(MANIFEST_BIT)
 
     def close_finished(self) -> None:
         """Free the decoders of blocks that are not open any more."""
@@ -183,6 +213,15 @@ class Collector:
         self._slab_of[block] = slab
         self._decoders[block] = self._code.decoder(count, self._symbol_size, slab)
         return self._decoders[block]
+
+    def _discard(self, block: int) -> None:
+        """Symbols are wrong, or chosen so that they say nothing, and nobody knows which: begin again without any."""
+        self._note_bad(block)
+        self._recycle(block)
+
+    def _note_bad(self, block: int) -> None:
+        self.bad_block_count += 1
+        self._bad_since_good[block] += 1
 
     def _recycle(self, block: int) -> None:
         del self._decoders[block]

@@ -83,8 +83,10 @@ class Download:
     @property
     def rejected_count(self) -> int:
         """Packets that were none of this download or damaged, those of other sessions in its group among them."""
-        alone = self.apart.rejected_count if self.apart is not None else 0
-        return self._rejects.total + self.machine.rejects.total + alone
+        here = self._rejects.total + self.machine.rejects.total
+        if self.apart is not None:
+            return here + self.apart.rejected_count
+        return here + (self.assembly.unpacker.malformed_count if self.assembly is not None else 0)
 
     @property
     def loss_fraction(self) -> float:
@@ -136,7 +138,7 @@ class Download:
         self.machine.kernel_drop_count = kernel_drop_count - self._earlier_drop_count
         counter = self.machine.inflow.counter
         before = counter.received_count
-        arrival = self.assembly.unpacker.take(train, self.machine.inflow)
+        arrival = self.assembly.take(train, self.machine.inflow, now_ns)
         self.pace.note(counter.received_count - before, now_ns)
         if arrival is not None:
             self.machine.handle_data(arrival[0], now_ns)

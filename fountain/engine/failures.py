@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from fountain.errors import FountainError, IncompleteError, NobodyAnsweredError, RefusedError
+import traceback
+from pathlib import Path
+
+from fountain.errors import FountainError, IncompleteError, LocalError, NobodyAnsweredError, RefusedError
 from fountain.protocol.client_events import ClientEvent, Failure
 from fountain.storage.paths import printable
 from fountain.wire.control import RefusalReason
 
-__all__ = ["KEPT_HINT", "fetch_failure", "refusal_error"]
+__all__ = ["DEFECT_HINT", "KEPT_HINT", "described_defect", "fetch_failure", "local_error", "refusal_error"]
 
 KEPT_HINT = "What was received is kept: run the same command again to go on."
+DEFECT_HINT = "This is a defect of fountain: please report it, with these words."
 
 
 def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
@@ -55,6 +59,22 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
             return refusal_error(event.refusal, name)
         case _:
             return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
+
+
+def described_defect(error: Exception) -> str:
+    """What was raised that nobody foresaw, and where: as much as a report of it needs."""
+    stack = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(stack[-1].filename).name}, line {stack[-1].lineno}" if stack else ""
+    return f"{type(error).__name__}{place}: {error}"
+
+
+def local_error(error: Exception) -> FountainError:
+    """`error`, raised in the course of one transfer, as an error that ends this transfer alone."""
+    if isinstance(error, FountainError):
+        return error
+    if isinstance(error, MemoryError):
+        return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
+    return LocalError(f"The transfer ended in a way that nobody foresaw: {described_defect(error)}.", DEFECT_HINT)
 
 
 def refusal_error(reason: RefusalReason | None, name: str | None = None) -> FountainError:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name, code_by_profile, missing_code_error
+from fountain.engine.assembly import check_cut
 from fountain.engine.clock import now_ns
 from fountain.engine.collector import BlockSink
 from fountain.engine.config import FetchConfig
 from fountain.engine.download import Download
-from fountain.engine.failures import KEPT_HINT, fetch_failure
+from fountain.engine.failures import DEFECT_HINT, KEPT_HINT, fetch_failure
 from fountain.engine.meter import RateMeter
 from fountain.engine.observer import (
     DigestComputed,
@@ -59,7 +60,7 @@ class Fetching:
         self._progress_ns = self._start_ns
         self._resumed_size = 0  # Octets that an earlier run fetched: no part of this one's rate.
         self._meter = RateMeter(self._start_ns)
-        self._reconnecting = False
+        self._reconnecting = self._has_told_defect = False
         self._address = config.host
 
     def open_sink(self, offer: OfferBody, address: str = "") -> tuple[Code, BlockSink]:
@@ -67,6 +68,7 @@ class Fetching:
         code = code_by_profile(offer.profile_id)
         if code is None:
             raise missing_code_error(offer.profile_id)
+        check_cut(code, offer)
         self._offer = offer
         self._address = address or self._address
         destination = resolve_destination(self._config.out, offer.name)
@@ -130,6 +132,10 @@ class Fetching:
         events, receiver.events = receiver.events, []
         for event in events:
             self._tell_event(event)
+        defect = receiver.assembly.defect if receiver.assembly is not None else ""
+        if defect and not self._has_told_defect:
+            self._has_told_defect = True
+            self._observer.handle(Warned(f"A packet that came could not be taken in: {defect}.", DEFECT_HINT))
         if self._offer is not None and now >= self._progress_ns:
             self._progress_ns = now + PROGRESS_INTERVAL_NS
             self._observer.handle(self._progress(receiver, self._offer, now))

@@ -83,7 +83,8 @@ class Receiver:
     @property
     def rejected_count(self) -> int:
         """Packets that were none of this fetch, or damaged."""
-        return self.machine.rejects.total
+        malformed = self.assembly.unpacker.malformed_count if self.assembly is not None else 0
+        return self.machine.rejects.total + malformed
 
     @property
     def loss_fraction(self) -> float:
@@ -169,7 +170,7 @@ class Receiver:
         session = self.machine.find_session(int.from_bytes(train.view[4:12], "big"))
         if session is None:
             return
-        arrival = self.assembly.unpacker.take(train, session)
+        arrival = self.assembly.take(train, session, now_ns)
         if arrival is not None:
             self.machine.handle_data(session, *arrival, now_ns)
 
@@ -222,7 +223,7 @@ class Receiver:
         assert self.assembly is not None
         if self.phase is Phase.CONNECTING:
             self.phase = Phase.RECEIVING
-            self.assembly.unpack_as(open=offer.open)
+            self.assembly.unpacker.is_open = offer.open
         self.machine.request(self.assembly.table, now_ns)
 
     def _begin(self, offer: OfferBody, now_ns: int) -> bool:

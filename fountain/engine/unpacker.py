@@ -16,12 +16,14 @@ from fountain.limits import BLOCK_COUNT_MAX, DATA_OVERHEAD_SIZE, SEGMENT_COUNT_M
 from fountain.net.train import Train
 from fountain.protocol.replay import DOUBT_COUNT, SequenceCounter, expand_sequence
 from fountain.protocol.stream import DataKeys
+from fountain.wire.group import SEQUENCE_LIMIT
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import (
     FLAG_MANIFEST,
     FLAG_OPEN,
     GOOD,
     Columns,
+    check_open,
     expand_sequences,
     nonces,
     parse_headers,
@@ -36,6 +38,7 @@ Indices = NDArray[np.int64]
 Slots = NDArray[np.int32]
 
 _INDICES = np.arange(SEGMENT_COUNT_MAX)
+_NO_SLOT = np.full(1, -1, dtype=np.int32)
 
 
 class Inflow(Protocol):
@@ -64,7 +67,7 @@ class Unpacker:
         self.damaged_count = 0
         self.malformed_count = 0
         self._collector = collector
-        self._open = open
+        self.is_open = open  # or sealed: it may change between two trains
         self._loss = loss
         self._random = np.random.default_rng(seed)
         self._columns = Columns(SEGMENT_COUNT_MAX)
@@ -78,10 +81,10 @@ class Unpacker:
         """Take in the data packets of `session` in `train`.
 
         Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet that is
-        no copy of an earlier one; None when there was none.
+        no copy of an earlier one; None when there was none. A packet that is not authentic changes nothing but counts.
         """
         rows = train.rows()
-        if rows.shape[1] != self._packet_size:
+        if rows.shape[1] != self._packet_size or not len(rows):
             self.malformed_count += len(rows)
             return None
         if train is not self._train:
@@ -94,14 +97,15 @@ class Unpacker:
         return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
 
     def _take_uniform(self, rows: Rows, session: Inflow) -> int:
-        """Take a train as a sender packs it: one block, one kind. The last new index, or -1."""
+        """Take a train as a sender packs it: one block, one kind, numbered upwards. The last new index, or -1."""
         columns, count = self._columns, len(rows)
-        flags, block = int(columns.flags[0]), int(columns.block[0])
-        if (flags & FLAG_OPEN) != self._open or block >= BLOCK_COUNT_MAX:
+        flags, block, lows = int(columns.flags[0]), int(columns.block[0]), columns.sequence[:count]
+        expected = session.counter.expected
+        first = expand_sequence(int(lows[0]), expected)
+        last = first + int(lows[-1]) - int(lows[0])
+        if (flags & FLAG_OPEN) != self.is_open or block >= BLOCK_COUNT_MAX or last >= _sequence_end(expected):
             return self._take_mixed(rows, session)
-        lows = columns.sequence[:count]
-        first = expand_sequence(int(lows[0]), session.counter.expected)
-        sequences = ((lows - lows[0]).view(np.int32) + np.int64(first)).view(np.uint64)
+        sequences = (lows - lows[0]).astype(np.uint64) + np.uint64(first)
         indices = _INDICES[:count]
         if self._loss:
             indices = np.flatnonzero(self._random.random(count) >= self._loss)
@@ -115,9 +119,10 @@ class Unpacker:
         """Take what is good of any train, run by run of the same block. The last new index, or -1."""
         columns, count, expected = self._columns, len(rows), session.counter.expected
         flags = columns.flags[:count]
-        good = (columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self._open)
+        good = (columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self.is_open)
         good &= columns.block[:count] < BLOCK_COUNT_MAX
         sequences = expand_sequences(columns.sequence[:count], expected)
+        good &= sequences < np.uint64(_sequence_end(expected))
         indices = np.flatnonzero(good)
         self.malformed_count += count - len(indices)
         if self._loss:
@@ -138,30 +143,48 @@ class Unpacker:
     ) -> int:
         """Take the packets `indices` of one block; the last index that is authentic and new, or -1."""
         esis = self._columns.esi[indices]
-        decoder = self._collector.decoder(block)
+        collector = self._collector
+        if collector.would_open(block) and not self._is_any_authentic(rows, indices, sequences, session):
+            self._count_damaged(len(indices), session)
+            return -1
+        decoder = collector.decoder(block)
         if decoder is None:
             slots = np.full(len(indices), -1, dtype=np.int32)
         else:
-            slots = _reserve(decoder, esis, self._collector.margin)
-        if self._open:
+            slots = _reserve(decoder, esis, collector.margin)
+        if self.is_open:
             damaged = self._open_clear(rows, indices, slots, decoder)
         else:
             damaged = self._open_sealed(indices, slots, decoder, session, sequences)
         if damaged:
-            self.damaged_count += len(damaged)
-            session.damaged_count += len(damaged)
+            self._count_damaged(len(damaged), session)
             slots[damaged] = -1
-            indices, sequences = np.delete(indices, damaged), np.delete(sequences, damaged)
-        if not len(indices):
-            return -1
-        last = _count(session, sequences, is_open=self._open)
+            kept = np.delete(np.arange(len(indices)), damaged)
+            if not len(kept):
+                return -1
+            indices, sequences, esis, slots = indices[kept], sequences[kept], esis[kept], slots[kept]
+        fresh = _count(session, sequences, is_open=self.is_open)
+        if fresh is not None and not self.is_open:
+            slots[~fresh] = -1  # A recording of a packet is authentic, and must not bring anything about again.
         if decoder is not None:
-            self.duplicate_count += int(np.count_nonzero(slots < 0)) - len(damaged)
-            progress = decoder.commit(esis, slots)
-            if self._collector.margin:
-                self._collector.note_symbols(block, esis[slots >= 0])
-            self._collector.table.progress(block, progress.have, self._collector.wanted(block, progress))
-        return int(indices[last]) if last >= 0 else -1
+            self.duplicate_count += int(np.count_nonzero(slots < 0))
+            collector.note_progress(block, decoder.commit(esis, slots), esis[slots >= 0])
+        return int(indices[-1] if fresh is None else indices[fresh].max(initial=-1))
+
+    def _is_any_authentic(self, rows: Rows, indices: Indices, sequences: NDArray[np.uint64], session: Inflow) -> bool:
+        """Whether any of these packets is what the sender sent, and no recording: one that is not opens no block."""
+        if self.is_open:
+            return any(check_open(rows[index : index + 1])[0] for index in indices.tolist())
+        would_accept = session.counter.would_accept
+        for place, sequence in enumerate(sequences.tolist()):
+            one = slice(place, place + 1)
+            if would_accept(sequence) and not self._open_sealed(indices[one], _NO_SLOT, None, session, sequences[one]):
+                return True
+        return False
+
+    def _count_damaged(self, count: int, session: Inflow) -> None:
+        self.damaged_count += count
+        session.damaged_count += count
 
     def _open_sealed(
         self, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: Inflow,
@@ -201,6 +224,11 @@ class Unpacker:
         return damaged
 
 
+def _sequence_end(expected: int) -> int:
+    """One above the largest sequence number that may come: with more than 2^31 missing, nobody knows which it is."""
+    return min(SEQUENCE_LIMIT, expected + (1 << 31))
+
+
 def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
     """(start, end) of the runs of equal keys; nearly always there is one."""
     if keys[0] == keys[-1] and (keys == keys[0]).all():
@@ -209,14 +237,15 @@ def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _count(session: Inflow, sequences: NDArray[np.uint64], *, is_open: bool) -> int:
-    """Count these sequence numbers; the place of the last one that is new, or -1."""
+def _count(session: Inflow, sequences: NDArray[np.uint64], *, is_open: bool) -> NDArray[np.bool_] | None:
+    """Count these sequence numbers; bool[n]: which ones are new. None where all are."""
     counter, numbers = session.counter, sequences.tolist()
     is_near = counter.expected <= numbers[0] and numbers[-1] < counter.expected + DOUBT_COUNT
     if is_near and (sequences[1:] > sequences[:-1]).all():
-        return counter.accept_ascending(numbers)
+        counter.accept_ascending(numbers)
+        return None
     accept = counter.accept_doubtful if is_open else counter.accept
-    return max((place for place, sequence in enumerate(numbers) if accept(sequence)), default=-1)
+    return np.fromiter((accept(sequence) for sequence in numbers), dtype=np.bool_, count=len(numbers))
 
 
 def _reserve(decoder: BlockDecoder, esis: NDArray[np.uint32], margin: int) -> Slots:

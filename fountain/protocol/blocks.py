@@ -90,12 +90,17 @@ class BlockTable:
         state = self._states.get(block)
         if state is not None:
             return state is BlockState.COLLECTING
-        if block not in self._numbers or self._is_done(block) or not self._has_room(block):
+        if not self.would_open(block):
             return False
         self._states[block] = BlockState.COLLECTING
         self._have[block] = 0
         self._need[block] = self.symbol_count(block)
         return True
+
+    def would_open(self, block: int) -> bool:
+        """Whether `admits` would open `block`: it is new, it exists, and there is room."""
+        is_new = block not in self._states and block in self._numbers and not self._is_done(block)
+        return is_new and self._has_room(block)
 
     def progress(self, block: int, have: int, need: int) -> None:
         """`block` holds `have` symbols and needs `need` more."""

@@ -72,6 +72,11 @@ class SequenceCounter:
         self.expected = min(sequence, doubted)
         return self.accept(min(sequence, doubted)) and self.accept(max(sequence, doubted))
 
+    def would_accept(self, sequence: int) -> bool:
+        """Whether `accept` would count `sequence` now."""
+        is_ahead = sequence >= self.expected
+        return is_ahead or (sequence >= self.expected - self._size and not self._seen[sequence % self._size])
+
     def accept(self, sequence: int) -> bool:
         """Count `sequence`; False when it was counted before or lies behind the window."""
         size = self._size
@@ -80,8 +85,10 @@ class SequenceCounter:
             if gap >= size:
                 self._seen = bytearray(size)
             else:
-                for missing in range(self.expected, sequence):
-                    self._seen[missing % size] = 0
+                start = self.expected % size
+                before_end = min(gap, size - start)
+                self._seen[start : start + before_end] = bytes(before_end)
+                self._seen[: gap - before_end] = bytes(gap - before_end)
             self.expected = sequence + 1
         elif sequence < self.expected - size or self._seen[sequence % size]:
             self.duplicate_count += 1

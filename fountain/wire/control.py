@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 
-from fountain.geometry import Geometry
+from fountain.geometry import Geometry, is_limit_plausible
 from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, LISTING_PAGE_COUNT_MAX, MANIFEST_SIZE_MAX, NAME_SIZE_MAX
 from fountain.wire.reject import Reject
 
@@ -225,7 +225,10 @@ class OfferBody:
         body = cls(*(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN)))
         try:
             _ = body.geometry, body.manifest_geometry
+            is_plausible = is_limit_plausible(body.object_size, body.symbol_size, body.block_symbol_limit)
         except ValueError:
+            return Reject.BAD_FIELD
+        if not is_plausible:
             return Reject.BAD_FIELD
         return body
 

@@ -82,7 +82,7 @@ class Columns:
         self.timestamp_us = np.zeros(capacity, dtype=np.uint32)
         self.block = np.zeros(capacity, dtype=np.uint32)
         self.esi = np.zeros(capacity, dtype=np.uint32)
-        self.uniform = False  # all are GOOD, of one block, with the same flags
+        self.uniform = False  # all are GOOD, of one block, with the same flags, and numbered upwards
 
 
 # --- Kernels ------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def _parse(
     block: NDArray[np.uint32],
     esi: NDArray[np.uint32],
 ) -> bool:
-    """Every field of every header, and the verdict on it; `session` is uint64. Whether all packets are of one kind."""
+    """Every field of every header, and the verdict on it; `session` is uint64. Whether the train is uniform."""
     uniform = True
     for index in range(rows.shape[0]):
         row = rows[index]
@@ -162,6 +162,7 @@ def _parse(
         block[index] = np.uint32(_get(row, 20, 4))
         esi[index] = np.uint32(_get(row, 24, 3))
         uniform &= verdict[index] == GOOD and flags[index] == flags[0] and block[index] == block[0]
+        uniform &= index == 0 or sequence[index] > sequence[index - 1]
     return uniform
 
 
@@ -239,7 +240,7 @@ def parse_headers(rows: Rows, session: int, columns: Columns) -> int:
     count = len(rows)
     if count > len(columns.verdict) or not rows.flags.c_contiguous:
         raise ValueError(f"{rows.shape} is not a train that {len(columns.verdict)} columns hold")
-    if rows.shape[1] <= DATA_OVERHEAD_SIZE:
+    if rows.shape[1] <= DATA_OVERHEAD_SIZE or not count:
         columns.verdict[:count] = _BAD_LENGTH
         columns.uniform = False
         return count
@@ -310,7 +311,8 @@ def nonces(iv: bytes, sequences: NDArray[np.uint64]) -> Rows:
 def expand_sequences(truncated: NDArray[np.uint32], expected: int) -> NDArray[np.uint64]:
     """The sequence numbers closest to `expected` (the largest seen, plus one) with these low 32 bits.
 
-    RFC 9000 appendix A.3, for numbers below 2^62.
+    RFC 9000 appendix A.3, for numbers below 2^62. None is negative, whatever came; whether it is too large, the caller
+    sees to.
     """
     ahead = (truncated.astype(np.int64) - (expected & _UINT32_MASK) + _HALF - 1) & _UINT32_MASK
     sequences = expected + ahead - (_HALF - 1)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fountain.codes.api import SPARE_ROW_COUNT, slab_row_count
+from fountain.codes.api import SPARE_ROW_COUNT, Code, slab_row_count
+from fountain.codes.lt.rows import neighbours
 from fountain.codes.registry import code_by_name
 from fountain.engine.assembly import runs_of
 from fountain.engine.collector import (
@@ -31,22 +32,23 @@ CODE = code_by_name("raptorq")
 class Stage:
     """An object of four blocks, its sink, and a collector between them."""
 
-    def __init__(self, *, capacity: int | None = None) -> None:
+    def __init__(self, *, capacity: int | None = None, code: Code = CODE) -> None:
+        self.code = code
         self.source = MemorySource(
-            "object", payload(4 * K * T - 5), symbol_size=T, block_symbol_limit=K, profile_id=CODE.profile_id
+            "object", payload(4 * K * T - 5), symbol_size=T, block_symbol_limit=K, profile_id=code.profile_id
         )
         self.sink = MemorySink(self.source.object_id, capacity=capacity)
         self.sink.set_manifest(self.source.manifest_bytes)
         manifest = Geometry(len(self.source.manifest_bytes), T, K)
         self.table = BlockTable(self.source.geometry, manifest, 3)
-        self.collector = Collector(CODE, self.table, self.sink)
+        self.collector = Collector(code, self.table, self.sink)
 
     def rows(self, block: int) -> np.ndarray:
         return self.source.read_block(block, np.empty((K, T), dtype=np.uint8))
 
     def feed(self, block: int, esis: list[int], *, damage: bool = False) -> None:
         """Give these symbols to the decoder of `block`."""
-        encoder = CODE.encoder(self.rows(block))
+        encoder = self.code.encoder(self.rows(block))
         symbols = np.empty((len(esis), T), dtype=np.uint8)
         encoder.encode(np.array(esis, dtype=np.uint32), symbols)
         decoder = self.collector.decoder(block)
@@ -57,8 +59,7 @@ class Stage:
             if slot >= 0:
                 decoder.slab[slot] = symbol ^ damage
         progress = decoder.commit(array, slots)
-        self.collector.note_symbols(block, array)
-        self.table.progress(block, progress.have, self.collector.wanted(block, progress))
+        self.collector.note_progress(block, progress, array)
 
     def work(self) -> BlockOutcome:
         """Finish one block that is ready."""
@@ -212,3 +213,75 @@ def test_workers_in_line_give_results_in_order() -> None:
     assert not workers.is_idle
     assert [workers.poll(), workers.poll(), workers.poll()] == [1, 2, None]
     assert workers.is_idle
+
+
+def rank_deficient_esis(count: int) -> list[int]:
+    """Repair ESIs of LT symbols that all leave out the same source symbols: together they never say what those are."""
+    start, columns = neighbours(K, np.arange(4_000))
+    left_out = {0, 1}
+    esis = [esi for esi in range(4_000) if not left_out & set(columns[start[esi] : start[esi + 1]].tolist())]
+    return esis[:count]
+
+
+def test_a_block_that_is_full_of_symbols_in_vain_is_emptied_and_collected_again() -> None:
+    stage = Stage(code=code_by_name("lt"))
+    stage.table.know_manifest()
+    esis = rank_deficient_esis(slab_row_count(K))
+    assert len(esis) == slab_row_count(K)
+    stage.feed(1, esis[:K])
+    taken = K
+    while stage.collector.bad_block_count == 0:
+        assert not stage.work().done
+        need = dict(stage.table.needs())[1]
+        stage.feed(1, esis[taken : taken + need])
+        taken += need
+    assert dict(stage.table.needs()) == {1: K}
+    stage.feed(1, list(range(5_000, 5_000 + 3 * K)))
+    assert stage.work().done
+
+
+def test_a_block_whose_last_free_row_is_taken_in_vain_is_emptied_at_once() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    esis = list(range(100, 100 + K + SPARE_ROW_COUNT))
+    decoder = stage.collector.decoder(0)
+    assert decoder is not None
+    decoder._extra = 2 * K + SPARE_ROW_COUNT  # type: ignore[attr-defined]  # as after a decode that failed
+    stage.feed(0, esis[:-1])
+    assert stage.collector.bad_block_count == 0
+    stage.feed(0, esis[-1:])
+    assert stage.collector.bad_block_count == 1
+    assert dict(stage.table.needs()) == {0: K}
+    stage.feed(0, list(range(K)))
+    assert stage.work().done
+
+
+def spoil(stage: Stage, block: int) -> None:
+    stage.feed(block, list(range(K)), damage=True)
+    assert not stage.work().done
+
+
+def test_every_open_block_may_be_spoiled_at_one_blow_and_a_good_one_makes_up_for_that() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    for _ in range(2):
+        for block in range(3):
+            spoil(stage, block)
+    assert stage.collector.bad_block_count == 6
+    stage.feed(0, list(range(K)))
+    assert stage.work().done
+    for _ in range(3):
+        for block in (1, 2):
+            spoil(stage, block)
+    assert not stage.collector.is_futile
+
+
+@pytest.mark.parametrize("blocks", [[0], [0, 1], [0, 1, 2]])
+def test_blocks_that_are_bad_again_and_again_end_it(blocks: list[int]) -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    while not stage.collector.is_futile:
+        for block in blocks:
+            spoil(stage, block)
+        assert stage.collector.bad_block_count < 12
+    assert stage.collector.bad_block_count >= 8

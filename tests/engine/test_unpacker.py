@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fountain.codes.registry import code_by_name
 from fountain.engine.collector import Collector
@@ -16,6 +18,7 @@ from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_session import ClientSession
 from fountain.protocol.replay import DATA_WINDOW, DOUBT_COUNT
 from fountain.testing import MemorySink, MemorySource, payload
+from fountain.wire.group import SEQUENCE_LIMIT
 from fountain.wire.session import MANIFEST_BIT
 from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
 
@@ -58,6 +61,15 @@ class Stage:
                 sealed = self.session.keys.data.seal(number, row[:DATA_HEADER_SIZE].tobytes(), bytes(T))
                 row[DATA_HEADER_SIZE:] = np.frombuffer(sealed, dtype=np.uint8)
         return train
+
+    def forge(self, lows: list[int], *, sealed: bool = False) -> None:
+        """Send a train of these low words of sequence numbers, with checksums that are right, or with false tags."""
+        train = self.train(0, [(0, esi) for esi in range(len(lows))])
+        rows = train.rows()
+        rows[:, 12:16] = np.array(lows, dtype=">u4").view(np.uint8).reshape(-1, 4)
+        if not sealed:
+            pack_open(rows, np.zeros((1, T), dtype=np.uint8), np.zeros(len(lows), dtype=np.int64))
+        self.unpacker.take(train, self.session)
 
     def take(
         self, sequence: int, symbols: list[tuple[int, int]], *, flags: int = 0, timestamp_us: int = 1
@@ -152,3 +164,72 @@ def test_a_packet_of_an_unknown_flag_is_dropped() -> None:
     train.rows()[0, 1] = 4
     assert stage.unpacker.take(train, stage.session) is None
     assert stage.unpacker.malformed_count == 1
+
+
+@pytest.mark.parametrize("trains", [[[0, 2**32 - 5], [6, 2**32 - 4]], [[2**32 - 1, 0], [5, 2**31]], [[2**31, 1]] * 3])
+def test_numbers_that_go_below_zero_or_downwards_move_nothing_that_true_ones_do_not_move_back(
+    trains: list[list[int]],
+) -> None:
+    stage = Stage(open=True)
+    for lows in trains:
+        stage.forge(lows)
+        assert 0 <= stage.session.counter.expected < SEQUENCE_LIMIT
+    assert stage.take(0, [(1, 1), (1, 2), (1, 3)]) == 1
+    assert stage.take(3, [(1, 4), (1, 5)], timestamp_us=2) == 2
+    assert stage.session.counter.expected <= 7
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4), max_size=8), st.integers(0, SEQUENCE_LIMIT)
+)
+def test_no_numbers_whatever_lead_out_of_their_range(trains: list[list[int]], expected: int) -> None:
+    stage = Stage(open=True)
+    stage.session.counter.expected = expected
+    for lows in trains:
+        stage.forge(lows)
+        assert 0 <= stage.session.counter.expected <= SEQUENCE_LIMIT
+
+
+@BOTH
+def test_a_train_without_packets_is_nothing(open: bool) -> None:
+    stage = Stage(open=open)
+    train = stage.train(0, [(0, 0)])
+    train.length = T  # the shorter packet behind it alone
+    assert stage.unpacker.take(train, stage.session) is None
+    assert not list(stage.table)
+
+
+@BOTH
+def test_packets_of_a_wrong_tag_open_no_block_and_change_no_block_that_is_open(open: bool) -> None:
+    stage = Stage(open=open)
+    assert stage.take(0, [(0, 0), (0, 1)]) == 1
+    for block in range(4):
+        train = stage.train(2, [(block, 30), (block, 31)])
+        train.rows()[:, -16:] ^= 1
+        assert stage.unpacker.take(train, stage.session) is None
+    assert list(stage.table) == [0]
+    assert stage.table.needs() == ((0, K - 2),)
+    assert stage.session.counter.expected == 2
+    assert stage.unpacker.damaged_count == 8
+    assert stage.take(2, [(1, 0)], timestamp_us=2) == 2
+
+
+def test_a_true_packet_behind_false_ones_opens_its_block() -> None:
+    stage = Stage()
+    train = stage.train(0, [(2, 0), (2, 1), (2, 2)])
+    train.rows()[:2, -16:] ^= 1
+    assert stage.unpacker.take(train, stage.session) == (1, 0)
+    assert stage.table.needs() == ((2, K - 1),)
+
+
+def test_recordings_of_sealed_packets_open_no_block_and_bring_no_symbol() -> None:
+    stage = Stage()
+    stage.take(0, [(3, 0)])
+    recorded = stage.train(1, [(2, 0), (2, 1)])
+    stage.session.counter.accept(1)
+    stage.session.counter.accept(2)  # as if their block had been full when they came
+    assert stage.unpacker.take(recorded, stage.session) is None
+    assert list(stage.table) == [3]
+    stage.take(3, [(2, 5)])
+    assert stage.unpacker.take(recorded, stage.session) is None
+    assert dict(stage.table.needs())[2] == K - 1

@@ -1,0 +1,73 @@
+"""What one packet, one job or one offer brings about ends at most the object that it belongs to."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fountain.codes.registry import code_by_name
+from fountain.engine.collector import Collector
+from fountain.engine.config import FetchConfig
+from fountain.engine.fetching import Fetching
+from fountain.engine.observer import NullObserver
+from fountain.errors import IntegrityError, LocalError
+from fountain.testing import Client, World, payload
+from fountain.wire.control import OfferBody
+
+OFFER = OfferBody(
+    object_id=bytes(32), server_public=bytes(32), key_index=0, profile_id=code_by_name("lt").profile_id,
+    object_size=40_000 * 64, manifest_size=100, symbol_size=64, block_symbol_limit=40_000, data_port=1,
+    is_directory=False, name="object", open=False,
+)  # fmt: skip
+
+
+def failing(times: int, error: Exception, then: Any) -> Any:
+    """A method that raises `error` so often, and then is `then`."""
+    left = [times]
+
+    def method(*arguments: Any, **options: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        return then(*arguments, **options)
+
+    return method
+
+
+def fetch(seed: int) -> tuple[World, Client]:
+    world = World(seed)
+    world.serve(world.source(payload(50_000, seed)))
+    return world, world.fetch()
+
+
+def test_a_train_that_nobody_foresaw_is_dropped_counted_and_told(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Collector, "decoder", failing(3, OverflowError("too large"), Collector.decoder))
+    world, client = fetch(seed)
+    assert world.run(lambda: client.is_done)
+    assembly = client.receiver.assembly
+    assert assembly is not None
+    assert assembly.unpacker.malformed_count >= 3
+    assert client.receiver.rejected_count >= 3
+    assert assembly.defect.startswith("OverflowError in test_assembly.py, line")
+    assert assembly.defect.endswith(": too large")
+
+
+def test_memory_that_runs_out_ends_the_fetch_with_a_sentence(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Collector, "decoder", failing(9, MemoryError(), Collector.decoder))
+    world, client = fetch(seed)
+    assert world.run(lambda: client.has_ended)
+    assert isinstance(client.receiver.error, LocalError)
+    assert client.receiver.error.message == "There is not enough memory."
+
+
+def test_an_offer_of_more_symbols_than_its_code_takes_makes_nothing(tmp_path: Path) -> None:
+    fetching = Fetching(FetchConfig(host="127.0.0.1", out=tmp_path / "object"), NullObserver(), threading.Event())
+    for offer in (OFFER, replace(OFFER, object_size=64, manifest_size=40_000 * 64)):
+        with pytest.raises(IntegrityError, match="blocks of 40000 symbols, and the code 'lt' takes at most 16384"):
+            fetching.open_sink(offer)
+    fetching.close()
+    assert not list(tmp_path.iterdir())
