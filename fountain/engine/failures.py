@@ -5,7 +5,14 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from fountain.errors import FountainError, IncompleteError, LocalError, NobodyAnsweredError, RefusedError
+from fountain.errors import (
+    FountainError,
+    IncompleteError,
+    LocalError,
+    NobodyAnsweredError,
+    RefusedError,
+    UsageError,
+)
 from fountain.protocol.client_events import ClientEvent, Failure
 from fountain.storage.paths import printable
 from fountain.wire.control import RefusalReason
@@ -18,6 +25,7 @@ DEFECT_HINT = "This is a defect of fountain: please report it, with these words.
 
 def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
     """The error of a `failed` event; `name` is what was asked for."""
+    data_port = event.offer.data_port if event.offer else port + 1
     match event.failure:
         case Failure.UNREACHABLE:
             return NobodyAnsweredError(
@@ -31,10 +39,40 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 "--wait keeps asking.",
             )
         case Failure.NO_DATA:
-            data_port = event.offer.data_port if event.offer else port + 1
             return NobodyAnsweredError(
                 f"{host} answered on port {port}, but no data came from its port {data_port} within {timeout_s:g} s.",
                 f"Let UDP port {data_port} through the firewalls between here and there, too.",
+            )
+        case Failure.TOO_LARGE:
+            return NobodyAnsweredError(
+                f"Small packets come from port {data_port} of {host}, but none with data came within {timeout_s:g} s.",
+                "They are probably too large for the way (MTU): start the server with a lower --mtu, such as 1280.",
+            )
+        case Failure.CUT_OFF:
+            return IncompleteError(
+                f"{host} answers on port {port}, but nothing has come from its port {data_port} for {timeout_s:g} s.",
+                f"Let UDP port {data_port} through the firewalls between here and there. {KEPT_HINT}",
+            )
+        case Failure.NOT_HEARD:
+            return IncompleteError(
+                f"{host} still sends, but for {timeout_s:g} s nothing that was sent to its port {port} was answered.",
+                f"Let UDP port {port} through the firewalls between here and there, in both directions. {KEPT_HINT}",
+            )
+        case Failure.STALLED:
+            return IncompleteError(
+                f"{host} is there and answers, but for {timeout_s:g} s nothing has come that is still missing here.",
+                f"If the way has changed, its packets may be too large for it now: try the server's --mtu. {KEPT_HINT}",
+            )
+        case Failure.UNSTEADY:
+            return IncompleteError(
+                f"{host} ends each stream as soon as it has begun, and for {timeout_s:g} s no block was completed.",
+                f"See what the server says. {KEPT_HINT}",
+            )
+        case Failure.REPLACED:
+            return _replaced_error(event, host, name)
+        case Failure.LISTED:
+            return UsageError(
+                f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME"
             )
         case Failure.SOURCE_CHANGED:
             return IncompleteError(
@@ -56,7 +94,8 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(event.offer and event.offer.open))
         case Failure.REFUSED:
-            return refusal_error(event.refusal, name)
+            error = refusal_error(event.refusal, name)
+            return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if event.has_data else error
         case _:
             return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
 
@@ -75,6 +114,17 @@ def local_error(error: Exception) -> FountainError:
     if isinstance(error, MemoryError):
         return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
     return LocalError(f"The transfer ended in a way that nobody foresaw: {described_defect(error)}.", DEFECT_HINT)
+
+
+def _replaced_error(event: ClientEvent, host: str, name: str | None) -> FountainError:
+    if event.offer is None:
+        shown = "what was begun" if name is None else f"'{printable(name)}'"
+        return IncompleteError(f"{host} is there, but does not serve {shown} any more.", KEPT_HINT)
+    shown, size = printable(event.offer.name), event.offer.object_size
+    return IncompleteError(
+        f"{host} now serves another '{shown}', of {size:,} bytes, in place of the one that was begun.",
+        "Run the same command again to fetch that one. What was received of the old one is kept.",
+    )
 
 
 def refusal_error(reason: RefusalReason | None, name: str | None = None) -> FountainError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from fountain.codes.api import Code
@@ -28,9 +29,9 @@ from fountain.engine.observer import (
 )
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.warmup import WarmUp
-from fountain.errors import FountainError, IncompleteError, UsageError
+from fountain.errors import FountainError, IncompleteError
 from fountain.limits import NS
-from fountain.protocol.client_events import ClientEvent
+from fountain.protocol.client_events import ClientEvent, Failure
 from fountain.storage.part import Part, resolve_destination
 from fountain.storage.paths import is_typed, printable
 from fountain.storage.workspace import other_workspaces
@@ -39,6 +40,7 @@ from fountain.wire.control import OfferBody
 __all__ = ["Fetching"]
 
 PROGRESS_INTERVAL_NS = NS // 5
+WAITING_HINT = "Going on to wait (--wait)."
 ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 
 
@@ -64,12 +66,15 @@ class Fetching:
         self._address = config.host
 
     def open_sink(self, offer: OfferBody, address: str = "") -> tuple[Code, BlockSink]:
-        """The code and the part for an offer, which came from `address` where that is not the host that was asked."""
+        """The code and the part for an offer, which came from `address` where that is not the host that was asked.
+
+        A worker calls this: it takes as long as looking at an earlier part, and compiling, take.
+        """
         code = code_by_profile(offer.profile_id)
         if code is None:
             raise missing_code_error(offer.profile_id)
         check_cut(code, offer)
-        self._offer = offer
+        self._offer = None
         self._address = address or self._address
         destination = resolve_destination(self._config.out, offer.name)
         self._observer.handle(
@@ -99,12 +104,13 @@ class Fetching:
         self._tell_other_parts(destination, offer.object_id)
         self._warm_up.add(code)
         self._warm_up.finish(self._observer, self._stop)
-        verified_size = self._verified_size()
+        verified_size = self._verified_size(offer)
         if verified_size:
             self._observer.handle(Resumed(verified_size, offer.object_size))
         self._resumed_size = verified_size
         self._start_ns = now_ns()
         self._meter = RateMeter(self._start_ns, verified_size)
+        self._offer = offer  # Last: from here on there is something to show.
         return code, self._part
 
     def _is_chosen(self, destination: Path) -> bool:
@@ -136,9 +142,10 @@ class Fetching:
         if defect and not self._has_told_defect:
             self._has_told_defect = True
             self._observer.handle(Warned(f"A packet that came could not be taken in: {defect}.", DEFECT_HINT))
-        if self._offer is not None and now >= self._progress_ns:
+        offer = self._offer
+        if offer is not None and now >= self._progress_ns:
             self._progress_ns = now + PROGRESS_INTERVAL_NS
-            self._observer.handle(self._progress(receiver, self._offer, now))
+            self._observer.handle(self._progress(receiver, offer, now))
 
     def finish(self, receiver: Receiver | Download) -> Path:
         """The end: raise what went wrong, or tell of the object and return where it stands."""
@@ -184,25 +191,29 @@ class Fetching:
         )
 
     def _tell_event(self, event: ClientEvent) -> None:
-        config = self._config
         if event.kind == "listed":
             self._observer.handle(Listed(event.entries))
-            self.failure = UsageError(
-                f"{config.host} serves several objects.", f"Name one of them: fountain-fetch {config.host} NAME"
-            )
+            self.failure = self._failure_of(replace(event, failure=Failure.LISTED))
         elif event.kind == "reconnecting":
             self._reconnecting = True
             self._observer.handle(Reconnecting(event.reason))
         elif event.kind == "connected":
             self._reconnecting = False
+        elif event.kind == "hindered":
+            error = self._failure_of(event)
+            self._observer.handle(Warned(error.message, WAITING_HINT))
         elif event.kind == "failed":
-            host, timeout_s = config.host or self._address, config.timeout_ns / NS
-            self.failure = fetch_failure(event, host, config.port, timeout_s, config.name)
+            self.failure = self._failure_of(event)
 
-    def _verified_size(self) -> int:
-        if self._part is None or self._offer is None:
+    def _failure_of(self, event: ClientEvent) -> FountainError:
+        config = self._config
+        host, timeout_s = config.host or self._address, config.timeout_ns / NS
+        return fetch_failure(event, host, config.port, timeout_s, config.name)
+
+    def _verified_size(self, offer: OfferBody) -> int:
+        if self._part is None:
             return 0
-        verified, geometry = self._part.verified, self._offer.geometry
+        verified, geometry = self._part.verified, offer.geometry
         if not len(verified):
             return 0
         size = int(verified.sum()) * geometry.block_symbols_max * geometry.symbol_size
@@ -210,7 +221,7 @@ class Fetching:
 
     def _progress(self, receiver: Receiver | Download, offer: OfferBody, now: int) -> TransferProgress:
         geometry = offer.geometry
-        verified_size = self._verified_size()
+        verified_size = self._verified_size(offer)
         held = receiver.assembly.table.held_symbol_count if receiver.assembly else 0
         symbols = min(geometry.symbol_count, -(-verified_size // geometry.symbol_size) + held)
         size = min(symbols * geometry.symbol_size, geometry.object_size)

@@ -8,6 +8,7 @@ the thread that runs the engine; an observer must return at once. One that raise
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -303,11 +304,13 @@ class Shield:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self._lock = threading.Lock()  # Workers have something to say as well.
 
     def handle(self, event: Event) -> None:
         """Hand the event on, unless the observer has failed before."""
         try:
-            self._observer.handle(event)
+            with self._lock:
+                self._observer.handle(event)
         except Exception:
             self._observer = NullObserver()
             logging.getLogger("fountain").exception("An observer failed, and is told nothing more.")

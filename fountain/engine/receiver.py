@@ -10,7 +10,9 @@ done now and says when to come back. The same class runs behind a real socket an
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.codes.api import Code
@@ -31,6 +33,7 @@ __all__ = ["RECEIVE_PACKET_COUNT_MAX", "RECEIVE_TRAIN_COUNT_MAX", "Phase", "Rece
 RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at, ...
 RECEIVE_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
 DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
+USELESS_OFFER_COUNT_MAX = 2  # Offers of what cannot be put anywhere here before that is the end: one may be false.
 
 
 class Phase(enum.Enum):
@@ -43,8 +46,20 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What became of opening the sink for an offer."""
+
+    offer: OfferBody
+    code: Code | None = None
+    sink: BlockSink | None = None
+    error: FountainError | None = None
+
+
 class Receiver:
     """One fetch. `open_sink` is called with the offer and gives the code and the sink, or raises FountainError.
+
+    A worker calls it, for it may take long: what is there is looked at, kernels are compiled.
 
     With an `assembly` the fetch goes on with what that holds; a server that offers anything else is doubted.
     """
@@ -71,6 +86,7 @@ class Receiver:
         self._loss, self._seed = loss, seed
         self._train = Train()
         self._doubted_count = 0
+        self._is_opening = False
         self._refused: set[Address] = set()
         if assembly is not None:
             assembly.keeper = self
@@ -78,7 +94,7 @@ class Receiver:
     @property
     def received_count(self) -> int:
         """Authentic data packets of all sessions."""
-        return sum(session.counter.received_count for session in self.machine.all_sessions)
+        return self.machine.received_count
 
     @property
     def rejected_count(self) -> int:
@@ -89,7 +105,7 @@ class Receiver:
     @property
     def loss_fraction(self) -> float:
         """Share of all data packets sent here that did not arrive."""
-        expected = sum(session.counter.expected for session in self.machine.all_sessions)
+        expected = self.machine.expected_count
         return max(0.0, 1.0 - self.received_count / expected) if expected else 0.0
 
     @property
@@ -100,7 +116,7 @@ class Receiver:
     @property
     def is_searching(self) -> bool:
         """Whether no server answers (any more)."""
-        return self.machine.state is ClientState.SEARCHING
+        return self.machine.state is ClientState.SEARCHING and not self._is_opening
 
     def retarget(self, targets: Sequence[Address]) -> None:
         """The host is at other addresses now: ask there, and hear from there alone."""
@@ -116,11 +132,13 @@ class Receiver:
             if len(self._targets) == 1 or self._refused.issuperset(self._targets):
                 self.machine.handle_unreachable()
         self.machine.handle_timeout(now_ns)
-        if self.assembly is not None:
+        if self.assembly is not None and not self._is_opening:
             self.assembly.settle(now_ns)
             if self.phase is Phase.RECEIVING and self.assembly.advance(now_ns):
                 self.phase = Phase.FINISHING
         self._handle_events(now_ns)
+        while self._settle_opening(now_ns):
+            self._handle_events(now_ns)
         self._send()
         return self.machine.next_timeout()
 
@@ -176,7 +194,7 @@ class Receiver:
 
     def _take_control(self, segment: memoryview, address: Address, now_ns: int) -> None:
         self.machine.handle_datagram(bytes(segment), now_ns)
-        if self._server is None and self.machine.was_answered:
+        if self._server is None and self.machine.patience.was_answered:
             self._server = address
 
     # --- The assembly's keeper -----------------------------------------------------------------------------
@@ -217,39 +235,52 @@ class Receiver:
             self.phase = Phase.ENDED
 
     def _open(self, offer: OfferBody, now_ns: int) -> None:
-        is_known = self.assembly is not None and self.assembly.offer == described(offer)
-        if not is_known and not self._begin(offer, now_ns):
+        if self.assembly is not None and self.assembly.offer == described(offer):
+            self._go_on(self.assembly, offer, now_ns)
             return
-        assert self.assembly is not None
-        if self.phase is Phase.CONNECTING:
-            self.phase = Phase.RECEIVING
-            self.assembly.unpacker.is_open = offer.open
-        self.machine.request(self.assembly.table, now_ns)
+        earlier, self.assembly = self.assembly, None
+        self._is_opening = True
+        self._workers.submit(functools.partial(self._make_room, offer, earlier))
 
-    def _begin(self, offer: OfferBody, now_ns: int) -> bool:
-        """Make room for the object of an offer; whether there is any."""
-        if self.assembly is not None:
-            self.assembly.sink.close()  # It was opened for an Offer that nothing vouched for.
-        self.assembly = None
+    def _make_room(self, offer: OfferBody, earlier: Assembly | None) -> _Opened:
+        """Open the sink for an offer, after the one that was opened for an Offer that nothing vouched for."""
+        if earlier is not None:
+            earlier.sink.close()
         try:
             code, sink = self._open_sink(offer)
-        except IntegrityError as error:
-            self._doubt(error, now_ns)
-            return False
         except FountainError as error:
-            self.fail(error, StopReason.STORAGE, now_ns)
-            return False
+            return _Opened(offer, error=error)
         if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
-            self._doubt(contradiction(), now_ns)
+            sink.close()  # Another Offer may be of what is there.
+            return _Opened(offer, error=contradiction())
+        return _Opened(offer, code, sink)
+
+    def _settle_opening(self, now_ns: int) -> bool:
+        """Take in what became of the sink that a worker opens; whether there was anything."""
+        if not self._is_opening or not isinstance(opened := self._workers.poll(), _Opened):
             return False
-        self.assembly = Assembly(code, sink, offer, self._workers, self, loss=self._loss, seed=self._seed)
+        self._is_opening = False
+        if opened.code is not None and opened.sink is not None:
+            self.assembly = Assembly(
+                opened.code, opened.sink, opened.offer, self._workers, self, loss=self._loss, seed=self._seed
+            )
+            self._go_on(self.assembly, opened.offer, now_ns)
+        elif opened.error is not None:
+            self._doubt(opened.error, now_ns)
         return True
 
-    def _doubt(self, error: IntegrityError, now_ns: int) -> None:
-        """An Offer contradicts the manifest that is here. It may be damaged: only one that insists ends the fetch."""
+    def _go_on(self, assembly: Assembly, offer: OfferBody, now_ns: int) -> None:
+        if self.phase is Phase.CONNECTING:
+            self.phase = Phase.RECEIVING
+            assembly.unpacker.is_open = offer.open
+        self.machine.request(assembly.table, now_ns)
+
+    def _doubt(self, error: FountainError, now_ns: int) -> None:
+        """Nothing can be made of an Offer. It may be damaged or false: only one that insists ends the fetch."""
         self._doubted_count += 1
-        if self._doubted_count >= DOUBTED_OFFER_COUNT_MAX:
-            self.fail(error, StopReason.INTEGRITY, now_ns)
+        is_contradiction = isinstance(error, IntegrityError)
+        if self._doubted_count >= (DOUBTED_OFFER_COUNT_MAX if is_contradiction else USELESS_OFFER_COUNT_MAX):
+            self.fail(error, StopReason.INTEGRITY if is_contradiction else StopReason.STORAGE, now_ns)
         else:
             self.machine.decline(now_ns)
 

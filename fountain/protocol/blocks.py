@@ -49,6 +49,7 @@ class BlockTable:
         self._numbers = BlockNumbers(geometry, manifest)
         self.open_limit = open_limit
         self.done = Runs()
+        self.gain_count = 0  # symbols that were missing, blocks, and the manifest: it rises a bounded number of times
         self.manifest_known = False
         self._manifest_done: dict[int, None] = {}  # in the order in which they were done
         self._states: dict[int, BlockState] = {}
@@ -66,6 +67,17 @@ class BlockTable:
     def is_complete(self) -> bool:
         """The manifest is known and every block is done."""
         return self.manifest_known and self.done.count == self.geometry.block_count
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether own work holds things up: nothing is missing, or a worker has, or should have, a block."""
+        if self.is_complete or (self.manifest_is_collected and not self.manifest_known):
+            return True
+        return any(
+            state is BlockState.WORKING
+            or (state is BlockState.READY and (self.manifest_known or bool(block & MANIFEST_BIT)))
+            for block, state in self._states.items()
+        )
 
     @property
     def held_symbol_count(self) -> int:
@@ -104,6 +116,7 @@ class BlockTable:
 
     def progress(self, block: int, have: int, need: int) -> None:
         """`block` holds `have` symbols and needs `need` more."""
+        self.gain_count += max(0, have - self._have[block])
         self._have[block], self._need[block] = have, need
         if need == 0 and self._states[block] is BlockState.COLLECTING:
             self._move(block, BlockState.READY)
@@ -121,6 +134,7 @@ class BlockTable:
 
     def finished(self, block: int) -> None:
         """A WORKING block is done."""
+        self.gain_count += 1
         if block & MANIFEST_BIT:
             self._manifest_done[block] = None
         else:
@@ -135,6 +149,7 @@ class BlockTable:
 
     def know_manifest(self, done: Sequence[Run] = ()) -> None:
         """The manifest is verified; blocks in `done` were already on the disk."""
+        self.gain_count += 1
         self.manifest_known = True
         for first, count in done:
             self.done.add(first, count)

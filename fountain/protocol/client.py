@@ -6,29 +6,35 @@ order: datagrams, events, blocks; then sleep until `next_timeout` or the next pa
 The rules
 ---------
 1. SEARCHING sends Hellos, ever more slowly, until an Offer of the wanted object comes; a Retry has it say Hello again
-   at once, with the token that came. The application looks at it and
-   says `request`, with what it holds already.
+   at once, with the token that came. The application looks at the Offer and says `request`, with what it holds already,
+   or `decline`. Other Offers wait meanwhile: anybody can answer a Hello.
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
-   Without one, after a few tries, it is SEARCHING again; nothing vouched for the Offer, so the next is `offered` anew.
-3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, or a Bye, leads back to SEARCHING for the same
-   object; symbols held stay useful, whatever session brought them. A stream that comes back by itself is welcome
-   until a new one has begun.
-4. Nothing heard for `timeout_ns` ends in a failure (unless nothing ever was heard and `wait` is set). A port that is
-   reported unreachable fails at once, but only before the first Offer.
-5. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
+   Without one, after a few tries, the next Offer has its turn, or it is SEARCHING again; nothing vouched for the Offer,
+   so the next is `offered` anew.
+3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, a Bye, or nothing new for half of the time-out (at
+   most STALL_NS) leads back to SEARCHING for the same object; symbols held stay useful, whatever session brought them.
+   A stream that comes back by itself is welcome until a new one has begun; one that stood still must bring something
+   new.
+4. Without progress for `timeout_ns` the fetch fails, or, with `wait`, says once what is wrong and goes on
+   (`fountain.protocol.patience`). Refusals and listings are hints: they end a fetch that never had a stream a second
+   later, unless an Offer or the stream contradicts them, and with `wait` never.
+5. A port that is reported unreachable fails at once, but only before the first Offer.
+6. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
-from fountain.integrity import derive, key_pair
+from fountain.integrity import derive, digest, key_pair
 from fountain.limits import NS
-from fountain.protocol.admission import names_of
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, ClientState, Failure
-from fountain.protocol.client_session import ClientSession, ask, is_wanted
+from fountain.protocol.client_session import ClientSession, ask, is_alike, is_wanted
 from fountain.protocol.listing import ListingPages
+from fountain.protocol.offers import Offers
+from fountain.protocol.patience import CUT_COUNT_MAX, Hint, Patience
 from fountain.protocol.reporter import Reporter
 from fountain.wire.control import (
     TOKEN_SIZE,
@@ -65,9 +71,15 @@ HELLO_INTERVAL_NS = NS // 4
 HELLO_INTERVAL_MAX_NS = 2 * NS
 REQUEST_INTERVAL_NS = NS // 4
 REQUEST_TRIES_MAX = 4  # Then the cookie may be stale, or the server another one: ask again from the start.
+RIVAL_TRIES_MAX = 2  # The same where another Offer waits for its turn.
 SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
+STALL_NS = 5 * NS  # Packets come, but nothing new: ask the control port whether the server hears anything.
+STALL_NS_MAX = 60 * NS  # Each time it helped nothing it is asked half as often.
+STALE_WAIT_NS = NS // 10  # After a Refusal: a stream that contradicts it has so long to come.
 STOP_INTERVAL_NS = NS // 20
 STOP_LIMIT_NS = NS * 6 // 10
+_NEVER_NS = 1 << 62
+_UNTOLD = {Failure.NOBODY, Failure.SILENCE, Failure.STOPPED}  # For these one waits, and sees that it does.
 
 
 class ClientMachine:
@@ -81,26 +93,26 @@ class ClientMachine:
         self.offer: OfferBody | None = None
         self.blocks: BlockTable | None = None
         self.session: ClientSession | None = None
-        self.was_answered = False  # the server sent an Offer or a Listing
-        self.was_connected = False  # data came
-        self.all_sessions: list[ClientSession] = []  # that ever brought data, for totals
+        self.patience = Patience(timeout_ns, now_ns)
         self.rejects = RejectCounter()
         self.kernel_drop_count = 0
+        self.reporter = Reporter(now_ns)
         self._secret, self._draw_count = secret, 0
         self._want_kind, self._want = want_kind, want
-        self._open, self._wait, self._timeout_ns = open, wait, timeout_ns
+        self._open, self._wait = open, wait
         self._peer_id, self._host, self._key = peer_id, host, key
         self._datagrams: deque[tuple[bytes, bool]] = deque()
         self._events: deque[ClientEvent] = deque()
         self._listing = ListingPages(timeout_ns)
-        self._nonce = b""
-        self._pair = key_pair(self._draw(b"private"))
+        self._offers = Offers()
+        self._offered_ns: int | None = None  # since when the application looks at an Offer
         self._token, self._has_retried = bytes(TOKEN_SIZE), False
-        self._pending: Offer | None = None
         self._candidate: ClientSession | None = None
         self._request = b""
-        self._tries, self._retry_ns, self._heard_ns = 0, now_ns, now_ns
-        self._has_stopped, self.reporter = False, Reporter(now_ns)
+        self._tries, self._retry_ns = 0, now_ns
+        self._due_ns = _NEVER_NS  # as it was asked for
+        self._progress = _Progress(now_ns)
+        self._earlier_counts = (0, 0)  # packets received and expected, of sessions that are over
         self._stop_packet, self._stop_limit_ns = (StopReason.DONE, 0), 0
 
     # --- What the world did --------------------------------------------------------------------------------
@@ -120,7 +132,7 @@ class ClientMachine:
         record = parse_handshake(data, packet_type, flags)
         if isinstance(record, Reject):
             self.rejects.add(record)
-        elif isinstance(record, Hello | Request) or record.nonce != self._nonce:
+        elif isinstance(record, Hello | Request) or not self._offers.knows(record.nonce):
             self.rejects.add(Reject.OUT_OF_PLACE)
         elif isinstance(record, Offer):
             self._handle_offer(record, now_ns)
@@ -133,8 +145,8 @@ class ClientMachine:
 
     def handle_unreachable(self) -> None:
         """The host says that nobody listens on the port."""
-        if not self.was_answered and not self._wait and self.state is ClientState.SEARCHING:
-            self._fail(Failure.UNREACHABLE)
+        if not self.patience.was_answered and not self._wait and self.state is ClientState.SEARCHING:
+            self._fail(Hint(Failure.UNREACHABLE))
 
     def find_session(self, session_id: int) -> ClientSession | None:
         """The session of a data packet: the one that streams, or the one that was asked for."""
@@ -147,40 +159,49 @@ class ClientMachine:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them told these times."""
         session.note_arrival(timestamp_us, rtt_us, now_ns)
         self.reporter.note_arrivals(session)
-        self._hear(session, now_ns)
+        self.patience.has_data = True
+        self._hear(session, now_ns, has_gained=self._note_gain(now_ns))
 
     def handle_timeout(self, now_ns: int) -> None:
         """Let time pass: retries, reports, heartbeats, giving up."""
-        if self.state is ClientState.CLOSED:
+        if self.state is ClientState.CLOSED or self._offered_ns is not None:
             return
         if self.state is ClientState.STOPPING:
             self._retry_stop(now_ns)
             return
-        if now_ns - self._heard_ns >= self._timeout_ns and not self._wait:
-            self._give_up()
+        self.patience.excuse(now_ns - self._due_ns, now_ns)
+        self._note_gain(now_ns)
+        is_due = now_ns >= min(self.patience.end_ns, self._stall_at_ns)
+        if is_due and self.blocks is not None and self.blocks.is_busy:
+            self.patience.pause(now_ns)
+        if now_ns >= self.patience.end_ns and self._give_up(now_ns):
             return
-        if self.state is ClientState.RECEIVING:
-            if now_ns - self._heard_ns >= min(SILENT_NS, self._timeout_ns // 2):
-                self._search_again("the server is silent", now_ns)
-            else:
-                self._beat(now_ns)
-        elif now_ns >= self._retry_ns and not self._is_offering:
+        if self.state is ClientState.RECEIVING and self._is_silent(now_ns):
+            self._search_again("the server is silent", now_ns)
+        elif self.state is ClientState.RECEIVING and now_ns >= self._stall_at_ns:
+            self._progress.stall_count += 1
+            self._progress.is_stalled = True
+            self._search_again("nothing new comes", now_ns)
+        elif self.state is not ClientState.RECEIVING and now_ns >= self._retry_ns:
             self._retry(now_ns)
+        self._beat(now_ns)
 
     # --- What the application asks -------------------------------------------------------------------------
 
     def request(self, blocks: BlockTable, now_ns: int) -> None:
         """Ask for the stream of the offered object; `blocks` says, from session to session, what is held."""
-        assert self._pending is not None
-        if self.offer is None:
-            self._heard_ns = now_ns  # Opening a part may have taken its time.
-        self.offer, self.blocks = self._pending.body, blocks
+        offer = self._offers.current
+        if offer is None:
+            return  # The stream of an earlier Request has come after all.
+        self._end_looking(now_ns)
+        self.offer, self.blocks = offer.body, blocks
+        self._progress.gain_count = blocks.gain_count
         done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
         body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done)
-        asked = ask(self._pending, body, open=self._open, pair=self._pair, key=self._key)
+        asked = ask(offer, body, open=self._open, pair=self._offers.pair(offer.nonce), key=self._key)
         if asked is None:
             self.rejects.add(Reject.BAD_FIELD)
-            self._doubt_offer()
+            self._doubt_offer(now_ns)
             return
         self._candidate, self._request = asked
         self.state = ClientState.REQUESTING
@@ -188,12 +209,13 @@ class ClientMachine:
         self._retry(now_ns)
 
     def decline(self, now_ns: int) -> None:
-        """The Offer cannot be true: ask for another."""
-        self._nonce, self._pending, self._tries = b"", None, 0
-        self._retry(now_ns)
+        """The Offer cannot be true, or cannot be taken here: look at another."""
+        self._end_looking(now_ns)
+        self._doubt_offer(now_ns)
 
     def stop(self, reason: StopReason, now_ns: int) -> None:
         """End the stream and tell the server."""
+        self._offered_ns = None
         if self.session is None:
             self.session = self._candidate
         if self.session is None or self.state in (ClientState.STOPPING, ClientState.CLOSED):
@@ -211,7 +233,7 @@ class ClientMachine:
     def reconnect(self, reason: str, now_ns: int) -> None:
         """Leave the stream for a new one, which begins from what is held now."""
         if self.state is ClientState.RECEIVING:
-            self.session = None
+            self._follow(None)
             self._search_again(reason, now_ns)
 
     # --- What must go out ----------------------------------------------------------------------------------
@@ -225,21 +247,29 @@ class ClientMachine:
         return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> int:
-        """When to come back at the latest."""
-        if self.state is ClientState.CLOSED:
-            return 1 << 62  # Never.
-        if self.state is ClientState.RECEIVING:
-            return min(self.reporter.due_ns, self._heard_ns + min(SILENT_NS, self._timeout_ns // 2))
-        if self.state is ClientState.STOPPING:
-            return min(self._retry_ns, self._stop_limit_ns)
-        if self._wait:
-            return self._retry_ns
-        return min(self._retry_ns, self._heard_ns + self._timeout_ns)
+        """When to come back at the latest. Whoever comes later has done something else, or was stopped meanwhile."""
+        if self.state is ClientState.CLOSED or self._offered_ns is not None:
+            self._due_ns = _NEVER_NS
+        elif self.state is ClientState.STOPPING:
+            self._due_ns = min(self._retry_ns, self._stop_limit_ns)
+        else:
+            due_ns = self._retry_ns
+            if self.state is ClientState.RECEIVING:
+                due_ns = min(self.patience.heard_ns + self._silent_ns, self._stall_at_ns)
+            if self._is_beating:
+                due_ns = min(due_ns, self.reporter.due_ns)
+            self._due_ns = min(due_ns, self.patience.end_ns)
+        return self._due_ns
 
     @property
-    def _is_offering(self) -> bool:
-        """Whether the application has an offer to look at: no new Hello may make it void meanwhile."""
-        return self.state is ClientState.SEARCHING and self._pending is not None and self.blocks is None
+    def received_count(self) -> int:
+        """Authentic data packets of all sessions."""
+        return self._earlier_counts[0] + (self.session.counter.received_count if self.session is not None else 0)
+
+    @property
+    def expected_count(self) -> int:
+        """Data packets of all sessions that were sent here, as far as those that came tell."""
+        return self._earlier_counts[1] + (self.session.counter.expected if self.session is not None else 0)
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -247,99 +277,168 @@ class ClientMachine:
         self._draw_count += 1
         return derive(self._secret, label, self._draw_count)
 
-    def _hear(self, session: ClientSession, now_ns: int) -> None:
-        self._heard_ns = now_ns
+    @property
+    def _silent_ns(self) -> int:
+        return min(SILENT_NS, self.patience.timeout_ns // 2)
+
+    def _is_silent(self, now_ns: int) -> bool:
+        return now_ns - self.patience.heard_ns >= self._silent_ns
+
+    @property
+    def _stall_at_ns(self) -> int:
+        """When a stream that brings nothing new is doubted."""
+        if self.state is not ClientState.RECEIVING:
+            return _NEVER_NS
+        stall_ns = min(STALL_NS, self.patience.timeout_ns // 2) << min(self._progress.stall_count, 8)
+        since_ns = max(self.patience.advanced_ns, self._progress.renewed_ns)
+        return since_ns + min(stall_ns, STALL_NS_MAX)
+
+    @property
+    def _is_beating(self) -> bool:
+        """Whether Reports go out: to a stream, also while it is doubted."""
+        is_doubted = self._progress.is_stalled and self.state is not ClientState.STOPPING
+        return self.session is not None and (self.state is ClientState.RECEIVING or is_doubted)
+
+    def _note_gain(self, now_ns: int) -> bool:
+        """Whether something came that was missing. That is progress, unless each stream brings a little and ends."""
+        blocks, progress = self.blocks, self._progress
+        if blocks is None or blocks.gain_count == progress.gain_count:
+            return False
+        progress.gain_count = blocks.gain_count
+        if self.patience.cut_count <= CUT_COUNT_MAX or progress.note_done(blocks):
+            progress.stall_count = 0
+            self.patience.advance(now_ns)
+        return True
+
+    def _follow(self, session: ClientSession | None) -> None:
+        """`session` is the one that streams from now on."""
+        self._earlier_counts = self.received_count, self.expected_count
+        self.session = session
+
+    def _hear(self, session: ClientSession, now_ns: int, *, has_gained: bool = False) -> None:
+        self.patience.heard_ns = now_ns
+        self.patience.connected(now_ns)
+        progress = self._progress
         if session is self._candidate:
-            self.session, self._candidate = session, None
-            self.all_sessions.append(session)
+            self._follow(session)
+            self._candidate, self._offered_ns = None, None
+            self._offers.clear()
+            progress.renewed_ns, progress.refused_count = now_ns, 0
+        elif progress.is_stalled and not has_gained:
+            return
+        progress.is_stalled = False
         if self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
             self.state = ClientState.RECEIVING
-            self.was_connected = True
-            self._has_stopped = False
-            self.reporter.soon(now_ns)
+            self.patience.has_stopped = False
+            self.reporter.resume(now_ns)
             self._events.append(ClientEvent("connected"))
 
     def _retry(self, now_ns: int) -> None:
-        if self.state is ClientState.REQUESTING and self._tries >= REQUEST_TRIES_MAX:
-            self._doubt_offer()
         if self.state is ClientState.REQUESTING:
-            self._datagrams.append((self._request, True))
-            self._retry_ns = now_ns + (REQUEST_INTERVAL_NS << self._tries)
-        else:
-            self._send_hello()
-            self._has_retried = False
-            self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << min(self._tries, 8), HELLO_INTERVAL_MAX_NS)
+            if self._tries < (RIVAL_TRIES_MAX if self._offers.has_rivals else REQUEST_TRIES_MAX):
+                self._datagrams.append((self._request, True))
+                self._retry_ns = now_ns + (REQUEST_INTERVAL_NS << self._tries)
+                self._tries += 1
+                return
+            self.state, self._tries = ClientState.SEARCHING, 0
+            if self._look_at_next(now_ns):
+                return
+        self._send_hello()
+        self._has_retried = False
+        self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << min(self._tries, 8), HELLO_INTERVAL_MAX_NS)
         self._tries += 1
 
-    def _doubt_offer(self) -> None:
-        """No answer to the Request. If there never was one, the Offer may have been damaged: look at a new one."""
-        self.state, self._tries = ClientState.SEARCHING, 0
-        if not self.was_connected:
-            self.blocks = self._candidate = None
+    def _doubt_offer(self, now_ns: int) -> None:
+        """The Offer is of no use. Another has its turn, or is asked for soon: the true one may be on its way."""
+        self.state = ClientState.SEARCHING
+        if not self._look_at_next(now_ns):
+            self._retry_ns = now_ns + HELLO_INTERVAL_NS
+
+    def _look_at_next(self, now_ns: int) -> bool:
+        """Follow the Offer that has waited longest, if there is one."""
+        offer = self._offers.next()
+        if offer is not None:
+            self._look_at(offer, now_ns)
+        return offer is not None
+
+    def _look_at(self, offer: Offer, now_ns: int) -> None:
+        """Follow an Offer. Until data has come nothing vouched for any, so the application looks at each."""
+        if self.patience.was_connected and self.blocks is not None:
+            self.request(self.blocks, now_ns)
+            return
+        if self.offer is not None and not is_alike(offer.body, self.offer):
+            self._candidate = None  # Its symbols would be those of another object.
+        self._offered_ns = now_ns
+        self._events.append(ClientEvent("offered", offer=offer.body))
+
+    def _end_looking(self, now_ns: int) -> None:
+        if self._offered_ns is not None:
+            self.patience.excuse(now_ns - self._offered_ns, now_ns)
+            self._offered_ns = None
 
     def _send_hello(self) -> None:
-        if not self._nonce or self._pending is not None:
-            self._pair = key_pair(self._draw(b"private"))
-            self._nonce, _ = names_of(self._pair[1])
-            self._pending = None
-        if self.offer is not None and self.blocks is not None:
-            hello = Hello(self._nonce, Want.OBJECT, self.offer.object_id, self._token)
+        pair = key_pair(self._draw(b"private")) if self._offers.needs_pair else None
+        nonce = self._offers.ask(pair)
+        if self.patience.was_connected and self.offer is not None:
+            wanted = Want.OBJECT, self.offer.object_id
+            if self.patience.is_replaced and self._tries % 2:
+                wanted = Want.NAME, digest(self.offer.name.encode())  # What is there instead?
         elif self._want_kind is Want.ANY:
-            hello = Hello(self._nonce, Want.ANY, self._listing.page.to_bytes(32, "big"), self._token)
+            wanted = Want.ANY, self._listing.page.to_bytes(32, "big")
         else:
-            hello = Hello(self._nonce, self._want_kind, self._want, self._token)
+            wanted = self._want_kind, self._want
+        hello = Hello(nonce, *wanted, self._token)
         self._datagrams.append((hello.encode(), False))
 
     def _handle_retry(self, retry: Retry) -> None:
         """Show the server that its answers arrive here; once for each Hello that was due, whatever it answers."""
-        if self.state is ClientState.SEARCHING and self._pending is None and not self._has_retried:
+        if self.state is ClientState.SEARCHING and self._offered_ns is None and not self._has_retried:
             self._token, self._has_retried = retry.token, True
             self._send_hello()
 
     def _handle_offer(self, offer: Offer, now_ns: int) -> None:
-        if self.state is not ClientState.SEARCHING or self._pending is not None:
+        if self.state not in (ClientState.SEARCHING, ClientState.REQUESTING):
             return
-        held = None if self.blocks is None else self.offer
+        held = self.offer if self.patience.was_connected else None
         if not is_wanted(offer.body, held, self._want_kind, self._want):
             self.rejects.add(Reject.OUT_OF_PLACE)
+            if held is not None and self.patience.is_replaced and offer.body.name == held.name:
+                self.patience.note_instead(offer.body)
             return
-        self._answered(now_ns)
         if offer.body.open != self._open:
-            self._fail(Failure.SEAL, offer=offer.body)
+            self.patience.suspect(Hint(Failure.SEAL, offer=offer.body), now_ns)
             return
-        self._pending = offer
-        if self.blocks is not None:
-            self.request(self.blocks, now_ns)
-        else:
-            self._events.append(ClientEvent("offered", offer=offer.body))
-
-    def _answered(self, now_ns: int) -> None:
-        self.was_answered = True
-        if self.offer is None:  # Later answers do not keep a transfer alive that gets no data.
-            self._heard_ns = now_ns
+        self.patience.answered(now_ns)
+        if self._offers.take(offer):
+            self._look_at(offer, now_ns)
 
     def _handle_listing(self, listing: Listing, now_ns: int) -> None:
-        if self.state is not ClientState.SEARCHING or self.blocks is not None or self._want_kind is not Want.ANY:
+        is_asked = self._want_kind is Want.ANY and not self.patience.was_connected
+        if self.state is not ClientState.SEARCHING or self._offered_ns is not None or not is_asked:
             return
         if not self._listing.take(listing, now_ns):
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
-        self._answered(self._listing.heard_ns(now_ns))
+        self.patience.answered(now_ns)
+        self.patience.advance(self._listing.heard_ns(now_ns))
         if self._listing.is_complete:
-            self.state = ClientState.CLOSED
-            self._events.append(ClientEvent("listed", entries=tuple(self._listing.entries)))
+            self.patience.suspect(Hint(Failure.LISTED), now_ns)
         else:
             self._tries = 0
             self._retry(now_ns)
 
     def _handle_refusal(self, reason: RefusalReason, now_ns: int) -> None:
-        if self.state is ClientState.REQUESTING and reason is RefusalReason.STALE_COOKIE:
-            self._doubt_offer()
-            self._retry(now_ns)
-        elif self.was_connected and reason is RefusalReason.NO_SUCH_OBJECT:
-            return  # Another server may still come back with it.
-        elif self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
-            self._fail(Failure.REFUSED, refusal=reason)
+        """Anybody can refuse: the stream, or an Offer, may still contradict it."""
+        if self.state is ClientState.REQUESTING:
+            self._tries = REQUEST_TRIES_MAX
+            self._retry_ns = now_ns + STALE_WAIT_NS
+            if reason is RefusalReason.STALE_COOKIE:
+                return
+            self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << self._progress.refused_count, HELLO_INTERVAL_MAX_NS)
+            self._progress.refused_count = min(self._progress.refused_count + 1, 8)
+            self.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
+        elif self.state is ClientState.SEARCHING and self._offered_ns is None:
+            self.patience.suspect(Hint(Failure.REFUSED, reason), now_ns)
 
     def _handle_session_packet(self, data: bytes, packet_type: PacketType, flags: int, now_ns: int) -> None:
         header = SessionHeader.parse(data, packet_type, flags)
@@ -368,33 +467,58 @@ class ClientMachine:
     def _handle_bye(self, bye: Bye, now_ns: int) -> None:
         if self.state is ClientState.STOPPING:
             self.state = ClientState.CLOSED
-        elif (failure := BYE_FAILURES.get(bye.reason)) is not None:
-            self._fail(failure)
-        elif self.state in (ClientState.RECEIVING, ClientState.REQUESTING):
-            self._heard_ns = now_ns
-            self.was_connected = True
-            self.session = None  # What still comes of it says nothing of a server that is there.
-            self._has_stopped = bye.reason is ByeReason.STOPPING
-            self._search_again(BYE_PHRASES[bye.reason], now_ns)
+            return
+        self.patience.heard_ns = now_ns
+        self.patience.connected(now_ns)
+        if (failure := BYE_FAILURES.get(bye.reason)) is not None:
+            self._fail(Hint(failure))
+            return
+        self.patience.has_stopped = bye.reason is ByeReason.STOPPING
+        if self.blocks is not None:
+            is_short = now_ns - self._progress.renewed_ns < SILENT_NS or self._candidate is not None
+            has_done = self._progress.note_done(self.blocks)
+            self.patience.cut_count = self.patience.cut_count + 1 if is_short and not has_done else 0
+        self._follow(None)  # What still comes of it says nothing of a server that is there.
+        wait_ns = HELLO_INTERVAL_NS << min(self.patience.cut_count - 2, 3) if self.patience.cut_count > 1 else 0
+        self._search_again(BYE_PHRASES[bye.reason], now_ns, wait_ns)
 
-    def _search_again(self, reason: str, now_ns: int) -> None:
+    def _search_again(self, reason: str, now_ns: int, wait_ns: int = 0) -> None:
         self.state = ClientState.SEARCHING
-        self._candidate, self._nonce, self._tries = None, b"", 0
+        self._candidate, self._offered_ns = None, None
+        self._offers.clear()
+        self._tries, self._retry_ns = 0, now_ns + wait_ns
         self._events.append(ClientEvent("reconnecting", reason=reason))
-        self._retry(now_ns)
+        if not wait_ns:
+            self._retry(now_ns)
 
-    def _give_up(self) -> None:
-        if self.was_connected:
-            failure = Failure.STOPPED if self._has_stopped else Failure.SILENCE
+    def _give_up(self, now_ns: int) -> bool:
+        """Patience is at its end: whether the fetch is."""
+        hint = self.patience.verdict(is_silent=self._is_silent(now_ns))
+        if hint.failure is Failure.LISTED:
+            self.state = ClientState.CLOSED
+            self._events.append(ClientEvent("listed", entries=tuple(self._listing.entries)))
+        elif not self._wait:
+            self._fail(hint)
         else:
-            failure = Failure.NO_DATA if self.was_answered else Failure.NOBODY
-        self._fail(failure, offer=self.offer)
+            if hint.failure not in _UNTOLD and self.patience.tell_once(hint):
+                self._events.append(self._event("hindered", hint))
+            self.patience.renew(now_ns)
+            return False
+        return True
 
-    def _fail(self, failure: Failure, refusal: RefusalReason | None = None, offer: OfferBody | None = None) -> None:
+    def _fail(self, hint: Hint) -> None:
         self.state = ClientState.CLOSED
-        self._events.append(ClientEvent("failed", failure=failure, refusal=refusal, offer=offer))
+        self._events.append(self._event("failed", hint))
+
+    def _event(self, kind: str, hint: Hint) -> ClientEvent:
+        offer = hint.offer or (None if hint.failure is Failure.REPLACED else self.offer)
+        return ClientEvent(
+            kind, failure=hint.failure, refusal=hint.refusal, offer=offer, has_data=self.patience.has_data
+        )
 
     def _beat(self, now_ns: int) -> None:
+        if not self._is_beating:
+            return
         assert self.session is not None
         assert self.blocks is not None
         ping = self.reporter.keepalive(self.session, now_ns)
@@ -412,3 +536,21 @@ class ClientMachine:
             self._datagrams.append((packet, False))
             self._retry_ns = now_ns + STOP_INTERVAL_NS * (1 + self._tries)
             self._tries += 1
+
+
+@dataclass
+class _Progress:
+    """What a client remembers of its streams, to see whether they lead anywhere."""
+
+    renewed_ns: int  # when the latest stream began
+    gain_count: int = 0  # the table's, when it was last looked at
+    done_count: int = 0  # blocks, and the manifest
+    stall_count: int = 0  # streams in a row that were doubted in vain
+    is_stalled: bool = False
+    refused_count: int = 0  # Requests in a row that were refused
+
+    def note_done(self, blocks: BlockTable) -> bool:
+        """Whether a block was done since this was last asked."""
+        done_count = blocks.done.count + len(blocks.manifest_done) + blocks.manifest_known
+        has_done, self.done_count = done_count > self.done_count, done_count
+        return has_done

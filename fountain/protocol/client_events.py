@@ -26,10 +26,17 @@ class Failure(enum.Enum):
 
     NOBODY = "nobody answered"
     UNREACHABLE = "the port is closed"
-    NO_DATA = "the server answered, but no data came"
+    NO_DATA = "the server answered, but nothing came from its data port"
+    TOO_LARGE = "small packets came, but none with data"
     SILENCE = "the server fell silent"
+    CUT_OFF = "the server answers, but nothing comes from its data port any more"
+    NOT_HEARD = "the server does not hear what is sent to it"
+    STALLED = "the server answers, but nothing new comes"
+    UNSTEADY = "the server ends each stream as soon as it has begun"
     STOPPED = "the server stopped"
+    REPLACED = "the server does not have the object any more"
     REFUSED = "the server refused"
+    LISTED = "the server has several objects, of which one has to be named"
     SOURCE_CHANGED = "the server's file changed"
     CONGESTED = "most of what the server sent was lost"
     SEAL = "one side wants sealed data, the other does not"
@@ -50,7 +57,11 @@ BYE_FAILURES = {
 
 @dataclass(frozen=True)
 class ClientEvent:
-    """`offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `failed` (failure, refusal)."""
+    """What happened.
+
+    `offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `failed` (failure, and what belongs to
+    it), and `hindered`, for whoever waits without limit: what would have been the failure.
+    """
 
     kind: str
     offer: OfferBody | None = None
@@ -58,3 +69,4 @@ class ClientEvent:
     reason: str = ""
     failure: Failure | None = None
     refusal: RefusalReason | None = None
+    has_data: bool = False  # Some data came before the failure: something is kept.

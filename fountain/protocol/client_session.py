@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fountain.integrity import SessionKeys, digest, session_keys
@@ -12,17 +14,26 @@ from fountain.protocol.server import transcript
 from fountain.wire.control import Offer, OfferBody, Request, Want
 from fountain.wire.session import RequestBody
 
-__all__ = ["ClientSession", "ask", "is_wanted"]
+__all__ = ["ClientSession", "ask", "is_alike", "is_wanted"]
 
 
 def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: bytes) -> bool:
-    """Whether `offer` is of the object that is `held` in part, or else of the name that was asked for, if one was.
+    """Whether `offer` is of the object that is `held` in part, or else of the object or the name that was asked for.
 
     A server that may choose the name could put any file beside those that are here.
     """
     if held is not None:
         return offer.object_id == held.object_id
+    if want_kind is Want.OBJECT:
+        return offer.object_id == want
     return want_kind is not Want.NAME or digest(offer.name.encode()) == want
+
+
+def is_alike(offer: OfferBody, other: OfferBody) -> bool:
+    """Whether two Offers are of the same object, cut in the same way: symbols of one are symbols of the other."""
+    return replace(offer, server_public=b"", key_index=0, data_port=0) == replace(
+        other, server_public=b"", key_index=0, data_port=0
+    )
 
 
 def ask(

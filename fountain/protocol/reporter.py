@@ -41,6 +41,10 @@ class Reporter:
         """There is something to tell; told at once, but for the least space between two Reports."""
         self.due_ns = min(self.due_ns, max(now_ns, self._report_ns + REPORT_SPACING_NS))
 
+    def resume(self, now_ns: int) -> None:
+        """A stream has begun, or goes on: nothing was due meanwhile."""
+        self.due_ns = max(now_ns, self._report_ns + REPORT_SPACING_NS)
+
     def note_arrivals(self, session: ClientSession) -> None:
         """Data came: it may be as much as was waited for, or show that some was lost, or have filled the buffer."""
         news_count = abs(session.counter.received_count - self._reported_count)

@@ -55,6 +55,9 @@ def test_reports_and_heartbeats_go_on_while_the_files_are_laid_out(seed: int) ->
     workers = HeldWorkers()
     client.receiver._workers = workers
     world.run(lambda: bool(workers.held))
+    workers.perform(1)  # the sink is opened
+    client.due_ns = world.now_ns
+    world.run(lambda: bool(workers.held))
     workers.perform(1)  # the manifest's only block is decoded
     world.run(lambda: bool(workers.held))
     reports: list[int] = []

@@ -110,13 +110,13 @@ def test_a_request_that_was_damaged_can_be_sent_again() -> None:
 def test_an_echo_of_another_length_is_counted_and_keeps_nothing_alive(packet_type: PacketType) -> None:
     pair, client, session = connected()
     assert client.session is not None
-    heard = client._heard_ns, session.heard_ns
+    heard = client.patience.heard_ns, session.heard_ns
     pair.now_ns += MS
     client.handle_datagram(session.seal_packet(packet_type, bytes(7)), pair.now_ns)
     pair.server.handle_datagram(client.session.seal_packet(packet_type, bytes(9)), HOME, pair.now_ns, on_data_port=True)
     assert client.rejects.count(Reject.BAD_LENGTH) == 1
     assert pair.server.rejects.count(Reject.BAD_LENGTH) == 1
-    assert (client._heard_ns, session.heard_ns) == heard
+    assert (client.patience.heard_ns, session.heard_ns) == heard
 
 
 def test_a_stop_ack_with_a_body_acknowledges_nothing() -> None:

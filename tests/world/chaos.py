@@ -29,7 +29,15 @@ LINK_HEADERS_SIZE = 86  # around a symbol: our own header and tail, UDP, IPv4, E
 
 # How a fetch may end while faults last; whoever typed the command then types it again. Nothing authenticates a damaged
 # Hello, Offer or Refusal, so under corruption a refusal may be a mistake.
-FAILURES_OF_SILENCE = {Failure.NOBODY, Failure.NO_DATA, Failure.SILENCE}
+FAILURES_OF_SILENCE = {
+    Failure.NOBODY,
+    Failure.NO_DATA,
+    Failure.TOO_LARGE,
+    Failure.SILENCE,
+    Failure.CUT_OFF,
+    Failure.NOT_HEARD,
+    Failure.STALLED,
+}
 FAILURES_OF_DAMAGE = {Failure.REFUSED, Failure.SEAL}
 
 

@@ -28,7 +28,7 @@ class Stage:
 
     def __init__(
         self, seed: int, rate_bps: int, rtt_ms: int, *, bdp: float = 1.0, loss: float = 0.0, clients: int = 1,
-        cc: str = "tolerant", cap_bps: int = 1_000 * MBIT, size: int = 24_000_000,
+        cc: str = "tolerant", cap_bps: int = 1_000 * MBIT, size: int = 24_000_000, timeout_ns: int = 10 * NS,
     ) -> None:  # fmt: skip
         self.world = World(seed)
         self.rtt_ns = rtt_ms * MS
@@ -41,7 +41,7 @@ class Stage:
             name = f"client {index}"
             self.world.link("server", name, self.link)
             self.world.link(name, "server", Link(delay_ns=self.rtt_ns // 2))
-            self.clients.append(self.world.fetch(name=name))
+            self.clients.append(self.world.fetch(name=name, timeout_ns=timeout_ns))
         self.arrived: dict[str, int] = defaultdict(int)  # octets of data packets
         self.sent: list[tuple[int, str]] = []  # when, to whom
         self.world.taps.append(self._look_at_sent)
@@ -201,7 +201,7 @@ def test_a_stream_is_fast_within_a_second(seed: int) -> None:
 
 def ended_by_loss(seed: int, loss: float, cc: str, time_ns: int) -> Stage:
     """A stream of which so much is lost, after so long, unless it ended before."""
-    stage = Stage(seed, 0, 40, cc=cc, cap_bps=MBIT)
+    stage = Stage(seed, 0, 40, cc=cc, cap_bps=MBIT, timeout_ns=60 * NS)
     stage.run(2 * NS)
     stage.link = stage.world.link("server", "client 0", NarrowLink(loss=loss, delay_ns=stage.rtt_ns // 2))
     stage.run(time_ns)

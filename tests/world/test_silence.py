@@ -73,7 +73,7 @@ def test_one_symbol_less_than_K_is_not_enough(symbol_count: int, seed: int) -> N
     world.serve(world.source(payload(symbol_count * 64, seed), block=symbol_count))
     gate = world.link("server", "client", Gate(symbol_count - 1))
     client = world.fetch()
-    assert not world.run(lambda: client.is_done, 20 * NS)
+    assert not world.run(lambda: client.is_done, 4 * NS)
     assert client.sink is not None
     assert client.sink.result is None
     assert client.receiver.phase.value == "receiving"
@@ -81,32 +81,39 @@ def test_one_symbol_less_than_K_is_not_enough(symbol_count: int, seed: int) -> N
     assert world.run(lambda: client.is_done, 5 * NS)
 
 
-def late_word(seed: int, lateness_ns: int) -> Client:
-    """A fetch that hears nothing but one authentic Ping, `lateness_ns` after the last moment."""
+def late_word(seed: int, lateness_ns: int, *, is_data: bool = True) -> Client:
+    """A fetch that hears nothing but one authentic packet, `lateness_ns` after the last moment."""
     world, _, client = stage(seed)
     assert world.run(lambda: client.receiver.received_count > 300)
-    pings: list[tuple[bytes, Address, Address]] = []
+    words: list[tuple[bytes, Address, Address]] = []
 
     def look(datagram: bytes, source: Address, target: Address) -> None:
-        if source[0] == "server" and datagram[:4] == MAGIC and datagram[5] == PacketType.PING:
-            pings.append((datagram, source, target))
+        is_ping = datagram[:4] == MAGIC and datagram[5] == PacketType.PING
+        if source[0] == "server" and (datagram[:4] != MAGIC if is_data else is_ping):
+            words.append((datagram, source, target))
 
-    world.taps.append(look)
+    world.run(lambda: False, 2 * MS)
     world.link("server", "client", Link(loss=1.0))
+    world.taps.append(look)
     world.run(lambda: False, 2 * MS)  # What was under way arrives.
-    end_ns = client.receiver.machine._heard_ns + TIMEOUT_NS
-    world.at(end_ns + lateness_ns - world.now_ns, lambda: world.deliver(*pings[-1]))
+    end_ns = client.receiver.machine.patience.advanced_ns + TIMEOUT_NS
+    world.at(end_ns + lateness_ns - world.now_ns, lambda: world.deliver(*words[-1]))
     world.run(lambda: False, TIMEOUT_NS + 100 * MS)
     return client
 
 
-def test_a_word_from_the_server_1_ms_before_the_timeout_keeps_the_fetch(seed: int) -> None:
+def test_a_symbol_from_the_server_1_ms_before_the_timeout_keeps_the_fetch(seed: int) -> None:
     client = late_word(seed, -MS)
     assert not client.has_ended
     assert client.receiver.machine.state is ClientState.RECEIVING
 
 
-def test_a_word_from_the_server_1_ms_after_the_timeout_comes_too_late(seed: int) -> None:
+def test_a_ping_from_the_server_1_ms_before_the_timeout_is_no_progress(seed: int) -> None:
+    client = late_word(seed, -MS, is_data=False)
+    assert client.has_ended
+
+
+def test_a_symbol_from_the_server_1_ms_after_the_timeout_comes_too_late(seed: int) -> None:
     client = late_word(seed, MS)
     assert client.has_ended
     assert failures(client) == [Failure.SILENCE]
