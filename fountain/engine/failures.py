@@ -65,8 +65,8 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
             )
         case Failure.UNSTEADY:
             return IncompleteError(
-                f"{host} ends each stream as soon as it has begun, and for {timeout_s:g} s no block was completed.",
-                f"See what the server says. {KEPT_HINT}",
+                f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stood still soon after its start.",
+                f"See what the server says, and whether firewalls drop some of the packets. {KEPT_HINT}",
             )
         case Failure.REPLACED:
             return _replaced_error(event, host, name)

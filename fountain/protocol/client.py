@@ -34,7 +34,7 @@ from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEve
 from fountain.protocol.client_session import ClientSession, ask, is_alike, is_wanted
 from fountain.protocol.listing import ListingPages
 from fountain.protocol.offers import Offers
-from fountain.protocol.patience import CUT_COUNT_MAX, Hint, Patience
+from fountain.protocol.patience import Hint, Patience
 from fountain.protocol.reporter import Reporter
 from fountain.wire.control import (
     TOKEN_SIZE,
@@ -76,6 +76,7 @@ SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
 STALL_NS = 5 * NS  # Packets come, but nothing new: ask the control port whether the server hears anything.
 STALL_NS_MAX = 60 * NS  # Each time it helped nothing it is asked half as often.
 STALE_WAIT_NS = NS // 10  # After a Refusal: a stream that contradicts it has so long to come.
+LIVELY_COUNT = 16  # A server that cannot go on sends no more than a first window.
 STOP_INTERVAL_NS = NS // 20
 STOP_LIMIT_NS = NS * 6 // 10
 _NEVER_NS = 1 << 62
@@ -180,7 +181,7 @@ class ClientMachine:
             self._search_again("the server is silent", now_ns)
         elif self.state is ClientState.RECEIVING and now_ns >= self._stall_at_ns:
             self._progress.stall_count += 1
-            self._progress.is_stalled = True
+            self._progress.is_stalled = self._progress.is_suspect = True
             self._search_again("nothing new comes", now_ns)
         elif self.state is not ClientState.RECEIVING and now_ns >= self._retry_ns:
             self._retry(now_ns)
@@ -285,13 +286,16 @@ class ClientMachine:
         return now_ns - self.patience.heard_ns >= self._silent_ns
 
     @property
+    def _stall_ns(self) -> int:
+        return min(STALL_NS, self.patience.timeout_ns // 2)
+
+    @property
     def _stall_at_ns(self) -> int:
         """When a stream that brings nothing new is doubted."""
         if self.state is not ClientState.RECEIVING:
             return _NEVER_NS
-        stall_ns = min(STALL_NS, self.patience.timeout_ns // 2) << min(self._progress.stall_count, 8)
         since_ns = max(self.patience.advanced_ns, self._progress.renewed_ns)
-        return since_ns + min(stall_ns, STALL_NS_MAX)
+        return since_ns + min(self._stall_ns << min(self._progress.stall_count, 8), STALL_NS_MAX)
 
     @property
     def _is_beating(self) -> bool:
@@ -305,9 +309,10 @@ class ClientMachine:
         if blocks is None or blocks.gain_count == progress.gain_count:
             return False
         progress.gain_count = blocks.gain_count
-        if self.patience.cut_count <= CUT_COUNT_MAX or progress.note_done(blocks):
-            progress.stall_count = 0
-            self.patience.advance(now_ns)
+        is_steady = now_ns - progress.renewed_ns >= self._stall_ns or progress.is_lively
+        if is_steady:
+            progress.stall_count, progress.is_suspect = 0, False
+        self.patience.advance(now_ns, is_steady=is_steady)
         return True
 
     def _follow(self, session: ClientSession | None) -> None:
@@ -323,7 +328,7 @@ class ClientMachine:
             self._follow(session)
             self._candidate, self._offered_ns = None, None
             self._offers.clear()
-            progress.renewed_ns, progress.refused_count = now_ns, 0
+            progress.renew(now_ns)
         elif progress.is_stalled and not has_gained:
             return
         progress.is_stalled = False
@@ -478,6 +483,7 @@ class ClientMachine:
             is_short = now_ns - self._progress.renewed_ns < SILENT_NS or self._candidate is not None
             has_done = self._progress.note_done(self.blocks)
             self.patience.cut_count = self.patience.cut_count + 1 if is_short and not has_done else 0
+        self._progress.is_suspect = True
         self._follow(None)  # What still comes of it says nothing of a server that is there.
         wait_ns = HELLO_INTERVAL_NS << min(self.patience.cut_count - 2, 3) if self.patience.cut_count > 1 else 0
         self._search_again(BYE_PHRASES[bye.reason], now_ns, wait_ns)
@@ -543,11 +549,26 @@ class _Progress:
     """What a client remembers of its streams, to see whether they lead anywhere."""
 
     renewed_ns: int  # when the latest stream began
+    renewed_count: int = 0  # the table's gains then
+    stream_count: int = 0
     gain_count: int = 0  # the table's, when it was last looked at
     done_count: int = 0  # blocks, and the manifest
     stall_count: int = 0  # streams in a row that were doubted in vain
     is_stalled: bool = False
+    is_suspect: bool = False  # The latest stream follows one that stood still, or that the server ended.
     refused_count: int = 0  # Requests in a row that were refused
+
+    def renew(self, now_ns: int) -> None:
+        """A stream has begun."""
+        self.renewed_ns, self.refused_count = now_ns, 0
+        self.renewed_count = self.gain_count
+        self.stream_count += 1
+
+    @property
+    def is_lively(self) -> bool:
+        """Whether the latest stream brings as much as one that goes on, however short it is yet."""
+        is_enough = self.stream_count <= 1 or self.gain_count - self.renewed_count > LIVELY_COUNT
+        return is_enough and not self.is_suspect
 
     def note_done(self, blocks: BlockTable) -> bool:
         """Whether a block was done since this was last asked."""

@@ -13,10 +13,11 @@ from fountain.limits import NS
 from fountain.protocol.client_events import Failure
 from fountain.wire.control import OfferBody, RefusalReason
 
-__all__ = ["CUT_COUNT_MAX", "Hint", "Patience"]
+__all__ = ["Hint", "Patience"]
 
 HINT_GRACE_NS = NS  # So long a true answer may take that contradicts one which anybody could have sent.
-CUT_COUNT_MAX = 3  # Streams in a row that end as soon as they begin; a few symbols of each more are no progress.
+CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; more are what is wrong.
+UNSTEADY_FACTOR = 2  # Streams that bring a little each and then stand still may go on for so many time-outs.
 LATE_NS = NS // 10  # Whoever comes back so much later than it asked for did something else meanwhile, or was stopped.
 
 
@@ -36,6 +37,7 @@ class Patience:
     def __init__(self, timeout_ns: int, now_ns: int) -> None:
         self.timeout_ns = timeout_ns
         self.advanced_ns = now_ns
+        self.steady_ns = now_ns  # when a stream last went on as it should
         self.heard_ns = now_ns  # the latest authentic packet of a session
         self.was_answered = False  # by an Offer or a Listing, ever
         self.was_connected = False  # An authentic packet came, ever.
@@ -48,27 +50,31 @@ class Patience:
         self._hint_ns = 0
         self._told: set[tuple[Failure, RefusalReason | None]] = set()
 
-    def advance(self, now_ns: int) -> None:
-        """Something happened that cannot happen for ever."""
+    def advance(self, now_ns: int, *, is_steady: bool = True) -> None:
+        """Something happened that cannot happen for ever; `is_steady` unless it may soon be over again."""
         self.advanced_ns = max(self.advanced_ns, now_ns)
+        if is_steady:
+            self.steady_ns = self.advanced_ns
         self.hint = self._instead = None
         self._is_answering = False
         self._told.clear()
 
     def pause(self, now_ns: int) -> None:
         """Until now this side was at work."""
+        self.steady_ns += now_ns - self.advanced_ns
         self.advanced_ns = now_ns
 
     def excuse(self, late_ns: int, now_ns: int) -> None:
         """For `late_ns` this side did not look at what came: that was no silence of the other."""
         if late_ns >= LATE_NS:
             self.advanced_ns = min(now_ns, self.advanced_ns + late_ns)
+            self.steady_ns = min(now_ns, self.steady_ns + late_ns)
             self.heard_ns = min(now_ns, self.heard_ns + late_ns)
             self._hint_ns = min(now_ns, self._hint_ns + late_ns)
 
     def renew(self, now_ns: int) -> None:
         """Somebody waits without limit: the next while is judged by itself."""
-        self.advanced_ns = now_ns
+        self.advanced_ns = self.steady_ns = now_ns
         self.hint = self._instead = None
         self._is_answering = False
 
@@ -107,7 +113,7 @@ class Patience:
     @property
     def end_ns(self) -> int:
         """When patience ends. What is said against a fetch that never had a stream is believed soon."""
-        end_ns = self.advanced_ns + self.timeout_ns
+        end_ns = min(self.advanced_ns + self.timeout_ns, self.steady_ns + UNSTEADY_FACTOR * self.timeout_ns)
         if self.hint is not None and not self.was_connected:
             return min(end_ns, self._hint_ns + HINT_GRACE_NS)
         return end_ns
@@ -128,7 +134,7 @@ class Patience:
     def _failure(self, is_silent: bool) -> Failure:
         if not self.was_connected:
             return Failure.NO_DATA if self.was_answered else Failure.NOBODY
-        if self.cut_count > CUT_COUNT_MAX:
+        if self.cut_count > CUT_COUNT_MAX or self.steady_ns + self.timeout_ns < self.advanced_ns:
             return Failure.UNSTEADY
         if not self.has_data and not is_silent:
             return Failure.TOO_LARGE

@@ -14,8 +14,9 @@ The rules
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
    Of Reports that come faster than clients send them the latest is learned from, when its time has come.
 4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
-   reports come. After SILENT_NS without one its data pauses, and Pings ask for an answer; after GONE_NS it ends. Stop
-   ends it at once and is acknowledged, as often as it comes.
+   Reports come. After SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends. Nothing
+   else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no silence of the
+   peers. Stop ends it at once and is acknowledged, as often as it comes.
 5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
 """
 
@@ -90,6 +91,7 @@ __all__ = ["Order", "ServerEvent", "ServerMachine", "transcript"]
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
 UNPROVED_COUNT_MAX = 8  # Of one network; further sessions send no data before they have proved their port.
+LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stopped: nobody can have been heard.
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,11 @@ class ServerMachine:
                 self._release_report(session, now_ns)
         if now_ns < self._next_sweep_ns:
             return
+        late_ns = now_ns - self._next_sweep_ns
         self._next_sweep_ns = now_ns + PING_INTERVAL_NS // 4
         for session in list(self.sessions.values()):
+            if late_ns >= LATE_NS:
+                session.heard_ns = min(now_ns, session.heard_ns + late_ns)
             silent_ns = now_ns - session.heard_ns
             if silent_ns >= GONE_NS or (not session.is_proved and now_ns - session.started_ns >= UNPROVED_NS):
                 self._send_bye(session, ByeReason.IDLE)
@@ -443,20 +448,17 @@ class ServerMachine:
             if channel.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
                 self._send_bye(channel, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
             return
-        session.heard_ns = now_ns
         if isinstance(record, Stop):
             session.stop_reason = record.reason
             session.received_count = record.received_count
             self._end(session, now_ns)
-        else:
-            session.state = SessionState.STREAMING
+        elif packet_type is PacketType.PING:
+            pong = session.seal_packet(PacketType.PONG, record.encode())
+            self._datagrams.append((pong, address, on_data_port))
+        elif not session.is_proved and record == Echo(session.challenge):
+            session.prove(now_ns)
+            self._places.prove(session)
             self._turns.wake(session)
-            if packet_type is PacketType.PING:
-                pong = session.seal_packet(PacketType.PONG, record.encode())
-                self._datagrams.append((pong, address, on_data_port))
-            elif not session.is_proved and record == Echo(session.challenge):
-                session.prove(now_ns)
-                self._places.prove(session)
 
     def _take_report(self, session: ServerSession, sequence: int, body: bytes, now_ns: int) -> None:
         """An authentic Report came: learn from it now, or keep it, as the latest, until its time has come."""
