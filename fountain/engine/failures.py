@@ -65,7 +65,7 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
             )
         case Failure.UNSTEADY:
             return IncompleteError(
-                f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stood still soon after its start.",
+                f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stood still within seconds.",
                 f"See what the server says, and whether firewalls drop some of the packets. {KEPT_HINT}",
             )
         case Failure.REPLACED:

@@ -14,9 +14,9 @@ The rules
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
    Of Reports that come faster than clients send them the latest is learned from, when its time has come.
 4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
-   Reports come. After SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends. Nothing
-   else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no silence of the
-   peers. Stop ends it at once and is acknowledged, as often as it comes.
+   Reports come. After SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends.
+   Nothing else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no
+   silence of the peers. Stop ends it at once and is acknowledged, as often as it comes.
 5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
 """
 
