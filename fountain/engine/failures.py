@@ -71,9 +71,7 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
         case Failure.REPLACED:
             return _replaced_error(event, host, name)
         case Failure.LISTED:
-            return UsageError(
-                f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME"
-            )
+            return UsageError(f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME")
         case Failure.SOURCE_CHANGED:
             return IncompleteError(
                 f"The file changed on {host} while it was being served.",

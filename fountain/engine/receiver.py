@@ -18,6 +18,7 @@ from pathlib import Path
 from fountain.codes.api import Code
 from fountain.engine.assembly import Assembly, contradiction, described, is_as_offered
 from fountain.engine.collector import BlockSink
+from fountain.engine.failures import local_error
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IntegrityError
 from fountain.net.address import Address
@@ -248,8 +249,8 @@ class Receiver:
             earlier.sink.close()
         try:
             code, sink = self._open_sink(offer)
-        except FountainError as error:
-            return _Opened(offer, error=error)
+        except (FountainError, MemoryError) as error:
+            return _Opened(offer, error=local_error(error))
         if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
             sink.close()  # Another Offer may be of what is there.
             return _Opened(offer, error=contradiction())
