@@ -48,6 +48,22 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 f"Small packets come from port {data_port} of {host}, but none with data came within {timeout_s:g} s.",
                 "They are probably too large for the way (MTU): start the server with a lower --mtu, such as 1280.",
             )
+        case Failure.REPLACED:
+            return _replaced_error(event, host, name)
+        case Failure.LISTED:
+            return UsageError(f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME")
+        case Failure.SEAL:
+            return _seal_error(server_is_open=bool(event.offer and event.offer.open))
+        case Failure.REFUSED:
+            error = refusal_error(event.refusal, name)
+            return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if event.has_data else error
+        case _:
+            return _incomplete(event.failure, host, port, data_port, timeout_s)
+
+
+def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, timeout_s: float) -> FountainError:
+    """The error of a transfer that had begun."""
+    match failure:
         case Failure.CUT_OFF:
             return IncompleteError(
                 f"{host} answers on port {port}, but nothing has come from its port {data_port} for {timeout_s:g} s.",
@@ -68,10 +84,6 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stood still within seconds.",
                 f"See what the server says, and whether firewalls drop some of the packets. {KEPT_HINT}",
             )
-        case Failure.REPLACED:
-            return _replaced_error(event, host, name)
-        case Failure.LISTED:
-            return UsageError(f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME")
         case Failure.SOURCE_CHANGED:
             return IncompleteError(
                 f"The file changed on {host} while it was being served.",
@@ -89,11 +101,6 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 f"{host} stopped serving in the middle of the transfer, and did not come back within {timeout_s:g} s.",
                 KEPT_HINT,
             )
-        case Failure.SEAL:
-            return _seal_error(server_is_open=bool(event.offer and event.offer.open))
-        case Failure.REFUSED:
-            error = refusal_error(event.refusal, name)
-            return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if event.has_data else error
         case _:
             return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
 
