@@ -10,7 +10,7 @@ where the code reads it. `SlabDecoder` does that bookkeeping for every code; a c
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,12 @@ class SlabDecoder:
 
     Subclasses implement `_solve`, which reads `self.row_esi` (int64[rows], negative where a row is empty) and
     `self.slab`, leaves the source symbols in `slab[:K]` and returns 0, or returns how many more symbols it wants.
+
+    After `failure_count_free` attempts in vain each one asks for twice as many symbols more as the one before: that is
+    no chance any more, and somebody would have an attempt for each packet that he sends.
     """
+
+    failure_count_free: ClassVar[int] = 32
 
     def __init__(self, symbol_count: int, symbol_size: int, slab: Rows | None, *, systematic: bool) -> None:
         rows = slab_row_count(symbol_count)
@@ -116,7 +121,7 @@ class SlabDecoder:
         self.systematic = systematic
         self.row_esi = np.full(rows, -1, dtype=np.int64)
         self.solved = False
-        self._extra = 0
+        self._extra = self._failure_count = 0
         source_count = symbol_count if systematic else 0
         free_count = rows - source_count
         self._counters = np.array([0, free_count, 0], dtype=np.int64)
@@ -156,6 +161,9 @@ class SlabDecoder:
         if not self.solved and self.progress.need == 0:
             wanted = self._solve()
             self.solved = wanted == 0
+            if wanted:
+                wanted = max(wanted, 1 << max(0, self._failure_count - self.failure_count_free))
+                self._failure_count += 1
             self._extra = max(self._extra, int(self._counters[HELD]) + wanted - self.symbol_count)
         return self.progress
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fountain._jit import inlined, kernel
 from fountain.codes.lt.parameters import degree_thresholds
 
-__all__ = ["neighbours"]
+__all__ = ["degrees", "neighbours"]
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
@@ -75,6 +75,13 @@ def _write_columns(count, esis, start, taken, columns):  # type: ignore[no-untyp
                 column = size - 1
             taken[column] = row
             columns[start[row] + index] = column
+
+
+def degrees(symbol_count: int, esis: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many source symbols each of `esis` sums."""
+    start = np.empty(len(esis) + 1, dtype=np.int64)
+    _write_starts(degree_thresholds(symbol_count), esis, start)
+    return np.diff(start)
 
 
 def neighbours(symbol_count: int, esis: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

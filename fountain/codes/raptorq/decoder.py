@@ -23,6 +23,8 @@ class RaptorQDecoder(SlabDecoder):
     Rank is decided from the ESIs before any symbol is changed, so an attempt that comes too early costs only time.
     """
 
+    failure_count_free = 4  # By chance that happens once in 10^11 blocks.
+
     def __init__(self, symbol_count: int, symbol_size: int, slab: NDArray[np.uint8] | None = None) -> None:
         self._parameters = parameters_for(symbol_count)  # First: a K that cannot be allocates nothing.
         if symbol_size < 1:

@@ -42,9 +42,11 @@ from fountain.field import (
     row_set,
 )
 
-__all__ = ["Plan", "encoding_plan", "make_plan", "run_plan"]
+__all__ = ["Plan", "encoding_plan", "inactive_count_max", "make_plan", "run_plan"]
 
 _PLAN_CACHE_SIZE_MAX = 64 << 20
+_SPREAD_SIZE_MAX = 8 << 20  # Octets of bits that are spread to octets at once.
+_WANTED_SHARE = 16  # Symbols chosen to leave too much inactive ask for so large a part of L more.
 
 _Octets = NDArray[np.uint8]
 _Indices = NDArray[np.int32]
@@ -55,7 +57,7 @@ class Plan:
     """The schedule. Gather row i < p computes pivot column i, the others the residual rows."""
 
     parameters: Parameters
-    target_rows: _Indices  # workspace row of each gather row
+    target_rows: _Indices  # workspace row of each gather row: pivots, and the others that settle inactive columns
     given_rows: _Indices  # position of the given symbol of each gather row, negative: none
     bounds: _Indices  # [3, rows]: begin, end without inactive columns, end with them
     entries: _Indices
@@ -91,7 +93,17 @@ class _Peeled:
     bits: NDArray[np.int64]
 
 
-def _peel(parameters: Parameters, isis: NDArray[np.int64]) -> _Peeled:
+def inactive_count_max(parameters: Parameters) -> int:
+    """How many columns may be inactive: more than symbols leave that nobody chose.
+
+    Those leave P + 0.75 sqrt(L) of them, with a standard deviation below 0.25 sqrt(L), at every K. The bound is
+    thirteen of these away.
+    """
+    return parameters.P + parameters.H + int(4 * parameters.L**0.5)
+
+
+def _peel(parameters: Parameters, isis: NDArray[np.int64]) -> _Peeled | None:
+    """The order of the pivots; None where more columns would be inactive than may be."""
     start, columns = binary_equations(parameters, isis, with_constraints=True)
     row_count = len(start) - 1
     column_rank = np.empty(parameters.L, dtype=np.int32)
@@ -99,7 +111,12 @@ def _peel(parameters: Parameters, isis: NDArray[np.int64]) -> _Peeled:
     work = np.empty((5, max(row_count, parameters.W + 1)), dtype=np.int32)
     holders = np.empty_like(columns)
     counters = np.empty(4, dtype=np.int64)
-    pivot_count = structure.peel(parameters.array, start, columns, work, holders, column_rank, pivot_rows, counters)
+    pivot_count = structure.peel(
+        parameters.array, start, columns, work, holders, column_rank, pivot_rows, counters,
+        inactive_count_max(parameters),
+    )  # fmt: skip
+    if pivot_count < 0:
+        return None
     pivot_rows = pivot_rows[:pivot_count]
     others = np.ones(row_count, dtype=np.bool_)
     others[pivot_rows] = False
@@ -127,13 +144,18 @@ def _hdpc_coefficients(parameters: Parameters, peeled: _Peeled, unknowns: int) -
     units = np.zeros((unknowns, words), dtype=np.int64)
     inactive = np.arange(unknowns, dtype=np.int64)
     units[inactive, inactive >> 6] = np.int64(1) << (inactive & 63)
-    rows = _spread(np.concatenate((peeled.bits[: peeled.pivot_count], units)))
-    width = rows.shape[1]
+    bits = np.concatenate((peeled.bits[: peeled.pivot_count], units))
     rank = peeled.column_rank
     row_of_column = np.where(rank >= 0, rank, peeled.pivot_count - 2 - rank).astype(np.int32)
-    coefficients = np.zeros((parameters.H, width), dtype=np.uint8)
+    coefficients = np.zeros((parameters.H, 64 * words), dtype=np.uint8)
     first_own = parameters.L - parameters.H  # The last H columns are those of the HDPC symbols themselves.
-    fold_rows(row_set(coefficients), row_set(rows), row_of_column[:first_own], hdpc_targets(parameters), width)
+    at_once = max(1, _SPREAD_SIZE_MAX // (64 * len(bits)))
+    for first in range(0, words, at_once):
+        rows = _spread(bits[:, first : first + at_once])
+        width = rows.shape[1]
+        sums = np.zeros((parameters.H, width), dtype=np.uint8)
+        fold_rows(row_set(sums), row_set(rows), row_of_column[:first_own], hdpc_targets(parameters), width)
+        coefficients[:, 64 * first : 64 * first + width] = sums
     own = -2 - rank[first_own:]
     coefficients[np.arange(parameters.H), own] ^= 1
     return coefficients[:, :unknowns]
@@ -155,13 +177,13 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
     Returns the plan and 0, or None and the number of equations that are missing.
     """
     peeled = _peel(parameters, isis)
+    if peeled is None:
+        return None, 1 + parameters.L // _WANTED_SHARE
     unknowns = parameters.L - peeled.pivot_count
-    residual_count = len(peeled.order) - peeled.pivot_count
     words = peeled.bits.shape[1]
-    system = np.zeros((residual_count, words + (residual_count + 63) // 64), dtype=np.int64)
-    system[:, :words] = peeled.bits[peeled.pivot_count :]
-    column_row = np.empty(unknowns, dtype=np.int32)
-    rank = structure.reduce_binary(system, unknowns, column_row, np.empty(residual_count, dtype=np.uint8))
+    system = np.zeros((unknowns, 2 * words), dtype=np.int64)
+    column_row, accepted = np.empty(unknowns, dtype=np.int32), np.empty(unknowns, dtype=np.int32)
+    rank = structure.reduce_binary(peeled.bits[peeled.pivot_count :], unknowns, system, column_row, accepted)
     free_count = unknowns - rank
     if free_count > parameters.H:
         return None, free_count - parameters.H
@@ -178,7 +200,8 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
     inactive_columns = np.empty(unknowns, dtype=np.int32)
     inactive = np.flatnonzero(peeled.column_rank < 0)
     inactive_columns[-2 - peeled.column_rank[inactive]] = inactive
-    target_rows = np.arange(parameters.L - peeled.pivot_count, parameters.L + residual_count, dtype=np.int32)
+    gathered = np.concatenate((np.arange(peeled.pivot_count), peeled.pivot_count + accepted[:rank]))
+    target_rows = np.arange(parameters.L - peeled.pivot_count, parameters.L + rank, dtype=np.int32)
     pivots = np.flatnonzero(peeled.column_rank >= 0)
     target_rows[peeled.column_rank[pivots]] = pivots
     hdpc_columns = np.arange(parameters.L - parameters.H, dtype=np.int32)
@@ -186,14 +209,14 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
     plan = Plan(
         parameters=parameters,
         target_rows=target_rows,
-        given_rows=peeled.order - np.int32(parameters.S),
-        bounds=peeled.bounds,
+        given_rows=peeled.order[gathered] - np.int32(parameters.S),
+        bounds=np.ascontiguousarray(peeled.bounds[:, gathered]),
         entries=peeled.entries,
         pivot_count=peeled.pivot_count,
         fold_rows=hdpc_columns,
         settled=inactive_columns[settled],
         free=inactive_columns[free],
-        settle=np.ascontiguousarray(reduced[:, 64 * words : 64 * words + residual_count]),
+        settle=np.ascontiguousarray(reduced[:, 64 * words : 64 * words + rank]),
         carry=np.ascontiguousarray(carry),
         cross=np.ascontiguousarray(cross),
         close=close,

@@ -17,6 +17,9 @@ u inactive columns and p pivots (p + u = L), ordered pivot rows read
 pivots are substituted: for the rows that are not pivots these bits are the dense system that is left, which
 `reduce_binary` brings to reduced echelon form (see `plan` for what follows).
 
+Symbols that were chosen for it leave nearly all columns inactive, and the dense system takes memory with their square
+and time with their cube: `peel` gives up beyond a bound that symbols by chance never reach.
+
 `column_rank[c]` is the pivot number (>= 0) of column c, -1 while it is live, -2 - i for inactive column i.
 
 Constants go to helpers as np.int64(...): numba would compile a helper once more for every literal.
@@ -165,8 +168,8 @@ def _index_columns(w, row_count, start, columns, work, holders):  # type: ignore
 
 
 @kernel
-def peel(parameters, start, columns, work, holders, column_rank, pivot_rows, counters):  # type: ignore[no-untyped-def]
-    """Order pivots; returns their number p.
+def peel(parameters, start, columns, work, holders, column_rank, pivot_rows, counters, inactive_max):  # type: ignore[no-untyped-def]
+    """Order pivots; returns their number p, or -1 as soon as more than `inactive_max` columns are inactive.
 
     start int32[M + 1], columns: the binary rows. work int32[5, max(M, W + 1)], holders int32[len(columns)], counters
     int64[4]: scratch. column_rank int32[L]: out. pivot_rows int32[W]: out, row of pivot i.
@@ -207,6 +210,8 @@ def peel(parameters, start, columns, work, holders, column_rank, pivot_rows, cou
                     column = other
             column_rank[column] = -2 - counters[_INACTIVE]
             counters[_INACTIVE] += 1
+            if counters[_INACTIVE] > inactive_max:
+                return np.int64(-1)
         live -= 1
         for position in range(work[_HOLDERS, column], work[_HOLDERS, column + 1]):
             row = np.int64(holders[position])
@@ -218,7 +223,7 @@ def peel(parameters, start, columns, work, holders, column_rank, pivot_rows, cou
         if column_rank[column] == _LIVE:
             column_rank[column] = -2 - counters[_INACTIVE]
             counters[_INACTIVE] += 1
-    return counters[_PIVOTS]
+    return counters[_PIVOTS] if counters[_INACTIVE] <= inactive_max else np.int64(-1)
 
 
 @inlined
@@ -260,34 +265,51 @@ def write_schedule(start, columns, column_rank, order, pivot_count, bits, bounds
         bounds[2, index] = position
 
 
-@kernel
-def reduce_binary(bits, unknowns, column_row, used):  # type: ignore[no-untyped-def]
-    """Reduced echelon form of the first `unknowns` columns; returns the rank.
+@inlined
+def _has(system, row, column):  # type: ignore[no-untyped-def]
+    return (system[row, column >> 6] >> (column & 63)) & 1 != 0
 
-    bits int64[n, words(unknowns) + words(n)]: coefficients, then zeros, where the record of added rows is written;
-    column_row int32[unknowns]: the row that settles a column, or -1; used uint8[n]: scratch.
+
+@inlined
+def _add(system, target, source, first_word):  # type: ignore[no-untyped-def]
+    for word in range(first_word, system.shape[1]):
+        system[target, word] ^= system[source, word]
+
+
+@kernel
+def reduce_binary(rows, unknowns, system, column_row, accepted):  # type: ignore[no-untyped-def]
+    """Reduced echelon form of `rows`, taken one by one until all unknowns are settled; returns the rank.
+
+    rows int64[n, words]: coefficients. system int64[unknowns, 2 words]: out, row r is the r-th accepted one, reduced:
+    its coefficients, and which accepted rows it is the sum of (bit j: the j-th). column_row int32[unknowns]: out, the
+    row of `system` that settles a column, or -1. accepted int32[unknowns]: out, where in `rows` the accepted ones are.
+
+    However many rows there are, memory goes with the square of the unknowns.
     """
-    count, width = bits.shape
-    record = (unknowns + 63) >> 6
-    for row in range(count):
-        used[row] = 0
-        bits[row, record + (row >> 6)] |= 1 << (row & 63)
-    rank = 0
+    words = rows.shape[1]
+    rank = np.int64(0)
     for column in range(unknowns):
-        word = column >> 6
-        mask = 1 << (column & 63)
-        pivot = -1
-        for row in range(count):
-            if used[row] == 0 and bits[row, word] & mask != 0:
-                pivot = row
-                break
-        column_row[column] = pivot
+        column_row[column] = -1
+    for index in range(rows.shape[0]):
+        if rank == unknowns:
+            break
+        for word in range(words):
+            system[rank, word] = rows[index, word]
+            system[rank, words + word] = 0
+        system[rank, words + (rank >> 6)] = 1 << (rank & 63)
+        pivot = np.int64(-1)
+        for column in range(unknowns):
+            if _has(system, rank, np.int64(column)):
+                if column_row[column] >= 0:
+                    _add(system, rank, np.int64(column_row[column]), np.int64(column >> 6))
+                elif pivot < 0:
+                    pivot = np.int64(column)
         if pivot < 0:
             continue
-        used[pivot] = 1
+        for other in range(rank):
+            if _has(system, np.int64(other), pivot):
+                _add(system, np.int64(other), rank, pivot >> 6)
+        column_row[pivot] = rank
+        accepted[rank] = index
         rank += 1
-        for row in range(count):
-            if row != pivot and bits[row, word] & mask != 0:
-                for k in range(word, width):
-                    bits[row, k] ^= bits[pivot, k]
     return rank
