@@ -30,6 +30,10 @@ from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
 
 __all__ = ["Carousel", "Segment"]
 
+# At the end, when nothing else is left to be sent, a round trip is saved by ...
+_LAST_DEVIATIONS = 3.0  # ... so much more than the mean, ...
+_LAST_SHARE = 0.125  # ... if that is no more than an eighth of what is under way: where that is little, waiting is too.
+
 Segment = tuple[int, list[int]]  # (block, with MANIFEST_BIT for the manifest's; ESIs)
 
 
@@ -51,14 +55,20 @@ class _OpenBlock:
     debt: int = 0
     under_way: deque[tuple[int, int]] = field(default_factory=deque)  # (first sequence, count), ascending
 
-    def settle(self, resolved: int, loss: float) -> None:
-        """Compute the debt from the need, given that packets below sequence `resolved` arrived or were lost."""
+    def settle(self, resolved: int, loss: float, *, is_last: bool) -> None:
+        """Compute the debt from the need, given that packets below sequence `resolved` arrived or were lost.
+
+        `is_last`: nothing else is to be sent, and what lacks when the packets under way have come costs a round trip.
+        """
         flying = self._flying_count(resolved)
         arriving = flying * (1.0 - loss)
+        deviation = math.sqrt(flying * loss * (1.0 - loss))
         # One standard deviation less than the mean while packets fly: a later report corrects what is missing, but
         # nothing takes back what was sent too much.
-        margin = math.sqrt(flying * loss * (1.0 - loss))
-        owed = self.need - arriving - margin if flying else float(self.need)
+        margin = -deviation
+        if is_last and _LAST_DEVIATIONS * deviation <= _LAST_SHARE * flying:
+            margin = _LAST_DEVIATIONS * deviation
+        owed = self.need - arriving + margin if flying else float(self.need)
         self.debt = max(1, round(owed / (1.0 - loss))) if owed > 0.5 else 0
 
     def is_held_in_part(self, need: int, resolved: int, loss: float) -> bool:
@@ -160,12 +170,13 @@ class Carousel:
             passing.passed = True
             self._passing = None
         self._debtors.clear()
+        is_last = self._passing is None and not self._can_start() and len(self._open) < self.open_limit
         for entry in self._open.values():
             entry.debt = 0
             if entry.passed:
                 # A block that the client does not name is one of which nothing has arrived.
                 entry.need = min(reported.get(entry.block, entry.symbol_count), 2 * entry.symbol_count)
-                entry.settle(resolved, loss)
+                entry.settle(resolved, loss, is_last=is_last)
                 if entry.debt:
                     self._debtors.append(entry)
 

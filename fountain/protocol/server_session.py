@@ -176,7 +176,7 @@ class ServerSession(ControlChannel):
     def _window_room(self, now_ns: int) -> int:
         if now_ns >= self.feedback.silence_ns(self.sequence, self.rtt):
             self.feedback.on_silence(self.sequence, now_ns)
-            self.controller.on_silence(now_ns)
+            self.controller.on_silence(now_ns, self.sequence)
             self.pacer.change_rate(self.controller.rate_bps, now_ns)
         if not self.pacer.is_open(now_ns):
             return 0

@@ -168,6 +168,18 @@ def test_any_loss_ends_with_every_block_and_little_too_much(loss: float, systema
     assert sequence * (1 - loss) <= 201 * K * 1.25
 
 
+@pytest.mark.parametrize(("block_count", "is_last"), [(1, True), (3, False)])
+def test_what_is_sent_last_is_sent_with_what_chance_may_take(block_count: int, is_last: bool) -> None:
+    size = 1000
+    cut = Geometry(block_count * size * 16, 16, size)
+    stream = Carousel(cut, Geometry(16, 16, 10), Lane(0, True), [], OPEN_LIMIT, has_manifest=True)
+    stream.take(size, 0)
+    stream.settle([], [(0, size)], 0, 0.05, has_manifest=True)
+    extra = count_of([segment for segment in stream.take(200, size) if segment[1][0] >= size])
+    assert (extra >= 50 + 20) is is_last
+    assert extra <= 90
+
+
 def test_a_client_that_claims_to_hold_everything_in_part_costs_a_bounded_number_of_open_blocks() -> None:
     stream = carousel(block_count=2_000, has_manifest=True)
     stream.open_limit = 65_535

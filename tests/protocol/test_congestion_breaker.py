@@ -94,3 +94,15 @@ def test_silences_alone_open_it() -> None:
 @pytest.mark.parametrize(("tolerance", "limit"), [(0.0, 0.5), (0.15, 0.5), (0.4, 0.72), (0.5, 0.9)])
 def test_the_end_comes_later_to_those_who_tolerate_more(tolerance: float, limit: float) -> None:
     assert end_breaker(tolerance).limit == pytest.approx(limit)
+
+
+def test_no_slice_is_shorter_than_a_round_trip() -> None:
+    breaker, now_ns = CircuitBreaker(0.2, 5 * NS), START_NS
+    for _ in range(140):
+        now_ns += TENTH_NS
+        breaker.note(now_ns, 100, 50, 3 * NS)
+    assert not breaker.is_open
+    for _ in range(20):
+        now_ns += TENTH_NS
+        breaker.note(now_ns, 100, 50, 3 * NS)
+    assert breaker.is_open

@@ -158,6 +158,16 @@ def test_reports_without_arrivals_leave_the_rate_as_it_is() -> None:
         assert stream.report(190, 190).delivered_bps == before.delivered_bps
 
 
+def test_a_train_is_no_rate_of_a_round_trip_but_its_own_is_told_once() -> None:
+    stream = sending()
+    stream.rtt.sample(600 * MS)
+    stream.report(1, 1)
+    sample = stream.report(11, 11, after_ms=10)
+    assert sample.train_bps == RATE_BPS
+    assert sample.delivered_bps < RATE_BPS // 3
+    assert stream.report(21, 21, after_ms=10).train_bps == 0
+
+
 @pytest.mark.parametrize(("packets", "is_full"), [(28, True), (27, False)])
 def test_a_stream_that_sends_seven_tenths_of_what_it_may_is_limited_by_its_rate(packets: int, is_full: bool) -> None:
     stream = sending(0)

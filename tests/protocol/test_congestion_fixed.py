@@ -31,7 +31,7 @@ def test_it_is_made_by_its_name() -> None:
 def test_loss_drops_and_silence_change_neither_rate_nor_window(lost_count: int) -> None:
     control = reported(lost_count, 60)
     control.on_report(2000 * NS, replace(SAMPLE, dropped_count=1000, delivered_bps=1))
-    control.on_silence(2001 * NS)
+    control.on_silence(2001 * NS, 1000)
     assert control.rate_bps == RATE_BPS
     assert control.window_count >= 1 << 32
 
@@ -44,5 +44,5 @@ def test_it_ends_when_more_than_nine_tenths_are_lost(lost_count: int, opens: boo
 def test_it_ends_when_nothing_is_heard_of_what_it_sends() -> None:
     control = FixedRate(1500, RATE_BPS)
     for second in range(60):
-        control.on_silence((1000 + second) * NS)
+        control.on_silence((1000 + second) * NS, 1000)
     assert control.breaker.is_open

@@ -151,6 +151,30 @@ def test_without_tolerance_one_lost_packet_ends_startup() -> None:
     assert not stream.control._is_starting
 
 
+def test_first_packets_that_come_apart_let_the_second_round_trip_try_a_part_of_their_rate() -> None:
+    control = TolerantRate(PACKET_SIZE, CAP_BPS)
+    control.on_report(1000 * NS, Sample(10, 0, 0, NS // 2, NS // 2, 0, 10, 10, True, train_bps=10_000_000))
+    assert 1_000_000 <= control.rate_bps <= 7_000_000
+    near = TolerantRate(PACKET_SIZE, CAP_BPS)
+    near.on_report(1000 * NS, Sample(10, 0, 0, 20 * MS, 20 * MS, 0, 10, 10, True, train_bps=10_000_000))
+    assert near._window == 20  # as without it
+
+
+def test_a_startup_in_which_a_queue_was_seen_teaches_no_floor() -> None:
+    stream = Stream()
+    for _ in range(10):
+        stream.report(0.05, queue_ms=8.0)
+        for _ in range(3):
+            stream.report(0.05)
+    assert stream.control.floor.fraction == 0.0
+
+
+def test_where_the_link_loses_by_itself_startup_ends_without_a_queue_of_its_own() -> None:
+    stream = Stream()
+    stream.start(50_000_000, loss=0.03)
+    assert stream.control.rate_bps <= 1.1 * 50_000_000
+
+
 # --- Cuts ---------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +192,23 @@ def test_there_is_one_cut_for_the_packets_that_were_under_way() -> None:
         assert stream.window == cut
         stream.report(0.05)
     assert cut == pytest.approx(0.7 * before, rel=0.02)
+
+
+def test_a_report_of_packets_from_before_a_cut_and_after_it_cuts_no_second_time() -> None:
+    stream = started()
+    stream.report(0.05)
+    cut = stream.window
+    recovered = stream.control._recovered_sequence
+    while stream.judged + (stream.under_way[0] - stream.judged) < recovered:
+        stream.report(0.05)
+    stream.control.on_report(
+        stream.now_ns + MS,
+        Sample(
+            recovered + 5 - stream.judged, 3, 0, RTT_NS, RTT_NS, stream.control.rate_bps, recovered + 100,
+            recovered + 5, True,
+        ),
+    )  # fmt: skip
+    assert stream.window == cut
 
 
 def test_drops_of_the_receiver_cut_whatever_the_floor() -> None:
@@ -240,6 +281,14 @@ def test_a_link_that_begins_to_lose_is_known_after_some_cuts_in_vain() -> None:
     assert stream.window >= before
 
 
+def test_a_slow_link_that_loses_a_packet_now_and_then_is_known_after_some_cuts_in_vain() -> None:
+    stream = Stream()
+    stream.start(capacity_bps=16_000_000)
+    for count in range(400):
+        stream.report(loss=0.02 if count % 3 else 0.0, capacity_bps=16_000_000)
+    assert stream.control.floor.fraction > 0.0
+
+
 def test_a_link_far_beyond_the_tolerance_leaves_what_tcp_would_get() -> None:
     stream = started()
     stream.ahead(15.0, 0.3)
@@ -259,30 +308,57 @@ def test_a_higher_tolerance_keeps_such_a_link_full() -> None:
 
 def test_after_a_silence_one_packet_goes_whatever_the_round_trip() -> None:
     stream = started()
-    stream.control.on_silence(stream.now_ns)
+    stream.control.on_silence(stream.now_ns, stream.sent)
     assert stream.control.window_count == 1
     control = control_factory()(PACKET_SIZE, CAP_BPS)
     control.on_report(1000 * NS, Sample(10, 0, 0, MS // 10, MS // 10, 1_000_000, 10, 10, True))
-    control.on_silence(1001 * NS)
+    control.on_silence(1001 * NS, 10)
     assert control.window_count == 1
 
 
 def test_after_a_silence_startup_leads_to_half_of_the_old_window_and_no_further() -> None:
     stream = started()
     before = stream.control._window
-    stream.control.on_silence(stream.now_ns)
-    stream.control.on_silence(stream.now_ns + NS)
+    stream.control.on_silence(stream.now_ns, stream.sent)
+    stream.control.on_silence(stream.now_ns + NS, stream.sent)
     stream.now_ns += 2 * NS
-    for _ in range(20):
+    under_way = stream.sent
+    lost = under_way - stream.judged
+    stream.control.on_report(stream.now_ns, Sample(lost, lost, 0, 0, RTT_NS, 0, under_way, under_way, True))
+    stream.judged = under_way
+    stream.under_way = deque([under_way] * 4, maxlen=4)
+    for _ in range(60):
         stream.report()
         if not stream.control._is_starting:
             break
     assert stream.control._window == pytest.approx(before / 2, rel=0.01)
 
 
+def test_a_silence_after_which_all_arrives_takes_nothing_away() -> None:
+    stream = started()
+    before = stream.control._window
+    stream.control.on_silence(stream.now_ns, stream.sent)
+    stream.now_ns += NS
+    stream.round()
+    stream.round()
+    assert stream.control._window >= before
+    assert not stream.control._is_starting
+
+
+def test_first_packets_whose_report_takes_longer_than_a_silence_start_a_stream_as_any_others_do() -> None:
+    control = TolerantRate(PACKET_SIZE, CAP_BPS)
+    control.on_silence(1000 * NS, 10)
+    assert control.window_count == 1
+    control.on_report(1001 * NS, Sample(8, 0, 0, NS, NS, 0, 11, 8, True))
+    control.on_report(1001 * NS + 10 * MS, Sample(3, 0, 0, NS, NS, 0, 11, 11, True))
+    assert control._is_starting
+    assert control._start_limit == float("inf")
+    assert control._window >= 10
+
+
 def test_after_a_silence_a_stream_grows_to_the_least_window_though_so_few_packets_never_use_its_rate() -> None:
     stream = started()
-    stream.control.on_silence(stream.now_ns)
+    stream.control.on_silence(stream.now_ns, stream.sent)
     for _ in range(40):
         stream.report(is_full=False)
     assert stream.control._window >= 4
@@ -332,5 +408,5 @@ def test_less_than_that_does_not_end_it(tolerance: float, loss: float) -> None:
 def test_silence_for_half_a_minute_ends_it() -> None:
     stream = started()
     for second in range(60):
-        stream.control.on_silence(stream.now_ns + second * NS)
+        stream.control.on_silence(stream.now_ns + second * NS, stream.sent)
     assert stream.control.breaker.is_open

@@ -182,7 +182,7 @@ def lost_stream() -> tuple[Pair, ClientMachine, ServerSession]:
     pair, client, session = connected()
     assert client.state is ClientState.RECEIVING
     for _ in range(30):
-        session.controller.on_silence(pair.now_ns)
+        session.controller.on_silence(pair.now_ns, session.sequence)
         pair.now_ns += 2 * NS
         session.heard_ns = pair.now_ns
     pair.server.handle_timeout(pair.now_ns)

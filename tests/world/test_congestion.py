@@ -87,6 +87,22 @@ def test_random_loss_costs_no_more_than_what_is_lost(seed: int, loss: float, lea
     assert sum(stage.run(8 * NS).values()) >= least * 8 * MBIT
 
 
+@pytest.mark.parametrize(("rtt_ms", "mbit", "loss"), [(600, 8, 0.01), (3000, 3, 0.01), (600, 2, 0.02)])
+def test_a_long_lossy_way_is_full_after_ten_round_trips(seed: int, rtt_ms: int, mbit: int, loss: float) -> None:
+    stage = Stage(seed, mbit * MBIT, rtt_ms, loss=loss)
+    stage.run(2 * stage.rtt_ns)  # Hello and Request
+    stage.run(10 * stage.rtt_ns)
+    assert sum(stage.run(4 * stage.rtt_ns).values()) >= 0.8 * mbit * MBIT
+
+
+def test_a_fetch_over_three_seconds_of_round_trip_is_one_session_that_ends_well(seed: int) -> None:
+    stage = Stage(seed, 4 * MBIT, 3000, loss=0.01, size=1_000_000)
+    (client,) = stage.clients
+    assert stage.world.run(lambda: client.has_ended, 60 * NS)
+    assert client.is_done
+    assert [event.kind for event in client.events] == ["offered", "connected"]
+
+
 def test_a_link_that_begins_to_lose_is_filled_again(seed: int) -> None:
     stage = Stage(seed, 8 * MBIT, 50)
     stage.run(4 * NS)

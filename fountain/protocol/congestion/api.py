@@ -27,6 +27,7 @@ class Sample:
     sent_sequence: int  # data packets sent so far
     judged_sequence: int  # packets before this one are counted: as arrived, or as lost
     is_full: bool  # since the last report the stream sent about all that it was allowed to
+    train_bps: int = 0  # how fast the first packets of the stream came one behind the other; told once, 0 otherwise
 
 
 class Controller(Protocol):
@@ -53,5 +54,8 @@ class Controller(Protocol):
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """A report came."""
 
-    def on_silence(self, now_ns: int) -> None:
-        """Packets are under way, and nothing was heard of any of them for too long; again after twice that time."""
+    def on_silence(self, now_ns: int, sent_sequence: int) -> None:
+        """Of the packets before `sent_sequence` some are under way, and nothing was heard of any of them for too long.
+
+        Again after twice that time.
+        """

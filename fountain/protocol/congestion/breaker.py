@@ -18,6 +18,7 @@ class CircuitBreaker:
     """Opens when more than `limit` of the packets was lost in each fifth of `time_ns`, five times in a row.
 
     In each, not on average: a burst of loss at the beginning does not count against a stream that has given way since.
+    No fifth is shorter than a round trip: before that no stream can give way.
     """
 
     def __init__(self, limit: float, time_ns: int) -> None:
@@ -29,13 +30,13 @@ class CircuitBreaker:
         self._expected = 0
         self._lost = 0
 
-    def note(self, now_ns: int, expected: int, lost: int) -> None:
+    def note(self, now_ns: int, expected: int, lost: int, round_trip_ns: int = 0) -> None:
         """`lost` of `expected` packets that are newly known of did not arrive."""
         if self._begin_ns is None:
             self._begin_ns = now_ns
         self._expected += expected
         self._lost += lost
-        if self._expected < _SLICE_PACKET_COUNT_MIN or now_ns - self._begin_ns < self._slice_ns:
+        if self._expected < _SLICE_PACKET_COUNT_MIN or now_ns - self._begin_ns < max(self._slice_ns, round_trip_ns):
             return
         self._bad_count = self._bad_count + 1 if self._lost > self.limit * self._expected else 0
         self.is_open = self.is_open or self._bad_count >= _SLICE_COUNT

@@ -7,7 +7,8 @@ from fountain.limits import NS
 __all__ = ["QueueEstimate"]
 
 _WINDOW_NS = 10 * NS  # A shortest round trip is believed for one to two of these.
-_NOISE_NS = 1_000_000  # Scheduling and interrupts; less is no queue.
+_NOISE_NS = 1_000_000  # Scheduling and interrupts; less is no queue, ...
+_NOISE_SHARE = 64  # ... nor is this part of a long round trip.
 _STANDING_NS = 4_000_000
 _LONG_NS = 10_000_000
 
@@ -22,6 +23,7 @@ class QueueEstimate:
         self._window_ns = 0
         self._now_ns = 0
         self._busy_ns = 0  # when there was a queue last
+        self._filled_ns = 0  # when there was one that is no noise, whatever was seen before
 
     def note(self, rtt_ns: int, now_ns: int) -> None:
         """One measured round trip."""
@@ -35,6 +37,8 @@ class QueueEstimate:
         self._now_ns = now_ns
         if not self.is_short:
             self._busy_ns = now_ns
+        if self.latest_ns > max(_NOISE_NS, self.shortest_ns // 8):
+            self._filled_ns = now_ns
 
     def forget(self) -> None:
         """The way has changed: what was the shortest round trip is not to be had any more."""
@@ -63,11 +67,20 @@ class QueueEstimate:
         return self._now_ns - self._busy_ns
 
     @property
+    def clear_ns(self) -> int:
+        """For how long the queue has been below an eighth of the round trip: nothing is lost by congestion there."""
+        return self._now_ns - self._filled_ns
+
+    @property
     def is_short(self) -> bool:
         """Whether there is hardly a queue: below a quarter of what was seen, and an eighth of the round trip."""
-        return self.latest_ns <= max(_NOISE_NS, min(max(self._peak) // 4, self.shortest_ns // 8))
+        return self.latest_ns <= max(self._noise_ns, min(max(self._peak) // 4, self.shortest_ns // 8))
 
     @property
     def is_long(self) -> bool:
         """Whether the queue is more than noise, and above half of what was seen."""
-        return self.latest_ns > max(_NOISE_NS, max(self._peak) // 2)
+        return self.latest_ns > max(self._noise_ns, max(self._peak) // 2)
+
+    @property
+    def _noise_ns(self) -> int:
+        return max(_NOISE_NS, self.shortest_ns // _NOISE_SHARE)

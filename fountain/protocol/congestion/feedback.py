@@ -25,6 +25,7 @@ REPORT_WAIT_RTT_NS = 20_000_000  # ... if the round trip is below this now, ...
 REPORT_WAIT_RTT_SHORTEST_NS = 5_000_000  # ... and was below this: farther away the rate hangs on each report.
 SILENCE_SLACK_NS = 300_000_000  # A receiver without news reports every 250 ms.
 _BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
+_TRAIN_COUNT_MIN = 5  # packets behind each other that tell a rate
 _FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
 _US = 1_000
 _WORD = 0xFFFF_FFFF
@@ -58,6 +59,7 @@ class Feedback:
         self._dropped: int | None = None  # by the last report
         self._arrivals: deque[tuple[int, int]] = deque()  # (receiver's microseconds, received packets)
         self._delivered_bps = 0
+        self._has_train = False
         self._receive_buffer_size = 0
 
     def under_way(self, sent_sequence: int) -> int:
@@ -116,6 +118,7 @@ class Feedback:
         self._dropped = report.kernel_drop_count
         self._receive_buffer_size = report.receive_buffer_size
         self._measure_delivery(report, rtt.smoothed_ns)
+        train_bps = self._measure_train()
         self._measure_use(sent_sequence, max(rtt.smoothed_ns, REPORT_SPACING_NS), rate_bps, now_ns)
         return Sample(
             expected_count=expected,
@@ -127,6 +130,7 @@ class Feedback:
             sent_sequence=sent_sequence,
             judged_sequence=self._lost_expected,
             is_full=self._is_full,
+            train_bps=train_bps,
         )
 
     def _count_losses(self, report: Report) -> tuple[int, int]:
@@ -150,6 +154,16 @@ class Feedback:
             self._is_held = False
             self._use_ns, self._sent, self._allowed_bits = now_ns, sent_sequence, 0
 
+    def _measure_train(self) -> int:
+        """How fast the first packets came one behind the other, once enough of them are here; afterwards 0."""
+        if self._has_train or len(self._arrivals) < 2:
+            return 0
+        (begin_us, begin), (end_us, end) = self._arrivals[0], self._arrivals[-1]
+        if end - begin < _TRAIN_COUNT_MIN:
+            return 0
+        self._has_train = True
+        return (end - begin) * self._packet_size * 8 * 1_000_000 // max(1, (end_us - begin_us) & _WORD)
+
     def _measure_delivery(self, report: Report, smoothed_rtt_ns: int) -> None:
         arrivals = self._arrivals
         if arrivals and report.received_count == arrivals[-1][1]:
@@ -160,5 +174,7 @@ class Feedback:
             arrivals.popleft()
         elapsed_us = (arrivals[-1][0] - arrivals[0][0]) & _WORD
         if 0 < elapsed_us < 1 << 31:
+            # A few packets that came together tell of the sender's train, not of what comes in a round trip.
+            elapsed_us = max(elapsed_us, window_us)
             count = arrivals[-1][1] - arrivals[0][1]
             self._delivered_bps = count * self._packet_size * 8 * 1_000_000 // elapsed_us

@@ -24,8 +24,8 @@ class FixedRate:
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """Nothing is learned but whether it makes sense."""
-        self.breaker.note(now_ns, sample.expected_count, sample.lost_count)
+        self.breaker.note(now_ns, sample.expected_count, sample.lost_count, sample.smoothed_rtt_ns)
 
-    def on_silence(self, now_ns: int) -> None:
+    def on_silence(self, now_ns: int, sent_sequence: int) -> None:  # noqa: ARG002  an interface
         """Who is gone is found out by the server; who is there and receives nothing, here."""
         self.breaker.note_silence(now_ns)

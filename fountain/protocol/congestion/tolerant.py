@@ -9,12 +9,15 @@ Why and from where: docs/concepts/congestion.md. The rules
    system dropped always are.
 4. The floor follows what is lost while the queue is short and the window well below its last limit: loss that
    reducing the rate does not reduce. When cuts have changed nothing, they are taken back.
-5. Silence: one packet, then startup again up to half of the old window.
+5. Silence: one packet, then startup again up to half of the old window. When it turns out that nothing was lost, and
+   the reports were late (the first one of a long way always is), the old window again (RFC 4015).
 6. Circuit breakers: more lost than BREAKER_LOSS for BREAKER_NS, and the window is half of what arrives, and no loss is
    tolerated any more; more than half for half a minute, and the stream ends.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from fountain.limits import NS
 from fountain.protocol.congestion.api import Sample
@@ -31,6 +34,7 @@ WINDOW_INITIAL = 10.0  # RFC 6928
 WINDOW_MIN = 4.0  # BBR's floor too: fewer packets in a round trip tell nothing
 INITIAL_PERIOD_NS = 20_000_000  # Before the first report this stands for the round trip: half of it is used.
 STARTUP_GAIN = 2.0
+TRAIN_SHARE = 0.3  # of the rate at which the first packets came: what the second round trip may try, evenly paced
 GROWTH_MIN = 1.25  # per round trip, for a startup that goes on (BBR)
 PLATEAU_COUNT_MAX = 3
 CUT = 0.7  # RFC 9438's beta
@@ -40,11 +44,24 @@ DEVIATIONS = 3.0  # of chance, that are not congestion while the queue is long .
 DEVIATIONS_CALM = 5.0  # ... and while it is short
 JUDGE_COUNT_MIN = 100  # packets before a floor above zero is held against them
 VAIN_CUT_COUNT = 3
+LEARN_SHARE = 0.9  # of the last limit: what is lost below it is no congestion, unless there is a queue
 PROBE_SHARE = 0.125  # of the window, per round trip, while there is no queue
 LOSSY = 0.02  # a floor on which CUBIC and Reno leave most of a link unused
 BREAKER_LOSS = 0.2
 BREAKER_TOLERANCES = 1.5  # A higher tolerance moves it up.
 BREAKER_NS = 5 * NS
+
+
+@dataclass
+class _Silence:
+    """What a silence took away, until it is known whether the packets under way were lost or told of late."""
+
+    sequence: int  # Packets before this one were under way.
+    window: float
+    start_limit: float
+    is_starting: bool
+    expected: int = 0
+    lost: int = 0
 
 
 class TolerantRate:
@@ -71,6 +88,7 @@ class TolerantRate:
         self._expected = 0  # of this round
         self._lost = 0
         self._recovered_sequence = 0
+        self._silence: _Silence | None = None  # the first one since the window was last trusted
         self._cut_count = 0  # in a row, with nothing but loss between them
         self._delay_cut_count = 0
         self._window_before_cuts = 0.0
@@ -79,7 +97,7 @@ class TolerantRate:
     @property
     def rate_bps(self) -> int:
         """Bits per second to send at."""
-        gain = STARTUP_GAIN if self._is_starting else 1.0
+        gain = STARTUP_GAIN if self._is_starting and not self.queue.is_standing else 1.0
         return max(1, min(self._cap_bps, int(gain * self._window * self._bits * NS) // self._period_ns))
 
     @property
@@ -92,6 +110,9 @@ class TolerantRate:
 
     @property
     def _period_ns(self) -> int:
+        """The round trip. A queue that is gone counts no more: on a long way the average remembers it for seconds."""
+        if self.queue.is_short and self._smoothed_ns:
+            return min(self._smoothed_ns, self.queue.shortest_ns + self.queue.latest_ns)
         return self._smoothed_ns or INITIAL_PERIOD_NS
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
@@ -100,10 +121,14 @@ class TolerantRate:
         self._is_silent = self._is_silent and not sample.expected_count
         if sample.rtt_ns:
             self.queue.note(sample.rtt_ns, now_ns)
+        if sample.train_bps and self._is_starting and not self.queue.is_standing:
+            self._try_train(TRAIN_SHARE * sample.train_bps * sample.smoothed_rtt_ns / (self._bits * NS))
         if self._is_broken(now_ns, sample):
             self._give_way(now_ns, sample)
             return
-        is_recovering = sample.judged_sequence < self._recovered_sequence
+        sample = self._end_silence(now_ns, sample)
+        # A report that tells of packets from before the cut and from after it tells of what led to the cut.
+        is_recovering = sample.judged_sequence - sample.expected_count < self._recovered_sequence
         if sample.dropped_count and not is_recovering:
             self._cut(now_ns, sample, CUT_FOR_DROPS)
             return
@@ -120,8 +145,10 @@ class TolerantRate:
         if is_over:
             self._next_round(now_ns, sample)
 
-    def on_silence(self, now_ns: int) -> None:
+    def on_silence(self, now_ns: int, sent_sequence: int) -> None:
         """Begin again with one packet."""
+        if self._silence is None:
+            self._silence = _Silence(sent_sequence, self._window, self._start_limit, is_starting=self._is_starting)
         if self._window > WINDOW_MIN:
             self._start_limit = self._window / 2
         self._window = 1.0
@@ -132,15 +159,48 @@ class TolerantRate:
         self._early_breaker.close()  # One packet is little enough.
         self.breaker.note_silence(now_ns)
 
-    # --- Startup -------------------------------------------------------------------------------------------
+    def _end_silence(self, now_ns: int, sample: Sample) -> Sample:
+        """The sample without the packets of a silence, whose loss is answered already.
 
-    def _start(self, now_ns: int, sample: Sample, is_over: bool) -> None:
+        Once it is known what became of all of them, and they came, the reports were late and no more.
+        """
+        silence = self._silence
+        if silence is None:
+            return sample
+        silence.expected += sample.expected_count
+        silence.lost += sample.lost_count
+        if sample.judged_sequence >= silence.sequence:
+            self._silence = None
+            if silence.expected and self._is_tolerable(silence.expected, silence.lost):
+                self._window = max(self._window, silence.window)
+                self._is_starting, self._start_limit = silence.is_starting, silence.start_limit
+                if not self._is_starting:
+                    self._curve.begin(self._window, max(self._curve.limit, self._window), now_ns)
+        return replace(sample, expected_count=0, lost_count=0)
+
+    def _is_tolerable(self, expected: int, lost: int) -> bool:
+        """Whether a link that is tolerated may lose so much."""
         tolerated = LossFloor(self.floor.tolerance)
         tolerated.learn(1000, int(1000 * self.floor.tolerance))
-        if self._lost and not tolerated.explains(self._expected, self._lost, DEVIATIONS):
+        return tolerated.explains(expected, lost, DEVIATIONS)
+
+    # --- Startup -------------------------------------------------------------------------------------------
+
+    def _try_train(self, window: float) -> None:
+        """The first packets came as fast as they were sent: so much may be tried at once; on a short way it is less."""
+        if self._silence is not None:
+            self._silence.window = max(self._silence.window, window)
+        else:
+            self._window = max(self._window, min(self._start_limit, window))
+
+    def _start(self, now_ns: int, sample: Sample, is_over: bool) -> None:
+        if self._lost and not self._is_tolerable(self._expected, self._lost):
             self._cut(now_ns, sample, CUT)
             return
-        if sample.is_full or self._window < WINDOW_MIN:  # So few are used up, whatever the rate would allow.
+        # So few are used up, whatever the rate would allow. A queue that stands is not made longer meanwhile: where the
+        # way is long, what goes out until the round is over fills it many times.
+        is_used = sample.is_full or self._window < WINDOW_MIN
+        if is_used and not self.queue.is_standing:
             arrived = max(0, sample.expected_count - sample.lost_count)
             self._window = min(self._start_limit, self._window + min(arrived, self._window))
         if self._window >= self._start_limit:
@@ -148,12 +208,17 @@ class TolerantRate:
         elif is_over and sample.is_full and sample.delivered_bps:
             if sample.delivered_bps >= GROWTH_MIN * self._round_bps:
                 self._plateau_count = 0
-                if self.queue.is_short:
+                if self.queue.clear_ns >= self._two_rounds_ns:
                     self.floor.learn(self._expected, self._lost)
             else:
                 self._plateau_count += PLATEAU_COUNT_MAX if self.queue.is_standing else 1
             if self._plateau_count >= PLATEAU_COUNT_MAX:
-                self._go_on(now_ns, STARTUP_GAIN * self._carried(sample))
+                carried = self._carried(sample)
+                if self.queue.is_standing and self.floor.fraction > 0.0:
+                    # The link loses by itself: a queue that stands is our own, and what it loses is answered hereby.
+                    self._shrink(now_ns, sample, carried, carried)
+                else:
+                    self._go_on(now_ns, STARTUP_GAIN * carried)
 
     def _carried(self, sample: Sample) -> float:
         """Packets that were on the way while `delivered_bps` arrived."""
@@ -168,18 +233,20 @@ class TolerantRate:
     # --- Avoiding congestion -------------------------------------------------------------------------------
 
     def _avoid(self, now_ns: int, sample: Sample, is_over: bool) -> None:
-        if is_over and self._is_calm and self._window < 0.9 * self._curve.limit:
+        is_congested = self._is_congested(is_over)
+        # Also what leads to a cut is learned: where every loss does, the rounds that are over are those without one.
+        if (is_over or is_congested) and self._is_calm and self._window < LEARN_SHARE * self._curve.limit:
             self.floor.learn(self._expected, self._lost)
         elif is_over:
             self.floor.learn_less(self._expected, self._lost)
         if is_over and self._is_delayed:
             self._cut_for_delay(now_ns, sample)
             return
-        if self._is_congested(is_over):
+        if is_congested:
             self._cut_for_loss(now_ns, sample)
             return
-        if is_over and self._expected >= 20:
-            self._cut_count = 0
+        if is_over and self._expected >= 20 and self._window >= LEARN_SHARE * self._curve.limit:
+            self._cut_count = 0  # The last cut helped: what was lost before it is lost no more.
         if not self.queue.is_too_long:
             self._delay_cut_count = 0
         # A window that grows while nobody uses it, or beyond what the cap can ever use, means nothing.
@@ -198,7 +265,11 @@ class TolerantRate:
     @property
     def _is_calm(self) -> bool:
         """Whether the queue was short all the time in which the packets of this round were sent and reported."""
-        return self.queue.calm_ns >= 2 * (self._smoothed_ns + REPORT_SPACING_NS)
+        return self.queue.calm_ns >= self._two_rounds_ns
+
+    @property
+    def _two_rounds_ns(self) -> int:
+        return 2 * (self._smoothed_ns + REPORT_SPACING_NS)
 
     def _is_congested(self, is_over: bool) -> bool:
         if not self._lost:
@@ -261,7 +332,7 @@ class TolerantRate:
 
     def _is_broken(self, now_ns: int, sample: Sample) -> bool:
         for breaker in (self._early_breaker, self.breaker):
-            breaker.note(now_ns, sample.expected_count, sample.lost_count)
+            breaker.note(now_ns, sample.expected_count, sample.lost_count, sample.smoothed_rtt_ns)
         return self._early_breaker.is_open
 
     def _give_way(self, now_ns: int, sample: Sample) -> None:
