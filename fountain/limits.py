@@ -13,6 +13,7 @@ __all__ = [
     "CONTROL_PORT_DEFAULT",
     "CONTROL_SIZE_MAX",
     "DATAGRAM_SIZE_MAX",
+    "DATAGRAM_SIZE_SAFE",
     "DATA_HEADER_SIZE",
     "DATA_OVERHEAD_SIZE",
     "DATA_PORT_DEFAULT",
@@ -31,6 +32,8 @@ __all__ = [
     "NAME_SIZE_MAX",
     "NS",
     "OBJECT_SIZE_MAX",
+    "PART_COUNT_MAX",
+    "PART_HEADER_SIZE",
     "PASS_COUNT_MAX",
     "PATH_SIZE_MAX",
     "PEER_COUNT_MAX",
@@ -64,6 +67,9 @@ IP_UDP_OVERHEAD_SIZE = 40 + 8  # IPv6 header + UDP header; the same symbol size 
 HELLO_SIZE = 1200  # RFC 9000 section 14.1: the smallest datagram that every path must carry.
 CONTROL_SIZE_MAX = 1200  # No control packet is longer, so an answer to a Hello never amplifies.
 DATAGRAM_SIZE_MAX = 65_507
+DATAGRAM_SIZE_SAFE = 1280 - IP_UDP_OVERHEAD_SIZE  # RFC 8200 section 5: every path of IPv6 takes it.
+PART_HEADER_SIZE = 16
+PART_COUNT_MAX = 64  # The largest data packets, where no larger datagrams arrive than those.
 LISTING_PAGE_COUNT_MAX = 64  # A client asks for one page after the other, and keeps 75 kB of them at most.
 
 # --- Implementation ----------------------------------------------------------------------------------------
@@ -105,6 +111,7 @@ PEER_COUNT_MAX = 65_536  # So many receivers a group's server knows, and so many
 
 assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX
 assert BLOCK_COUNT_MAX * BLOCK_SIZE_MAX >= OBJECT_SIZE_MAX
-assert CONTROL_SIZE_MAX <= HELLO_SIZE
+assert CONTROL_SIZE_MAX <= HELLO_SIZE <= DATAGRAM_SIZE_SAFE
+assert PART_COUNT_MAX * (DATAGRAM_SIZE_SAFE - PART_HEADER_SIZE) >= DATAGRAM_SIZE_MAX
 assert BLOCK_SYMBOL_COUNT_DEFAULT <= BLOCK_SYMBOL_COUNT_MAX
 assert SYMBOL_SIZE_MAX + DATA_OVERHEAD_SIZE <= DATAGRAM_SIZE_MAX

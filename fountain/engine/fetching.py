@@ -30,7 +30,7 @@ from fountain.engine.observer import (
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.warmup import WarmUp
 from fountain.errors import FountainError, IncompleteError
-from fountain.limits import NS
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.client_events import ClientEvent, Failure
 from fountain.storage.part import Part, resolve_destination
 from fountain.storage.paths import is_typed, printable
@@ -197,6 +197,8 @@ class Fetching:
         elif event.kind == "reconnecting":
             self._reconnecting = True
             self._observer.handle(Reconnecting(event.reason))
+        elif event.kind == "parts" and event.offer is not None:
+            self._tell_parts(event.offer, event.part_count)
         elif event.kind == "connected":
             self._reconnecting = False
         elif event.kind == "hindered":
@@ -209,6 +211,15 @@ class Fetching:
         config = self._config
         host, timeout_s = config.host or self._address, config.timeout_ns / NS
         return fetch_failure(event, host, config.port, timeout_s, config.name)
+
+    def _tell_parts(self, offer: OfferBody, part_count: int) -> None:
+        size = offer.symbol_size + DATA_OVERHEAD_SIZE
+        self._observer.handle(
+            Warned(
+                f"Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts.",
+                "That costs speed. Serve with a lower --mtu; 1280 suits every path.",
+            )
+        )
 
     def _verified_size(self, offer: OfferBody) -> int:
         if self._part is None:

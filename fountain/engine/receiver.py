@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from fountain.engine.collector import BlockSink
 from fountain.engine.failures import local_error
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IntegrityError
+from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientEvent, ClientState
 from fountain.wire.control import MAGIC, OfferBody
+from fountain.wire.parts import PART_FIRST_OCTET, Joiner
 from fountain.wire.session import StopReason
 
 __all__ = ["RECEIVE_PACKET_COUNT_MAX", "RECEIVE_TRAIN_COUNT_MAX", "Phase", "Receiver"]
@@ -89,6 +91,8 @@ class Receiver:
         self._doubted_count = 0
         self._is_opening = False
         self._refused: set[Address] = set()
+        self._joiner: Joiner | None = None
+        self._joined = Train()
         if assembly is not None:
             assembly.keeper = self
 
@@ -189,9 +193,22 @@ class Receiver:
         session = self.machine.find_session(int.from_bytes(train.view[4:12], "big"))
         if session is None:
             return
-        arrival = self.assembly.take(train, session, now_ns)
-        if arrival is not None:
-            self.machine.handle_data(session, *arrival, now_ns)
+        for whole in [train] if train.view[0] != PART_FIRST_OCTET else self._join(train, self.assembly):
+            arrival = self.assembly.take(whole, session, now_ns)
+            if arrival is not None:
+                self.machine.handle_data(session, *arrival, now_ns)
+
+    def _join(self, train: Train, assembly: Assembly) -> Iterator[Train]:
+        """The packets that are whole with the parts in a train, in trains that the next one makes void."""
+        size = assembly.offer.symbol_size + DATA_OVERHEAD_SIZE
+        if self._joiner is None or self._joiner.packet_size != size:
+            self._joiner = Joiner(size)
+        packets = self._joiner.join(train.rows())
+        for start in range(0, len(packets), max(1, TRAIN_SIZE_MAX // size)):
+            some = packets[start : start + max(1, TRAIN_SIZE_MAX // size)]
+            self._joined.lay_out(len(some), size)[:] = some
+            self._joined.address = train.address
+            yield self._joined
 
     def _take_control(self, segment: memoryview, address: Address, now_ns: int) -> None:
         self.machine.handle_datagram(bytes(segment), now_ns)
@@ -274,7 +291,15 @@ class Receiver:
         if self.phase is Phase.CONNECTING:
             self.phase = Phase.RECEIVING
             assembly.unpacker.is_open = offer.open
+        self._note_way(offer)
         self.machine.request(assembly.table, now_ns)
+
+    def _note_way(self, offer: OfferBody) -> None:
+        """What the system knows of the way to the server: an interface, or a router that complained, takes no more."""
+        if self._server is not None:
+            limit = self._endpoint.datagram_size_max((self._server[0], offer.data_port))
+            if limit:
+                self.machine.datagram_size_max = min(limit, self.machine.datagram_size_max or limit)
 
     def _doubt(self, error: FountainError, now_ns: int) -> None:
         """Nothing can be made of an Offer. It may be damaged or false: only one that insists ends the fetch."""

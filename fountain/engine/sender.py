@@ -24,6 +24,7 @@ from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.server import ServerEvent, ServerMachine
 from fountain.protocol.stream import StreamOrder
 from fountain.wire.group import is_group_packet
+from fountain.wire.parts import part_size, split
 from fountain.wire.session import ByeReason
 
 __all__ = ["Sender"]
@@ -57,6 +58,7 @@ class Sender:
         self._stock = RepairStock(executor, self._is_wanted)
         self._packer = Packer(self._stock)
         self._received = Train()
+        self._in_parts = Train()
         self._unsent: Train | None = None
         self._is_groups_turn = False
 
@@ -148,7 +150,8 @@ class Sender:
     def _pack(self, order: StreamOrder, now_ns: int) -> Train | None:
         symbols = self.objects[order.session.object_index]
         try:
-            return self._packer.pack(order, symbols)
+            train = self._packer.pack(order, symbols)
+            return train if order.session.part_count == 1 else self._split(train, order.session.part_count)
         except StorageError as error:
             # The file is not what was announced any more: nobody can be served from it, and everybody should know.
             self.failures.append(error)
@@ -157,6 +160,13 @@ class Sender:
                 self.groups.close(now_ns, order.session.object_index)
             self.flush()
             return None
+
+    def _split(self, train: Train, part_count: int) -> Train:
+        """The same packets for a peer whose path does not take them whole."""
+        rows, parts = train.rows(), self._in_parts
+        split(rows, part_count, parts.lay_out(len(rows) * part_count, part_size(rows.shape[1], part_count)))
+        parts.address = train.address
+        return parts
 
     def _send(self, train: Train) -> bool:
         """Whether the whole train is out of our hands; what is left of it waits."""

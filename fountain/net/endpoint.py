@@ -81,6 +81,10 @@ class Endpoint(Protocol):
             TransportError: this endpoint cannot reach the group.
         """
 
+    def datagram_size_max(self, address: Address) -> int:
+        """Octets of the largest datagram that goes to `address` in one piece, as far as the system knows; 0: it does
+        not say."""
+
     def fileno(self) -> int:
         """The descriptor for `wait`."""
 

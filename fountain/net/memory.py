@@ -94,6 +94,7 @@ class MemoryEndpoint:
         self.local_address = address
         self.receive_buffer_size = queue_size
         self.send_buffer_size = queue_size
+        self.known_sizes: dict[Address, int] = {}  # set by a simulator: what `datagram_size_max` says
 
     def fileno(self) -> int:
         """A descriptor that is readable while datagrams wait, for loops on real time."""
@@ -160,6 +161,10 @@ class MemoryEndpoint:
                 self._network.carry(octets[start : start + segment_size], self.local_address, target)
         self.statistics.octets_sent += length
         return length
+
+    def datagram_size_max(self, address: Address) -> int:
+        """Octets that a simulator has set for the way to `address`; 0 where it has not."""
+        return self.known_sizes.get(address, 0)
 
     def aim(self, group: Group) -> None:
         """There is one way to everybody here, so nothing is left to choose."""

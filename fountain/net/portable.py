@@ -16,6 +16,7 @@ from typing import Any
 from fountain.net import grouping
 from fountain.net.address import UNSPECIFIED, Address, normalised
 from fountain.net.group import Group
+from fountain.net.path_mtu import route_datagram_size
 from fountain.net.routes import Route, Routes
 from fountain.net.stash import Stash
 from fountain.net.statistics import Statistics
@@ -169,6 +170,11 @@ class PortableEndpoint:
             TransportError: this socket cannot reach the group.
         """
         self._routes.aim(group.target, grouping.aim(self._socket, group))
+
+    def datagram_size_max(self, address: Address) -> int:
+        """Octets of the largest datagram that goes to `address` in one piece, as far as the system knows; 0: it does
+        not say."""
+        return route_datagram_size(address)
 
     def leave(self, group: Group) -> None:
         """Ask for the group's datagrams no more; harmless where this endpoint is no member (any more)."""

@@ -93,6 +93,17 @@ class BlockTable:
         """Whether no other block of the object can be opened now."""
         return not self._has_room(0)
 
+    @property
+    def is_lacking(self) -> bool:
+        """Whether a symbol could be of use now: some open block collects them, or another block may be opened."""
+        if BlockState.COLLECTING in self._states.values():
+            return True
+        open_manifest = sum(1 for block in self._states if block & MANIFEST_BIT)
+        if not self.manifest_known and len(self._manifest_done) + open_manifest < self.manifest.block_count:
+            return True
+        left = self.geometry.block_count - self.done.count - (len(self._states) - open_manifest)
+        return left > 0 and not self.is_full
+
     def symbol_count(self, block: int) -> int:
         """K of a block that exists."""
         return self._numbers.symbol_count(block)

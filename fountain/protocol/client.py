@@ -19,7 +19,8 @@ The rules
    (`fountain.protocol.patience`). Refusals and listings are hints: they end a fetch that never had a stream a second
    later, unless an Offer or the stream contradicts them, and with `wait` never.
 5. A port that is reported unreachable fails at once, but only before the first Offer.
-6. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
+6. Pings without data mean that data packets are too large for the way here: a new session has them in parts.
+7. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from fountain.integrity import derive, digest, key_pair
-from fountain.limits import NS
+from fountain.limits import DATA_OVERHEAD_SIZE, DATAGRAM_SIZE_SAFE, NS
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, ClientState, Failure
 from fountain.protocol.client_session import ClientSession, ask, is_alike, is_wanted
@@ -50,6 +51,7 @@ from fountain.wire.control import (
     parse_handshake,
     parse_header,
 )
+from fountain.wire.parts import part_count_for
 from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import (
     REQUEST_RUN_COUNT_MAX,
@@ -77,6 +79,8 @@ STALL_NS = 5 * NS  # Packets come, but nothing new: ask the control port whether
 STALL_NS_MAX = 60 * NS  # Each time it helped nothing it is asked half as often.
 STALE_WAIT_NS = NS // 10  # After a Refusal: a stream that contradicts it has so long to come.
 LIVELY_COUNT = 16  # A server that cannot go on sends no more than a first window.
+# Two Pings, and in all that time no data packet that could have been of use: they are too large for the way here.
+LULL_NS, LULL_COUNT = NS * 9 // 10, 2
 STOP_INTERVAL_NS = NS // 20
 STOP_LIMIT_NS = NS * 6 // 10
 _NEVER_NS = 1 << 62
@@ -98,6 +102,9 @@ class ClientMachine:
         self.rejects = RejectCounter()
         self.kernel_drop_count = 0
         self.reporter = Reporter(now_ns)
+        self.datagram_size_max = 0  # the largest that arrives here, as far as is known; 0: any
+        self._part_count = 1  # of the packets of the session that was asked for last
+        self._lull_ns, self._lull_count = now_ns, 0  # since when no data came, and Pings since
         self._secret, self._draw_count = secret, 0
         self._want_kind, self._want = want_kind, want
         self._open, self._wait = open, wait
@@ -159,6 +166,7 @@ class ClientMachine:
     def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them told these times."""
         session.note_arrival(timestamp_us, rtt_us, now_ns)
+        self._lull_ns, self._lull_count = now_ns, 0
         self.reporter.note_arrivals(session)
         self.patience.has_data = True
         self._hear(session, now_ns, has_gained=self._note_gain(now_ns))
@@ -198,13 +206,18 @@ class ClientMachine:
         self.offer, self.blocks = offer.body, blocks
         self._progress.gain_count = blocks.gain_count
         done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
-        body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done)
+        part_count = part_count_for(self._packet_size, self.datagram_size_max)
+        body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done, part_count)
         asked = ask(offer, body, open=self._open, pair=self._offers.pair(offer.nonce), key=self._key)
         if asked is None:
             self.rejects.add(Reject.BAD_FIELD)
             self._doubt_offer(now_ns)
             return
         self._candidate, self._request = asked
+        if part_count > max(1, self._part_count):
+            self._events.append(ClientEvent("parts", offer=self.offer, part_count=part_count))
+        self._part_count = part_count
+        self._lull_ns, self._lull_count = now_ns, 0
         self.state = ClientState.REQUESTING
         self._tries = 0
         self._retry(now_ns)
@@ -464,10 +477,24 @@ class ClientMachine:
             self._hear(session, now_ns)
             if packet_type is PacketType.PING:
                 self._datagrams.append((session.seal_packet(PacketType.PONG, record.encode()), False))
+                self._note_lull(now_ns)
         elif isinstance(record, StopAck) and self.state is ClientState.STOPPING:
             self.state = ClientState.CLOSED
         else:
             self.rejects.add(Reject.OUT_OF_PLACE)
+
+    def _note_lull(self, now_ns: int) -> None:
+        """A Ping came. Where small packets arrive and no large ones, ask for them in parts."""
+        self._lull_count += 1
+        if self._lull_count < LULL_COUNT or now_ns - self._lull_ns < LULL_NS or self.blocks is None:
+            return
+        if self.blocks.is_lacking and part_count_for(self._packet_size, DATAGRAM_SIZE_SAFE) > self._part_count:
+            self.datagram_size_max = DATAGRAM_SIZE_SAFE
+            self.reconnect("Pings arrive, and no data packets", now_ns)
+
+    @property
+    def _packet_size(self) -> int:
+        return 0 if self.offer is None else self.offer.symbol_size + DATA_OVERHEAD_SIZE
 
     def _handle_bye(self, bye: Bye, now_ns: int) -> None:
         if self.state is ClientState.STOPPING:

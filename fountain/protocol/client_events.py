@@ -59,8 +59,9 @@ BYE_FAILURES = {
 class ClientEvent:
     """What happened.
 
-    `offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `failed` (failure, and what belongs to
-    it), and `hindered`, for whoever waits without limit: what would have been the failure.
+    `offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `parts` (offer, part_count: the data
+    packets are too large for the way here), `failed` (failure, and what belongs to it), and `hindered`, for whoever
+    waits without limit: what would have been the failure.
     """
 
     kind: str
@@ -70,3 +71,4 @@ class ClientEvent:
     failure: Failure | None = None
     refusal: RefusalReason | None = None
     has_data: bool = False  # Some data came before the failure: something is kept.
+    part_count: int = 1

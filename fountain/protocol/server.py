@@ -199,10 +199,8 @@ class ServerMachine:
                 session.state = SessionState.SILENT
             if session.state is SessionState.ENDED:
                 continue
-            if not session.is_proved and now_ns - session.pinged_ns >= CHALLENGE_INTERVAL_NS:
-                self._ping(session, now_ns)
-            elif now_ns - session.last_sent_ns >= PING_INTERVAL_NS:
-                session.last_sent_ns = now_ns
+            is_challenged = not session.is_proved and now_ns - session.pinged_ns >= CHALLENGE_INTERVAL_NS
+            if is_challenged or session.poll_ping(now_ns):
                 self._ping(session, now_ns)
         while self._tombstones:
             oldest = next(iter(self._tombstones.values()))
@@ -267,7 +265,7 @@ class ServerMachine:
         room = session.room_count(now_ns) if session.state is SessionState.STREAMING else 0
         if not room:
             return None
-        limit = train_packet_count_max(session.offer.symbol_size)
+        limit = train_packet_count_max(session.offer.symbol_size, session.part_count)
         for pacer in (self.pacer, session.pacer):
             limit = pacer.train_packet_count(session.packet_size, limit)
         limit = min(limit, room)

@@ -18,6 +18,7 @@ from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer, SteadyPacer
 from fountain.wire.control import OfferBody
+from fountain.wire.parts import part_size
 from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
 __all__ = [
@@ -69,7 +70,11 @@ class ServedObject:
     @property
     def packet_size(self) -> int:
         """Octets that one data packet takes on the wire."""
-        return self.offer.symbol_size + DATA_OVERHEAD_SIZE + LINK_OVERHEAD_SIZE
+        return self.wire_size(1)
+
+    def wire_size(self, part_count: int) -> int:
+        """Octets that one data packet takes on the wire in so many parts."""
+        return part_count * (part_size(self.offer.symbol_size + DATA_OVERHEAD_SIZE, part_count) + LINK_OVERHEAD_SIZE)
 
     @cached_property
     def name_digest(self) -> bytes:
@@ -99,7 +104,8 @@ class ServerSession(ControlChannel):
         self.keys = keys
         self.object_index = object_index
         self.offer = served.offer
-        self.packet_size = served.packet_size
+        self.part_count = request.part_count
+        self.packet_size = served.wire_size(request.part_count)
         self.lane = lane
         self.host = request.host
         self.peer_id = request.peer_id
@@ -110,6 +116,7 @@ class ServerSession(ControlChannel):
         self.heard_ns = now_ns
         self.ended_ns = 0
         self.last_sent_ns = now_ns
+        self._pinged_count = 0  # packets that had been received by then
         self.sequence = 0
         self.packet_count_max = _SEQUENCE_LIMIT  # Open packets wear out no key.
         if not served.offer.open:
@@ -118,7 +125,7 @@ class ServerSession(ControlChannel):
         self.received_count = 0  # as the client reports it
         self.controller = controller
         self.pacer = (SteadyPacer if controller.is_steady else Pacer)(controller.rate_bps, now_ns)
-        self.feedback = Feedback(served.packet_size, now_ns)
+        self.feedback = Feedback(self.packet_size, now_ns)
         self.rtt = RttEstimate()
         self.loss = LossEstimate()
         geometry = served.offer.geometry
@@ -153,6 +160,15 @@ class ServerSession(ControlChannel):
         if self.stop_reason is StopReason.DONE:
             return 1.0
         return self.carousel.done.count / self._block_count if self._block_count else 0.0
+
+    def poll_ping(self, now_ns: int) -> bool:
+        """Whether a Ping is due: the client waits for nothing, or of what is sent to it nothing more arrives."""
+        has_arrived = self.received_count > self._pinged_count
+        since_ns = max(self.pinged_ns, self.last_sent_ns) if has_arrived else self.pinged_ns
+        if now_ns - since_ns < PING_INTERVAL_NS:
+            return False
+        self.pinged_ns, self._pinged_count = now_ns, self.received_count
+        return True
 
     def record_train(self, count: int, now_ns: int) -> None:
         """`count` packets take the next sequence numbers and go out now."""

@@ -15,13 +15,17 @@ from fountain.limits import (
 from fountain.protocol.admission import Address
 from fountain.protocol.carousel import Segment
 from fountain.wire.control import OfferBody
+from fountain.wire.parts import part_size
 
 __all__ = ["DataKeys", "RoundTrip", "Stream", "StreamOrder", "train_packet_count_max"]
 
 
-def train_packet_count_max(symbol_size: int) -> int:
-    """How many data packets one train holds, as whole segmented sends."""
+def train_packet_count_max(symbol_size: int, part_count: int = 1) -> int:
+    """How many data packets one train holds, as whole segmented sends, or each in `part_count` parts."""
     size = symbol_size + DATA_OVERHEAD_SIZE
+    if part_count > 1:
+        whole_size = part_count * part_size(size, part_count)
+        return max(1, min(SEGMENT_COUNT_MAX // part_count, TRAIN_SIZE_MAX // whole_size))
     sent_together = min(SEND_SEGMENT_COUNT_MAX, max(1, SEND_SIZE_MAX // size))
     return min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // size) // sent_together * sent_together
 
@@ -60,6 +64,10 @@ class Stream(Protocol):
     @property
     def offer(self) -> OfferBody:
         """What was said of the object."""
+
+    @property
+    def part_count(self) -> int:
+        """In how many parts each of its packets goes; 1: whole."""
 
     @property
     def rtt(self) -> RoundTrip:

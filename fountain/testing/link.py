@@ -17,7 +17,7 @@ class Link:
     `jitter_ns` adds up to so much to each datagram's delay, each for itself: it reorders. `burst` loses runs of
     datagrams (a Gilbert model: mean length `burst_length`) on top of the independent `loss`. `partitions` are (from,
     until) times during which nothing passes. With a rate, datagrams queue, and those beyond `queue_size` octets are
-    dropped.
+    dropped. Datagrams of more than `size_max` octets (0: no limit) vanish without a word.
     """
 
     loss: float = 0.0
@@ -29,6 +29,7 @@ class Link:
     corrupt: float = 0.0
     rate_bps: int = 0
     queue_size: int = 256 * 1024
+    size_max: int = 0
     partitions: list[tuple[int, int]] = field(default_factory=list)
     sent_count: int = 0
     sent_size: int = 0
@@ -41,7 +42,7 @@ class Link:
         self.sent_count += 1
         self.sent_size += len(datagram)
         ready_ns = self._queue(len(datagram), now_ns)
-        if ready_ns is None or self._is_lost(now_ns, draw):
+        if ready_ns is None or self._is_lost(len(datagram), now_ns, draw):
             self.lost_count += 1
             return []
         arrivals = []
@@ -62,7 +63,9 @@ class Link:
         self._free_ns = now_ns + waiting_ns + size * 8 * NS // self.rate_bps
         return self._free_ns
 
-    def _is_lost(self, now_ns: int, draw: random.Random) -> bool:
+    def _is_lost(self, size: int, now_ns: int, draw: random.Random) -> bool:
+        if self.size_max and size > self.size_max:
+            return True
         if any(start <= now_ns < end for start, end in self.partitions):
             return True
         if self._in_burst:

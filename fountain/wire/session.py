@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX
+from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX, PART_COUNT_MAX
 from fountain.wire.control import HEADER_SIZE, PacketType, pack_header
 from fountain.wire.reject import Reject
 
@@ -43,7 +43,7 @@ SESSION_HEADER_SIZE = 24
 MANIFEST_BIT = 1 << 31  # In needs: the block is one of the manifest's own.
 
 _SESSION = struct.Struct(">QQ")
-_REQUEST_BODY = struct.Struct(">8sHBBB")
+_REQUEST_BODY = struct.Struct(">8sHBBBB")
 _RUN = struct.Struct(">II")
 _REPORT = struct.Struct(">QQIIIIIIHBBB")
 _STOP = struct.Struct(">B3sQ")
@@ -127,18 +127,24 @@ def _sound_runs(runs: tuple[Run, ...]) -> bool:
 
 @dataclass(frozen=True)
 class RequestBody:
-    """What a Request says under seal: who asks, how many blocks it can hold open, which it has already."""
+    """What a Request says under seal: who asks, how many blocks it can hold open, which it has already.
+
+    `part_count` is in how many parts each data packet is to come, because none arrives whole; 1 is whole.
+    """
 
     peer_id: bytes  # 8 octets, stable for one destination on one machine
     open_limit: int
     has_manifest: bool
     host: str
     done: tuple[Run, ...]
+    part_count: int = 1
 
     def encode(self) -> bytes:
         """The body's octets."""
         host = self.host.encode(errors="replace")[:HOST_SIZE_MAX].decode(errors="ignore").encode()
-        fixed = _REQUEST_BODY.pack(self.peer_id, self.open_limit, self.has_manifest, len(host), len(self.done))
+        fixed = _REQUEST_BODY.pack(
+            self.peer_id, self.open_limit, self.has_manifest, self.part_count, len(host), len(self.done)
+        )
         return fixed + host + _pack_pairs(self.done)
 
     @classmethod
@@ -146,17 +152,17 @@ class RequestBody:
         """The record in `data`, or why not."""
         if len(data) < _REQUEST_BODY.size:
             return Reject.BAD_LENGTH
-        peer_id, open_limit, has_manifest, host_size, run_count = _REQUEST_BODY.unpack_from(data)
+        peer_id, open_limit, has_manifest, part_count, host_size, run_count = _REQUEST_BODY.unpack_from(data)
         runs_at = _REQUEST_BODY.size + host_size
         if len(data) != runs_at + 8 * run_count:
             return Reject.BAD_LENGTH
         done = _parse_pairs(data[runs_at:], run_count)
         if open_limit < 1 or has_manifest > 1 or host_size > HOST_SIZE_MAX or run_count > REQUEST_RUN_COUNT_MAX:
             return Reject.BAD_FIELD
-        if not _sound_runs(done):
+        if not _sound_runs(done) or not 1 <= part_count <= PART_COUNT_MAX:
             return Reject.BAD_FIELD
         host = data[_REQUEST_BODY.size : runs_at].decode(errors="replace")
-        return cls(peer_id, open_limit, bool(has_manifest), host, done)
+        return cls(peer_id, open_limit, bool(has_manifest), host, done, part_count)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import struct
 from dataclasses import replace
 from enum import IntEnum
 
+import numpy as np
 import pytest
 from blake3 import blake3
 from hypothesis import given
@@ -24,6 +25,7 @@ from fountain.protocol.replay import expand_sequence
 from fountain.protocol.server import transcript
 from fountain.wire import control, manifest, session, train
 from fountain.wire.control import PacketType, RefusalReason, Want, parse_handshake, parse_header
+from fountain.wire.parts import Joiner, part_size, split
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, RequestBody, SessionHeader, StopReason
 from tests.pages import all_tables, marked_tables, page, value_blocks
@@ -69,6 +71,7 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "stop body": [session._STOP],
     "echo body": [session._ECHO],
     "bye body": [session._BYE],
+    "part": [1, 1, 1, 1, 8, 4],
     "manifest": [manifest._HEADER],
     "manifest entry": [manifest._ENTRY],
 }
@@ -307,6 +310,15 @@ def test_sealed_data_packet_is_written_and_read_as_on_the_page() -> None:
     assert columns.flags[0] == 0
     assert expand_sequence(int(columns.sequence[0]), sequence - 3) == sequence
     assert naive_open("data", sequence, octets[:28], octets[28:]) == CONTENT[:64]
+
+
+def test_part_is_cut_and_joined_as_on_the_page() -> None:
+    whole = golden("data sealed")
+    out = np.full((2, part_size(len(whole), 2)), 0xAA, dtype=np.uint8)
+    split(np.frombuffer(whole, dtype=np.uint8).reshape(1, -1), 2, out)
+    assert out[1].tobytes() == golden("part")
+    assert out[0, 16:].tobytes() + out[1, 16:].tobytes() == whole
+    assert Joiner(len(whole)).join(out).tobytes() == whole
 
 
 def test_open_data_packet_is_written_and_read_as_on_the_page() -> None:

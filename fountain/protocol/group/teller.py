@@ -45,6 +45,7 @@ class GroupStream:
     offer: OfferBody
     keys: GroupChannel
     rtt: RoundTrip = field(default_factory=RoundTrip)
+    part_count: int = 1  # Whoever needs them in parts leaves the group.
 
 
 class Teller:

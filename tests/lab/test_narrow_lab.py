@@ -1,0 +1,54 @@
+"""Receivers that cannot get packets of the default size: data comes all the same, alone and out of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.lab import Lab, Star
+from tests.lab.commands import Command, Stage
+
+SIZE = 300_000
+# A way whose routers drop what is too large, and say nothing.
+BLACK_HOLE = """table netdev narrow {
+    chain heard {
+        type filter hook ingress device "eth0" priority -1;
+        meta length > 1280 drop
+    }
+}
+"""
+
+pytestmark = pytest.mark.root("ip", "tc", "bridge", "nft", "ethtool")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Star(2) as made:
+        yield made
+
+
+def narrow_interface(lab: Lab) -> None:
+    lab.run("r1", ["ip", "link", "set", "eth0", "mtu", "1280"], check=True)
+
+
+def narrow_way(lab: Lab) -> None:
+    lab.run("r1", ["nft", "-f", "-"], input=BLACK_HOLE, text=True, check=True)
+
+
+@pytest.mark.parametrize("family", [4, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("narrow", [narrow_interface, narrow_way])
+def test_a_fetch_gets_its_data_in_parts(lab: Lab, narrow: object, family: int, tmp_path: Path) -> None:
+    assert callable(narrow)
+    narrow(lab)
+    stage = Stage(lab, tmp_path, SIZE)
+    server = stage.serve("--expect", "1")
+    server.wait_event("serving")
+    fetch = Command(lab, "r1", tmp_path / "r1", "fetch", lab.address("server", family))
+    assert fetch.wait() == 0, fetch.text
+    assert stage.is_exact(fetch)
+    assert server.wait() == 0, server.text
+    (warned,) = fetch.events("warned")
+    assert warned["message"] == "Data packets of 1,452 octets are too large for the way to here: each comes in 2 parts."
+    assert len(fetch.events("reconnecting")) == (narrow is narrow_way)
