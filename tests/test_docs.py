@@ -180,11 +180,15 @@ def test_state_tables_tell_every_change_of_state(heading: str) -> None:
 
 
 def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
-    """(function, state) for each member of `enum_name` that is handed to what changes or tells a state."""
+    """(function, state) for each member of `enum_name` that is handed to what changes or tells a state, or answered."""
     found = set()
     for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef):
+            is_answer = function.returns is not None and ast.unparse(function.returns).startswith(enum_name)
             for call in ast.walk(function):
+                if is_answer and isinstance(call, ast.Return) and call.value is not None:
+                    states = re.findall(rf"\b{enum_name}\.(\w+)", ast.unparse(call.value))
+                    found |= {(function.name, state) for state in states}
                 if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".change_state", "._say_now")):
                     states = re.findall(rf"\b{enum_name}\.(\w+)", " ".join(map(ast.unparse, call.args)))
                     found |= {(function.name, state) for state in states}

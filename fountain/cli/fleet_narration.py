@@ -174,4 +174,5 @@ def _asked_to_leave(event: AskedToLeave) -> list[str]:
 def _hook_finished(event: HookFinished) -> list[str]:
     if event.exit_status == 0:
         return [f"hook done for {event.path}"]
-    return [f"warning: the hook ended with status {event.exit_status} for {event.path}: {event.command}"]
+    again = ", and is run again" if event.is_run_again else ""
+    return [f"warning: the hook ended with status {event.exit_status} for {event.path}{again}: {event.command}"]

@@ -40,6 +40,10 @@ class Bystanders:
         """The machine of a session, if it has one."""
         return self._machines.get(session)
 
+    def of_object(self, object_id: bytes) -> list[GroupClientMachine]:
+        """The machines whose streams are of an object."""
+        return [machine for machine in self._machines.values() if machine.offer.object_id == object_id]
+
     def add(self, machine: GroupClientMachine) -> None:
         """Stand by this stream from now on."""
         self._machines[machine.channel.session_id] = machine

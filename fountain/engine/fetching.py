@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from fountain.engine.warmup import WarmUp
 from fountain.errors import FountainError, IncompleteError
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.client_events import ClientEvent, Failure
+from fountain.storage.destination import make_object_directory, object_directory
 from fountain.storage.part import Part, resolve_destination
 from fountain.storage.paths import is_typed, printable
 from fountain.storage.workspace import other_workspaces
@@ -48,12 +51,14 @@ class Fetching:
     """What a fetch knows beside the receiver: its destination, its part, and what was told."""
 
     def __init__(
-        self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None
+        self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None,
+        placing: Callable[[OfferBody, list[str]], None] | None = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
         self._stop = stop
         self._warm_up = WarmUp(code_by_name("raptorq")) if warm_up is None else warm_up
+        self._placing = placing
         self._part: Part | None = None
         self._offer: OfferBody | None = None
         self.failure: FountainError | None = None
@@ -76,7 +81,9 @@ class Fetching:
         check_cut(code, offer)
         self._offer = None
         self._address = address or self._address
-        destination = resolve_destination(self._config.out, offer.name)
+        beside = destination = resolve_destination(self._config.out, offer.name)
+        if self._placing is not None:
+            destination = object_directory(beside.parent, offer.object_id) / offer.name
         self._observer.handle(
             Offered(
                 name=offer.name,
@@ -91,7 +98,8 @@ class Fetching:
         self._part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
             overwrite=self._config.overwrite and self._is_chosen(destination),
-            progress=self._checking,
+            progress=self._checking, beside=beside,
+            placing=None if self._placing is None else functools.partial(self._place, self._placing, offer),
         )  # fmt: skip
         if not self._part.is_locked:
             self._observer.handle(
@@ -101,7 +109,7 @@ class Fetching:
                     "the other writes.",
                 )
             )
-        self._tell_other_parts(destination, offer.object_id)
+        self._tell_other_parts(beside, offer.object_id)
         self._warm_up.add(code)
         self._warm_up.finish(self._observer, self._stop)
         verified_size = self._verified_size(offer)
@@ -116,7 +124,14 @@ class Fetching:
     def _is_chosen(self, destination: Path) -> bool:
         """Whether the user chose what may be replaced: by name, or, with a listener, whatever has an object's name."""
         config = self._config
-        return config.listen or is_typed(destination, config.out, config.name)
+        if config.listen:
+            return not destination.name.startswith(".")  # Nobody who announces things may replace .profile.
+        return is_typed(destination, config.out, config.name)
+
+    def _place(self, placing: Callable[[OfferBody, list[str]], None], offer: OfferBody, digests: list[str]) -> None:
+        """On a worker: the object gets a directory of its own, which nothing else is put into."""
+        make_object_directory(self.destination.parent)
+        placing(offer, digests)
 
     def _tell_other_parts(self, destination: Path, object_id: bytes) -> None:
         """Say what is left of objects that had this name before: nothing that is fetched now can use it."""

@@ -163,8 +163,10 @@ class AskedToLeave(Event):
 
 @dataclass(frozen=True)
 class HookFinished(Event):
-    """The hook ended that was run for the object at `path`."""
+    """The hook ended that was run for the object at `path`, the `attempt`th time; `is_run_again` where it will be."""
 
     command: str
     path: Path
     exit_status: int
+    attempt: int = 1
+    is_run_again: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -18,9 +19,9 @@ from fountain.engine.download import Download
 from fountain.engine.fetch import STOP_CHECK_NS, FetchSummary
 from fountain.engine.fetching import Fetching
 from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
-from fountain.engine.hook import Hook
+from fountain.engine.hooks import Hooks
 from fountain.engine.identity import ReceiverIdentity
-from fountain.engine.observer import Announced, AskedToLeave, HookFinished, Observer, Warned
+from fountain.engine.observer import Announced, AskedToLeave, Observer, Warned
 from fountain.engine.receiver import Phase
 from fountain.engine.standing import Standing
 from fountain.engine.warmup import WarmUp
@@ -33,7 +34,7 @@ from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
 from fountain.storage.destination import may_be_replaced
 from fountain.storage.paths import printable
-from fountain.storage.received import RECEIVED_NAME, ReceivedList
+from fountain.storage.received import PendingHook, ReceivedList, is_own_name
 from fountain.wire.control import OfferBody
 from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
@@ -50,7 +51,6 @@ class _Fetch:
 
     download: Download
     fetching: Fetching
-    hook: Hook | None = None
     is_told: bool = False  # its end
 
 
@@ -69,8 +69,11 @@ class GroupFetch:
         self._heard_group = group
         self._standing = Standing(group, config.group.interface, observer, self._renew, now_ns=now_ns())
         self._fetches: list[_Fetch] = []
-        self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
         self._start_ns = now_ns()
+        self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
+        self._hooks: Hooks | None = None
+        if config.hook is not None and self._received is not None:
+            self._hooks = Hooks(config.hook, self._received, observer, self._start_ns)
         self._warm_up = WarmUp(code_by_name("raptorq"))  # while nothing is announced yet
         self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
         self._announced: dict[str, None] = {}  # the names that were heard, in order
@@ -98,6 +101,7 @@ class GroupFetch:
             self._standing.step(now)
             deadline = self._receiver.step(now)
             self._tell(now)
+            self._step_hooks(now)
             summary = self._settle(now)
             if summary is not None:
                 return summary
@@ -108,9 +112,9 @@ class GroupFetch:
         """Keep the parts, and end what runs."""
         self._receiver.flush()
         self._standing.close()
+        if self._hooks is not None:
+            self._hooks.close()
         for fetch in self._fetches:
-            if fetch.hook is not None:
-                fetch.hook.close()
             fetch.download.workers.close()
             fetch.fetching.close()
         self._receiver.close()
@@ -126,7 +130,7 @@ class GroupFetch:
     def _wants(self, offer: OfferBody) -> bool:
         """Whether to take an object that is not on its way yet. A plain fetch stays with what it has begun."""
         if self._received is not None:
-            return offer.name != RECEIVED_NAME and offer.object_id not in self._received
+            return not is_own_name(offer.name) and offer.object_id not in self._received
         if len(self._announced) < NAME_COUNT_MAX:
             self._announced[offer.name] = None
         if self._fetches:
@@ -134,8 +138,10 @@ class GroupFetch:
             return False
         return self._name is None or offer.name == self._name
 
-    def _has(self, offer: OfferBody) -> bool:
-        return self._received is not None and offer.object_id in self._received
+    def _has(self, offer: OfferBody) -> MemberState | None:
+        if self._received is None or offer.object_id not in self._received:
+            return None
+        return MemberState.DONE if self._hooks is None else self._hooks.state(offer.object_id)
 
     def _tell_other(self, offer: OfferBody) -> None:
         """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
@@ -170,7 +176,8 @@ class GroupFetch:
                 is_oneway=bool(announce.flags & AnnounceFlag.ONEWAY),
             )
         )
-        fetch = _Fetch(download, Fetching(self._config, self._observer, self._stop, self._warm_up))
+        placing = None if self._hooks is None else self._expect_hook
+        fetch = _Fetch(download, Fetching(self._config, self._observer, self._stop, self._warm_up, placing))
         self._fetches.append(fetch)
         try:
             return fetch.fetching.open_sink(announce.offer, text(machine.server))
@@ -200,13 +207,14 @@ class GroupFetch:
             if download.succeeded and not fetch.is_told:
                 fetch.is_told = True
                 path = fetch.fetching.finish(download)
-                if self._received is not None:
+                if self._hooks is not None:
+                    pending = _pending_hook(download.machine.offer, [digest for digest, _ in download.files])
+                    self._hooks.begin(pending, path, now)
+                    download.machine.change_state(MemberState.HOOKING, now)
+                elif self._received is not None:
                     self._remember(self._received, download.machine.offer.object_id)
-                if self._config.hook is not None:
-                    self._run_hook(fetch, path, now)
-            if fetch.hook is not None and (status := fetch.hook.poll()) is not None:
-                self._end_hook(fetch, status, now)
-            if download.phase is not Phase.ENDED or fetch.hook is not None:
+            is_hook_open = self._hooks is not None and self._hooks.is_open(download.machine.offer.object_id)
+            if download.phase is not Phase.ENDED or is_hook_open:
                 continue
             if not self._config.listen:
                 path = fetch.fetching.finish(download) if not fetch.is_told else fetch.fetching.destination
@@ -221,24 +229,31 @@ class GroupFetch:
         except StorageError as error:
             self._observer.handle(Warned(error.message, error.hint))
 
-    def _run_hook(self, fetch: _Fetch, path: Path, now: int) -> None:
-        assert self._config.hook is not None
-        offer = fetch.download.machine.offer
-        digest = fetch.download.files[0][0] if len(fetch.download.files) == 1 else ""
-        fetch.hook = Hook(self._config.hook, path, name=offer.name, object_id=offer.object_id.hex(), digest=digest)
-        fetch.download.machine.change_state(MemberState.HOOKING, now)
+    def _expect_hook(self, offer: OfferBody, digests: list[str]) -> None:
+        """On a worker: the object is about to get its place. Should all end there, the next start runs its hook."""
+        assert self._received is not None
+        with contextlib.suppress(StorageError):  # It is written again, and what goes wrong is told, with the attempt.
+            self._received.expect_hook(_pending_hook(offer, digests))
 
-    def _end_hook(self, fetch: _Fetch, status: int, now: int) -> None:
-        assert fetch.hook is not None
-        self._observer.handle(HookFinished(fetch.hook.command, fetch.hook.path, status))
-        fetch.hook = None
-        fetch.download.machine.change_state(MemberState.HOOK_FAILED if status else MemberState.HOOK_DONE, now)
-        fetch.download.linger()
+    def _step_hooks(self, now: int) -> None:
+        """Run the hooks that are due, and let servers know how others have ended."""
+        if self._hooks is None:
+            return
+        for object_id, is_success in self._hooks.step(now):
+            told = self._receiver.bystanders.of_object(object_id)
+            for fetch in self._fetches:
+                if fetch.download.succeeded and fetch.download.machine.offer.object_id == object_id:
+                    told.append(fetch.download.machine)
+                    fetch.download.linger()
+            for machine in told:
+                machine.change_state(MemberState.HOOK_DONE if is_success else MemberState.HOOK_FAILED, now)
 
     def _drop(self, fetch: _Fetch) -> None:
         """A listener's object is over, well or badly; the next may come."""
         self._fetches.remove(fetch)
         error = fetch.download.error or fetch.fetching.failure
+        if not fetch.download.succeeded and self._hooks is not None and self._received is not None:
+            self._received.forget(fetch.download.machine.offer.object_id)
         if not fetch.download.succeeded and error is not None:
             self._observer.handle(Warned(error.message, self._hint(error)))
         fetch.download.workers.close()
@@ -297,7 +312,7 @@ class GroupFetch:
     def _interrupt(self, now: int) -> FetchSummary | None:
         for fetch in self._fetches:
             fetch.download.stop(StopReason.INTERRUPTED, now)
-            if fetch.hook is not None:
+            if self._hooks is not None and self._hooks.is_open(fetch.download.machine.offer.object_id):
                 fetch.download.disown_hook(now)
         while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
             self._receiver.step(now_ns())  # What is being put in its place has its end first.
@@ -310,3 +325,8 @@ class GroupFetch:
         fetch = self._fetches[0]
         path = fetch.fetching.destination if fetch.is_told else fetch.fetching.finish(fetch.download)
         return FetchSummary(path, tuple(fetch.download.files))
+
+
+def _pending_hook(offer: OfferBody, digests: list[str]) -> PendingHook:
+    """What the hook of an object is told, whose files have these digests."""
+    return PendingHook(offer.object_id, offer.name, digests[0] if len(digests) == 1 else "")

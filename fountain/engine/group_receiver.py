@@ -33,6 +33,7 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.group.channel import GroupChannel
+from fountain.protocol.group.member import HOLDING_STATES
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.control import MAGIC, OfferBody, Want
 from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType, MemberState
@@ -51,15 +52,15 @@ _DATA_FIRST_OCTET = 0x1D
 class GroupReceiver:
     """Takes objects from a group.
 
-    `wants` says of an offer whether it is wanted, and `has` of one that is not whether its object is here already: its
-    server is told that. `open_sink` makes room for an object. `open_endpoint` gives whoever goes on by itself an
-    endpoint of its own, since several may do that at once.
+    `wants` says of an offer whether it is wanted, and `has` of one that is not how far its object is where it is here
+    already: its server is told that. `open_sink` makes room for an object. `open_endpoint` gives whoever goes on by
+    itself an endpoint of its own, since several may do that at once.
     """
 
     def __init__(
         self, group: Endpoint, answer: Endpoint, identity: ReceiverIdentity, *,
         wants: Callable[[OfferBody], bool],
-        has: Callable[[OfferBody], bool],
+        has: Callable[[OfferBody], MemberState | None],
         open_sink: Callable[[Download], tuple[Code, BlockSink]],
         make_workers: Callable[[], Workers],
         open_endpoint: Callable[[], Endpoint],
@@ -228,8 +229,9 @@ class GroupReceiver:
             return
         same = self._same_object(announce.offer)
         if same is None and not self._wants(announce.offer):
-            if self._has(announce.offer):
-                self._stand_by(announce, header, address, channel, now_ns, is_here=True)
+            state = self._has(announce.offer)
+            if state is not None:
+                self._stand_by(announce, header, address, channel, state, now_ns)
             else:
                 self._refuse(header.session)
             return
@@ -239,7 +241,7 @@ class GroupReceiver:
             holder = self._yielding(header.session, channel, announce, same, now_ns)
             if holder is None:
                 if same is None:  # Else another server has it as well, and there is nothing to wait for.
-                    self._stand_by(announce, header, address, channel, now_ns, is_here=False)
+                    self._stand_by(announce, header, address, channel, MemberState.JOINING, now_ns)
                 return
             if same is None:
                 self._take_place_of(holder, now_ns)
@@ -286,8 +288,8 @@ class GroupReceiver:
             self.bystanders.add(machine)
 
     def _stand_by(
-        self, announce: Announce, header: GroupHeader, address: Address, channel: GroupChannel, now_ns: int, *,
-        is_here: bool,
+        self, announce: Announce, header: GroupHeader, address: Address, channel: GroupChannel, state: MemberState,
+        now_ns: int,
     ) -> None:  # fmt: skip
         """Let the server of an object know that nothing of it is taken, and why."""
         if announce.flags & AnnounceFlag.ONEWAY:
@@ -298,8 +300,8 @@ class GroupReceiver:
                 return  # The next Announce asks again.
             machine = self._machine(announce, header.sequence, address, channel, now_ns)
             self.bystanders.add(machine)
-        if is_here and machine.state is not MemberState.DONE:
-            machine.change_state(MemberState.DONE, now_ns)
+        if machine.state is not state:
+            machine.change_state(state, now_ns)
 
     def _machine(
         self, announce: Announce, sequence: int, address: Address, channel: GroupChannel, now_ns: int
@@ -356,7 +358,7 @@ class GroupReceiver:
     def _is_known(self, session: int) -> bool:
         """Whether the object of a session is here."""
         machine = self.bystanders.get(session)
-        return machine is not None and machine.state is MemberState.DONE
+        return machine is not None and machine.state in HOLDING_STATES
 
     def _same_object(self, offer: OfferBody) -> Download | None:
         return next(

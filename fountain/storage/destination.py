@@ -13,12 +13,22 @@ import sys
 from pathlib import Path
 
 from fountain.errors import NameClashError, StorageError
-from fountain.storage.files import rename_new, storage_error
+from fountain.storage.files import Directory, rename_new, storage_error, umask
 from fountain.storage.paths import printable
 
-__all__ = ["check_destination", "check_out", "may_be_replaced", "put_in_place"]
+__all__ = [
+    "check_destination",
+    "check_out",
+    "make_object_directory",
+    "may_be_replaced",
+    "object_directory",
+    "put_in_place",
+    "remove_object_directory",
+    "stands",
+]
 
 _AWAY_HINT = "Move it away, or choose another place with -o."
+_OBJECT_DIRECTORY_MODE = 0o755
 _REFUSALS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -93,6 +103,43 @@ def put_in_place(source: Path, destination: Path, *, overwrite: bool) -> None:
         if error.errno not in _REFUSALS:
             raise
         raise _clash(destination, "exists already", _AWAY_HINT) from error
+
+
+def object_directory(directory: Path, object_id: bytes) -> Path:
+    """The directory of its own that an object has in `directory`, where a hook is run for it.
+
+    Nothing else ever goes there, so what a hook reads is what was verified, whatever comes under the same name.
+    """
+    return directory / object_id.hex()
+
+
+def make_object_directory(path: Path) -> None:
+    """Create what `object_directory` named; harmless when it is there.
+
+    Raises:
+        StorageError: it cannot be created, or something else has its name.
+    """
+    try:
+        with Directory.open(path.parent) as parent:
+            if parent.make_directory(path.name):
+                parent.set_mode(path.name, _OBJECT_DIRECTORY_MODE & ~umask())
+                parent.sync()
+    except OSError as error:
+        raise storage_error(error, "write in", path) from error
+
+
+def remove_object_directory(path: Path) -> None:
+    """Remove what `object_directory` named, if a hook has left it empty.
+
+    Raises:
+        OSError: it is not empty, or is not there.
+    """
+    os.rmdir(path)
+
+
+def stands(path: Path) -> bool:
+    """Whether anything is there, a dangling link included."""
+    return os.path.lexists(path)
 
 
 def _obstacle(destination: Path, mode: int, is_tree: bool | None) -> str:

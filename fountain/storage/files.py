@@ -34,6 +34,7 @@ __all__ = [
     "sync_data",
     "try_lock",
     "umask",
+    "write_all",
     "write_at",
 ]
 
@@ -241,6 +242,13 @@ def write_at(descriptor: int, view: memoryview, offset: int) -> None:
             with _seek_lock:
                 os.lseek(descriptor, offset + done, os.SEEK_SET)
                 done += os.write(descriptor, view[done:])
+
+
+def write_all(descriptor: int, octets: bytes) -> None:
+    """Write all of `octets` where the descriptor is."""
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def preallocate(descriptor: int, size: int) -> None:

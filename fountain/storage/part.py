@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ class Part:
         self._overwrite = overwrite
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
+        self._placing: Callable[[list[str]], None] | None = None
         self._is_open = True
         self._is_resumed = workspace.directory.exists(PART_NAME)
 
@@ -58,8 +60,13 @@ class Part:
         *,
         overwrite: bool,
         progress: Progress | None = None,
+        beside: Path | None = None,
+        placing: Callable[[list[str]], None] | None = None,
     ) -> Part:
         """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
+
+        The part lies beside the destination, or beside the path `beside`, as if that were the destination. `placing` is
+        called with the hex digests of the files, on the thread of `finish`, right before the object gets its place.
 
         Raises:
             NameClashError: something stands at the destination that is not to be replaced (the rules of `overwrite` are
@@ -73,7 +80,9 @@ class Part:
             check_destination(destination, overwrite=overwrite)  # Before anything is created.
         except OSError as error:
             raise storage_error(error, "write in", destination.parent) from error
-        part = cls(Workspace.open(destination, object_id), destination, object_id, name, object_size, overwrite)
+        workspace = Workspace.open(destination if beside is None else Path(os.path.abspath(beside)), object_id)
+        part = cls(workspace, destination, object_id, name, object_size, overwrite)
+        part._placing = placing
         try:
             # Once more: whoever had the workspace until now may have finished.
             check_destination(destination, overwrite=overwrite)
@@ -171,6 +180,8 @@ class Part:
             check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
             tree.apply_attributes()
             blocks.close()
+            if self._placing is not None:
+                self._placing(digests)
             self._put_in_place(manifest)
             self._is_open = False
         except OSError as error:

@@ -19,12 +19,13 @@ from fountain.limits import MANIFEST_SIZE_MAX, NAME_SIZE_MAX
 from fountain.storage.files import Directory, Lock, read_at, storage_error, try_lock
 from fountain.storage.paths import printable
 
-__all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "other_workspaces", "workspace_name"]
+__all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "is_workspace_name", "other_workspaces", "workspace_name"]
 
 PART_NAME = "part"
 JOURNAL_NAME = "state"
 _MANIFEST_NAME = "manifest"
 _LOCK_NAME = "lock"
+_ANY_WORKSPACE = re.compile(r"\..*\.fountain-[0-9a-f]{16}", re.IGNORECASE | re.DOTALL)
 
 
 def workspace_name(name: str, object_id: bytes) -> str:
@@ -32,6 +33,11 @@ def workspace_name(name: str, object_id: bytes) -> str:
     suffix = f".fountain-{object_id.hex()[:16]}"
     room = NAME_SIZE_MAX - 1 - len(suffix)
     return "." + name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore") + suffix
+
+
+def is_workspace_name(name: str) -> bool:
+    """Whether `name` has the form of a workspace's, in whatever case."""
+    return _ANY_WORKSPACE.fullmatch(name) is not None
 
 
 def other_workspaces(destination: Path, object_id: bytes) -> list[Path]:

@@ -180,9 +180,10 @@ class Listener(Host):
         has_it = sink is not None and sink.result is not None
         return not has_it and (self._options.names is None or offer.name in self._options.names)
 
-    def _has(self, offer: OfferBody) -> bool:
+    def _has(self, offer: OfferBody) -> MemberState | None:
         sink = self.sinks.get(offer.object_id)
-        return not self._options.once and sink is not None and sink.result is not None
+        is_here = not self._options.once and sink is not None and sink.result is not None
+        return MemberState.DONE if is_here else None
 
     def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
         if download not in self.downloads:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from tests.storage.support import leftovers, mounted, needs_root
 from tests.system.conftest import Writer
@@ -169,17 +170,57 @@ def test_a_listener_takes_each_object_once_and_runs_its_hook(fleet: Fleet, write
     assert server.wait() == 0, server.err
     assert server.event("hook_reported") | {"name": second.name, "is_success": False} == server.event("hook_reported")
     assert sorted(result["reason"] for result in results(server)) == ["", "the hook failed"]
-    assert again.event("hook_finished")["exit_status"] == 1
+    ends = [(event["attempt"], event["exit_status"], event["is_run_again"]) for event in again.events("hook_finished")]
+    assert ends == [(1, 1, True), (2, 1, True), (3, 1, False)]
     assert again.interrupt() == 130
     assert [event["name"] for event in again.events("announced")] == [second.name]
-    told = [(listener, first), (again, second)]
+    told = [(listener, first), *[(again, second)] * 3]
     assert log.read_text() == "".join(
         f"{path.name} {fetch.event('digest_computed')['digest']} {fetch.event('fetched')['object_id']}\n"
         for fetch, path in told
     )
-    place = fleet.place("listener")
-    assert sorted(os.listdir(place)) == [".fountain-received", first.name, second.name]
-    assert all((place / path.name).read_bytes() == path.read_bytes() for path in (first, second))
+    place, ids = fleet.place("listener"), [fetch.event("fetched")["object_id"] for fetch in (listener, again)]
+    assert sorted(os.listdir(place)) == [".fountain-received", *sorted(ids)]
+    for object_id, path in zip(ids, (first, second)):
+        assert (place / object_id / path.name).read_bytes() == path.read_bytes()
+
+
+def test_what_a_hook_reads_is_not_replaced_while_it_runs(fleet: Fleet, write_file: Writer, tmp_path: Path) -> None:
+    """Another object of the same name used to take the place of $FOUNTAIN_PATH in the middle of its hook."""
+    path, gate, installed = write_file(SMALL_SIZE, "image.iso"), tmp_path / "gate", tmp_path / "installed"
+    installed.mkdir()
+    hook = f'until test -e {gate}; do sleep 0.1; done; cp "$FOUNTAIN_PATH" {installed}/$FOUNTAIN_DIGEST'
+    listener = fleet.receive("listener", "--listen", "--overwrite", "--hook", hook)
+    contents = []
+    for count in (1, 2):
+        contents.append(path.read_bytes())
+        server = fleet.serve(*QUICKLY, path)
+        listener.wait_event("fetched", count=count)
+        server.kill()
+        write_file(SMALL_SIZE, "image.iso")
+    gate.touch()
+    listener.wait_event("hook_finished", count=2)
+    assert [event["exit_status"] for event in listener.events("hook_finished")] == [0, 0]
+    assert {file.name: file.read_bytes() for file in installed.iterdir()} == {
+        blake3(content).hexdigest(): content for content in contents
+    }
+
+
+def test_a_hook_that_was_killed_with_its_listener_runs_again(fleet: Fleet, write_file: Writer, tmp_path: Path) -> None:
+    path, log = write_file(SMALL_SIZE), tmp_path / "log"
+    last = f'cmp "$FOUNTAIN_PATH" {path} && test $FOUNTAIN_ATTEMPT = 2 || sleep 600'
+    hook = f'echo "$$ $FOUNTAIN_ATTEMPT" >> {log}; {last}'
+    listener = fleet.receive("listener", "--listen", "--hook", hook)
+    server = fleet.serve(*QUICKLY, "--expect", "1", path)
+    server.wait_event("waiting", lambda event: event["what"].startswith("waiting for hooks to end"))
+    listener.kill()
+    os.killpg(int(log.read_text().split()[0]), signal.SIGKILL)
+    again = fleet.receive("listener", "--listen", "--hook", hook)
+    finished = again.wait_event("hook_finished")
+    assert (finished["attempt"], finished["exit_status"]) == (2, 0)
+    assert server.wait() == 0, server.err
+    assert [result["state"] for result in results(server)] == ["done"]
+    assert not again.events("announced")
 
 
 def test_a_listener_takes_several_objects_at_once(fleet: Fleet, write_file: Writer) -> None:
