@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fountain.engine.clock import now_ns
 from fountain.engine.config import FetchConfig, GroupConfig
+from fountain.engine.exposure import warn_of_exposure
 from fountain.engine.fleet_events import OPEN_GROUP_WARNING
 from fountain.engine.identity import ReceiverIdentity, group_peer_id, single_peer_id
 from fountain.engine.loading import loading
@@ -104,6 +105,7 @@ def _fetch_group(
     """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
     with ExitStack() as stack:
         key = read_key(where.key_path) if where.key_path is not None else None
+        warn_of_exposure(where, observer)
         found = await_group(where, observer, stop) if config.wait or config.listen else open_group(where)
         if found is None:
             if config.listen:

@@ -14,6 +14,7 @@ from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.engine.clock import now_ns
 from fountain.engine.config import ServeConfig
+from fountain.engine.exposure import warn_of_exposure
 from fountain.engine.fleet import Fleet, GroupPlace
 from fountain.engine.members import SNAPSHOT_COUNT_MAX
 from fountain.engine.observer import (
@@ -50,7 +51,8 @@ from fountain.wire.manifest import EntryKind
 __all__ = ["ServeSummary", "serve"]
 
 PROGRESS_INTERVAL_NS = NS // 5
-LARGE_INTERVAL_NS = NS  # with so many receivers that not all are shown
+LARGE_INTERVAL_NS = NS  # with so many receivers that not all are shown, or ...
+SMALL_COUNT_MAX = 64  # ... more sessions than this, whose table takes some ten kilobytes
 STOP_CHECK_NS = NS // 10
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
@@ -95,6 +97,8 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         code = code_by_name(config.code)
         warm_up = WarmUp(code)
         place = None if config.fleet is None else GroupPlace.find(config.fleet)  # Wrong ones before hours of reading.
+        if config.fleet is not None:
+            warn_of_exposure(config.fleet.group, observer)
         for path in config.paths:
             check_source(path)
         control = open_endpoint(config.bind, config.port)
@@ -328,7 +332,9 @@ class _Server:
 
     @property
     def _is_small(self) -> bool:
-        """Whether looking at every receiver costs next to nothing."""
+        """Whether looking at every receiver costs next to nothing, and their table is short."""
+        if self._roster.count > SMALL_COUNT_MAX:
+            return False
         return self._fleet is None or self._fleet.members.count <= SNAPSHOT_COUNT_MAX
 
     def _progress(self, now: int) -> PeersProgress:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from pathlib import Path
 
 from fountain.errors import StorageError, UsageError
 
-__all__ = ["KEY_SIZE", "read_key"]
+__all__ = ["KEY_SIZE", "key_exposure", "read_key"]
 
 KEY_SIZE = 32
 _OCTET_COUNT_MAX = 4096
+_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}[ \t\r\n]*)+")
+_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
 
 
 def read_key(path: Path) -> bytes:
     """The key in a file: KEY_SIZE octets, or as many in hexadecimal digits.
+
+    KEY_SIZE characters of text are no key but a password or a name: 32 random octets never look so.
 
     Raises:
         StorageError: the file cannot be read.
@@ -26,14 +33,25 @@ def read_key(path: Path) -> bytes:
         raise StorageError(
             f"The key {path} cannot be read: {error.strerror}.", "Give --key a file that you may read.", path=str(path)
         ) from error
-    key = octets
-    if len(octets) != KEY_SIZE:
-        try:
-            key = bytes.fromhex(octets.decode("ascii"))
-        except ValueError:
-            key = b""
-    if len(key) != KEY_SIZE or not any(key):  # Zeros are what no key stands for.
+    key = bytes.fromhex(octets.decode("ascii")) if _HEX.fullmatch(octets) else octets
+    if len(key) != KEY_SIZE or not any(key) or _TEXT.issuperset(key):  # Zeros are what no key stands for.
         raise UsageError(
-            f"{path} holds no key.", f"Make one, the same for all: head -c {KEY_SIZE} /dev/urandom > group.key"
+            f"{path} holds no key: that is {KEY_SIZE} random octets, or {2 * KEY_SIZE} hexadecimal digits.",
+            f"Make one, the same for all: (umask 077; head -c {KEY_SIZE} /dev/urandom > group.key)",
         )
     return key
+
+
+def key_exposure(path: Path) -> str | None:
+    """Who else can read or replace the key in a file, in words; None where its owner alone can, or nobody can know."""
+    if os.name != "posix":
+        return None
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    if not stat.S_ISREG(mode):
+        return None
+    if mode & 0o022:
+        return f"Others than its owner can replace the key {path}."
+    return f"Everybody on this machine can read the key {path}." if mode & 0o004 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,8 +23,11 @@ from fountain.protocol.admission import (
     TokenJar,
     Verdict,
 )
+from fountain.protocol.client import ClientMachine
 from fountain.protocol.client_events import ClientState
-from fountain.wire.control import HELLO_SIZE, Hello, RefusalReason, Request, parse_handshake, parse_header
+from fountain.protocol.server import ServerMachine
+from fountain.protocol.server_session import ServedObject
+from fountain.wire.control import HELLO_SIZE, Hello, RefusalReason, Request, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from tests.protocol.pair import HOME, MS, Pair
 
@@ -127,6 +131,34 @@ def test_a_client_of_a_flooded_address_gets_its_session_after_one_retry() -> Non
     client = pair.client()
     assert pair.connect(client) is not None
     assert client.state is ClientState.RECEIVING
+
+
+class Unsearched(list[ServedObject]):
+    """Objects that may be looked up, but not looked through."""
+
+    def __iter__(self) -> Iterator[ServedObject]:
+        raise AssertionError("every object was looked at")
+
+
+@pytest.mark.parametrize("kind", [Want.NAME, Want.OBJECT])
+def test_a_hello_and_a_request_look_at_no_object_but_theirs(kind: Want) -> None:
+    pair = Pair()
+    body = pair.server.objects[0].offer
+    served = [
+        ServedObject(replace(body, name=f"{number}", object_id=number.to_bytes(32, "big")), True)
+        for number in range(50)
+    ]
+    pair.server = ServerMachine(secret=bytes(32), objects=served, rate_bps=10**9, peer_count_max=8, now_ns=pair.now_ns)
+    pair.server.objects = Unsearched(served)
+    want = served[33].name_digest if kind is Want.NAME else served[33].offer.object_id
+    client = ClientMachine(
+        secret=bytes(32), want_kind=kind, want=want, open=False, wait=False, timeout_ns=NS, peer_id=bytes(8),
+        host="host", now_ns=pair.now_ns,
+    )  # fmt: skip
+    client.handle_timeout(pair.now_ns)
+    session = pair.connect(client)
+    assert session is not None
+    assert session.object_index == 33
 
 
 # --- Requests -----------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fountain.limits import NS
 from fountain.protocol.admission import Address
 from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientState, Failure
 from fountain.protocol.places import UNPROVED_PATIENCE_NS
 from fountain.protocol.server import UNPROVED_COUNT_MAX
 from fountain.protocol.server_session import (
@@ -36,10 +35,10 @@ def join(pair: Pair, count: int, host: str, first: int = 0) -> list[tuple[Client
 
 def ask_in_vain(pair: Pair, host: str) -> bool:
     """Whether one more peer at `host` is refused, since the server is full."""
-    client = pair.client(b"one more")
-    session = pair.connect(client, (host, 50_000))
-    failed = [event for event in iter(client.poll_event, None) if event.kind == "failed"]
-    return session is None and [event.refusal for event in failed] == [RefusalReason.SERVER_FULL]
+    list(iter(pair.server.poll_event, None))
+    session = pair.connect(pair.client(b"one more"), (host, 50_000))
+    told = list(iter(pair.server.poll_event, None))
+    return session is None and [event.refusal for event in told] == [RefusalReason.SERVER_FULL]
 
 
 # --- Shares -------------------------------------------------------------------------------------------------
@@ -69,11 +68,16 @@ def test_the_youngest_session_of_the_address_that_has_most_gives_up_its_place_an
     pair.deliver(pair.request(newcomer, ("198.51.100.1", 1)), ("198.51.100.1", 1))
     assert session.bye_reason is ByeReason.PLACE_TAKEN
     assert session.session_id not in pair.server.sessions
+    list(iter(pair.server.poll_event, None))
     pair.carry(client, session.address)
-    assert client.state is ClientState.CLOSED  # It asked again, and its address has more than others.
     told = list(iter(client.poll_event, None))
-    assert [event.kind for event in told] == ["connected", "reconnecting", "failed"]
-    assert (told[-1].failure, told[-1].refusal) == (Failure.REFUSED, RefusalReason.SERVER_FULL)
+    assert [(event.kind, event.reason) for event in told] == [
+        ("connected", ""),
+        ("reconnecting", "the server is full and gave this place to another network"),
+    ]
+    # It asked again, and its address has more places than others.
+    assert [event.refusal for event in iter(pair.server.poll_event, None)] == [RefusalReason.SERVER_FULL]
+    assert len(pair.server.sessions) == 8
 
 
 def test_an_address_that_has_most_gets_no_place_of_others() -> None:

@@ -174,6 +174,60 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
     assert session.carousel.has_work
 
 
+def test_a_report_that_comes_late_is_not_believed() -> None:
+    pair, _, session = connected()
+    session.record_train(200, pair.now_ns)
+    pair.now_ns += 20 * MS
+    echo_us = (pair.now_ns - 20 * MS) // 1000 & 0xFFFF_FFFF
+    session.handle_report(Report(150, 140, echo_us, 0, 0, 0, 0, 0, 8, True, ((0, 3),), ((4, 5),)), pair.now_ns)
+    known = (session.rtt.smoothed_ns, session.lost_fraction, session.received_count, session.controller.rate_bps)
+    assert 0 < session.lost_fraction < 0.1
+    pair.now_ns += 300 * MS
+    session.handle_report(Report(120, 60, echo_us, 0, 0, 0, 0, 0, 2, True, ((7, 1),), ((4, 9),)), pair.now_ns)
+    assert (session.rtt.smoothed_ns, session.lost_fraction, session.received_count) == known[:3]
+    assert session.carousel.open_limit == 8
+    assert 7 not in session.carousel.done
+
+
+def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair, client, session = connected()
+    assert client.session is not None
+    session.record_train(100, pair.now_ns)
+    learned: list[int] = []
+    monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
+    pair.now_ns += 10 * MS
+    for count in range(1, 51):
+        report = Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ())
+        packet = client.session.seal_packet(PacketType.REPORT, report.encode())
+        pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
+        pair.server.handle_timeout(pair.now_ns)
+    assert learned == [1]
+    assert pair.server.next_timeout(pair.now_ns) <= pair.now_ns + MS
+    pair.now_ns += MS
+    pair.server.handle_timeout(pair.now_ns)
+    assert learned == [1, 50]
+    pair.now_ns += MS
+    pair.server.handle_timeout(pair.now_ns)
+    assert learned == [1, 50]
+
+
+def test_a_client_pings_the_data_port_every_ten_seconds_to_keep_its_way_open() -> None:
+    pair, client, session = connected()
+    start_ns, times_ns = pair.now_ns, []
+    while pair.now_ns < start_ns + 35 * NS:
+        pair.now_ns += NS // 4
+        client.handle_datagram(session.seal_packet(PacketType.PONG, Echo(0).encode()), pair.now_ns)
+        client.patience.advance(pair.now_ns, is_steady=True)  # as new symbols would
+        client.handle_timeout(pair.now_ns)
+        for packet, to_data_port in iter(client.poll_datagram, None):
+            if packet[5] == PacketType.PING:
+                assert to_data_port
+                times_ns.append(pair.now_ns - start_ns)
+    assert times_ns == [10 * NS, 20 * NS, 30 * NS]
+
+
 # --- Circuit breaker ----------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,7 @@ def test_only_who_has_the_key_of_a_group_hears_it(fleet: Fleet, write_file: Writ
     path = write_file(SIZE)
     key, other = tmp_path / "group.key", tmp_path / "other.key"
     key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
     other.write_text(f"{bytes(range(1, 33)).hex()}\n")
     server = fleet.serve(*QUICKLY, "--key", key, path)
     wrong = [fleet.receive("wrong", "--key", other, "--timeout", "2"), fleet.receive("none", "--timeout", "2")]
@@ -148,6 +149,7 @@ def test_whoever_waits_for_something_else_is_told_what_is_there(
 ) -> None:
     path, key = write_file(100_000, "here.bin"), tmp_path / "group.key"
     key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
     keyed = fleet.receive("keyed", "--wait", "--key", key)
     other = fleet.receive("other", "--wait", "there.bin")
     fleet.serve(*QUICKLY, path)
@@ -160,7 +162,9 @@ def test_a_single_peer_without_the_key_of_a_group_is_refused(fleet: Fleet, write
     path = write_file(100_000)
     key = tmp_path / "group.key"
     key.write_bytes(bytes(range(32)))
+    key.chmod(0o644)
     server = fleet.serve(*QUICKLY, "--key", key, path)
+    assert server.event("warned")["message"] == f"Everybody on this machine can read the key {key}."
     alone = fleet.fetch("-o", fleet.directory / "alone", port=server.port)
     assert alone.wait() == 7
     assert "under a key that this fetch does not have" in alone.err
