@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -21,6 +23,7 @@ __all__ = ["InlineExecutor", "InlineWorkers", "Job", "ThreadWorkers", "Workers"]
 Job = Callable[[], object]
 T = TypeVar("T")
 
+CLOSE_PATIENCE_S = 0.3  # The usual block takes milliseconds.
 _THREAD_COUNT_MAX = 4  # More decode faster than one receive loop can feed them.
 
 
@@ -42,7 +45,7 @@ class Workers(Protocol):
         """The result of a finished job, or None."""
 
     def close(self) -> None:
-        """Finish what was submitted, and end."""
+        """End: what waits is dropped, and what runs is given up if it takes long."""
 
 
 class InlineWorkers:
@@ -101,6 +104,8 @@ class ThreadWorkers:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._results: deque[object] = deque()
         self._open_count = 0
+        self._lock = threading.Lock()  # guards `_is_closed`: nobody is woken after that
+        self._is_closed = False
         self._thread_count = count
         self._threads: list[threading.Thread] = []  # started with the first job: many a stream never has one
 
@@ -132,11 +137,20 @@ class ThreadWorkers:
         return result
 
     def close(self) -> None:
-        """Finish what was submitted, and end the threads."""
+        """Drop the jobs that wait, and end the threads; one that is still busy a moment later is given up.
+
+        Whoever sends symbols decides how long a block takes to solve, and no interrupt may wait for that. So a job may
+        go on after this: what it writes to must see to that itself, as `fountain.storage.part.Part` does.
+        """
+        with self._lock, suppress(queue.Empty):
+            self._is_closed = True
+            while True:
+                self._jobs.get_nowait()
         for _ in self._threads:
             self._jobs.put(None)
+        end_s = time.monotonic() + CLOSE_PATIENCE_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end_s - time.monotonic()))
 
     def _start(self) -> None:
         for number in range(self._thread_count):
@@ -150,5 +164,8 @@ class ThreadWorkers:
                 result = job()
             except Exception as error:  # noqa: BLE001  # Without a result the loop would wait for ever.
                 result = _Raised(error)
-            self._results.append(result)
-            self._wake()
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._results.append(result)
+                self._wake()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,35 @@ _SPARE_SIZE = 1 << 20  # Octets of disk beyond the object: journal, manifest, di
 _NONE_VERIFIED: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
 
 
+class _Door:
+    """Who is at work in a part. Once it is closed, nobody comes in: a thread that was given up may still try."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+        self._is_open = True
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be inside for a while; ValueError where the door is closed."""
+        with self._changed:
+            if not self._is_open:
+                raise ValueError("the part is closed")
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody in any more, and wait for those who are inside."""
+        with self._changed:
+            self._is_open = False
+            self._changed.wait_for(lambda: self._count == 0)
+
+
 class Part:
     """An object that is being received: first `set_manifest`, then blocks, then `finish`; `close` in any case.
 
@@ -48,6 +78,7 @@ class Part:
         self._blocks: PartBlocks | None = None
         self._placing: Callable[[list[str]], None] | None = None
         self._is_open = True
+        self._door = _Door()
         self._is_resumed = workspace.directory.exists(PART_NAME)
 
     @classmethod
@@ -121,12 +152,13 @@ class Part:
         """
         if blake3(data).digest() != self.object_id:
             raise IntegrityError(f"The manifest of {printable(self.name)} is not the one that was announced.")
-        if self.manifest is not None:
-            return
-        try:
-            self._adopt(data, None)
-        except OSError as error:
-            raise storage_error(error, "write in", self._workspace.path) from error
+        with self._door.inside():
+            if self.manifest is not None:
+                return
+            try:
+                self._adopt(data, None)
+            except OSError as error:
+                raise storage_error(error, "write in", self._workspace.path) from error
 
     @property
     def file_sizes(self) -> list[int]:
@@ -139,7 +171,8 @@ class Part:
         Raises:
             DiskFullError, StorageError: it could not be written; the part is kept.
         """
-        return self._known_blocks().write_block(index, rows)
+        with self._door.inside():
+            return self._known_blocks().write_block(index, rows)
 
     def commit_due(self, now_ns: int) -> bool:
         """Whether `commit` should be called: ask every now and then."""
@@ -151,8 +184,9 @@ class Part:
         Raises:
             StorageError: a sync failed; the part is kept, but this run must end, for the data may be gone.
         """
-        if self._blocks is not None:
-            self._blocks.commit()
+        with self._door.inside():
+            if self._blocks is not None:
+                self._blocks.commit()
 
     def finish(self, progress: Progress | None = None) -> list[tuple[str, Path]]:
         """Put the object in its place, whole and durable; the BLAKE3 hex digest and final path of each file.
@@ -167,6 +201,10 @@ class Part:
             NameClashError: something took the name meanwhile that is not to be replaced.
             StorageError: this machine could not do it. In every case the part is kept.
         """
+        with self._door.inside():
+            return self._finish(progress)
+
+    def _finish(self, progress: Progress | None) -> list[tuple[str, Path]]:
         blocks, manifest, tree = self._known_blocks(), self.manifest, self._tree
         assert manifest is not None
         assert tree is not None
@@ -192,12 +230,17 @@ class Part:
         return list(zip(digests, paths))
 
     def close(self) -> None:
-        """Keep what was received for a later resume; a new part that received nothing leaves nothing behind."""
+        """Keep what was received for a later resume; a new part that received nothing leaves nothing behind.
+
+        Whatever is being written has its end first, and nothing can be written afterwards, by whatever thread.
+        """
+        self._door.close()
         if not self._is_open:
             return
         try:
             with contextlib.suppress(Exception):  # Best effort: what is not vouched for is hashed at the next start.
-                self.commit()
+                if self._blocks is not None:
+                    self._blocks.commit()
         finally:
             if self._is_resumed or self.verified.any():
                 self._release()
@@ -207,6 +250,7 @@ class Part:
 
     def discard(self) -> None:
         """Throw everything away."""
+        self._door.close()
         if not self._is_open:
             return
         self._release()

@@ -27,3 +27,31 @@ def test_what_a_job_raises_reaches_the_loop_and_the_thread_goes_on() -> None:
         assert workers.poll() == "done"
     finally:
         workers.close()
+
+
+def test_closing_waits_for_no_job_that_takes_long_and_drops_those_that_wait() -> None:
+    let_go, begun = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def wake() -> None:
+        raise AssertionError("nobody is there to be woken")
+
+    def long() -> object:
+        begun.set()
+        let_go.wait()
+        done.append("long")
+        return None
+
+    workers = ThreadWorkers(wake, thread_count=1)
+    workers.submit(long)
+    workers.submit(lambda: done.append("waiting"))
+    assert begun.wait(30)
+    (thread,) = workers._threads
+    workers.close()
+    assert thread.is_alive()
+    assert not done
+    let_go.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert done == ["long"]
+    assert workers.poll() is None

@@ -6,18 +6,21 @@ import dataclasses
 import errno
 import os
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from fountain.errors import HostileNameError, IncompleteError, IntegrityError, NameClashError, StorageError
 from fountain.limits import NS
 from fountain.storage import destination as destinations
 from fountain.storage import files, workspace
 from fountain.storage import part as part_module
+from fountain.storage.blocks import PartBlocks
 from fountain.storage.files import Directory
 from fountain.storage.part import Part
 from fountain.wire.manifest import Entry, EntryKind, Manifest, encode
@@ -429,3 +432,38 @@ def test_an_object_that_stands_is_finished_even_if_something_is_left_beside_it(
         ((_, path),) = part.finish()
         part.close()
     assert path.read_bytes() == (tmp_path / "file").read_bytes()
+
+
+def test_a_part_is_closed_behind_what_is_being_written_and_takes_nothing_from_a_late_thread(
+    tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(rng.randbytes(2000))
+    let_go, begun = threading.Event(), threading.Event()
+    write_block = PartBlocks.write_block
+
+    def slowly(blocks: PartBlocks, index: int, rows: NDArray[np.uint8]) -> bool:
+        begun.set()
+        assert let_go.wait(60)
+        return write_block(blocks, index, rows)
+
+    monkeypatch.setattr(PartBlocks, "write_block", slowly)
+    with serve(tmp_path / "file") as source:
+        blocks = blocks_of(source)
+        part = open_part(source, tmp_path / "copy")
+        part.set_manifest(source.manifest_bytes)
+        writer = threading.Thread(target=part.write_block, args=(0, blocks[0]))
+        writer.start()
+        assert begun.wait(60)
+        closer = threading.Thread(target=part.close)
+        closer.start()
+        closer.join(0.05)
+        assert closer.is_alive()
+        let_go.set()
+        closer.join(60)
+        writer.join(60)
+        for late in (lambda: part.write_block(1, blocks[1]), part.commit, part.finish):
+            with pytest.raises(ValueError, match="closed"):
+                late()
+        again = open_part(source, tmp_path / "copy")
+        assert again.verified.tolist()[:2] == [True, False]
+        again.close()
