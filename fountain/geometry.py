@@ -128,6 +128,16 @@ class Geometry:
         first_symbol = block * large if block < large_count else large_count * large + (block - large_count) * small
         return first_symbol * self.symbol_size
 
+    def block_at(self, offset: int) -> int:
+        """The block that holds octet `offset` of the object."""
+        if not 0 <= offset < self.object_size:
+            raise ValueError(f"octet {offset} is outside 0..{self.object_size - 1}")
+        large, small, large_count, _ = self._partition
+        symbol = offset // self.symbol_size
+        if symbol < large_count * large:
+            return symbol // large
+        return large_count + (symbol - large_count * large) // small
+
     def block_size(self, block: int) -> int:
         """Octets of the object in block `block`, without the padding of the last symbol."""
         return min(self.block_symbols(block) * self.symbol_size, self.object_size - self.block_offset(block))

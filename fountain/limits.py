@@ -18,13 +18,16 @@ __all__ = [
     "DATA_OVERHEAD_SIZE",
     "DATA_PORT_DEFAULT",
     "DATA_TAIL_SIZE",
+    "DIRECTORY_STEP_COUNT_MAX",
     "DURATION_NS_MAX",
     "ESI_LIMIT",
+    "FILE_SIZE_MAX",
     "GROUP_PORT_DEFAULT",
     "HELLO_SIZE",
     "IP_UDP_OVERHEAD_SIZE",
     "LISTING_PAGE_COUNT_MAX",
-    "MANIFEST_FILE_COUNT_MAX",
+    "MANIFEST_ENTRY_COUNT_MAX",
+    "MANIFEST_EXTENT_COUNT_MAX",
     "MANIFEST_SIZE_MAX",
     "MTU_DEFAULT",
     "MTU_MAX",
@@ -81,12 +84,19 @@ MTU_MAX = 65_535
 # About 1,000 symbols: K * T (1.4 MB) stays in the last-level cache, and plan and inverse are built in milliseconds.
 BLOCK_SYMBOL_COUNT_DEFAULT = 1002  # A row of RFC 6330 Table 2, so that full blocks need no padding symbols.
 BLOCK_SIZE_MAX = 16 << 20  # A receiver must hold whole blocks in memory; 16 MiB bounds what a server may ask of it.
-BLOCK_COUNT_MAX = 1 << 18  # 32-octet digests of so many blocks fill the largest manifest.
+BLOCK_COUNT_MAX = 1 << 18
 
-MANIFEST_SIZE_MAX = 16 << 20
-MANIFEST_FILE_COUNT_MAX = 65_536
-PATH_SIZE_MAX = 1024
+# Two million entries with names of some 30 octets fill the largest manifest. Whoever makes a receiver hold one must
+# have sent as much: a manifest is never compressed.
+MANIFEST_SIZE_MAX = 128 << 20
+MANIFEST_ENTRY_COUNT_MAX = 1 << 21
+MANIFEST_EXTENT_COUNT_MAX = 1 << 20  # Pieces of data between holes: of an image of 1 TB one for each megabyte.
+PATH_SIZE_MAX = 4095  # Linux's PATH_MAX without the zero octet at its end.
 NAME_SIZE_MAX = 255  # The limit of common file systems for one path component.
+FILE_SIZE_MAX = (1 << 63) - 1  # Of a file with its holes: what an offset of the system can say.
+# Directories to pass through on the way to each directory of a tree, all together: a million directories 16 deep, and
+# seconds of work for a tree that was made to be slow.
+DIRECTORY_STEP_COUNT_MAX = 1 << 24
 OBJECT_SIZE_MAX = 1 << 42  # BLOCK_COUNT_MAX blocks of the largest size.
 
 # Slabs of open blocks in a receiver, which stays below 300 MB with them: 23 blocks of the default size, two of the
@@ -109,7 +119,8 @@ DURATION_NS_MAX = 3_650 * 86_400 * NS  # Ten years; twenty of them still fit the
 PASS_COUNT_MAX = 10**6
 PEER_COUNT_MAX = 65_536  # So many receivers a group's server knows, and so many sessions would fill 10 GB.
 
-assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX
+assert BLOCK_COUNT_MAX * 32 < MANIFEST_SIZE_MAX // 2
+assert MANIFEST_ENTRY_COUNT_MAX * 28 + MANIFEST_EXTENT_COUNT_MAX * 20 < MANIFEST_SIZE_MAX
 assert BLOCK_COUNT_MAX * BLOCK_SIZE_MAX >= OBJECT_SIZE_MAX
 assert CONTROL_SIZE_MAX <= HELLO_SIZE <= DATAGRAM_SIZE_SAFE
 assert PART_COUNT_MAX * (DATAGRAM_SIZE_SAFE - PART_HEADER_SIZE) >= DATAGRAM_SIZE_MAX

@@ -209,6 +209,8 @@ class LiveDisplay:
 
     def _preparing(self, event: Preparing) -> RenderableType:
         what = Text(escape_controls(event.what), overflow="ellipsis", no_wrap=True)
+        if event.entry_count:
+            return Text.assemble(what, f", {event.entry_count:,} entries so far")
         if event.total_size <= 0:
             return Text.assemble(what, " ...")
         fraction = event.done_size / event.total_size

@@ -18,6 +18,7 @@ from fountain.cli.units import format_duration, format_loss, format_percent, for
 from fountain.engine.observer import (
     Event,
     Fetched,
+    LeftOut,
     Listed,
     ObjectServed,
     Offered,
@@ -35,7 +36,7 @@ from fountain.engine.observer import (
 )
 from fountain.limits import CONTROL_PORT_DEFAULT
 
-__all__ = ["Narrator", "fetch_command"]
+__all__ = ["Narrator", "fetch_command", "left_out_lines"]
 
 COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
 ADDRESS_COUNT_MAX = 6
@@ -59,6 +60,17 @@ def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
     return shlex.join(words)
 
 
+def left_out_lines(event: LeftOut) -> list[str]:
+    """What is not in the object, for whoever serves it and whoever fetches it: told even when nothing else is."""
+    entries = "entry of" if event.count == 1 else "entries of"
+    by_whom = "left out" if event.examples else "left out by the server"
+    shown = [f"   {example}" for example in event.examples]
+    more = event.count - len(event.examples)
+    if event.examples and more:
+        shown.append(f"   and {more:,} more")
+    return [f"warning: {event.count:,} {entries} {event.name} {by_whom}", *shown]
+
+
 def _is_loopback(address: str) -> bool:
     try:
         return ip_address(address.partition("%")[0]).is_loopback
@@ -75,6 +87,7 @@ class Narrator:
         self._preparing = ""
         self._tellers: dict[type[Event], Callable[[Any], list[str]]] = {
             Fetched: self._fetched,
+            LeftOut: self._left_out,
             Listed: self._listed,
             ObjectServed: self._object_served,
             Offered: self._offered,
@@ -107,6 +120,9 @@ class Narrator:
 
     def _warned(self, event: Warned) -> list[str]:
         return [f"warning: {event.message}", *([f"   hint: {event.hint}"] if event.hint else [])]
+
+    def _left_out(self, event: LeftOut) -> list[str]:
+        return left_out_lines(event)
 
     def _stopped(self, event: Stopped) -> list[str]:
         return [f"stopped: {event.reason}"]

@@ -77,6 +77,11 @@ def serve_parser() -> CommandParser:
         default=MTU_DEFAULT,
         help=f"largest IP packet in octets (default {MTU_DEFAULT})",
     )
+    add(
+        "--skip-unportable",
+        action="store_true",
+        help="leave out of a directory what cannot travel (sockets, devices, unreadable files), and serve the rest",
+    )
     add("--open", action="store_true", help="do not encrypt data packets; peers must say --open too")
     add("--expect", metavar="N", type=named("--expect", parse_integer), help="exit once N peers have the object")
     add(
@@ -238,6 +243,7 @@ def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
         peer_count_max=options.max_peers,
         code=options.code,
         fleet=fleet,
+        skip_unportable=options.skip_unportable,
     )
     return config, Output(is_json=options.json, is_quiet=options.quiet)
 

@@ -11,13 +11,14 @@ from typing import Protocol
 
 from fountain.cli.environment import Environment
 from fountain.cli.labels import counted, short_labels
-from fountain.cli.narration import Narrator
+from fountain.cli.narration import Narrator, left_out_lines
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.engine.observer import (
     Announced,
     DigestComputed,
     Event,
+    LeftOut,
     Observer,
     OnewayProgress,
     PeersProgress,
@@ -30,8 +31,8 @@ __all__ = [
     "DataLines",
     "DigestLines",
     "Display",
-    "NullDisplay",
     "PlainDisplay",
+    "QuietDisplay",
     "Watchers",
     "choose_display",
     "on_air_words",
@@ -51,11 +52,16 @@ class Display(Observer, Protocol):
         """Leave the terminal as it was; closing twice is allowed."""
 
 
-class NullDisplay:
-    """Shows nothing."""
+class QuietDisplay:
+    """Shows nothing but that an object is not whole: whoever asks for silence must not take it for whole."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
 
     def handle(self, event: Event) -> None:
-        """Ignore the event."""
+        """One line for what was left out of an object."""
+        if isinstance(event, LeftOut):
+            self._env.stderr.write_line(escape_controls(left_out_lines(event)[0]))
 
     def close(self) -> None:
         """Nothing to restore."""
@@ -212,7 +218,7 @@ def choose_display(env: Environment, *, is_quiet: bool, is_json: bool) -> Displa
     With --json on a terminal the lines of stdout would tear a live display apart, so it is plain there too.
     """
     if is_quiet:
-        return NullDisplay()
+        return QuietDisplay(env)
     if not env.can_redraw or (is_json and env.stdout_is_terminal):
         return PlainDisplay(env)
     from fountain.cli.display import LiveDisplay  # Loads rich, which only a terminal needs.

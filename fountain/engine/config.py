@@ -261,6 +261,7 @@ class ServeConfig:
     peer_count_max: int = PEER_COUNT_MAX_DEFAULT
     code: str = CODE_DEFAULT
     fleet: FleetConfig | None = None
+    skip_unportable: bool = False  # leave out of a tree what cannot travel
 
     def __post_init__(self) -> None:
         hint = "Choose one between 1 and 65535, or 0 for any that is free."

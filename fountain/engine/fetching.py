@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fountain.engine.meter import RateMeter
 from fountain.engine.observer import (
     DigestComputed,
     Fetched,
+    LeftOut,
     Listed,
     Observer,
     Offered,
@@ -52,7 +53,7 @@ class Fetching:
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None,
-        placing: Callable[[OfferBody, list[str]], None] | None = None,
+        placing: Callable[[OfferBody, Sequence[str]], None] | None = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
@@ -128,7 +129,9 @@ class Fetching:
             return not destination.name.startswith(".")  # Nobody who announces things may replace .profile.
         return is_typed(destination, config.out, config.name)
 
-    def _place(self, placing: Callable[[OfferBody, list[str]], None], offer: OfferBody, digests: list[str]) -> None:
+    def _place(
+        self, placing: Callable[[OfferBody, Sequence[str]], None], offer: OfferBody, digests: Sequence[str]
+    ) -> None:  # fmt: skip
         """On a worker: the object gets a directory of its own, which nothing else is put into."""
         make_object_directory(self.destination.parent)
         placing(offer, digests)
@@ -171,9 +174,15 @@ class Fetching:
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT if self._part is not None else "")
         assert self._part is not None
         assert self._offer is not None
+        manifest = self._part.manifest
+        if manifest is not None and manifest.left_out_count:
+            self._observer.handle(LeftOut(self._offer.name, manifest.left_out_count))
+        for remark in self._part.remarks:
+            self._observer.handle(Warned(remark))
         # The size is the manifest's: whoever watches the directory may have moved the file away by now.
         for (hex_digest, path), size in zip(receiver.files, self._part.file_sizes):
-            self._observer.handle(DigestComputed(hex_digest, path, size))
+            if hex_digest:
+                self._observer.handle(DigestComputed(hex_digest, path, size))
         self._tell_fetched(receiver, self._offer, self._part.destination)
         return self._part.destination
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -229,7 +230,7 @@ class GroupFetch:
         except StorageError as error:
             self._observer.handle(Warned(error.message, error.hint))
 
-    def _expect_hook(self, offer: OfferBody, digests: list[str]) -> None:
+    def _expect_hook(self, offer: OfferBody, digests: Sequence[str]) -> None:
         """On a worker: the object is about to get its place. Should all end there, the next start runs its hook."""
         assert self._received is not None
         with contextlib.suppress(StorageError):  # It is written again, and what goes wrong is told, with the attempt.
@@ -327,6 +328,6 @@ class GroupFetch:
         return FetchSummary(path, tuple(fetch.download.files))
 
 
-def _pending_hook(offer: OfferBody, digests: list[str]) -> PendingHook:
+def _pending_hook(offer: OfferBody, digests: Sequence[str]) -> PendingHook:
     """What the hook of an object is told, whose files have these digests."""
     return PendingHook(offer.object_id, offer.name, digests[0] if len(digests) == 1 else "")

@@ -41,6 +41,7 @@ __all__ = [
     "HookFinished",
     "HookReported",
     "InterfaceChanged",
+    "LeftOut",
     "Listed",
     "Listening",
     "NullObserver",
@@ -75,17 +76,28 @@ __all__ = [
 class Preparing(Event):
     """Something takes a moment before the transfer: reading a path to digest it, compiling on a first run.
 
-    `what` is a phrase for people ("reading file.iso", "compiling kernels, first run only"); octets may be 0 of 0.
+    `what` is a phrase for people ("reading file.iso", "compiling kernels, first run only"); octets may be 0 of 0. While
+    a tree is listed, `entry_count` entries were found so far.
     """
 
     what: str
     done_size: int = 0
     total_size: int = 0
+    entry_count: int = 0
+
+
+@dataclass(frozen=True)
+class LeftOut(Event):
+    """The server left out `count` entries of the object `name` that cannot travel; it alone knows `examples`."""
+
+    name: str
+    count: int
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something a person should know but that stops nothing (skipped symlinks, a file that changed)."""
+    """Something a person should know but that stops nothing (a part of another object, a file that changed)."""
 
     message: str
     hint: str = ""

@@ -18,6 +18,7 @@ from fountain.engine.exposure import warn_of_exposure
 from fountain.engine.fleet import Fleet, GroupPlace
 from fountain.engine.members import SNAPSHOT_COUNT_MAX
 from fountain.engine.observer import (
+    LeftOut,
     ObjectServed,
     Observer,
     PeerFinished,
@@ -46,7 +47,6 @@ from fountain.protocol.congestion import control_factory
 from fountain.protocol.server import ServerEvent
 from fountain.storage.source import FileSource, check_source, object_name, open_source
 from fountain.wire.control import Listing
-from fountain.wire.manifest import EntryKind
 
 __all__ = ["ServeSummary", "serve"]
 
@@ -140,12 +140,19 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
             raise _InterruptedError
         observer.handle(Preparing(f"reading {path}", done, total))
 
+    def scanned(count: int) -> None:
+        if stop.is_set():
+            raise _InterruptedError
+        observer.handle(Preparing(f"listing {path}", entry_count=count))
+
     source = open_source(
         path,
         symbol_size=symbol_size_for_mtu(config.mtu),
         profile_id=code.profile_id,
         block_symbol_limit=code.symbol_count_max if code.symbol_count_max < BLOCK_SYMBOL_COUNT_DEFAULT else None,
+        skip_unportable=config.skip_unportable,
         progress=tell,
+        scanned=scanned,
     )
     if source.geometry.block_symbols_max > code.symbol_count_max:
         source.close()
@@ -154,8 +161,8 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
             f"and the code {code.name!r} takes {code.symbol_count_max} at most.",
             "Serve it with --code raptorq.",
         )
-    for reason in source.skipped:
-        observer.handle(Warned(f"Not served: {reason}."))
+    if source.left_out.count:
+        observer.handle(LeftOut(source.name, source.left_out.count, tuple(source.left_out.examples)))
     return source
 
 
@@ -216,7 +223,7 @@ class _Server:
                     path=source.path,
                     object_id=source.object_id.hex(),
                     size=source.geometry.object_size,
-                    file_count=sum(entry.kind is EntryKind.FILE for entry in source.manifest.entries),
+                    file_count=len(source.manifest.file_entries),
                     block_count=source.geometry.block_count,
                     symbol_size=source.geometry.symbol_size,
                 )

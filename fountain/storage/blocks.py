@@ -6,7 +6,9 @@ What may be believed of a part that an earlier run left:
   it again at the end, so damage done meanwhile costs another collection, never a wrong file.
 * A block without a record may stand there all the same (a killed process leaves its writes to the system). Whatever is
   not a hole in the file is hashed, and counts when it matches the manifest.
-* Without a sound journal, or with a file missing or of another size, everything is hashed.
+* Without a sound journal everything is hashed, and so are blocks that have octets of a file that is missing or has
+  another size than it was left with.
+* A block of zeros stands where its files are holes: it is known by its digest, and neither sent nor written.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from fountain.storage.octets import PartOctets
 from fountain.storage.paths import printable
 from fountain.storage.tree import PartTree
 from fountain.storage.workspace import JOURNAL_NAME, Workspace
-from fountain.wire.manifest import Manifest
+from fountain.wire.manifest import DIGEST_SIZE, Manifest
 
 __all__ = ["PartBlocks"]
 
@@ -36,6 +38,7 @@ _COMMIT_SIZE = 64 << 20  # Octets, and
 _COMMIT_INTERVAL_NS = NS  # time, after which verified blocks are made durable as one group.
 _CATCH_UP_COUNT = 4  # Blocks read back for the file digests with each block written: faster than they come.
 _READ_SIZE = 16 << 20  # Octets read at a time for the file digests at the end.
+_FEED_HOLE_SIZE_MAX = 1 << 30  # With more of holes, files are digested at the end: a worker would be away too long.
 
 
 class PartBlocks:
@@ -57,27 +60,35 @@ class PartBlocks:
         self._unproven: set[int] = set()  # Believed because of the journal, not yet read.
         self._lost: StorageError | None = None  # A failed sync: data may be gone, and a second sync would hide it.
         self._digest_lock = threading.Lock()  # Guards the two fields below.
-        self._digests = FileDigests([entry.size for entry in tree.files])
+        self._digests = FileDigests(manifest)
         self._digested_count = 0
+        self.has_received = False  # any block, in this run or an earlier one
 
     def begin(self) -> None:
         """Start the journal of a part that holds nothing yet."""
         self._journal.rewrite(())
+        self._take_zeros(self._zero_blocks())
 
-    def recover(self, is_whole: bool, progress: Progress | None) -> None:
-        """Find out which blocks an earlier run left; `is_whole`: all files stood there with their sizes."""
-        vouched = self._journal.load()
-        if is_whole and vouched is not None:
-            self.verified[list(vouched)] = True
-            self._unproven = set(vouched)
-        elif vouched:
-            self._journal.rewrite(())
+    def recover(self, missing: NDArray[np.int64], progress: Progress | None) -> None:
+        """Find out which blocks an earlier run left; `missing` files were not there with their sizes."""
+        self.has_received = True
+        vouched = self._journal.load() or frozenset()
+        if vouched and len(missing):
+            damaged = self._octets.blocks_of(missing, self.geometry)
+            sound = frozenset(block for block in vouched if not damaged[block])
+            if len(sound) < len(vouched):
+                self._journal.rewrite(sound)
+            vouched = sound
+        self.verified[list(vouched)] = True
+        self._unproven = set(vouched)
         offsets = ((block, self.geometry.block_offset(block)) for block in np.flatnonzero(~self.verified).tolist())
         candidates = [
             block for block, offset in offsets if self._octets.may_hold_data(offset, self.geometry.block_size(block))
         ]
         for block in self._matching(candidates, progress):
             self._record(block)
+        holes = set(self._zero_blocks()) - set(candidates)
+        self._take_zeros([block for block in sorted(holes) if not self.verified[block]])
         self.commit()
 
     def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:
@@ -96,6 +107,7 @@ class PartBlocks:
             self._octets.write(self.geometry.block_offset(index), octets)
         except OSError as error:
             raise storage_error(error, "write in", self._path) from error
+        self.has_received = True
         self._record(index)
         self._feed_digests(index, octets)
         return True
@@ -149,28 +161,58 @@ class PartBlocks:
             "Run the same command again; only those blocks are fetched.",
         )
 
-    def file_digests(self, progress: Progress | None = None) -> list[str]:
-        """Hex digests of the files, in order; what did not go by in order is read back. All blocks must be verified."""
+    def file_digests(self, progress: Progress | None = None) -> FileDigests:
+        """Digests of the files; what did not go by in order is read back. All blocks must be verified."""
         object_size = self.geometry.object_size
         with self._digest_lock:
-            at = self._digested_size()
+            digests, at = self._digests, self._digested_size()
+            total = object_size + digests.hole_size
+
+            def tick(hole_size: int) -> None:
+                if progress is not None:
+                    progress(at + hole_size, total)
+
             buffer = np.empty(min(_READ_SIZE, object_size - at), dtype=np.uint8)
             while at < object_size:
                 view = buffer[: min(_READ_SIZE, object_size - at)].data
                 if not self._octets.read(at, view):
                     shown = printable(str(self._path))
                     raise StorageError(f"The part in {shown} became shorter.", path=shown)
-                self._digests.feed(view)
+                digests.feed(view, tick)
                 at += len(view)
-                if progress is not None:
-                    progress(at, object_size)
+                tick(0)
+            digests.complete(tick)
             self._digested_count = self.geometry.block_count
-            return list(self._digests.done)
+            return digests
 
     def close(self) -> None:
         """Close the files, without a commit."""
         self._octets.close()
         self._journal.close()
+
+    def _zero_blocks(self) -> list[int]:
+        """The blocks that hold nothing but zeros, by their digests."""
+        geometry = self.geometry
+        if not geometry.block_count:
+            return []
+        digests = np.frombuffer(self._manifest.digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)
+        found: list[int] = []
+        for size in {geometry.block_size(block) for block in (0, geometry.block_count - 1)} | self._middle_sizes():
+            zero = np.frombuffer(blake3(bytes(size)).digest(), dtype=np.uint8)
+            equal = np.flatnonzero((digests == zero).all(axis=1)).tolist()
+            found += [block for block in equal if geometry.block_size(block) == size]
+        return sorted(found)
+
+    def _middle_sizes(self) -> set[int]:
+        """Blocks have one of two sizes, but for the last."""
+        return {self.geometry.block_size(self.geometry.block_count - 2)} if self.geometry.block_count > 1 else set()
+
+    def _take_zeros(self, blocks: list[int]) -> None:
+        """These blocks stand as soon as their files do, which read as zeros."""
+        for block in blocks:
+            self.verified[block] = True
+            for file in self._octets.files(self.geometry.block_offset(block), self.geometry.block_size(block)):
+                self._octets.touch(file)
 
     def _record(self, index: int) -> None:
         with self._lock:
@@ -201,6 +243,8 @@ class PartBlocks:
 
     def _feed_digests(self, index: int, octets: memoryview) -> None:
         """Feed the file digests with this block if it is the next, and with a few that came too early."""
+        if self._digests.hole_size > _FEED_HOLE_SIZE_MAX:
+            return
         if not self._digest_lock.acquire(blocking=False):
             return  # Another thread is at it; this block is read back later.
         try:

@@ -20,18 +20,24 @@ from enum import Enum, auto
 from pathlib import Path
 
 from fountain.errors import DiskFullError, StorageError
+from fountain.limits import NAME_SIZE_MAX
 from fountain.storage.paths import printable
 from fountain.storage.system import read_system_text
 
 __all__ = [
     "Directory",
     "Lock",
+    "copy_file",
+    "descriptor_limit",
     "free_size",
+    "has_file_system_sync",
+    "name_size_max",
     "preallocate",
     "read_at",
     "rename_new",
     "storage_error",
     "sync_data",
+    "sync_file_system",
     "try_lock",
     "umask",
     "write_all",
@@ -43,6 +49,7 @@ _HAS_POSITIONAL_IO = hasattr(os, "preadv") and hasattr(os, "pwrite")
 _ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | os.O_RDONLY
 _UMASK = re.compile(r"^Umask:\s*([0-7]+)", re.MULTILINE)
+_COPY_SIZE = 1 << 20
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
@@ -113,6 +120,35 @@ class Directory:
             os.close(descriptor)
             raise OSError(errno.ELOOP, "not a regular file", str(self.path / name))
         return descriptor
+
+    def names(self) -> list[bytes]:
+        """The names of what is in this directory, as the system has them."""
+        with os.scandir(self.path if self._descriptor is None else self._descriptor) as entries:
+            return [os.fsencode(entry.name) for entry in entries]
+
+    def is_readable(self, name: str, how: int) -> bool:
+        """Whether this process may do to `name` what `how` says (os.R_OK, os.X_OK); what is a link is followed."""
+        is_effective = os.access in os.supports_effective_ids
+        return os.access(self._at(name), how, dir_fd=self._descriptor, effective_ids=is_effective)
+
+    def read_link(self, name: str) -> bytes:
+        """The text of the symbolic link `name`."""
+        return os.fsencode(os.readlink(self._at(name), dir_fd=self._descriptor))
+
+    def make_symlink(self, name: str, target: bytes) -> None:
+        """Create the symbolic link `name` with the text `target`."""
+        os.symlink(os.fsdecode(target), self._at(name), dir_fd=self._descriptor)
+
+    def make_hard_link(self, name: str, directory: Directory, file: str) -> None:
+        """Create `name` as another name of `file` in `directory`."""
+        os.link(
+            directory._at(file), self._at(name), src_dir_fd=directory._descriptor, dst_dir_fd=self._descriptor,
+            follow_symlinks=os.link not in os.supports_follow_symlinks,
+        )  # fmt: skip
+
+    def unlink(self, name: str) -> None:
+        """Remove `name`, which is no directory."""
+        os.unlink(self._at(name), dir_fd=self._descriptor)
 
     def stat(self, name: str) -> os.stat_result:
         """Status of `name` itself, links not followed."""
@@ -185,6 +221,10 @@ class Directory:
             with contextlib.suppress(OSError):  # Some file systems refuse to sync a directory; none needs to be told.
                 os.fsync(self._descriptor)
 
+    def sync_file_system(self) -> bool:
+        """Put all that was written to this file system on the disk; false where there is no such call."""
+        return self._descriptor is not None and sync_file_system(self._descriptor)
+
     def close(self) -> None:
         """Release the descriptor."""
         if self._descriptor is not None:
@@ -251,15 +291,34 @@ def write_all(descriptor: int, octets: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def preallocate(descriptor: int, size: int) -> None:
-    """Make the file `size` octets long, with the space reserved where the file system can."""
+def preallocate(descriptor: int, size: int, offset: int = 0) -> None:
+    """Reserve the space of `size` octets at `offset`, where the file system can; the file reaches that far then."""
     if size and hasattr(os, "posix_fallocate"):
         try:
-            os.posix_fallocate(descriptor, 0, size)
+            os.posix_fallocate(descriptor, offset, size)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-    os.ftruncate(descriptor, size)
+
+
+def copy_file(source: Directory, source_name: str, directory: Directory, name: str) -> None:
+    """Create `name` in `directory` with the contents of `source_name`, holes left as they are."""
+    reading = source.open_file(source_name, os.O_RDONLY)
+    try:
+        writing = directory.open_file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            size = os.fstat(reading).st_size
+            os.ftruncate(writing, size)
+            buffer = bytearray(_COPY_SIZE)
+            for at in range(0, size, _COPY_SIZE):
+                view = memoryview(buffer)[: read_at(reading, memoryview(buffer), at)]
+                if any(view):
+                    write_at(writing, view, at)
+            sync_data([writing])
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
 
 
 def umask() -> int:
@@ -289,6 +348,40 @@ def _sync(function: Callable[[int], None], descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
+
+
+def sync_file_system(descriptor: int) -> bool:
+    """Put all that was written to the file system of `descriptor` on the disk; false where that cannot be asked for."""
+    if not has_file_system_sync():
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syncfs(descriptor) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def has_file_system_sync() -> bool:
+    """Whether `sync_file_system` can do anything."""
+    return sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "syncfs")
+
+
+def name_size_max(path: Path) -> int:
+    """Octets of the longest name on the file system of `path`."""
+    limit = os.statvfs(path).f_namemax if hasattr(os, "statvfs") else 0
+    return limit or NAME_SIZE_MAX
+
+
+def descriptor_limit() -> int:
+    """How many descriptors this process may have."""
+    if sys.platform == "win32":
+        return 512  # What its C library starts with.
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def free_size(path: Path) -> int:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import threading
-from bisect import bisect_right
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
 from fountain.geometry import Geometry
+from fountain.storage.files import descriptor_limit
+from fountain.wire.manifest import Segments
 
 __all__ = ["Extent", "Handles", "Layout", "Progress", "digest_blocks"]
 
 Progress = Callable[[int, int], None]  # (octets done, octets in all)
 
 OPEN_FILE_COUNT_MAX = 64  # Well below the 256 that some systems allow a process.
+OPEN_FILE_COUNT_MIN = 4
 HASH_THREAD_COUNT_MAX = 4  # A disk is asked by no more threads than this, and each holds one block in memory.
 HASH_RUN_SIZE = 16 << 20  # Octets that one thread takes at a time: long enough for the disk's read-ahead.
 
 
 class Extent(NamedTuple):
-    """`size` octets at `offset` of file number `file`."""
+    """`size` octets at `offset` of the file that entry `file` of the manifest is."""
 
     file: int
     offset: int
@@ -36,23 +40,37 @@ class Extent(NamedTuple):
 
 
 class Layout:
-    """Where the octets of the object lie, given the sizes of its files in order."""
+    """Where the octets of the object lie, in arrays, for there may be a million files."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = tuple(sizes)
-        self._files = [number for number, size in enumerate(sizes) if size]
-        self._starts = list(itertools.accumulate((sizes[number] for number in self._files), initial=0))
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+        self._starts = np.zeros(len(segments.size) + 1, dtype=np.int64)
+        np.cumsum(segments.size, out=self._starts[1:])
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
         """The parts of files that make up `size` octets of the object from `offset`, in order."""
-        at = bisect_right(self._starts, offset) - 1
-        while size > 0:
-            inside = offset - self._starts[at]
-            count = min(size, self._starts[at + 1] - offset)
-            yield Extent(self._files[at], inside, count)
-            offset += count
-            size -= count
-            at += 1
+        if size <= 0:
+            return
+        first = int(np.searchsorted(self._starts, offset, side="right")) - 1
+        end = int(np.searchsorted(self._starts, offset + size))
+        part, limit = slice(first, end), offset + size
+        files, inside = self._segments.entry[part].tolist(), self._segments.offset[part].tolist()
+        starts = self._starts[first : end + 1].tolist()
+        for at, file in enumerate(files):
+            start = max(offset, starts[at])
+            yield Extent(file, inside[at] + start - starts[at], min(limit, starts[at + 1]) - start)
+
+    def files(self, offset: int, size: int) -> list[int]:
+        """The files that hold these octets."""
+        return [extent.file for extent in self.extents(offset, size)]
+
+    def blocks_of(self, files: NDArray[np.int64], geometry: Geometry) -> NDArray[np.bool_]:
+        """For each block whether it has octets of one of `files`."""
+        touched = np.zeros(geometry.block_count + 1, dtype=np.int32)
+        for at in np.flatnonzero(np.isin(self._segments.entry, files)).tolist():
+            touched[geometry.block_at(int(self._starts[at]))] += 1
+            touched[geometry.block_at(int(self._starts[at + 1]) - 1) + 1] -= 1
+        return np.cumsum(touched)[:-1] > 0
 
 
 class _Handle:
@@ -62,14 +80,21 @@ class _Handle:
 
 
 class Handles:
-    """Descriptors of the object's files: opened when first needed, the longest unused closed. Thread-safe."""
+    """Descriptors of the object's files: opened when first needed, the longest unused closed. Thread-safe.
 
-    def __init__(self, open_file: Callable[[int], int], limit: int = OPEN_FILE_COUNT_MAX) -> None:
+    Where a process has no descriptor left, all objects of it give back those that nobody uses now.
+    """
+
+    _lock = threading.Lock()  # One for all of them, for one object may need what another has.
+    _all: ClassVar[weakref.WeakSet[Handles]] = weakref.WeakSet()
+
+    def __init__(self, open_file: Callable[[int], int], limit: int | None = None) -> None:
         self._open_file = open_file
-        self._limit = limit
-        self._lock = threading.Lock()
+        self._limit = _open_file_limit() if limit is None else limit
         self._is_closed = False
         self._handles: OrderedDict[int, _Handle] = OrderedDict()
+        with self._lock:
+            self._all.add(self)
 
     @contextmanager
     def use(self, file: int) -> Iterator[int]:
@@ -79,7 +104,7 @@ class Handles:
                 raise ValueError("the files of this object are closed")
             handle = self._handles.get(file)
             if handle is None:
-                handle = self._handles[file] = _Handle(self._open_file(file))
+                handle = self._handles[file] = _Handle(self._open(file))
             self._handles.move_to_end(file)
             handle.user_count += 1
             self._trim()
@@ -96,11 +121,28 @@ class Handles:
             self._is_closed = True
             self._trim()
 
-    def _trim(self) -> None:
-        surplus = len(self._handles) - (0 if self._is_closed else self._limit)
+    def _open(self, file: int) -> int:
+        try:
+            return self._open_file(file)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        for handles in list(self._all):
+            handles._limit = max(OPEN_FILE_COUNT_MIN, handles._limit // 2)
+            handles._trim(0)
+        return self._open_file(file)
+
+    def _trim(self, count: int | None = None) -> None:
+        """Close what is not used beyond `count`, or what else may stay open."""
+        surplus = len(self._handles) - (0 if self._is_closed else self._limit if count is None else count)
         for file in list(itertools.islice(self._handles, max(0, surplus))):
             if self._handles[file].user_count == 0:
                 os.close(self._handles.pop(file).descriptor)
+
+
+def _open_file_limit() -> int:
+    """How many files of one object may stay open: a quarter of what the system allows this process."""
+    return max(OPEN_FILE_COUNT_MIN, min(OPEN_FILE_COUNT_MAX, descriptor_limit() // 4))
 
 
 def digest_blocks(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from fountain.storage.files import read_at, sync_data, write_at
+import numpy as np
+from numpy.typing import NDArray
+
+from fountain.geometry import Geometry
+from fountain.storage.files import read_at, sync_data, sync_file_system, write_at
 from fountain.storage.layout import Handles, Layout
 from fountain.storage.tree import PartTree
 
@@ -21,7 +24,8 @@ class PartOctets:
     """The object as it lies in the part's files. Reads and writes are thread-safe; errors are plain OSErrors."""
 
     def __init__(self, tree: PartTree) -> None:
-        self._layout = Layout([entry.size for entry in tree.files])
+        self._tree = tree
+        self._layout = Layout(tree.manifest.segments())
         self._handles = Handles(tree.open_file)
         self._holes: dict[int, tuple[int, int]] = {}  # per file, the last hole that `may_hold_data` found
 
@@ -43,9 +47,18 @@ class PartOctets:
                 write_at(descriptor, view[done : done + extent.size], extent.offset)
             done += extent.size
 
-    def files(self, offset: int, size: int) -> Iterable[int]:
-        """Numbers of the files that hold these octets."""
-        return (extent.file for extent in self._layout.extents(offset, size))
+    def files(self, offset: int, size: int) -> list[int]:
+        """The files that hold these octets."""
+        return self._layout.files(offset, size)
+
+    def blocks_of(self, files: NDArray[np.int64], geometry: Geometry) -> NDArray[np.bool_]:
+        """For each block whether it has octets of one of `files`."""
+        return self._layout.blocks_of(files, geometry)
+
+    def touch(self, file: int) -> None:
+        """Create a file that is not there yet."""
+        with self._handles.use(file):
+            pass
 
     def may_hold_data(self, offset: int, size: int) -> bool:
         """False when these octets are all holes, where the system can tell."""
@@ -53,8 +66,11 @@ class PartOctets:
 
     def sync(self, files: Collection[int]) -> None:
         """Put what was written to these files on the disk."""
-        if len(files) > _SYNC_EACH_COUNT_MAX and self._sync_file_system(next(iter(files))):
-            return
+        # New files need their names on the disk as well: one sync of the file system has all of them.
+        if len(files) > _SYNC_EACH_COUNT_MAX or self._tree.take_created():
+            with self._handles.use(next(iter(files))) as descriptor:
+                if sync_file_system(descriptor):
+                    return
         for file in files:
             with self._handles.use(file) as descriptor:
                 sync_data([descriptor])
@@ -79,14 +95,3 @@ class PartOctets:
         # Blocks are asked about in order: one long hole must not be walked again for each (slow on tmpfs).
         self._holes[file] = (offset, data)
         return data < offset + size
-
-    def _sync_file_system(self, file: int) -> bool:
-        if not sys.platform.startswith("linux"):
-            return False
-        library = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(library, "syncfs"):
-            return False
-        with self._handles.use(file) as descriptor:
-            if library.syncfs(descriptor) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return True

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from blake3 import blake3
@@ -15,15 +16,16 @@ from numpy.typing import NDArray
 from fountain.errors import DiskFullError, IncompleteError, IntegrityError
 from fountain.storage.blocks import PartBlocks
 from fountain.storage.destination import check_destination, put_in_place
+from fountain.storage.digests import FileDigests
 from fountain.storage.files import Directory, free_size, storage_error, umask
 from fountain.storage.layout import Progress
 from fountain.storage.paths import check_name, printable, resolve_destination
-from fountain.storage.tree import PartTree, allowed_mode, check_names, final_path
+from fountain.storage.tree import PartTree, allowed_mode, check_names, finished_files, outward_count
 from fountain.storage.workspace import PART_NAME, Workspace
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 
-__all__ = ["Part", "resolve_destination"]
+__all__ = ["FinishedFiles", "Part", "resolve_destination"]
 
 _SPARE_SIZE = 1 << 20  # Octets of disk beyond the object: journal, manifest, directories.
 _NONE_VERIFIED: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
@@ -58,6 +60,31 @@ class _Door:
             self._changed.wait_for(lambda: self._count == 0)
 
 
+class FinishedFiles(Sequence[tuple[str, Path]]):
+    """Digest and path of each file of an object that stands; made when they are asked for, since they may be many."""
+
+    def __init__(self, manifest: Manifest, digests: FileDigests, destination: Path) -> None:
+        self._manifest = manifest
+        self._digests = digests
+        self._destination = destination
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[str, Path]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[str, Path]]: ...
+
+    def __getitem__(self, at: int | slice) -> tuple[str, Path] | Sequence[tuple[str, Path]]:
+        return list(self)[at]
+
+    def __iter__(self) -> Iterator[tuple[str, Path]]:
+        for file, path in enumerate(finished_files(self._manifest, self._destination)):
+            yield self._digests[file], path
+
+
 class Part:
     """An object that is being received: first `set_manifest`, then blocks, then `finish`; `close` in any case.
 
@@ -76,7 +103,7 @@ class Part:
         self._overwrite = overwrite
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
-        self._placing: Callable[[list[str]], None] | None = None
+        self._placing: Callable[[Sequence[str]], None] | None = None
         self._is_open = True
         self._door = _Door()
         self._is_resumed = workspace.directory.exists(PART_NAME)
@@ -92,7 +119,7 @@ class Part:
         overwrite: bool,
         progress: Progress | None = None,
         beside: Path | None = None,
-        placing: Callable[[list[str]], None] | None = None,
+        placing: Callable[[Sequence[str]], None] | None = None,
     ) -> Part:
         """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
 
@@ -161,9 +188,23 @@ class Part:
                 raise storage_error(error, "write in", self._workspace.path) from error
 
     @property
-    def file_sizes(self) -> list[int]:
+    def file_sizes(self) -> Iterable[int]:
         """Octets of each file, in the order of what `finish` gives; empty while there is no manifest."""
-        return [] if self._tree is None else [entry.size for entry in self._tree.files]
+        manifest = self.manifest
+        return () if manifest is None else map(int, manifest.entries["size"][manifest.file_entries])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What whoever gets a finished tree should know of it."""
+        if self.manifest is None or self._tree is None:
+            return []
+        remarks = []
+        outward, copied = outward_count(self.manifest), self._tree.copied_count
+        if outward:
+            remarks.append(f"{outward:,} symbolic links of {printable(self.name)} point out of it.")
+        if copied:
+            remarks.append(f"{copied:,} hard links of {printable(self.name)} are copies: this file system has none.")
+        return remarks
 
     def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:
         """Write block `index`, uint8[K, T], when it is what the manifest says; False, and nothing written, when not.
@@ -188,7 +229,7 @@ class Part:
             if self._blocks is not None:
                 self._blocks.commit()
 
-    def finish(self, progress: Progress | None = None) -> list[tuple[str, Path]]:
+    def finish(self, progress: Progress | None = None) -> FinishedFiles:
         """Put the object in its place, whole and durable; the BLAKE3 hex digest and final path of each file.
 
         `progress` is told of what is read for that; what it raises ends the work before anything is in its place.
@@ -204,7 +245,7 @@ class Part:
         with self._door.inside():
             return self._finish(progress)
 
-    def _finish(self, progress: Progress | None) -> list[tuple[str, Path]]:
+    def _finish(self, progress: Progress | None) -> FinishedFiles:
         blocks, manifest, tree = self._known_blocks(), self.manifest, self._tree
         assert manifest is not None
         assert tree is not None
@@ -216,7 +257,7 @@ class Part:
             blocks.prove(progress)
             digests = blocks.file_digests(progress)
             check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
-            tree.apply_attributes()
+            tree.finish(progress)
             blocks.close()
             if self._placing is not None:
                 self._placing(digests)
@@ -226,8 +267,7 @@ class Part:
             raise storage_error(error, "finish", self.destination) from error
         with contextlib.suppress(OSError):  # The object stands; what is left beside it takes nothing from that.
             self._workspace.remove()
-        paths = [final_path(entry, manifest, self.destination) for entry in tree.files]
-        return list(zip(digests, paths))
+        return FinishedFiles(manifest, digests, self.destination)
 
     def close(self) -> None:
         """Keep what was received for a later resume; a new part that received nothing leaves nothing behind.
@@ -242,7 +282,7 @@ class Part:
                 if self._blocks is not None:
                     self._blocks.commit()
         finally:
-            if self._is_resumed or self.verified.any():
+            if self._is_resumed or (self._blocks is not None and self._blocks.has_received):
                 self._release()
                 self._workspace.close()
             else:
@@ -273,9 +313,9 @@ class Part:
                 parent.sync()
             if root is not None:
                 root.moved(self.destination)
-                entry = manifest.entries[0]
+                mode = allowed_mode(int(manifest.entries["mode"][0]), umask())
                 with contextlib.suppress(OSError, OverflowError):
-                    root.set_own_attributes(allowed_mode(entry.mode, umask()), entry.mtime_ns)
+                    root.set_own_attributes(mode, manifest.mtime_ns(0))
 
     def _release(self) -> None:
         self._is_open = False
@@ -298,11 +338,12 @@ class Part:
         check_names(manifest)
         check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
         tree = PartTree(self._workspace.directory, manifest)
-        self._check_space(manifest.object_size - tree.allocated_size())
+        tree.check_place()
+        self._check_space(manifest.object_size - (tree.allocated_size() if self._is_resumed else 0))
         if not self._is_resumed:
             self._workspace.save_manifest(data)
         try:
-            is_whole = tree.create()
+            missing = tree.create()
         except OSError:
             tree.close()
             if not self._is_resumed:
@@ -311,7 +352,7 @@ class Part:
         blocks = PartBlocks(self._workspace, tree, manifest, self.object_id)
         try:
             if self._is_resumed:
-                blocks.recover(is_whole, progress)
+                blocks.recover(missing, progress)
             else:
                 blocks.begin()
         except BaseException:

@@ -1,35 +1,42 @@
 """The one place where names from the network meet this disk: what is allowed, what is refused, how names are shown.
 
-A name is refused rather than repaired: two receivers that repaired differently would hold different trees. The rules
-are the strictest of the common systems, so that a tree which one machine takes is taken by all of them:
+A name is refused rather than repaired: two receivers that repaired differently would hold different trees.
 
-* relative, no empty, `.` or `..` component, no backslash, no colon (volumes, alternate data streams);
-* valid UTF-8 in NFC, at most NAME_SIZE_MAX octets a component and PATH_SIZE_MAX a path;
-* no control, format, private or unassigned character, nothing invisible; the two joiners that Persian, Indic scripts
-  and emoji are written with are allowed between the characters that they join, and do not make names different;
-* no trailing dot or space, no name that Windows keeps for devices (`CON`, `nul.txt`, `COM1`, ...);
-* no two paths that differ only in case, composition or joiners.
+* The name of an object is text that people type and see. It is one component of valid UTF-8 in NFC, with no control,
+  format or private character, nothing invisible; the two joiners that Persian, Indic scripts and emoji are written with
+  are allowed between the characters that they join. Characters that this Python does not know may be new ones: they
+  pass.
+* The names inside a tree are octets, and any that POSIX allows are taken (`fountain.wire.manifest` refuses the others:
+  empty ones, `.` and `..`, slashes and zero octets). Whatever they hold, they are escaped where they are shown.
+* On a system of other rules (Windows) both must fit those as well: valid text, none of its reserved characters and
+  device names, no dot or space at the end.
+* Whether two names of a directory are one name depends on the file system: it is asked (`fountain.storage.tree`), and
+  where it folds case or composition, names that collide are refused before any data comes.
 """
 
 from __future__ import annotations
 
+import os
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 from fountain.errors import HostileNameError
-from fountain.limits import NAME_SIZE_MAX, PATH_SIZE_MAX
+from fountain.limits import NAME_SIZE_MAX
 
 __all__ = [
-    "check_collisions",
+    "HAS_POSIX_NAMES",
     "check_name",
-    "check_path",
     "fold",
     "is_typed",
-    "path_flaw",
+    "local_name",
+    "name_flaw",
+    "name_refusal",
     "printable",
+    "printable_octets",
     "resolve_destination",
 ]
+
+HAS_POSIX_NAMES = os.name == "posix"
 
 _JOINERS = "\u200c\u200d"
 _WITHOUT_JOINERS = str.maketrans("", "", _JOINERS)
@@ -39,6 +46,7 @@ _DEVICES = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"]
     + [device + digit for device in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"]
 )
+_RESERVED = frozenset('<>:"/\\|?*')
 _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _HINT = "Ask whoever serves it to rename it."
 
@@ -51,42 +59,23 @@ def check_name(name: str) -> str:
     """
     flaw = _component_flaw(name)
     if flaw:
-        raise _refusal(name, flaw)
+        raise name_refusal(name, flaw)
     return name
 
 
-def check_path(path: str) -> tuple[str, ...]:
-    """The components of the relative POSIX path `path`, when each is safe.
-
-    Raises:
-        HostileNameError: it breaks a rule of this module.
-    """
-    flaw = path_flaw(path)
-    if flaw:
-        raise _refusal(path, flaw)
-    return tuple(path.split("/"))
+def local_name(octets: bytes) -> str:
+    """The name of an entry as this system's calls take it."""
+    return os.fsdecode(octets)
 
 
-def path_flaw(path: str) -> str:
-    """Which rule of this module the relative POSIX path `path` breaks, as in "contains ':'"; empty when none."""
-    if len(path) > PATH_SIZE_MAX or len(path.encode("utf-8", "surrogatepass")) > PATH_SIZE_MAX:
-        return f"is longer than {PATH_SIZE_MAX} octets"
-    if path.startswith("/"):
-        return "is absolute"
-    return next(filter(None, map(_component_flaw, path.split("/"))), "")
-
-
-def check_collisions(paths: Iterable[str]) -> None:
-    """Refuse paths that some file system would take for one another.
-
-    Raises:
-        HostileNameError: two of them differ only in case, composition or joiners.
-    """
-    seen: dict[str, str] = {}
-    for path in paths:
-        other = seen.setdefault(fold(path), path)
-        if other is not path:
-            raise _refusal(path, f"collides with '{printable(other)}'")
+def name_flaw(octets: bytes) -> str:
+    """Why this system cannot have an entry of that name, as in "contains ':'"; empty when it may."""
+    if HAS_POSIX_NAMES:
+        return ""
+    try:
+        return _foreign_flaw(octets.decode())
+    except UnicodeDecodeError:
+        return "is not UTF-8"
 
 
 def fold(path: str) -> str:
@@ -100,6 +89,11 @@ def printable(name: str) -> str:
     return "".join(
         character if _is_visible(name, at) else _escape(character) for at, character in enumerate(name)
     )  # fmt: skip
+
+
+def printable_octets(octets: bytes) -> str:
+    """A name or path of a tree, to be shown: what is no UTF-8 is escaped as well."""
+    return printable(octets.decode("utf-8", "surrogateescape"))
 
 
 def resolve_destination(out: Path | None, name: str) -> Path:
@@ -124,17 +118,25 @@ def is_typed(destination: Path, out: Path | None, name: str | None) -> bool:
 
 def _component_flaw(component: str) -> str:
     if component in ("", ".", ".."):
-        return "has an empty, '.' or '..' component"
+        return "is empty, '.' or '..'"
     if len(component.encode("utf-8", "surrogatepass")) > NAME_SIZE_MAX:
-        return f"has a component longer than {NAME_SIZE_MAX} octets"
+        return f"is longer than {NAME_SIZE_MAX} octets"
     for at, character in enumerate(component):
-        if character in "/\\:":
-            return f"contains '{character}'"
-        if not _is_visible(component, at):
+        if character == "/":
+            return "contains '/'"
+        if not _is_visible(component, at) and unicodedata.category(character) != "Cn":
             return f"contains the character {_escape(character)}"
     if not unicodedata.is_normalized("NFC", component):
         return "is not in normal form C"
-    if component[-1] == "." or component[-1].isspace():
+    return "" if HAS_POSIX_NAMES else _foreign_flaw(component)
+
+
+def _foreign_flaw(component: str) -> str:
+    """Which rule of Windows a name breaks."""
+    for character in component:
+        if character in _RESERVED or character < " ":
+            return f"contains '{_escape(character) if character < ' ' else character}'"
+    if component[-1] in ". ":
         return "ends in a dot or a space"
     if component.partition(".")[0].rstrip().upper() in _DEVICES:
         return "is a device on Windows"
@@ -169,6 +171,7 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _refusal(name: str, reason: str) -> HostileNameError:
+def name_refusal(name: str, reason: str) -> HostileNameError:
+    """The error of a name that must not be created here, or cannot."""
     shown = printable(name)
     return HostileNameError(f"The name '{shown}' {reason}.", _HINT, path=shown)

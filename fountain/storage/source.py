@@ -6,11 +6,12 @@ it. What is read is compared with what stood there during the scan, so a changed
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,41 +21,38 @@ from numpy.typing import NDArray
 from fountain.errors import HostileNameError, StorageError
 from fountain.geometry import Geometry
 from fountain.geometry import block_symbol_limit as default_block_symbol_limit
-from fountain.limits import MANIFEST_FILE_COUNT_MAX
-from fountain.storage.files import read_at, storage_error
+from fountain.storage.files import Directory, read_at, storage_error
 from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
-from fountain.storage.paths import check_collisions, check_name, path_flaw, printable
-from fountain.wire.manifest import Entry, EntryKind, Manifest, encode, path_order
+from fountain.storage.paths import check_name, local_name, printable
+from fountain.storage.scan import READ_FLAGS, LeftOut, Scan, scan_file, scan_tree
+from fountain.storage.walk import Walker
+from fountain.wire.manifest import EntryKind, Manifest, encode, parse
 
 __all__ = ["FileSource", "check_source", "object_name", "open_source"]
 
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_MODE_MASK = 0o777  # Never setuid, setgid or sticky.
-
-
-@dataclass(frozen=True)
-class _Scanned:
-    """One file or directory as the scan found it; `path` is relative, in NFC, `place` where it really lies."""
-
-    entry: Entry
-    place: str
-    identity: tuple[int, int, int, int]
+_NUMBER_MASK = (1 << 64) - 1
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}  # What stood there has gone, or is a link now.
 
 
 class FileSource:
-    """An object that lies on this disk. `read_block` may be called from several threads."""
+    """An object that lies on this disk. `read_block` may be called from several threads.
 
-    def __init__(self, path: Path, scanned: list[_Scanned], skipped: list[str]) -> None:
+    `manifest` lacks its digests until `open_source` has read all blocks.
+    """
+
+    def __init__(self, path: Path, root: Directory | None, scan: Scan, manifest: Manifest) -> None:
         self.path = path
-        self.skipped = skipped
-        self._files = [item for item in scanned if item.entry.kind is EntryKind.FILE]
-        self._layout = Layout([item.entry.size for item in self._files])
-        self._handles = Handles(self._open_file)
-        self.name: str
-        self.geometry: Geometry
-        self.manifest: Manifest
+        self.name = manifest.name
+        self.geometry = manifest.geometry
+        self.manifest = manifest
+        self.left_out: LeftOut = scan.left_out
         self.manifest_bytes: bytes
         self.object_id: bytes
+        self._root = root
+        self._walker = None if root is None else Walker(root, manifest)
+        self._devices, self._inodes = scan.devices, scan.inodes
+        self._layout = Layout(manifest.segments())
+        self._handles = Handles(self._open_file)
 
     def read_block(self, index: int, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Block `index` as uint8[K, T], a view of the front of `out` (uint8, C-contiguous, at least K * T octets).
@@ -80,9 +78,35 @@ class FileSource:
         self._read_range(self.geometry.block_offset(index) + start, size, flat)
         flat[size:] = 0
 
+    def describe(self, digests: bytes) -> None:
+        """Complete the manifest with the digests of all blocks.
+
+        Raises:
+            ValueError: no receiver would take it.
+        """
+        tables = self.manifest
+        self.manifest_bytes = encode(
+            Manifest(
+                tables.profile_id, tables.symbol_size, tables.block_symbol_limit, tables.object_size, tables.name,
+                tables.left_out_count, memoryview(digests), tables.entries, tables.extents, tables.names,
+                tables.targets,
+            )
+        )  # fmt: skip
+        self.object_id = blake3(self.manifest_bytes).digest()
+        manifest = parse(self.manifest_bytes)  # Its tables lie in these octets: those of the scan are not needed more.
+        assert isinstance(manifest, Manifest)
+        self.manifest = manifest
+        if self._root is not None and self._walker is not None:
+            self._walker.close()
+            self._walker = Walker(self._root, manifest)
+
     def close(self) -> None:
         """Close the files."""
         self._handles.close()
+        if self._walker is not None:
+            self._walker.close()
+        if self._root is not None:
+            self._root.close()
 
     def __enter__(self) -> FileSource:
         return self
@@ -99,24 +123,46 @@ class FileSource:
         view = memoryview(rows)  # type: ignore[arg-type]  # numpy 1 does not declare the buffer protocol.
         done = 0
         for extent in self._layout.extents(offset, size):
-            scanned = self._files[extent.file]
             try:
                 with self._handles.use(extent.file) as descriptor:
                     count = read_at(descriptor, view[done : done + extent.size], extent.offset)
-                    identity = _identity(os.fstat(descriptor))
+                    is_same = self._is_same(extent.file, os.fstat(descriptor))
             except OSError as error:
-                raise storage_error(error, "read", scanned.place) from error
-            if count != extent.size or identity != scanned.identity:
-                raise _changed(scanned.place)
+                raise storage_error(error, "read", self._place(extent.file)) from error
+            if count != extent.size or not is_same:
+                raise _changed(self._place(extent.file))
             done += count
 
-    def _open_file(self, file: int) -> int:
-        # The file itself was chosen by the scan: a link put in its place since then has another identity.
-        descriptor = os.open(self._files[file].place, _OPEN_FLAGS)
-        if _identity(os.fstat(descriptor)) != self._files[file].identity:
+    def _open_file(self, entry: int) -> int:
+        # The file itself was chosen by the scan: what was put in its place since then has another identity.
+        if self._walker is None:
+            place = Path(os.path.realpath(self.path))
+            descriptor = Directory(place.parent, None).open_file(place.name, READ_FLAGS)
+        else:
+            directory = self._walker.directory(self.manifest.parent(entry))
+            try:
+                descriptor = directory.open_file(local_name(self.manifest.entry_name(entry)), READ_FLAGS)
+            except OSError as error:
+                if error.errno in _NO_FILE:
+                    raise _changed(self._place(entry)) from error
+                raise
+        if not self._is_same(entry, os.fstat(descriptor)):
             os.close(descriptor)
-            raise _changed(self._files[file].place)
+            raise _changed(self._place(entry))
         return descriptor
+
+    def _is_same(self, entry: int, status: os.stat_result) -> bool:
+        manifest = self.manifest
+        return (
+            (status.st_ino & _NUMBER_MASK) == int(self._inodes[entry])
+            and (status.st_dev & _NUMBER_MASK) == int(self._devices[entry])
+            and status.st_size == int(manifest.entries["size"][entry])
+            and status.st_mtime_ns == manifest.mtime_ns(entry)
+        )
+
+    def _place(self, entry: int) -> str:
+        path = self.manifest.path(entry)
+        return os.path.join(self.path, local_name(path)) if path else str(self.path)
 
     def _digests(self, progress: Progress | None) -> bytes:
         """Digests of all blocks, one after the other; each octet is read once."""
@@ -145,50 +191,88 @@ def open_source(
     symbol_size: int,
     profile_id: bytes,
     block_symbol_limit: int | None = None,
+    skip_unportable: bool = False,
     progress: Progress | None = None,
+    scanned: Callable[[int], None] | None = None,
 ) -> FileSource:
-    """Scan and hash the file or directory tree at `path`.
+    """Scan and hash the file or directory tree at `path`; `scanned` hears of how many entries were found meanwhile.
 
-    Links inside a tree, sockets, devices and the like, and whatever has a name that no receiver would take, are left
-    out and named in `skipped`.
+    What cannot travel (sockets, devices, named pipes, what may not be read) is an error, or, with `skip_unportable`,
+    left out, named in `left_out` and counted in the manifest.
 
     Raises:
-        HostileNameError: no receiver would take the name of the object, or two of its paths together.
-        StorageError: something cannot be read, is too large, or changes while it is read.
+        HostileNameError: no receiver would take the name of the object.
+        StorageError: something cannot be read or cannot travel, is too large, or changes while it is read.
     """
     given = Path(path)
     name = object_name(given)
-    skipped: list[str] = []
     if not name:
         shown = printable(str(given))
         raise StorageError(f"{shown} has no name that peers could ask for.", "Serve a directory in it.", path=shown)
     try:
         check_name(name)
-        scanned = _scan(given, name, skipped)
-        check_collisions(item.entry.path for item in scanned)
     except HostileNameError as error:
-        raise HostileNameError(error.message, "Rename it; no receiver would take it.", path=error.path) from error
-    source = FileSource(given, scanned, skipped)
-    source.name = name
-    object_size = sum(item.entry.size for item in scanned)
+        hint = "Rename it, or serve the directory that it lies in; names in a directory may be any."
+        raise HostileNameError(error.message, hint, path=error.path) from error
+    status = check_source(given)
+    with contextlib.ExitStack() as stack:
+        root = None
+        if stat.S_ISDIR(status.st_mode):
+            root = _open_root(given)
+            stack.callback(root.close)
+            scan = scan_tree(given, root, scanned)
+        else:
+            scan = scan_file(given, status)
+        if scan.left_out.count and not skip_unportable:
+            raise _unportable(given, scan.left_out)
+        source = _describe(given, root, scan, name, (symbol_size, profile_id, block_symbol_limit), progress)
+        stack.pop_all()
+    return source
+
+
+def _open_root(path: Path) -> Directory:
+    try:
+        return Directory.open(path)
+    except OSError as error:
+        raise storage_error(error, "read", path) from error
+
+
+def _describe(
+    path: Path, root: Directory | None, scan: Scan, name: str, cut: tuple[int, bytes, int | None],
+    progress: Progress | None,
+) -> FileSource:  # fmt: skip
+    """The source of what was scanned, all of it read and digested."""
+    symbol_size, profile_id, block_symbol_limit = cut
+    is_file = scan.entries["kind"] == EntryKind.FILE
+    object_size = int(scan.entries["size"][is_file].sum(dtype=np.uint64)) + int(scan.extents["size"].sum())
     try:
         limit = block_symbol_limit or default_block_symbol_limit(object_size, symbol_size)
-        source.geometry = Geometry(object_size, symbol_size, limit)
+        Geometry(object_size, symbol_size, limit)
     except ValueError as error:
-        raise StorageError(f"{printable(name)} cannot be cut in blocks: {error}.", path=str(given)) from error
+        raise StorageError(f"{printable(name)} cannot be cut in blocks: {error}.", path=str(path)) from error
+    tables = Manifest(
+        profile_id, symbol_size, limit, object_size, name, scan.left_out.count, memoryview(b""), scan.entries,
+        scan.extents, memoryview(scan.names), memoryview(scan.targets),
+    )  # fmt: skip
+    source = FileSource(path, root, scan, tables)
     try:
-        digests = source._digests(progress)
-        entries = tuple(item.entry for item in scanned)
-        source.manifest = Manifest(profile_id, symbol_size, limit, object_size, name, entries, digests)
-        source.manifest_bytes = encode(source.manifest)
+        source.describe(source._digests(progress))
     except ValueError as error:
         source.close()
-        raise StorageError(f"{printable(name)} cannot be described: {error}.", path=str(given)) from error
+        raise StorageError(f"{printable(name)} cannot be described: {error}.", path=str(path)) from error
     except BaseException:
         source.close()
         raise
-    source.object_id = blake3(source.manifest_bytes).digest()
     return source
+
+
+def _unportable(path: Path, left_out: LeftOut) -> StorageError:
+    shown, count = printable(str(path)), left_out.count
+    named = "; ".join(left_out.examples)
+    more = f"; and {count - len(left_out.examples):,} more" if count > len(left_out.examples) else ""
+    what = "an entry that cannot travel" if count == 1 else f"{count:,} entries that cannot travel"
+    hint = "Leave out what cannot travel with --skip-unportable, or serve another directory."
+    return StorageError(f"{shown} holds {what}: {named}{more}.", hint, path=shown)
 
 
 def check_source(path: Path) -> os.stat_result:
@@ -211,74 +295,6 @@ def check_source(path: Path) -> os.stat_result:
         shown = printable(str(path))
         raise StorageError(f"{shown} is neither a file nor a directory.", "Copy what it has into a file.", path=shown)
     return status
-
-
-def _scan(path: Path, name: str, skipped: list[str]) -> list[_Scanned]:
-    """The entries of the object in the manifest's order."""
-    status = check_source(path)
-    if stat.S_ISREG(status.st_mode):
-        return [_found(EntryKind.FILE, name, str(path), status)]
-    scanned = [_found(EntryKind.DIRECTORY, "", str(path), status)]
-    waiting = [("", str(path))]
-    while waiting:
-        parent, place = waiting.pop()
-        for item in _scan_directory(parent, place, skipped):
-            scanned.append(item)
-            if item.entry.kind is EntryKind.DIRECTORY:
-                waiting.append((item.entry.path, item.place))
-        if len(scanned) > MANIFEST_FILE_COUNT_MAX:
-            raise StorageError(
-                f"{printable(name)} holds more than {MANIFEST_FILE_COUNT_MAX} files and directories.",
-                "Pack it into one archive first.",
-                path=printable(str(path)),
-            )
-    scanned.sort(key=lambda item: path_order(item.entry.path))
-    return scanned
-
-
-def _scan_directory(parent: str, place: str, skipped: list[str]) -> list[_Scanned]:
-    try:
-        found = os.listdir(place)
-    except OSError as error:
-        raise storage_error(error, "read", place) from error
-    scanned = []
-    for child in found:
-        child_place = os.path.join(place, child)
-        child_path = unicodedata.normalize("NFC", f"{parent}/{child}" if parent else child)
-        try:
-            status = os.lstat(child_place)
-        except OSError as error:
-            raise storage_error(error, "read", child_place) from error
-        flaw = path_flaw(child_path)
-        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            skipped.append(f"{printable(child_place)}: {_KINDS.get(stat.S_IFMT(status.st_mode), 'not a file')}")
-        elif flaw:
-            skipped.append(f"{printable(child_place)}: no receiver would take a name that {flaw}")
-        else:
-            kind = EntryKind.FILE if stat.S_ISREG(status.st_mode) else EntryKind.DIRECTORY
-            scanned.append(_found(kind, child_path, child_place, status))
-    return scanned
-
-
-_KINDS = {
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFCHR: "a character device",
-}
-
-
-def _found(kind: EntryKind, path: str, place: str, status: os.stat_result) -> _Scanned:
-    if kind is EntryKind.FILE and not os.access(place, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise storage_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "read", place)
-    size = status.st_size if kind is EntryKind.FILE else 0
-    entry = Entry(kind, stat.S_IMODE(status.st_mode) & _MODE_MASK, status.st_mtime_ns, size, path)
-    return _Scanned(entry, place, _identity(status))
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _changed(place: str) -> StorageError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fountain.errors import IntegrityError, StorageError
 from fountain.geometry import Geometry
-from fountain.wire.manifest import Entry, EntryKind, Manifest, encode, parse
+from fountain.wire.manifest import Entry, EntryKind, Manifest, build, encode, parse
 
 __all__ = ["MemorySink", "MemorySource"]
 
@@ -25,11 +25,9 @@ class MemorySource:
         self.name = name
         self.content = content
         self.geometry = Geometry(len(content), symbol_size, block_symbol_limit)
-        digests = tuple(blake3(self._octets(block)).digest() for block in range(self.geometry.block_count))
-        entry = Entry(EntryKind.FILE, 0o644, 0, len(content), name)
-        self.manifest = Manifest(
-            profile_id, symbol_size, block_symbol_limit, len(content), name, (entry,), b"".join(digests)
-        )
+        digests = b"".join(blake3(self._octets(block)).digest() for block in range(self.geometry.block_count))
+        entry = Entry(EntryKind.FILE, 0o644, 0, len(content))
+        self.manifest = build(profile_id, symbol_size, block_symbol_limit, name, (entry,), digests)
         self.manifest_bytes = encode(self.manifest)
         self.object_id = blake3(self.manifest_bytes).digest()
         self.changed = False  # set by a test: the file is not what it was
@@ -110,7 +108,7 @@ class MemorySink:
         assert self.content is not None
         size = self._geometry.block_size(index)
         octets = rows.tobytes()[:size]
-        if blake3(octets).digest() != self.manifest.digests[32 * index : 32 * index + 32]:
+        if blake3(octets).digest() != self.manifest.digest(index):
             return False
         if self.capacity is not None and (int(self._verified.sum()) + 1) * size > self.capacity:
             raise StorageError("No space is left.")

@@ -10,7 +10,7 @@ import pytest
 from fountain.cli.display import LiveDisplay
 from fountain.cli.labels import short_labels
 from fountain.cli.narration import Narrator
-from fountain.cli.watchers import NullDisplay, PlainDisplay, choose_display
+from fountain.cli.watchers import PlainDisplay, QuietDisplay, choose_display
 from fountain.engine.observer import (
     Event,
     Observer,
@@ -52,7 +52,7 @@ def test_the_display_fits_the_stream_and_the_options() -> None:
     assert isinstance(choose_display(both, is_quiet=False, is_json=True), PlainDisplay)
     assert isinstance(choose_display(dumb, is_quiet=False, is_json=False), PlainDisplay)
     assert isinstance(choose_display(Stage().env, is_quiet=False, is_json=False), PlainDisplay)
-    assert isinstance(choose_display(terminal, is_quiet=True, is_json=False), NullDisplay)
+    assert isinstance(choose_display(terminal, is_quiet=True, is_json=False), QuietDisplay)
 
 
 @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fountain.engine.config import ServeConfig
-from fountain.engine.observer import Observer, Stopped
+from fountain.engine.observer import LeftOut, Observer, Stopped
 from fountain.errors import PeersMissingError, TransportError
 from tests.cli.stage import ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
 
@@ -248,10 +248,18 @@ def test_a_port_of_0_lets_the_system_choose(options: tuple[str, ...], ports: tup
     assert "or 0 for any that is free" in Stage().serve("a", "--port", "70000").err
 
 
-def test_quiet_shows_nothing_but_errors() -> None:
-    assert Stage(script(*ONE_OF_EACH)).serve("a", "--quiet").err == ""
-    result = Stage(failing(TransportError("No socket."), *ONE_OF_EACH)).serve("a", "--quiet")
+def test_quiet_shows_nothing_but_errors_and_that_an_object_is_not_whole() -> None:
+    whole = [event for event in ONE_OF_EACH if not isinstance(event, LeftOut)]
+    assert Stage(script(*whole)).serve("a", "--quiet").err == ""
+    result = Stage(failing(TransportError("No socket."), *whole)).serve("a", "--quiet")
     assert result.err == "fountain-serve: No socket.\n"
+    told = Stage(script(LeftOut("photos", 2, ("photos/pipe: a named pipe",)))).serve("a", "--quiet").err
+    assert told == "warning: 2 entries of photos left out\n"
+
+
+def test_what_was_left_out_is_named_at_the_server() -> None:
+    told = Stage(script(LeftOut("photos", 3, ("photos/pipe: a named pipe",)))).serve("a").err
+    assert "warning: 3 entries of photos left out\n   photos/pipe: a named pipe\n   and 2 more\n" in told
 
 
 def test_the_end_is_told() -> None:

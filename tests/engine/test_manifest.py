@@ -14,7 +14,7 @@ from fountain.errors import IntegrityError
 from fountain.limits import NS
 from fountain.testing import MemorySink, World, payload
 from fountain.wire.control import MAGIC, PacketType
-from fountain.wire.manifest import Entry, EntryKind, Manifest, encode
+from fountain.wire.manifest import Entry, EntryKind, Manifest, build, encode
 from fountain.wire.session import StopReason
 
 MS = NS // 1000
@@ -83,13 +83,20 @@ def other_manifest(**changes: Any) -> Callable[[Manifest], Manifest]:
     return lambda manifest: replace(manifest, **changes)
 
 
+def of_entries(manifest: Manifest, *entries: Entry) -> Manifest:
+    return build(
+        manifest.profile_id, manifest.symbol_size, manifest.block_symbol_limit, manifest.name, entries,
+        bytes(manifest.digests),
+    )  # fmt: skip
+
+
 def as_tree(manifest: Manifest) -> Manifest:
-    root = Entry(EntryKind.DIRECTORY, 0o755, 0, 0, "")
-    return replace(manifest, entries=(root, replace(manifest.entries[0], path="inner")))
+    inner = Entry(EntryKind.FILE, 0o644, 0, manifest.object_size, b"inner")
+    return of_entries(manifest, Entry(EntryKind.DIRECTORY, 0o755), inner)
 
 
 def renamed(manifest: Manifest) -> Manifest:
-    return replace(manifest, name="other", entries=(replace(manifest.entries[0], path="other"),))
+    return replace(manifest, name="other")
 
 
 def cut_otherwise(manifest: Manifest) -> Manifest:
@@ -98,8 +105,7 @@ def cut_otherwise(manifest: Manifest) -> Manifest:
 
 
 def smaller(manifest: Manifest) -> Manifest:
-    entry = replace(manifest.entries[0], size=manifest.object_size - 1)
-    return replace(manifest, object_size=manifest.object_size - 1, entries=(entry,))
+    return of_entries(manifest, Entry(EntryKind.FILE, 0o644, 0, manifest.object_size - 1))
 
 
 LIES = pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Served:
 def path(tmp_path: Path) -> Path:
     """A file that takes its time."""
     path = tmp_path / "object"
-    path.write_bytes(bytes(2_000_000))
+    path.write_bytes(os.urandom(2_000_000))
     return path
 
 

@@ -56,8 +56,13 @@ def write_tree(root: Path, files: dict[str, int | bytes | None], rng: random.Ran
     return root
 
 
-def serve(path: Path, symbol_size: int = 64, block_symbol_limit: int | None = 5) -> FileSource:
-    return open_source(path, symbol_size=symbol_size, block_symbol_limit=block_symbol_limit, profile_id=PROFILE)
+def serve(
+    path: Path, symbol_size: int = 64, block_symbol_limit: int | None = 5, *, skip_unportable: bool = False
+) -> FileSource:  # fmt: skip
+    return open_source(
+        path, symbol_size=symbol_size, block_symbol_limit=block_symbol_limit, profile_id=PROFILE,
+        skip_unportable=skip_unportable,
+    )  # fmt: skip
 
 
 def blocks_of(source: FileSource) -> list[NDArray[np.uint8]]:
@@ -81,7 +86,7 @@ def fetch(source: FileSource, destination: Path, *, overwrite: bool = False, see
         random.Random(seed).shuffle(blocks)
         for index, rows in blocks:
             assert part.write_block(index, rows)
-        return part.finish()
+        return list(part.finish())
     finally:
         part.close()
 

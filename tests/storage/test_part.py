@@ -20,10 +20,12 @@ from fountain.limits import NS
 from fountain.storage import destination as destinations
 from fountain.storage import files, workspace
 from fountain.storage import part as part_module
+from fountain.storage import paths as paths_module
+from fountain.storage import tree as tree_module
 from fountain.storage.blocks import PartBlocks
 from fountain.storage.files import Directory
 from fountain.storage.part import Part
-from fountain.wire.manifest import Entry, EntryKind, Manifest, encode
+from fountain.wire.manifest import Entry, EntryKind, Manifest, build, encode
 from tests.storage.support import (
     NAMES,
     PROFILE,
@@ -55,11 +57,15 @@ def part_of(manifest: Manifest, destination: Path, **options: bool) -> Part:
 
 def a_manifest(name: str, *paths: str) -> Manifest:
     """A tree of empty files, with every parent that they need."""
-    parents = {"/".join(path.split("/")[:depth]) for path in paths for depth in range(path.count("/") + 1)} | {""}
-    entries = [Entry(EntryKind.DIRECTORY, 0o755, 0, 0, path) for path in parents]
-    entries += [Entry(EntryKind.FILE, 0o644, 0, 0, path) for path in paths]
-    entries.sort(key=lambda entry: entry.path.split("/"))
-    return Manifest(PROFILE, 64, 5, 0, name, tuple(entries), b"")
+    parents = {"/".join(path.split("/")[:depth]) for path in paths for depth in range(1, path.count("/") + 1)}
+    ordered = sorted({*parents, *paths}, key=lambda path: (path.count("/"), path.split("/")))
+    numbers = {path: number for number, path in enumerate(ordered, 1)}
+    entries = [Entry(EntryKind.DIRECTORY, 0o755)]
+    for path in ordered:
+        parent, _, child = path.rpartition("/")
+        kind = EntryKind.DIRECTORY if path in parents else EntryKind.FILE
+        entries.append(Entry(kind, 0o755, 0, 0, os.fsencode(child), numbers.get(parent, 0)))
+    return build(PROFILE, 64, 5, name, entries, b"")
 
 
 @pytest.mark.parametrize("size", [0, 1, 64, 320, 321, 5000])
@@ -243,19 +249,35 @@ def test_a_manifest_that_is_not_the_announced_one_is_an_integrity_error(tmp_path
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [["a\\b"], ["C:x"], ["x/NUL"], ["x\x1b[2J"], ["trailing."], ["joiner\u200d"], ["می‌خواهم", "میخواهم"], ["x\u202ey"]],
-    ids=ascii,
-)
-def test_a_manifest_with_a_hostile_name_creates_nothing(tmp_path: Path, paths: list[str]) -> None:
+@pytest.mark.parametrize("paths", [["a\\b"], ["C:x"], ["x/NUL"], ["x\x1b[2J"], ["trailing."], ["\udcff"]], ids=ascii)
+def test_names_that_this_system_cannot_have_create_nothing(
+    tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(tree_module, "HAS_POSIX_NAMES", False)
+    monkeypatch.setattr(paths_module, "HAS_POSIX_NAMES", False)
     with pytest.raises(HostileNameError):
         part_of(a_manifest("tree", *paths), tmp_path / "copy")
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("paths", [["A", "a"], ["d/STRASSE", "d/straße"], ["é", "e\u0301"]], ids=ascii)
+def test_names_that_are_one_name_on_this_file_system_create_nothing(
+    tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "_folds", lambda _: True)
+    with pytest.raises(HostileNameError, match="collides"):
+        part_of(a_manifest("tree", *paths), tmp_path / "copy")
+    assert os.listdir(tmp_path) == []
+
+
+def test_names_that_are_two_on_this_file_system_arrive(tmp_path: Path) -> None:
+    part_of(a_manifest("tree", "A", "a", "é", "e\u0301"), tmp_path / "copy").finish()
+    assert sorted(os.listdir(tmp_path / "copy")) == ["A", "a", "e\u0301", "é"]
+
+
 def test_a_hostile_object_name_creates_nothing(tmp_path: Path) -> None:
-    for name in ("../x", "/etc/passwd", "a\x1b[2J", "NUL", ".."):
+    for name in ("../x", "/etc/passwd", "a\x1b[2J", "two\nlines", ".."):
         with pytest.raises(HostileNameError):
             Part.open(tmp_path / "copy", bytes(32), name, 0, overwrite=False)
     assert os.listdir(tmp_path) == []
@@ -387,16 +409,14 @@ def test_a_commit_is_due_after_a_second_or_enough_octets(tmp_path: Path, rng: ra
 def test_a_part_of_more_than_four_gibibytes_is_written_at_its_offsets(tmp_path: Path, rng: random.Random) -> None:
     size = (1 << 32) + (64 << 20) + 77
     symbol_size, limit = 16_384, 1024
-    sketch = Manifest(
-        PROFILE, symbol_size, limit, size, "large", (Entry(EntryKind.FILE, 0o600, 0, size, "large"),), b""
-    )
+    sketch = build(PROFILE, symbol_size, limit, "large", [Entry(EntryKind.FILE, 0o600, 0, size)], b"")
     geometry = sketch.geometry
     last = geometry.block_count - 1
     contents = {
         index: rng.randbytes(geometry.block_size(index)) for index in (0, last - 1, last)
-    }  # Zeros elsewhere: never written.
+    }  # Holes elsewhere: never written.
     digests = b"".join(blake3(contents.get(index, b"")).digest() for index in range(geometry.block_count))
-    manifest = dataclasses.replace(sketch, digests=digests)
+    manifest = dataclasses.replace(sketch, digests=memoryview(digests))
     part = part_of(manifest, tmp_path / "large")
     for index, content in contents.items():
         rows = np.zeros(geometry.block_symbols(index) * symbol_size, dtype=np.uint8)

@@ -172,7 +172,7 @@ def test_a_tree_with_closed_directories_is_built_resumed_and_removed_without_rig
         tree = opened._tree
         assert tree is not None
         opened.commit()
-        tree.apply_attributes()  # As if the process ended right before the rename.
+        tree.finish()  # As if the process ended right before the rename.
         opened.close()
         again = open_part(source, out / "copy")
         assert again.complete

@@ -19,7 +19,7 @@ from fountain.wire.control import (
     Retry,
     Want,
 )
-from fountain.wire.manifest import Entry, EntryKind, Manifest
+from fountain.wire.manifest import Entry, EntryKind, build
 from fountain.wire.session import Bye, ByeReason, Echo, Report, RequestBody, Stop, StopReason
 from tests.pages import golden_blocks, marked_tables, value_blocks
 
@@ -41,8 +41,8 @@ TOKEN = bytes([0, 0, 0, 7, *range(0xE0, 0xF0)])
 COOKIE = bytes([0, 0, 0, 7, *range(0xC0, 0xD0)])
 PROFILE = hashlib.sha256(b"fountain/raptorq/rfc6330/1").digest()[:8]
 
-ENTRY = Entry(EntryKind.FILE, 0o644, 1_700_000_000_123_456_789, len(CONTENT), "hello.txt")
-MANIFEST = Manifest(PROFILE, SYMBOL_SIZE, 1002, len(CONTENT), "hello.txt", (ENTRY,), blake3(CONTENT).digest())
+ENTRY = Entry(EntryKind.FILE, 0o644, 1_700_000_000_123_456_789, len(CONTENT))
+MANIFEST = build(PROFILE, SYMBOL_SIZE, 1002, "hello.txt", (ENTRY,), blake3(CONTENT).digest())
 
 
 def golden(name: str) -> bytes:

@@ -33,6 +33,7 @@ from tests.wire.golden import (
     BODIES,
     BODY,
     CONTENT,
+    ENTRY,
     GOLDEN,
     HANDSHAKE,
     KEYED,
@@ -74,6 +75,7 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "part": [1, 1, 1, 1, 8, 4],
     "manifest": [manifest._HEADER],
     "manifest entry": [manifest._ENTRY],
+    "manifest extent": [manifest._EXTENT],
 }
 
 
@@ -208,6 +210,9 @@ def test_manifest_is_written_and_read_as_on_the_page() -> None:
     assert manifest.encode(MANIFEST) == golden("manifest")
     assert manifest.parse(golden("manifest")) == MANIFEST
     assert golden("manifest entry") in golden("manifest")
+    sparse = manifest.Entry(manifest.EntryKind.SPARSE, size=1 << 21, extents=((1 << 20, 4096),))
+    extents = manifest.build(PROFILE, SYMBOL_SIZE, 1002, "image", [ENTRY] * 7 + [sparse], b"").extents
+    assert extents.tobytes() == golden("manifest extent")
 
 
 def test_profile_of_the_page_is_the_built_in_code() -> None:
