@@ -97,7 +97,7 @@ def network(count: int, *, translated: bool) -> Iterator[Network]:
 
 def fetch_command(made: Network, machine: str, folder: Path, place: Path, host: str) -> list[str]:
     """A fetch on one of the machines, which sees `folder` at `place`, where all see theirs, and is called `host`."""
-    fetch = f"exec {sys.executable} -m fountain fetch 192.0.2.1 --quiet --timeout 60"
+    fetch = f"exec {sys.executable} -m fountain fetch 192.0.2.1 --quiet --timeout 300"
     script = f"mount --bind {folder} {place} && cd {place} && hostname {host} && {fetch}"
     return made.command(machine, "unshare", "--uts", "sh", "-ec", script)
 
@@ -130,7 +130,7 @@ def trial(count: int, size: int, *, translated: bool) -> tuple[float, int, int]:
 
 def serve(made: Network, path: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """A server that is ready for all machines."""
-    argv = ("serve", "--json", "--quiet", "--rate", RATE, "--expect", str(made.count), "--idle-exit", "60", str(path))
+    argv = ("serve", "--json", "--quiet", "--rate", RATE, "--expect", str(made.count), "--idle-exit", "600", str(path))
     log = path.parent / "server.log"
     with log.open("wb") as opened:
         server = subprocess.Popen(
@@ -147,6 +147,7 @@ def is_exact(path: Path, copy: Path) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Both trials, and their figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="6 machines")
     parser.add_argument("--count", type=int, default=40)

@@ -168,7 +168,7 @@ def _announced(event: Announced) -> list[str]:
 
 
 def _asked_to_leave(event: AskedToLeave) -> list[str]:
-    return [f"asked to leave the group, going on alone: {event.reason}"]
+    return [f"leaving the group, going on alone: {event.reason}"]
 
 
 def _hook_finished(event: HookFinished) -> list[str]:

@@ -14,7 +14,7 @@ from fountain.engine.contenders import Pace
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IncompleteError
-from fountain.limits import NS
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.train import Train
 from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.group.receiver import GroupClientMachine
@@ -30,6 +30,7 @@ ONEWAY_MARGIN_COUNT = 2  # What a one-way stream is planned for.
 PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
 SPEECHLESS_NS = 2 * NS  # So long one that failed at its first Announce waits for the Plan that lets it say so.
 PARTING_REPORT_COUNT = 10
+UNHEARD_COUNT, UNHEARD_NS = 64, NS  # So many packets sent, and not one of them heard since one came, for so long.
 
 
 class Download:
@@ -53,7 +54,8 @@ class Download:
         self.succeeded = False
         self.finished_ns = 0
         self.silent_ns: int | None = None  # since when nothing is heard
-        self.asked_to_leave = False
+        self.leave_reason = ""  # why it should leave the group and go on by itself, if it should
+        self._begun_ns: int | None = None
         self.unforeseen: Exception | None = None
         self.pace = Pace(now_ns)
         self._loss, self._seed = loss, seed
@@ -118,6 +120,7 @@ class Download:
             return
         self._set_margin(self.assembly)
         self.phase = Phase.RECEIVING
+        self._begun_ns = now_ns
         self.machine.adopt(self.assembly.table, now_ns)
 
     def follow(self, machine: GroupClientMachine, kernel_drop_count: int, now_ns: int) -> None:
@@ -126,6 +129,7 @@ class Download:
         self.machine = machine
         self.silent_ns = None
         self.pace = Pace(now_ns)
+        self._begun_ns = now_ns
         if self.assembly is not None:
             self._set_margin(self.assembly)
             self.machine.adopt(self.assembly.table, now_ns)
@@ -153,9 +157,26 @@ class Download:
             if self.phase is Phase.RECEIVING and self.assembly.advance(now_ns):
                 self.phase = Phase.FINISHING
         self._handle_events(now_ns)
+        self._look_for_data(now_ns)
         if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns) and not self._is_speechless(now_ns):
             self.phase = Phase.ENDED
         return min(self.machine.next_timeout(), now_ns + NS // 10)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is to go on by itself now. Its server should know it first, and that it leaves."""
+        is_here = self.apart is None and self.phase is Phase.RECEIVING
+        return bool(self.leave_reason) and is_here and self.machine.may_speak
+
+    def note_way(self, datagram_size_max: int) -> None:
+        """The way from the server takes datagrams of so many octets at most (0: any), as far as is known."""
+        size = self.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
+        if not 0 < datagram_size_max < size:
+            return
+        if self.machine.is_oneway:
+            self.events.append(ClientEvent("narrow", offer=self.machine.offer))
+        else:
+            self.leave_reason = f"the group's packets of {size:,} octets are too large for the way to here"
 
     def stop(self, reason: StopReason, now_ns: int) -> None:
         """Leave, and say so; what is being put in its place has its end first."""
@@ -244,6 +265,14 @@ class Download:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
+    def _look_for_data(self, now_ns: int) -> None:
+        """Where small packets arrive and none of many large ones, none ever will: go on by oneself."""
+        since_ns, machine = self._begun_ns, self.machine
+        if since_ns is None or now_ns - since_ns < UNHEARD_NS or machine.inflow.counter.received_count:
+            return
+        if machine.unheard_count >= UNHEARD_COUNT and not machine.is_silent:
+            self.leave_reason = self.leave_reason or "none of the group's data packets arrives here"
+
     def _set_margin(self, assembly: Assembly) -> None:
         assembly.collector.margin = ONEWAY_MARGIN_COUNT if self.machine.is_oneway else 0
 
@@ -275,7 +304,7 @@ class Download:
                     self._set_margin(self.assembly)
                 self.events.append(ClientEvent("connected"))
             elif event.kind == "leave":
-                self.asked_to_leave = True
+                self.leave_reason = self.leave_reason or "this receiver holds the group back"
 
     def _step_apart(self, receiver: Receiver, now_ns: int) -> int:
         deadline = receiver.step(now_ns)

@@ -223,6 +223,10 @@ class Fetching:
             self._observer.handle(Reconnecting(event.reason))
         elif event.kind == "parts" and event.offer is not None:
             self._tell_parts(event.offer, event.part_count)
+        elif event.kind == "narrow" and event.offer is not None:
+            size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
+            message = f"Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
+            self._observer.handle(Warned(message, "Serve with a lower --mtu; 1280 suits every path."))
         elif event.kind == "connected":
             self._reconnecting = False
         elif event.kind == "hindered":

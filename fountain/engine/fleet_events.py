@@ -156,7 +156,8 @@ class Announced(Event):
 
 @dataclass(frozen=True)
 class AskedToLeave(Event):
-    """The server asks this receiver to leave the group, and to fetch by itself. `reason` is a phrase."""
+    """This receiver leaves the group, and fetches by itself: the server asks it to, or none of the group's data packets
+    arrives here. `reason` is a phrase."""
 
     reason: str
 

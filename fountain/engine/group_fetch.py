@@ -195,9 +195,9 @@ class GroupFetch:
             if fetch.download.apart is not None and not self._config.listen:
                 self._receiver.leave_group()
         for fetch in self._fetches:
-            if fetch.download.asked_to_leave and not fetch.fetching.was_asked_to_leave:
+            if fetch.download.leave_reason and not fetch.fetching.was_asked_to_leave:
                 fetch.fetching.was_asked_to_leave = True
-                self._observer.handle(AskedToLeave("this receiver holds the group back"))
+                self._observer.handle(AskedToLeave(fetch.download.leave_reason))
 
     def _settle(self, now: int) -> FetchSummary | None:
         """See to what has ended; the summary, if that was all."""

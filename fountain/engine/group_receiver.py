@@ -108,7 +108,7 @@ class GroupReceiver:
         for download in list(self.downloads.values()):
             with self.alone(download, now_ns):
                 deadline = min(deadline, download.step(now_ns))
-                if download.asked_to_leave and download.apart is None and download.phase is Phase.RECEIVING:
+                if download.is_leaving:
                     self._part(download, now_ns)
                     deadline = now_ns
         self.flush()
@@ -318,6 +318,7 @@ class GroupReceiver:
             machine, self._make_workers(), rejects=self.rejects, loss=self._loss, seed=self._seed, now_ns=now_ns
         )
         self.downloads[machine.channel.session_id] = download
+        download.note_way(self._answer.datagram_size_max(machine.server))
         download.begin(lambda _: self._open_sink(download), self._group.statistics.kernel_drops, now_ns)
         if download.assembly is None and self._download_count_max > 1:
             # It cannot be taken. To say so needs no place: those who announce such things may be many.
@@ -331,6 +332,7 @@ class GroupReceiver:
             del self.downloads[session]
         self._contenders.add(before.channel.session_id, Contender(before.channel, before.announce, now_ns, now_ns))
         self.downloads[machine.channel.session_id] = download
+        download.note_way(self._answer.datagram_size_max(machine.server))
         download.follow(machine, self._group.statistics.kernel_drops, now_ns)
 
     def _part(self, download: Download, now_ns: int) -> None:

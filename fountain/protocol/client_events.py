@@ -60,8 +60,8 @@ class ClientEvent:
     """What happened.
 
     `offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `parts` (offer, part_count: the data
-    packets are too large for the way here), `failed` (failure, and what belongs to it), and `hindered`, for whoever
-    waits without limit: what would have been the failure.
+    packets are too large for the way here), `narrow` (offer: the same, and nothing helps), `failed` (failure, and what
+    belongs to it), and `hindered`, for whoever waits without limit: what would have been the failure.
     """
 
     kind: str

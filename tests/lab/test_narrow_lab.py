@@ -10,6 +10,7 @@ import pytest
 from bench.lab import Lab, Star
 from tests.lab.commands import Command, Stage
 
+ADDRESS = "239.63.30.1"
 SIZE = 300_000
 # A way whose routers drop what is too large, and say nothing.
 BLACK_HOLE = """table netdev narrow {
@@ -52,3 +53,20 @@ def test_a_fetch_gets_its_data_in_parts(lab: Lab, narrow: object, family: int, t
     (warned,) = fetch.events("warned")
     assert warned["message"] == "Data packets of 1,452 octets are too large for the way to here: each comes in 2 parts."
     assert len(fetch.events("reconnecting")) == (narrow is narrow_way)
+
+
+@pytest.mark.parametrize("narrow", [narrow_interface, narrow_way])
+def test_a_receiver_that_hears_a_group_but_none_of_its_data_goes_on_alone(
+    lab: Lab, narrow: object, tmp_path: Path
+) -> None:
+    assert callable(narrow)
+    narrow(lab)
+    stage = Stage(lab, tmp_path, 3_000_000, "--group", ADDRESS)
+    fetches = stage.receive(count=2)
+    server = stage.serve("--rate", "20M", "--wait", "2", "--expect", "2")
+    for fetch in fetches:
+        assert fetch.wait() == 0, fetch.text
+        assert stage.is_exact(fetch)
+    assert server.wait() == 0, server.text
+    assert len(fetches[0].events("asked_to_leave")) == 1
+    assert not fetches[1].events("asked_to_leave")

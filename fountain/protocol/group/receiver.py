@@ -124,6 +124,17 @@ class GroupClientMachine:
         return self.announce.rate_bps if self._plan is None else self._plan.rate_bps
 
     @property
+    def may_speak(self) -> bool:
+        """Whether a Plan has come: what this receiver says before, its server does not wait for."""
+        return self._plan is not None
+
+    @property
+    def unheard_count(self) -> int:
+        """Data packets that the latest Plan tells of beyond the last one that came, if one came since the Announce."""
+        came = max(self.inflow.counter.expected, self.announce.next_sequence)
+        return 0 if self._plan is None else max(0, self._plan.next_sequence - came)
+
+    @property
     def loss(self) -> float:
         """Share of the data packets since this receiver came that did not arrive."""
         counter = self.inflow.counter
