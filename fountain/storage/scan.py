@@ -24,12 +24,12 @@ from fountain.storage.paths import local_name, printable, printable_octets
 from fountain.storage.walk import Walker
 from fountain.wire.manifest import ENTRY_DTYPE, EXTENT_DTYPE, Entry, EntryKind, pack_entry
 
-__all__ = ["READ_FLAGS", "LeftOut", "Scan", "scan_file", "scan_tree"]
+__all__ = ["NUMBER_MASK", "READ_FLAGS", "LeftOut", "Scan", "scan_file", "scan_tree"]
 
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 NAMED_COUNT_MAX = 10  # Entries left out that are named; the others are counted.
 _MODE_MASK = 0o777  # Never setuid, setgid or sticky.
-_NUMBER_MASK = (1 << 64) - 1
+NUMBER_MASK = (1 << 64) - 1
 _HOLE_FILE_SIZE_MIN = 4096  # A hole in less saves nothing.
 _PROBE_SIZE_MAX = 1 << 16  # Files of the system that have contents but no blocks are no longer than that.
 _PROGRESS_COUNT = 4096
@@ -61,7 +61,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Scan:
-    """The tables of a manifest without digests, and device and inode number of each entry."""
+    """The tables of a manifest without digests, and of each entry what identifies it on this disk.
+
+    That is the numbers of its device and its inode, and when the inode was last changed, in ns: whoever changes the
+    contents and puts the time of modification back leaves that behind.
+    """
 
     entries: NDArray[np.void]
     extents: NDArray[np.void]
@@ -69,6 +73,7 @@ class Scan:
     targets: bytes
     devices: NDArray[np.uint64]
     inodes: NDArray[np.uint64]
+    changes: NDArray[np.uint64]
     left_out: LeftOut
 
 
@@ -170,14 +175,16 @@ class _Scanner:
     def result(self) -> Scan:
         """What was found."""
         entries = np.frombuffer(self._rows, dtype=ENTRY_DTYPE)
-        identities = np.frombuffer(self._identities, dtype=np.uint64).reshape(-1, 2)
+        identities = np.frombuffer(self._identities, dtype=np.uint64).reshape(-1, 3)
         extents = np.zeros(len(self._extents) // 3, dtype=EXTENT_DTYPE)
         numbers = np.frombuffer(self._extents, dtype=np.uint64).reshape(-1, 3)
         for column, field_name in enumerate(("entry", "offset", "size")):
             extents[field_name] = numbers[:, column]
-        devices, inodes = np.ascontiguousarray(identities[:, 0]), np.ascontiguousarray(identities[:, 1])
+        devices, inodes, changes = map(np.ascontiguousarray, identities.T)
         extents = self._join_links(entries, extents, devices, inodes)
-        return Scan(entries, extents, bytes(self._names), bytes(self._targets), devices, inodes, self._left_out)
+        return Scan(
+            entries, extents, bytes(self._names), bytes(self._targets), devices, inodes, changes, self._left_out
+        )
 
     def _scan_directory(self, directory: int) -> None:
         assert self._walker is not None
@@ -232,7 +239,7 @@ class _Scanner:
         above = self._path_sizes[entry.parent] if self._parents else 0
         self._path_sizes.append(above + (above > 0) + len(entry.name))
         self._parents.append(entry.parent)
-        self._identities.extend((status.st_dev & _NUMBER_MASK, status.st_ino & _NUMBER_MASK))
+        self._identities.extend(number & NUMBER_MASK for number in (status.st_dev, status.st_ino, status.st_ctime_ns))
 
     def _join_links(
         self, entries: NDArray[np.void], extents: NDArray[np.void], devices: NDArray[np.uint64],

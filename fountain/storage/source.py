@@ -1,7 +1,9 @@
 """The sending side: a file or a directory tree as one object whose blocks can be read in any order.
 
 Files are read with positional reads, never mapped: a mapped file that somebody truncates kills the process that reads
-it. What is read is compared with what stood there during the scan, so a changed file is an error, not a bad block.
+it. What is read is compared with what stood there during the scan, so a changed file is an error, not a bad block: a
+file of another size or inode is another file, and where the system says that one was written or touched since then,
+each block of it is digested before it is sent. Blocks that are read whole, for repair symbols, are digested always.
 """
 
 from __future__ import annotations
@@ -24,13 +26,12 @@ from fountain.geometry import block_symbol_limit as default_block_symbol_limit
 from fountain.storage.files import Directory, read_at, storage_error
 from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
 from fountain.storage.paths import check_name, local_name, printable
-from fountain.storage.scan import READ_FLAGS, LeftOut, Scan, scan_file, scan_tree
+from fountain.storage.scan import NUMBER_MASK, READ_FLAGS, LeftOut, Scan, scan_file, scan_tree
 from fountain.storage.walk import Walker
 from fountain.wire.manifest import EntryKind, Manifest, encode, parse
 
 __all__ = ["FileSource", "check_source", "object_name", "open_source"]
 
-_NUMBER_MASK = (1 << 64) - 1
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}  # What stood there has gone, or is a link now.
 
 
@@ -50,9 +51,12 @@ class FileSource:
         self.object_id: bytes
         self._root = root
         self._walker = None if root is None else Walker(root, manifest)
-        self._devices, self._inodes = scan.devices, scan.inodes
+        self._devices, self._inodes, self._changes = scan.devices, scan.inodes, scan.changes
         self._layout = Layout(manifest.segments())
         self._handles = Handles(self._open_file)
+        # Blocks of files that were touched, which were digested since, and the time of the change that they were
+        # digested after. Each is a dictionary operation, so threads need no lock.
+        self._proved: dict[int, int] = {}
 
     def read_block(self, index: int, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Block `index` as uint8[K, T], a view of the front of `out` (uint8, C-contiguous, at least K * T octets).
@@ -62,8 +66,8 @@ class FileSource:
         """
         symbol_count, symbol_size = self.geometry.block_symbols(index), self.geometry.symbol_size
         rows = out.reshape(-1)[: symbol_count * symbol_size]
-        size = self._read_octets(index, rows)
-        rows[size:] = 0
+        self._prove(index, rows)
+        rows[self.geometry.block_size(index) :] = 0
         return rows.reshape(symbol_count, symbol_size)
 
     def read_symbols(self, index: int, first: int, out: NDArray[np.uint8]) -> None:
@@ -75,7 +79,11 @@ class FileSource:
         start = first * self.geometry.symbol_size
         flat = out.reshape(-1)
         size = min(len(flat), self.geometry.block_size(index) - start)
-        self._read_range(self.geometry.block_offset(index) + start, size, flat)
+        changed_ns = self._read_range(self.geometry.block_offset(index) + start, size, flat)
+        if changed_ns and self._proved.get(index) != changed_ns:
+            whole = np.empty(self.geometry.block_size(index), dtype=np.uint8)
+            self._prove(index, whole)
+            flat[:size] = whole[start : start + size]
         flat[size:] = 0
 
     def describe(self, digests: bytes) -> None:
@@ -114,24 +122,45 @@ class FileSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_octets(self, index: int, rows: NDArray[np.uint8]) -> int:
-        size = self.geometry.block_size(index)
-        self._read_range(self.geometry.block_offset(index), size, rows)
-        return size
+    def _prove(self, index: int, rows: NDArray[np.uint8]) -> None:
+        """Read block `index` to the front of `rows`, and compare it with what it was when it was described."""
+        size, offset = self.geometry.block_size(index), self.geometry.block_offset(index)
+        changed_ns = self._read_range(offset, size, rows)
+        if blake3(rows[:size].data).digest() != self.manifest.digest(index):
+            raise _changed(self._suspect(offset, size))
+        if changed_ns:
+            self._proved[index] = changed_ns
 
-    def _read_range(self, offset: int, size: int, rows: NDArray[np.uint8]) -> None:
+    def _read_range(self, offset: int, size: int, rows: NDArray[np.uint8]) -> int:
+        """Octets of the object into `rows`; when one of their files was touched last since the scan, or 0.
+
+        Raises:
+            StorageError: a file is not the one that was scanned, or cannot be read.
+        """
         view = memoryview(rows)  # type: ignore[arg-type]  # numpy 1 does not declare the buffer protocol.
-        done = 0
+        done = changed_ns = 0
         for extent in self._layout.extents(offset, size):
             try:
                 with self._handles.use(extent.file) as descriptor:
                     count = read_at(descriptor, view[done : done + extent.size], extent.offset)
-                    is_same = self._is_same(extent.file, os.fstat(descriptor))
+                    status = os.fstat(descriptor)
             except OSError as error:
                 raise storage_error(error, "read", self._place(extent.file)) from error
-            if count != extent.size or not is_same:
+            if count != extent.size or not self._is_same(extent.file, status):
                 raise _changed(self._place(extent.file))
+            if self._is_touched(extent.file, status):
+                changed_ns = max(changed_ns, status.st_ctime_ns)
             done += count
+        return changed_ns
+
+    def _suspect(self, offset: int, size: int) -> str:
+        """The file, of those that hold these octets, that was touched; the first one where none says so."""
+        files = [extent.file for extent in self._layout.extents(offset, size)]
+        for file in files:
+            with contextlib.suppress(OSError), self._handles.use(file) as descriptor:
+                if self._is_touched(file, os.fstat(descriptor)):
+                    return self._place(file)
+        return self._place(files[0])
 
     def _open_file(self, entry: int) -> int:
         # The file itself was chosen by the scan: what was put in its place since then has another identity.
@@ -152,13 +181,18 @@ class FileSource:
         return descriptor
 
     def _is_same(self, entry: int, status: os.stat_result) -> bool:
-        manifest = self.manifest
+        """Whether this is the file that was scanned, whatever it holds by now."""
         return (
-            (status.st_ino & _NUMBER_MASK) == int(self._inodes[entry])
-            and (status.st_dev & _NUMBER_MASK) == int(self._devices[entry])
-            and status.st_size == int(manifest.entries["size"][entry])
-            and status.st_mtime_ns == manifest.mtime_ns(entry)
+            (status.st_ino & NUMBER_MASK) == int(self._inodes[entry])
+            and (status.st_dev & NUMBER_MASK) == int(self._devices[entry])
+            and status.st_size == int(self.manifest.entries["size"][entry])
         )
+
+    def _is_touched(self, entry: int, status: os.stat_result) -> bool:
+        """Whether the file, or what is known of it, was changed since the scan: its contents may be others."""
+        return (status.st_ctime_ns & NUMBER_MASK) != int(
+            self._changes[entry]
+        ) or status.st_mtime_ns != self.manifest.mtime_ns(entry)
 
     def _place(self, entry: int) -> str:
         path = self.manifest.path(entry)
@@ -168,7 +202,10 @@ class FileSource:
         """Digests of all blocks, one after the other; each octet is read once."""
 
         def read(block: int, scratch: NDArray[np.uint8]) -> memoryview:
-            return memoryview(scratch)[: self._read_octets(block, scratch)]  # type: ignore[arg-type]
+            size, offset = self.geometry.block_size(block), self.geometry.block_offset(block)
+            if self._read_range(offset, size, scratch):  # What is written meanwhile cannot be described.
+                raise _changed(self._suspect(offset, size))
+            return memoryview(scratch)[:size]  # type: ignore[arg-type]
 
         digests = []
         done = 0

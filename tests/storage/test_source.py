@@ -186,7 +186,9 @@ def test_what_does_not_exist_or_is_no_file_is_an_error(tmp_path: Path) -> None:
         assert path.name in caught.value.message
 
 
-@pytest.mark.parametrize("change", ["truncate", "append", "touch", "rewrite"])
+@pytest.mark.parametrize(
+    "change", ["truncate", "append", "rewrite", "rewrite in place", "rewrite and put the time back"]
+)
 def test_a_file_that_changes_while_it_is_served_is_an_error(tmp_path: Path, rng: random.Random, change: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(rng.randbytes(5000))
@@ -198,13 +200,50 @@ def test_a_file_that_changes_while_it_is_served_is_an_error(tmp_path: Path, rng:
             case "append":
                 with path.open("ab") as stream:
                     stream.write(b"more")
-            case "touch":
-                os.utime(path, ns=(1, 1))
             case "rewrite":
                 path.write_bytes(rng.randbytes(5000))
+            case _:
+                before = path.stat()
+                with path.open("r+b") as stream:
+                    stream.seek(4321)
+                    stream.write(b"other")
+                if "time" in change:
+                    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         with pytest.raises(StorageError, match="changed") as caught:
             blocks_of(served)
         assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize("change", ["touch", "chmod", "link"])
+def test_a_file_whose_contents_stay_is_served_on(tmp_path: Path, rng: random.Random, change: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(rng.randbytes(5000))
+    with serve(path) as served:
+        before = blocks_of(served)
+        match change:
+            case "touch":
+                os.utime(path, ns=(1, 1))
+            case "chmod":
+                path.chmod(0o600)
+            case "link":
+                os.link(path, tmp_path / "other")
+        symbols = np.empty((2, served.geometry.symbol_size), dtype=np.uint8)
+        served.read_symbols(1, 2, symbols)
+        assert (symbols == before[1][2:4]).all()
+        assert all((one == other).all() for one, other in zip(before, blocks_of(served)))
+
+
+def test_a_symbol_of_a_file_that_was_written_in_place_is_never_sent(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", {"a": 100, "b": 150, "c": 400}, rng)
+    with serve(root) as served:
+        before = (root / "b").stat()
+        (root / "b").write_bytes(rng.randbytes(150))
+        os.utime(root / "b", ns=(before.st_atime_ns, before.st_mtime_ns))
+        symbols = np.empty((1, served.geometry.symbol_size), dtype=np.uint8)
+        with pytest.raises(StorageError, match="changed") as caught:
+            served.read_symbols(0, 2, symbols)
+        assert caught.value.path == str(root / "b")
+        served.read_symbols(1, 2, symbols)  # Of c alone.
 
 
 @pytest.mark.parametrize("change", ["replace", "link"])
@@ -297,13 +336,14 @@ def test_a_file_over_four_gibibytes_is_served_from_any_offset(tmp_path: Path, mo
     with open_source(path, symbol_size=16_384, profile_id=PROFILE) as served:
         geometry = served.geometry
         assert served.manifest.entries["size"][0] == size
-        scratch = np.empty(geometry.block_symbols_max * geometry.symbol_size, dtype=np.uint8)
         for at, mark in marks.items():
             for index in range(geometry.block_count):
                 start = geometry.block_offset(index)
                 if start <= at and at + len(mark) <= start + geometry.block_size(index):
-                    rows = served.read_block(index, scratch)
-                    assert rows.tobytes()[at - start :][: len(mark)] == mark
+                    first, skipped = divmod(at - start, geometry.symbol_size)
+                    symbols = np.empty((min(2, geometry.block_symbols(index) - first), geometry.symbol_size), np.uint8)
+                    served.read_symbols(index, first, symbols)
+                    assert symbols.tobytes()[skipped:][: len(mark)] == mark
                     break
             else:
                 pytest.fail("no block holds the mark")

@@ -202,7 +202,7 @@ def test_an_object_that_does_not_fit_on_the_disk_is_status_6(
 # --- The file changes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["modified", "truncated"])
+@pytest.mark.parametrize("change", ["modified", "modified in place with its time put back", "truncated"])
 def test_a_file_that_changes_while_it_is_served_ends_both_sides_clearly(
     change: str, programs: Programs, write_file: Writer, copy: Path
 ) -> None:
@@ -210,8 +210,13 @@ def test_a_file_that_changes_while_it_is_served_ends_both_sides_clearly(
     server, fetch = catch_in_the_middle(programs, path, copy)
     if change == "modified":
         path.write_bytes(bytes(SIZE))
-    else:
+    elif change == "truncated":
         os.truncate(path, SIZE // 2)
+    else:
+        before = path.stat()
+        with path.open("r+b") as stream:
+            stream.write(bytes(SIZE))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert server.wait() == 6
     assert "changed while it was being served" in server.err
     assert fetch.wait() == 4
