@@ -1,0 +1,195 @@
+"""Machines that hear well-sealed absurd records, damaged packets and garbage, in any state, at any time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from fountain.geometry import Geometry
+from fountain.limits import NS
+from fountain.net.address import Address
+from fountain.protocol.blocks import BlockTable
+from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.server import GroupServerMachine
+from fountain.protocol.group.tfmcc import group_rate
+from fountain.protocol.server_session import ServedObject
+from fountain.wire.control import PacketType
+from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
+from fountain.wire.reject import Reject
+from tests.fuzz.mutation import mutated
+from tests.protocol.pair import HOME, Pair, connected
+from tests.wire import golden, group_golden
+
+__all__ = ["run_machines"]
+
+_LIFE_COUNT = 400  # Inputs after which a machine is made anew.
+_BODIES: dict[PacketType, list[bytes]] = {
+    PacketType.REPORT: [golden.REPORT.encode()],
+    PacketType.PING: [golden.ECHO.encode()],
+    PacketType.PONG: [golden.ECHO.encode()],
+    PacketType.STOP: [golden.STOP.encode()],
+    PacketType.STOP_ACK: [b"", b"\0"],
+    PacketType.BYE: [golden.BYE.encode()],
+}
+_HANDSHAKE = [record.encode() for record in golden.HANDSHAKE.values()]
+_GROUP_BODIES = {
+    GroupPacketType.ANNOUNCE: [group_golden.ANNOUNCE.encode()],
+    GroupPacketType.PLAN: [group_golden.PLAN.encode()],
+    GroupPacketType.REPORT: [group_golden.REPORT.encode()],
+}
+_GROUP: Address = ("239.1.2.3", 6332)
+
+Machine = Callable[[random.Random, int], None]
+
+
+def _likely(draw: random.Random, types: list[PacketType]) -> PacketType:
+    """Mostly a Report or an Echo: a Stop or a Bye ends the session."""
+    return draw.choice(types) if draw.random() < 0.1 else types[0]
+
+
+def _server(draw: random.Random) -> Machine:
+    pair, client, session = connected()
+    seen = [*_HANDSHAKE]
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        kind = draw.random()
+        if kind < 0.75 and client.session is not None:
+            packet_type = _likely(draw, [PacketType.REPORT, PacketType.PING, PacketType.PONG, PacketType.STOP])
+            octets = client.session.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
+            seen.append(octets)
+            del seen[30:]
+        else:
+            octets = mutated(draw, seen)
+        pair.server.handle_datagram(octets, HOME, now_ns, on_data_port=draw.random() < 0.8)
+        pair.server.handle_timeout(now_ns)
+        _serve(pair, now_ns)
+
+    assert session.session_id in pair.server.sessions
+    return take
+
+
+def _serve(pair: Pair, now_ns: int) -> None:
+    for _ in range(3):
+        if pair.server.poll_order(now_ns) is None:
+            break
+    for poll in (pair.server.poll_datagram, pair.server.poll_event, pair.server.poll_preparation):
+        while poll() is not None:
+            pass
+    assert pair.server.next_timeout(now_ns) >= 0
+
+
+def _client(draw: random.Random) -> Machine:
+    _, client, session = connected()
+    seen = [*_HANDSHAKE]
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        kind = draw.random()
+        if kind < 0.6:
+            packet_type = _likely(draw, [PacketType.PING, PacketType.PONG, PacketType.STOP_ACK, PacketType.BYE])
+            octets = session.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
+        elif kind < 0.7 and client.session is not None:
+            client.handle_data(client.session, draw.getrandbits(32), draw.getrandbits(draw.randrange(1, 28)), now_ns)
+            return
+        else:
+            octets = mutated(draw, seen)
+        client.handle_datagram(octets, now_ns)
+        client.handle_timeout(now_ns)
+        while client.poll_datagram() is not None:
+            pass
+        while (event := client.poll_event()) is not None:
+            if event.kind == "offered" and event.offer is not None:
+                table = BlockTable(event.offer.geometry, event.offer.manifest_geometry, 8)
+                client.request(table, now_ns)
+        assert client.next_timeout() >= 0
+
+    return take
+
+
+def _group_server(draw: random.Random) -> Machine:
+    offer = group_golden.ANNOUNCE.offer
+    machine = GroupServerMachine(
+        secret=draw.randbytes(32), served=ServedObject(offer, systematic=True), object_index=0, address=_GROUP,
+        key=draw.choice([None, bytes(32)]), controller=group_rate(draw.choice(["fixed", "tfmcc"]), 108, 10**7, 50 * NS),
+        settings=GroupSettings(), control_port=6330, now_ns=50 * NS,
+    )  # fmt: skip
+    sequence = [0]
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        sequence[0] += draw.choice([1, 1, 1, 3, 1 << 20])
+        body = mutated(draw, _GROUP_BODIES[GroupPacketType.REPORT])
+        octets = machine.stream.keys.wrap(GroupPacketType.REPORT, sequence[0], body)
+        header = GroupHeader.parse(octets)
+        assert not isinstance(header, Reject)
+        machine.handle_datagram(octets, header, (f"10.0.0.{draw.randrange(4)}", 5), now_ns)
+        machine.handle_timeout(now_ns)
+        machine.poll_order(now_ns)
+        for poll in (machine.poll_datagram, machine.poll_event, machine.poll_preparation):
+            while poll() is not None:
+                pass
+        assert machine.next_timeout(now_ns) >= 0
+
+    return take
+
+
+def _group_client(draw: random.Random) -> Machine:
+    announce: Announce = group_golden.ANNOUNCE
+    server = GroupServerMachine(
+        secret=draw.randbytes(32), served=ServedObject(announce.offer, systematic=True), object_index=0, address=_GROUP,
+        key=None, controller=group_rate("fixed", 108, 10**7, 50 * NS), settings=GroupSettings(), control_port=6330,
+        now_ns=50 * NS,
+    )  # fmt: skip
+    channel = server.stream.keys
+    machine = GroupClientMachine(
+        secret=draw.randbytes(32), announce=announce, server=("10.0.0.1", 6330), channel=channel,
+        peer_id=group_golden.ALICE, host="alice", now_ns=50 * NS,
+    )  # fmt: skip
+    machine.adopt(BlockTable(announce.offer.geometry, Geometry(300, 64, 1002), 8), 50 * NS)
+    sequence = [0]
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        sequence[0] += draw.choice([1, 1, 1, 3, 1 << 20])
+        packet_type = draw.choice([GroupPacketType.PLAN, GroupPacketType.PLAN, GroupPacketType.ANNOUNCE])
+        octets = channel.wrap(packet_type, sequence[0], mutated(draw, _GROUP_BODIES[packet_type]))
+        header = GroupHeader.parse(octets)
+        assert not isinstance(header, Reject)
+        machine.handle_datagram(octets, header, ("10.0.0.1", 6330), now_ns)
+        if draw.random() < 0.1:
+            machine.inflow.counter.accept(draw.getrandbits(draw.randrange(1, 40)))
+            machine.handle_data(draw.getrandbits(32), now_ns)
+        if draw.random() < 0.01:
+            machine.change_state(draw.choice(list(MemberState)), now_ns)
+        machine.handle_timeout(now_ns)
+        while machine.poll_datagram() is not None or machine.poll_event() is not None:
+            pass
+        assert machine.next_timeout() >= 0
+
+    return take
+
+
+MACHINES: list[tuple[str, Callable[[random.Random], Machine]]] = [
+    ("server", _server),
+    ("client", _client),
+    ("group server", _group_server),
+    ("group client", _group_client),
+]
+
+
+def _lives(count: int) -> Iterator[int]:
+    for begin in range(0, count, _LIFE_COUNT):
+        yield min(_LIFE_COUNT, count - begin)
+
+
+def run_machines(count: int, seed: int) -> None:
+    """Let the machines, one life after the other, take so many inputs."""
+    for number, length in enumerate(_lives(count)):
+        name, make = MACHINES[number % len(MACHINES)]
+        draw = random.Random(f"{seed} {number}")
+        take = make(draw)
+        now_ns = 50 * NS
+        for at in range(length):
+            now_ns += int(10 ** draw.uniform(3, 9.5))
+            try:
+                take(draw, now_ns)
+            except Exception as error:
+                raise AssertionError(f"{name}, life {number}, input {at} (seed {seed})") from error
