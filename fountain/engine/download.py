@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.train import Train
 from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.standstill import Standstill
 from fountain.storage.paths import printable
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
@@ -55,6 +57,8 @@ class Download:
         self.finished_ns = 0
         self.silent_ns: int | None = None  # since when nothing is heard
         self.leave_reason = ""  # why it should leave the group and go on by itself, if it should
+        self.was_asked = False  # to leave, by the server
+        self.standstill: Standstill | None = None  # why it goes on alone, or would, though nobody asked it to
         self._begun_ns: int | None = None
         self.unforeseen: Exception | None = None
         self.pace = Pace(now_ns)
@@ -166,7 +170,7 @@ class Download:
     def is_leaving(self) -> bool:
         """Whether it is to go on by itself now. Its server should know it first, and that it leaves."""
         is_here = self.apart is None and self.phase is Phase.RECEIVING
-        return bool(self.leave_reason) and is_here and self.machine.may_speak
+        return bool(self.leave_reason) and is_here and (self.machine.may_speak or self.standstill is not None)
 
     def note_way(self, datagram_size_max: int) -> None:
         """The way from the server takes datagrams of so many octets at most (0: any), as far as is known."""
@@ -237,6 +241,40 @@ class Download:
         self.machine.change_state(MemberState.APART, now_ns)
         self.machine.handle_timeout(now_ns)
 
+    def look(self, timeout_ns: int, now_ns: int) -> None:
+        """See whether nothing comes of the group though it is heard, for the time-out: then go on by oneself."""
+        if self.phase is not Phase.RECEIVING or self.apart is not None or self.was_asked:
+            return
+        self.standstill = self.machine.standstill(timeout_ns, now_ns)
+        if self.standstill is not None and not self.machine.is_oneway:
+            self.leave_reason = self.standstill.value
+
+    def is_forsaken(self, timeout_ns: int, now_ns: int) -> bool:
+        """Whether nothing more is to be hoped for: silence for the time-out, or data that stays away."""
+        if self.phase is not Phase.RECEIVING or self.apart is not None:
+            return False
+        is_silent = self.silent_ns is not None and now_ns - self.silent_ns >= timeout_ns
+        return is_silent or self.standstill is not None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it went on alone by its own will, in vain: the group is the only hope."""
+        alone = self.apart
+        is_over = alone is not None and alone.phase is Phase.ENDED and not alone.succeeded and alone.error is None
+        return is_over and not self.was_asked
+
+    def come_back(self, now_ns: int) -> None:
+        """Take part in the group again."""
+        assert self.apart is not None
+        self.assembly, self.apart, self.standstill, self.leave_reason = self.apart.assembly, None, None, ""
+        assert self.assembly is not None
+        self.events = [replace(event, kind="hindered") if event.kind == "failed" else event for event in self.events]
+        self.assembly.keeper = self
+        self.assembly.unpacker.is_open = self.machine.offer.open
+        self._set_margin(self.assembly)
+        self.phase = Phase.RECEIVING
+        self.machine.adopt(self.assembly.table, now_ns)
+
     # --- The assembly's keeper -----------------------------------------------------------------------------
 
     def progressed(self, now_ns: int) -> None:
@@ -304,6 +342,7 @@ class Download:
                     self._set_margin(self.assembly)
                 self.events.append(ClientEvent("connected"))
             elif event.kind == "leave":
+                self.was_asked = True
                 self.leave_reason = self.leave_reason or "this receiver holds the group back"
 
     def _step_apart(self, receiver: Receiver, now_ns: int) -> int:

@@ -14,6 +14,7 @@ from fountain.errors import (
     UsageError,
 )
 from fountain.protocol.client_events import ClientEvent, Failure
+from fountain.protocol.group.standstill import Standstill
 from fountain.storage.paths import printable
 from fountain.wire.control import RefusalReason
 
@@ -103,6 +104,26 @@ def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, t
             )
         case _:
             return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
+
+
+def standstill_error(cause: Standstill, timeout_s: float) -> IncompleteError:
+    """What is wrong where a group is heard, and nothing comes of it."""
+    match cause:
+        case Standstill.DEAF:
+            return IncompleteError(
+                f"The group is heard, but for {timeout_s:g} s none of its data has arrived here.",
+                "Look at this machine's firewall, the switch (IGMP), and the server's --mtu.",
+            )
+        case Standstill.UNHEARD:
+            return IncompleteError(
+                f"The group is heard, but for {timeout_s:g} s its server has answered no report from here.",
+                "Let the server's control port through the firewalls between here and there, in both directions.",
+            )
+        case _:
+            return IncompleteError(
+                f"The group sends, but for {timeout_s:g} s nothing came that is missing here.",
+                "Another receiver holds the group up: see what the server shows.",
+            )
 
 
 def described_defect(error: Exception) -> str:

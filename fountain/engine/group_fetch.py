@@ -17,6 +17,7 @@ from fountain.engine.clock import now_ns
 from fountain.engine.collector import BlockSink
 from fountain.engine.config import FetchConfig
 from fountain.engine.download import Download
+from fountain.engine.failures import KEPT_HINT, standstill_error
 from fountain.engine.fetch import STOP_CHECK_NS, FetchSummary
 from fountain.engine.fetching import Fetching
 from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
@@ -33,6 +34,7 @@ from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint, reopen_group_receiver
 from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
+from fountain.protocol.group.standstill import Standstill
 from fountain.storage.destination import may_be_replaced
 from fountain.storage.paths import printable
 from fountain.storage.received import PendingHook, ReceivedList, is_own_name
@@ -53,6 +55,7 @@ class _Fetch:
     download: Download
     fetching: Fetching
     is_told: bool = False  # its end
+    standstill: Standstill | None = None  # that was told
 
 
 class GroupFetch:
@@ -85,7 +88,7 @@ class GroupFetch:
             wants=self._wants, has=self._has,
             open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake),
             open_endpoint=lambda: open_endpoint(family=group.family), timeout_ns=config.timeout_ns,
-            download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
+            wait=config.wait or config.listen, download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
             loss=config.loss_test, seed=secrets.randbits(64),
         )  # fmt: skip
 
@@ -192,12 +195,22 @@ class GroupFetch:
         for fetch in self._fetches:
             with self._receiver.alone(fetch.download, now):
                 fetch.fetching.tell(fetch.download, now)
-            if fetch.download.apart is not None and not self._config.listen:
+            self._tell_standstill(fetch)
+            has_left = fetch.download.was_asked or not self._config.wait
+            if fetch.download.apart is not None and has_left and not self._config.listen:
                 self._receiver.leave_group()
         for fetch in self._fetches:
             if fetch.download.leave_reason and not fetch.fetching.was_asked_to_leave:
                 fetch.fetching.was_asked_to_leave = True
                 self._observer.handle(AskedToLeave(fetch.download.leave_reason))
+
+    def _tell_standstill(self, fetch: _Fetch) -> None:
+        """Say once, until it is over, that nothing comes of a group that is heard."""
+        cause = fetch.download.standstill
+        if cause is not None and cause is not fetch.standstill:
+            fetch.standstill = cause
+            error = standstill_error(cause, self._config.timeout_ns / NS)
+            self._observer.handle(Warned(error.message, error.hint))
 
     def _settle(self, now: int) -> FetchSummary | None:
         """See to what has ended; the summary, if that was all."""
@@ -218,10 +231,19 @@ class GroupFetch:
             if download.phase is not Phase.ENDED or is_hook_open:
                 continue
             if not self._config.listen:
+                self._explain(fetch)
                 path = fetch.fetching.finish(download) if not fetch.is_told else fetch.fetching.destination
                 return FetchSummary(path, tuple(download.files))
             self._drop(fetch)
         return None
+
+    def _explain(self, fetch: _Fetch) -> None:
+        """Where neither the group nor its server alone brings anything, both are what went wrong."""
+        cause, failure = fetch.download.standstill, fetch.fetching.failure
+        if cause is not None and failure is not None and fetch.download.error is None:
+            error = standstill_error(cause, self._config.timeout_ns / NS)
+            message = f"{error.message} Its server alone does not help: {failure.message}"
+            fetch.fetching.failure = IncompleteError(message, f"{error.hint} {failure.hint}")
 
     def _remember(self, received: ReceivedList, object_id: bytes) -> None:
         """Take this object never again; a list that cannot be written is no reason to take nothing more."""
@@ -282,8 +304,12 @@ class GroupFetch:
             raise self._nobody()
         for fetch in self._fetches:
             download = fetch.download
-            is_group = download.apart is None and download.phase is Phase.RECEIVING
-            if is_group and download.silent_ns is not None and now - download.silent_ns >= config.timeout_ns:
+            if not download.is_forsaken(config.timeout_ns, now):
+                continue
+            if download.standstill is not None:
+                error = standstill_error(download.standstill, config.timeout_ns / NS)
+                download.give_up(IncompleteError(error.message, f"{error.hint} {KEPT_HINT}"), now)
+            else:
                 hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."
                 message = self._standing.fault or "The group fell silent before all was here."
                 download.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)

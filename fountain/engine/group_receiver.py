@@ -64,7 +64,8 @@ class GroupReceiver:
         open_sink: Callable[[Download], tuple[Code, BlockSink]],
         make_workers: Callable[[], Workers],
         open_endpoint: Callable[[], Endpoint],
-        timeout_ns: int, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0, seed: int = 0,
+        timeout_ns: int, wait: bool = False, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0,
+        seed: int = 0,
     ) -> None:  # fmt: skip
         self.downloads: dict[int, Download] = {}  # by session
         self.bystanders = Bystanders()
@@ -78,7 +79,7 @@ class GroupReceiver:
         self._open_sink, self._make_workers = open_sink, make_workers
         self._open_endpoint = open_endpoint
         self._apart: dict[Download, Endpoint] = {}
-        self._timeout_ns = timeout_ns
+        self._timeout_ns, self._wait = timeout_ns, wait
         self._download_count_max = download_count_max
         self._loss, self._seed = loss, seed
         self._draw_count = 0
@@ -108,9 +109,13 @@ class GroupReceiver:
         for download in list(self.downloads.values()):
             with self.alone(download, now_ns):
                 deadline = min(deadline, download.step(now_ns))
+                download.look(self._timeout_ns, now_ns)
                 if download.is_leaving:
                     self._part(download, now_ns)
                     deadline = now_ns
+                elif self._wait and download.is_back:
+                    self._apart.pop(download).close()
+                    download.come_back(now_ns)
         self.flush()
         return deadline
 
@@ -347,7 +352,8 @@ class GroupReceiver:
         self._draw_count += 1
         client = ClientMachine(
             secret=derive(identity.secret, b"apart", self._draw_count), want_kind=Want.OBJECT,
-            want=machine.offer.object_id, open=False, wait=False, timeout_ns=self._timeout_ns,
+            want=machine.offer.object_id, open=False, wait=self._wait and download.was_asked,
+            timeout_ns=self._timeout_ns,
             peer_id=identity.peer_id, host=identity.host, now_ns=now_ns, key=identity.key,
         )  # fmt: skip
         target = machine.server[0], machine.announce.control_port

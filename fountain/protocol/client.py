@@ -78,7 +78,7 @@ SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
 STALL_NS = 5 * NS  # Packets come, but nothing new: ask the control port whether the server hears anything.
 STALL_NS_MAX = 60 * NS  # Each time it helped nothing it is asked half as often.
 STALE_WAIT_NS = NS // 10  # After a Refusal: a stream that contradicts it has so long to come.
-LIVELY_COUNT = 16  # A server that cannot go on sends no more than a first window.
+LIVELY_COUNT = 32  # A server that cannot go on sends no more than a first window.
 # Two Pings, and in all that time no data packet that could have been of use: they are too large for the way here.
 LULL_NS, LULL_COUNT = NS * 9 // 10, 2
 STOP_INTERVAL_NS = NS // 20
@@ -322,7 +322,9 @@ class ClientMachine:
         if blocks is None or blocks.gain_count == progress.gain_count:
             return False
         progress.gain_count = blocks.gain_count
-        is_steady = now_ns - progress.renewed_ns >= self._stall_ns or progress.is_lively
+        # Longer than the server streams without a Report, and short enough for one such stream after a stall.
+        lasting_ns = min(STALL_NS, self.patience.timeout_ns * 5 // 4)
+        is_steady = now_ns - progress.renewed_ns >= lasting_ns or progress.is_lively
         if is_steady:
             progress.stall_count, progress.is_suspect = 0, False
         self.patience.advance(now_ns, is_steady=is_steady)

@@ -69,10 +69,15 @@ class ListenerOptions:
     loss: float = 0.0
     once: bool = True
     timeout_ns: int = 10 * NS
+    wait: bool = False
+    gives_up: bool = False
 
 
 class Listener(Host):
-    """A host that takes objects from a group into sinks that outlive it. It gives up only when it is told to."""
+    """A host that takes objects from a group into sinks that outlive it.
+
+    It gives up only when it is told to, or, with `gives_up`, when nothing comes for the time-out.
+    """
 
     def __init__(self, world: World, name: str, options: ListenerOptions, sinks: Iterable[MemorySink]) -> None:
         super().__init__(name)
@@ -87,6 +92,8 @@ class Listener(Host):
         self._network = world.network
         self._hooks: list[tuple[int, Download]] = []
         self._told: list[Download] = []
+        self._start_ns = world.now_ns
+        self.has_given_up = False  # before anything was announced
         # In memory a member hears the group at an address of its own.
         self.endpoint = world.network.attach((name, options.group[1]))
         self.answer = world.network.attach((name, world.draw_port()))
@@ -96,7 +103,7 @@ class Listener(Host):
             self.endpoint, self.answer, identity, wants=self._wants, has=self._has,
             open_sink=self._open_sink, make_workers=InlineWorkers,
             open_endpoint=lambda: world.network.attach((name, world.draw_port())),
-            timeout_ns=options.timeout_ns, loss=options.loss, seed=world.draw.getrandbits(64),
+            timeout_ns=options.timeout_ns, wait=options.wait, loss=options.loss, seed=world.draw.getrandbits(64),
         )  # fmt: skip
 
     @property
@@ -126,7 +133,7 @@ class Listener(Host):
         for download in self.downloads:
             self.events += download.events
             download.events = []
-            if download.apart is not None and self._options.once:
+            if download.apart is not None and self._options.once and not self._options.wait:
                 self._network.leave(self.endpoint, self._options.group)
             if download.succeeded and download not in self._told:
                 self._told.append(download)
@@ -139,6 +146,9 @@ class Listener(Host):
                 deadline = now_ns
         if not self._options.once:
             self._forget_ended()
+        if self._options.gives_up:
+            self._check_patience(now_ns)
+            deadline = min(deadline, now_ns + NS // 10)
         return FOREVER_NS if self._options.once and self.has_ended and not self._hooks else deadline
 
     def give_up(self, now_ns: int) -> None:
@@ -159,6 +169,13 @@ class Listener(Host):
         self.endpoint.close()
         self.answer.close()
         self.receiver.close()
+
+    def _check_patience(self, now_ns: int) -> None:
+        timeout_ns = self._options.timeout_ns
+        self.has_given_up = not self.downloads and now_ns - self._start_ns >= timeout_ns
+        for download in self.downloads:
+            if download.is_forsaken(timeout_ns, now_ns):
+                download.give_up(FountainError("Nothing came of the group."), now_ns)
 
     def _forget_ended(self) -> None:
         hooking = [download for _, download in self._hooks]

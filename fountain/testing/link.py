@@ -34,6 +34,7 @@ class Link:
     sent_count: int = 0
     sent_size: int = 0
     lost_count: int = 0
+    target: tuple[str, int] = ("", 0)  # of the datagram that is being carried
     _in_burst: bool = False
     _free_ns: int = 0
 

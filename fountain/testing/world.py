@@ -199,10 +199,10 @@ class World:
     def listen(
         self, *, name: str = "listener", group: Address = GROUP, sinks: Iterable[MemorySink] = (),
         names: Sequence[str] | None = None, capacity: int | None = None, key: bytes | None = None, loss: float = 0.0,
-        once: bool = True, timeout_ns: int = 10 * NS,
+        once: bool = True, timeout_ns: int = 10 * NS, wait: bool = False, gives_up: bool = False,
     ) -> Listener:  # fmt: skip
         """A receiver of a group, from now on; with `once` it takes one object alone."""
-        options = ListenerOptions(group, names, capacity, key, loss, once, timeout_ns)
+        options = ListenerOptions(group, names, capacity, key, loss, once, timeout_ns, wait, gives_up)
         return self._add(Listener(self, name, options, sinks))
 
     def link(self, source: str, target: str, link: Link) -> Link:
@@ -264,6 +264,7 @@ class World:
         for tap in self.taps:
             tap(datagram, source, target)
         link = self.links[source[0], target[0]]
+        link.target = target
         for at_ns, octets in link.carry(datagram, self.now_ns, self.draw):
             self._push(at_ns, functools.partial(self.deliver, octets, source, target))
 

@@ -154,6 +154,8 @@ class Watch:
         self._answered: dict[Address, int] = defaultdict(int)
         self._proved: set[Address] = set()
         self._nonces: dict[tuple[object, ...], int] = {}
+        self._offers: dict[bytes, set[bytes]] = defaultdict(set)  # that came, by nonce
+        self._requests: dict[bytes, set[bytes]] = defaultdict(set)
         self._server: Server | None = None
         self.sent_at: dict[Address, list[int]] = defaultdict(list)
         world.taps.append(self._sent)
@@ -186,6 +188,8 @@ class Watch:
     def _arrived(self, datagram: bytes, source: Address, target: Address) -> None:
         if target[0] == "server":
             self._received[source] += len(datagram)
+        elif datagram[:4] == MAGIC and datagram[5] == PacketType.OFFER:
+            self._offers[datagram[8:24]].add(datagram)
 
     def _check_nonce(self, datagram: bytes, source: Address) -> None:
         """No two different packets are sealed with one key and one number."""
@@ -194,7 +198,12 @@ class Watch:
         elif datagram[5] >= PacketType.REPORT:
             key = (source[0] == "server", datagram[8:16], datagram[16:24])
         elif datagram[5] == PacketType.REQUEST:
-            key = (False, datagram[8:16], bytes(8))
+            # The key comes from the Offer, and one that was damaged on the way is another Offer.
+            requests = self._requests[datagram[16:32]]
+            requests.add(datagram)
+            if len(requests) > len(self._offers[datagram[16:32]]):
+                raise ChaosError(f"more Requests of {source} than Offers came")
+            return
         else:
             return
         if self._nonces.setdefault(key, hash(datagram)) != hash(datagram):

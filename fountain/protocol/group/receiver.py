@@ -11,6 +11,7 @@ The rules
 3. Once the object stands, or never will, it goes on reporting that until a Plan acknowledges it, or the server is gone.
 4. Who is asked to leave says so once more, and takes no part from then on.
 5. Where nothing comes back, it says nothing at all.
+6. Packets that arrive are not progress: `standstill` says whether nothing comes of the stream though it is heard.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from fountain.protocol.group.inflow import GroupInflow
 from fountain.protocol.group.loss_events import LossEvents
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.protocol.group.polling import REPORT_SIZE
+from fountain.protocol.group.standstill import Standstill, Watch
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
 from fountain.protocol.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.runs import without
@@ -82,6 +84,7 @@ class GroupClientMachine:
         self.state = MemberState.JOINING
         self.blocks: BlockTable | None = None
         self.inflow = GroupInflow(channel, announce.next_sequence)
+        self._watch = Watch(announce.offer, announce.next_sequence, now_ns)
         self.rejects = RejectCounter()
         self.kernel_drop_count = 0
         self.is_silent = False
@@ -162,7 +165,7 @@ class GroupClientMachine:
             return
         self._hear(now_ns)
         if isinstance(record, Announce):
-            self._handle_announce(record, header.sequence, address)
+            self._handle_announce(record, header.sequence, address, now_ns)
         else:
             self._handle_plan(record, now_ns)
 
@@ -170,6 +173,7 @@ class GroupClientMachine:
         """Data packets arrived, counted by the inflow's counter; the latest of them was sent at `timestamp_us`."""
         self._hear(now_ns)
         self._echo = (timestamp_us, now_ns)
+        self._watch.note_data(self.inflow.counter.expected, now_ns)
         fresh = self.inflow.counter.drain()
         has_begun = False
         if fresh:
@@ -192,8 +196,9 @@ class GroupClientMachine:
     # --- What the application asks -------------------------------------------------------------------------
 
     def adopt(self, blocks: BlockTable, now_ns: int) -> None:
-        """Take part with what `blocks` holds."""
+        """Take part with what `blocks` holds, from now on."""
         self.blocks = blocks
+        self._watch.restart(now_ns)
         self.change_state(MemberState.RECEIVING, now_ns)
 
     def change_state(self, state: MemberState, now_ns: int) -> None:
@@ -229,6 +234,14 @@ class GroupClientMachine:
         silent_ns = _NEVER_NS if self.is_silent else self._silent_at_ns
         return min(self._times.due_ns, silent_ns)
 
+    def standstill(self, timeout_ns: int, now_ns: int) -> Standstill | None:
+        """What is wrong where nothing comes of a group that is heard, if it is so for the time-out."""
+        if self.blocks is None or self.state is not MemberState.RECEIVING or self.is_silent or self.is_final:
+            return None
+        patience_ns = max(timeout_ns, SILENT_NS)  # Whoever heard nothing at all for a while is not deaf to data alone.
+        cause = self._watch.look(self.blocks, timeout_ns=patience_ns, now_ns=now_ns)
+        return cause if cause is Standstill.DEAF or not self.is_oneway else None
+
     def may_leave(self, now_ns: int) -> bool:
         """Whether nothing is left to be told: it is acknowledged, or nobody is there to listen."""
         if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent:
@@ -247,9 +260,10 @@ class GroupClientMachine:
         self._heard_ns = now_ns
         if self.is_silent:
             self.is_silent = False
+            self._watch.restart(now_ns)
             self._events.append(GroupEvent("back"))
 
-    def _handle_announce(self, announce: Announce, sequence: int, address: Address) -> None:
+    def _handle_announce(self, announce: Announce, sequence: int, address: Address, now_ns: int) -> None:
         if announce.offer != self.announce.offer:
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
@@ -257,6 +271,8 @@ class GroupClientMachine:
             return  # Late, or played again from somewhere else: where the server is, and whether, newer ones say.
         self._announced = sequence
         self.server = address
+        is_waiting = bool(announce.flags & AnnounceFlag.WAITING)
+        self._watch.note_server(announce.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
         self.announce = replace(announce, next_sequence=self.announce.next_sequence)  # of when it came in
         is_final = bool(announce.flags & AnnounceFlag.FINAL)
         if is_final != self.is_final:
@@ -265,9 +281,12 @@ class GroupClientMachine:
 
     def _handle_plan(self, plan: Plan, now_ns: int) -> None:
         self._plan = plan
+        is_waiting = bool(self.announce.flags & AnnounceFlag.WAITING)
+        self._watch.note_plan(now_ns)
+        self._watch.note_server(plan.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
         self._echo = (plan.timestamp_us, now_ns)
         self._interval_ns = plan.report_interval_ms * 1_000_000
-        self._learn_round_trip(plan)
+        self._learn_round_trip(plan, now_ns)
         if self._peer_id in plan.acknowledged and self.state in FINAL_STATES:
             self.is_acknowledged = True
             self._times.rest()
@@ -287,8 +306,10 @@ class GroupClientMachine:
         elif self.state is MemberState.RECEIVING:
             self._ask_for_more(plan, now_ns)
 
-    def _learn_round_trip(self, plan: Plan) -> None:
+    def _learn_round_trip(self, plan: Plan, now_ns: int) -> None:
         own = dict(plan.echoes).get(self._peer_id)
+        if own is not None:
+            self._watch.note_echo(now_ns)
         if own:
             self._has_own_rtt = True
             self._losses.set_rtt(rtt_from_code(own) * 1000)
@@ -388,6 +409,7 @@ class GroupClientMachine:
             needs=tuple(needs[:NEED_COUNT_MAX]),
             missing=tuple(missing[:MISSING_COUNT_MAX]),
         )
+        self._watch.note_report()
         self._report_count += 1
         self._stated_count += 1
         sequence = self._incarnation << 32 | self._report_count
