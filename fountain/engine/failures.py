@@ -18,7 +18,15 @@ from fountain.protocol.group.standstill import Standstill
 from fountain.storage.paths import printable
 from fountain.wire.control import RefusalReason
 
-__all__ = ["DEFECT_HINT", "KEPT_HINT", "described_defect", "fetch_failure", "local_error", "refusal_error"]
+__all__ = [
+    "DEFECT_HINT",
+    "KEPT_HINT",
+    "described_defect",
+    "fetch_failure",
+    "local_error",
+    "refusal_error",
+    "standstill_error",
+]
 
 KEPT_HINT = "What was received is kept: run the same command again to go on."
 DEFECT_HINT = "This is a defect of fountain: please report it, with these words."

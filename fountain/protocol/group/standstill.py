@@ -40,7 +40,7 @@ class Watch:
         count = offer.geometry.symbol_count + offer.manifest_geometry.symbol_count
         self._passed_count = PASS_COUNT * count + SPARE_COUNT
         self._sequence = next_sequence  # of the data packet that the server sends next
-        self._is_waiting = False
+        self._is_waiting = self._has_begun = False
         self._unanswered_count = 0
         self._gain_count = -1
         self._gain_sequence = 0
@@ -54,7 +54,9 @@ class Watch:
 
     def note_server(self, next_sequence: int, *, is_waiting: bool, now_ns: int) -> None:
         """The server says which data packet it sends next, and whether it waits for receivers."""
-        self._sequence = max(self._sequence, next_sequence)
+        if next_sequence > self._sequence:
+            self._sequence, self._has_begun = next_sequence, True  # Whatever the latest Announce that came said.
+        is_waiting = is_waiting and not self._has_begun
         if is_waiting or self._is_waiting:
             self._data_ns = self._gain_ns = now_ns
         self._is_waiting = is_waiting
@@ -73,7 +75,7 @@ class Watch:
 
     def note_data(self, expected_sequence: int, now_ns: int) -> None:
         """Data came: nothing before `expected_sequence` is to come any more."""
-        self._data_ns = now_ns
+        self._data_ns, self._has_begun = now_ns, True
         self._sequence = max(self._sequence, expected_sequence)
         self._data_sequence = expected_sequence
 
