@@ -16,7 +16,7 @@ from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
 from fountain.cli.place import Place, read_place
-from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns
+from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.engine.config import FetchConfig, GroupConfig
 from fountain.engine.observer import Event, Listed, Observer, Offered
@@ -79,6 +79,12 @@ def fetch_parser() -> CommandParser:
         action="store_true",
         help="replace a file, or an empty directory, that NAME or -o names, or with --listen any",
     )
+    add(
+        "--max-size",
+        metavar="SIZE",
+        type=named("--max-size", parse_size),
+        help="take no object that is larger: 4G (default: any that fits)",
+    )
     add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
     add(
         "--loss-test",
@@ -97,6 +103,12 @@ def _add_fleet_options(parser: CommandParser) -> None:
     add = fleet.add_argument
     add("--source", metavar="ADDR", type=nonempty, help="listen to this sender alone")
     add("--listen", action="store_true", help="stay, and take every new object once")
+    add(
+        "--keep-free",
+        metavar="SIZE",
+        type=named("--keep-free", parse_size),
+        help="with --listen, leave so much of the disk free: 10G (default a twentieth, 1G at most)",
+    )
     add(
         "--hook",
         metavar="COMMAND",
@@ -204,6 +216,8 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
         group=group,
         listen=options.listen,
         hook=options.hook,
+        size_max=options.max_size,
+        free_size_min=options.keep_free,
     )
     return config, options.out, Output(is_json=options.json, is_quiet=options.quiet)
 
@@ -220,6 +234,7 @@ def _read_group(options: argparse.Namespace) -> GroupConfig | None:
     group = read_group(options, options.source or "")
     if group is None:
         given = [("--source", options.source), ("--listen", options.listen), ("--hook", options.hook)]
+        given.append(("--keep-free", options.keep_free))
         refuse("needs --group or --broadcast", "Name the group: --group 239.63.30.1.", given)
     else:
         hint = "It is a port of HOST; the port of a group is --group-port."

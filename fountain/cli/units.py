@@ -23,16 +23,19 @@ __all__ = [
     "parse_integer",
     "parse_rate",
     "parse_seconds_ns",
+    "parse_size",
 ]
 
 # Fifteen digits hold every value that makes sense and keep hostile input from costing anything.
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})"
 _RATE = re.compile(_NUMBER + "([kKMG]?)")
 _SECONDS = re.compile(_NUMBER + "([smh]?)")
+_SIZE = re.compile(_NUMBER + "([kKMGT]?)B?")
 _FRACTION = re.compile(_NUMBER)
 _INTEGER = re.compile("[0-9]{1,15}")
 
 _RATE_FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+_SIZE_FACTORS = {**_RATE_FACTORS, "T": 10**12}
 _SECONDS_FACTORS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -46,6 +49,18 @@ def parse_rate(text: str) -> int:
     if match is None:
         raise UsageError(f"{text!r} is not a rate.", "Rates are bits per second: 100M, 2.5G, 800k.")
     return int(Fraction(match[1]) * _RATE_FACTORS[match[2]])
+
+
+def parse_size(text: str) -> int:
+    """Octets: `100M`, `2.5G`, `64k`, `1000000`, `4GB`.
+
+    Raises:
+        UsageError: `text` is no size.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a size.", "Sizes are bytes, or have a unit: 500000, 64k, 100M, 2.5G.")
+    return int(Fraction(match[1]) * _SIZE_FACTORS[match[2]])
 
 
 def parse_seconds_ns(text: str) -> int:

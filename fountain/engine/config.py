@@ -313,9 +313,10 @@ class FetchConfig:
     """A fetch: from where, which object, to where.
 
     It comes from a `host`, or from a `group`. There `wait` is for an announce, without limit, and `listen` stays and
-    takes every new object once, running `hook` for each. `out` names an existing directory to put the object in, or
-    else the path that it gets; None is the current directory. `loss_test` is the fraction of data packets that the
-    receiver throws away on purpose.
+    takes every new object once, running `hook` for each, and leaves `free_size_min` octets of the disk free (None: a
+    share of it). An object above `size_max` octets is not taken. `out` names an existing directory to put the object
+    in, or else the path that it gets; None is the current directory. `loss_test` is the fraction of data packets that
+    the receiver throws away on purpose.
 
     Raises:
         UsageError: a value is out of range.
@@ -333,6 +334,8 @@ class FetchConfig:
     group: GroupConfig | None = None
     listen: bool = False
     hook: str | None = None
+    size_max: int | None = None
+    free_size_min: int | None = None
 
     def __post_init__(self) -> None:
         self._check_place()
@@ -359,5 +362,7 @@ class FetchConfig:
                 raise UsageError("--open cannot go with a group.", "A group is open unless it has a --key.")
         if self.listen and self.name is not None:
             raise UsageError("--listen takes every object, and no NAME.", "Leave NAME or --listen out.")
+        if self.free_size_min is not None and not self.listen:
+            raise UsageError("--keep-free needs --listen.", "Leave it out: a fetch by hand takes what is there.")
         if self.hook is not None and not self.listen:
             raise UsageError("--hook needs --listen.", "Without it the command ends; let the shell go on: && COMMAND.")

@@ -32,13 +32,14 @@ from fountain.engine.observer import (
 )
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.warmup import WarmUp
-from fountain.errors import FountainError, IncompleteError
+from fountain.errors import FountainError, IncompleteError, StorageError
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.client_events import ClientEvent, Failure
-from fountain.storage.destination import make_object_directory, object_directory
+from fountain.storage.destination import check_place, make_object_directory, object_directory
 from fountain.storage.part import Part, resolve_destination
+from fountain.storage.parts import PendingPart, kept_free, make_room
 from fountain.storage.paths import is_typed, printable
-from fountain.storage.workspace import other_workspaces
+from fountain.storage.workspace import has_part, other_workspaces
 from fountain.wire.control import OfferBody
 
 __all__ = ["Fetching"]
@@ -60,7 +61,7 @@ class Fetching:
         self._stop = stop
         self._warm_up = WarmUp(code_by_name("raptorq")) if warm_up is None else warm_up
         self._placing = placing
-        self._part: Part | None = None
+        self._part: Part | PendingPart | None = None
         self._offer: OfferBody | None = None
         self.failure: FountainError | None = None
         self.was_asked_to_leave = False
@@ -82,6 +83,10 @@ class Fetching:
         check_cut(code, offer)
         self._offer = None
         self._address = address or self._address
+        size_max = self._config.size_max
+        if size_max is not None and offer.object_size > size_max:
+            message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than --max-size {size_max:,}."
+            raise StorageError(message, "Raise --max-size to take it.")
         beside = destination = resolve_destination(self._config.out, offer.name)
         if self._placing is not None:
             destination = object_directory(beside.parent, offer.object_id) / offer.name
@@ -96,20 +101,15 @@ class Fetching:
                 sealed=not offer.open,
             )
         )
-        self._part = Part.open(
-            destination, offer.object_id, offer.name, offer.object_size,
-            overwrite=self._config.overwrite and self._is_chosen(destination),
-            progress=self._checking, beside=beside,
-            placing=None if self._placing is None else functools.partial(self._place, self._placing, offer),
-        )  # fmt: skip
-        if not self._part.is_locked:
-            self._observer.handle(
-                Warned(
-                    f"The file system of {printable(str(destination.parent))} has no locks.",
-                    "Do not start a second fetch of the same object there while this one runs: each would undo what "
-                    "the other writes.",
-                )
-            )
+        open_part = functools.partial(self._open_part, offer, destination, beside)
+        if self._config.listen and not has_part(beside, offer.object_id):
+            # Anybody may have announced it: nothing is made for it before its manifest is here.
+            overwrite = self._overwrites(destination)
+            check_place(destination, overwrite=overwrite)
+            free = functools.partial(make_room, beside.parent)
+            self._part = PendingPart(offer.object_id, offer.name, destination, open_part, free)
+        else:
+            self._part = open_part()
         self._tell_other_parts(beside, offer.object_id)
         self._warm_up.add(code)
         self._warm_up.finish(self._observer, self._stop)
@@ -122,12 +122,35 @@ class Fetching:
         self._offer = offer  # Last: from here on there is something to show.
         return code, self._part
 
-    def _is_chosen(self, destination: Path) -> bool:
-        """Whether the user chose what may be replaced: by name, or, with a listener, whatever has an object's name."""
+    def _open_part(self, offer: OfferBody, destination: Path, beside: Path) -> Part:
+        config = self._config
+        free_size_min = config.free_size_min
+        if config.listen and free_size_min is None:
+            free_size_min = kept_free(beside.parent)
+        part = Part.open(
+            destination, offer.object_id, offer.name, offer.object_size,
+            overwrite=self._overwrites(destination), progress=self._checking, beside=beside,
+            placing=None if self._placing is None else functools.partial(self._place, self._placing, offer),
+            free_size_min=free_size_min,
+        )  # fmt: skip
+        if not part.is_locked:
+            self._observer.handle(
+                Warned(
+                    f"The file system of {printable(str(destination.parent))} has no locks.",
+                    "Do not start a second fetch of the same object there while this one runs: each would undo what "
+                    "the other writes.",
+                )
+            )
+        return part
+
+    def _overwrites(self, destination: Path) -> bool:
+        """Whether to replace what the user chose: by name, or, with a listener, whatever has an object's name."""
         config = self._config
         if config.listen:
-            return not destination.name.startswith(".")  # Nobody who announces things may replace .profile.
-        return is_typed(destination, config.out, config.name)
+            is_chosen = not destination.name.startswith(".")  # Nobody who announces things may replace .profile.
+        else:
+            is_chosen = is_typed(destination, config.out, config.name)
+        return config.overwrite and is_chosen
 
     def _place(
         self, placing: Callable[[OfferBody, Sequence[str]], None], offer: OfferBody, digests: Sequence[str]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
-from fountain.engine.clock import now_ns
+from fountain.engine.clock import now_ns, wall_ns
 from fountain.engine.collector import BlockSink
 from fountain.engine.config import FetchConfig
 from fountain.engine.download import Download
@@ -25,6 +25,7 @@ from fountain.engine.hooks import Hooks
 from fountain.engine.identity import ReceiverIdentity
 from fountain.engine.observer import Announced, AskedToLeave, Observer, Warned
 from fountain.engine.receiver import Phase
+from fountain.engine.reticence import Gate, Reticence
 from fountain.engine.standing import Standing
 from fountain.engine.warmup import WarmUp
 from fountain.engine.workers import ThreadWorkers
@@ -36,6 +37,7 @@ from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.group.standstill import Standstill
 from fountain.storage.destination import may_be_replaced
+from fountain.storage.parts import tidy_parts
 from fountain.storage.paths import printable
 from fountain.storage.received import PendingHook, ReceivedList, is_own_name
 from fountain.wire.control import OfferBody
@@ -45,6 +47,7 @@ from fountain.wire.session import StopReason
 __all__ = ["GroupFetch"]
 
 OTHERS_NS = 3 * NS  # Where only other things are heard for so long, that is told to whoever waits.
+TIDY_NS, TIDY_SOON_NS = 3600 * NS, 10 * NS  # Parts are looked at so often, and so soon when one is left.
 NAME_COUNT_MAX = 32  # Names that are told to whoever asks for one that is not announced.
 
 
@@ -54,8 +57,15 @@ class _Fetch:
 
     download: Download
     fetching: Fetching
+    gate: Gate
     is_told: bool = False  # its end
     standstill: Standstill | None = None  # that was told
+
+    @property
+    def has_proved(self) -> bool:
+        """Whether its manifest is here, so that there is such an object."""
+        assembly = self.download.assembly
+        return assembly is not None and assembly.sink.manifest is not None
 
 
 class GroupFetch:
@@ -78,6 +88,9 @@ class GroupFetch:
         self._hooks: Hooks | None = None
         if config.hook is not None and self._received is not None:
             self._hooks = Hooks(config.hook, self._received, observer, self._start_ns)
+        self._reticence = Reticence(observer, self._start_ns)
+        self._tidier = ThreadWorkers(waker.wake, 1)
+        self._tidy_ns = self._start_ns
         self._warm_up = WarmUp(code_by_name("raptorq"))  # while nothing is announced yet
         self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
         self._announced: dict[str, None] = {}  # the names that were heard, in order
@@ -106,6 +119,7 @@ class GroupFetch:
             deadline = self._receiver.step(now)
             self._tell(now)
             self._step_hooks(now)
+            self._tidy(now)
             summary = self._settle(now)
             if summary is not None:
                 return summary
@@ -118,6 +132,7 @@ class GroupFetch:
         self._standing.close()
         if self._hooks is not None:
             self._hooks.close()
+        self._tidier.close()
         for fetch in self._fetches:
             fetch.download.workers.close()
             fetch.fetching.close()
@@ -170,7 +185,8 @@ class GroupFetch:
         """Make room for the object of a download that begins."""
         machine = download.machine
         announce = machine.announce
-        self._observer.handle(
+        gate = Gate(self._observer, not self._config.listen or self._reticence.may_show(now_ns()))
+        gate.handle(
             Announced(
                 name=announce.offer.name,
                 object_id=announce.offer.object_id.hex(),
@@ -181,26 +197,29 @@ class GroupFetch:
             )
         )
         placing = None if self._hooks is None else self._expect_hook
-        fetch = _Fetch(download, Fetching(self._config, self._observer, self._stop, self._warm_up, placing))
+        fetch = _Fetch(download, Fetching(self._config, gate, self._stop, self._warm_up, placing), gate)
         self._fetches.append(fetch)
         try:
             return fetch.fetching.open_sink(announce.offer, text(machine.server))
         except FountainError as error:
             if self._config.listen:
                 self._fetches.remove(fetch)
-                self._observer.handle(Warned(error.message, self._hint(error)))
+                self._tell_loss(fetch, error)
             raise
 
     def _tell(self, now: int) -> None:
+        self._reticence.step(now)
         for fetch in self._fetches:
             with self._receiver.alone(fetch.download, now):
+                if not fetch.gate.is_open and fetch.has_proved:
+                    fetch.gate.open()
                 fetch.fetching.tell(fetch.download, now)
             self._tell_standstill(fetch)
             has_left = fetch.download.was_asked or not self._config.wait
             if fetch.download.apart is not None and has_left and not self._config.listen:
                 self._receiver.leave_group()
         for fetch in self._fetches:
-            if fetch.download.leave_reason and not fetch.fetching.was_asked_to_leave:
+            if fetch.gate.is_open and fetch.download.leave_reason and not fetch.fetching.was_asked_to_leave:
                 fetch.fetching.was_asked_to_leave = True
                 self._observer.handle(AskedToLeave(fetch.download.leave_reason))
 
@@ -277,11 +296,30 @@ class GroupFetch:
         error = fetch.download.error or fetch.fetching.failure
         if not fetch.download.succeeded and self._hooks is not None and self._received is not None:
             self._received.forget(fetch.download.machine.offer.object_id)
-        if not fetch.download.succeeded and error is not None:
-            self._observer.handle(Warned(error.message, self._hint(error)))
+        if not fetch.download.succeeded:
+            self._tell_loss(fetch, error)
         fetch.download.workers.close()
         fetch.fetching.close()
         self._receiver.forget(fetch.download)
+        self._tidy_ns = min(self._tidy_ns, now_ns() + TIDY_SOON_NS)
+
+    def _tell_loss(self, fetch: _Fetch, error: FountainError | None) -> None:
+        """An object of a listener will not come, or not now."""
+        if not fetch.gate.is_open:
+            self._reticence.hide()
+        elif error is not None:
+            self._observer.handle(Warned(error.message, self._hint(error)))
+
+    def _tidy(self, now: int) -> None:
+        """Have a thread remove the parts that are too old or too much, now and then."""
+        while (gone := self._tidier.poll()) is not None:
+            for name in gone if isinstance(gone, list) else ():
+                message = f"The part {printable(name)} was removed: it was old, or too much with the others."
+                self._observer.handle(Warned(message, "Nothing is to be done, unless its server was to go on with it."))
+        if self._received is not None and now >= self._tidy_ns and self._tidier.is_idle:
+            self._tidy_ns = now + TIDY_NS
+            directory = self._received.directory
+            self._tidier.submit(lambda: tidy_parts(directory, wall_ns()))
 
     def _hint(self, error: FountainError) -> str:
         """What to do about an object that was not taken: nobody is there to type the command again."""

@@ -19,6 +19,7 @@ from fountain.storage.paths import printable
 __all__ = [
     "check_destination",
     "check_out",
+    "check_place",
     "make_object_directory",
     "may_be_replaced",
     "object_directory",
@@ -70,6 +71,18 @@ def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | Non
         raise _clash(destination, obstacle, _AWAY_HINT)
     if not overwrite:
         raise _clash(destination, "exists already", "Choose another place with -o, or add --overwrite.")
+
+
+def check_place(destination: Path, *, overwrite: bool) -> None:
+    """As `check_destination`, for an object that may come to nothing.
+
+    Raises:
+        NameClashError, StorageError: something stands there that must stay, or the place cannot be looked at.
+    """
+    try:
+        check_destination(destination, overwrite=overwrite)
+    except OSError as error:
+        raise storage_error(error, "write in", destination.parent) from error
 
 
 def may_be_replaced(destination: Path) -> bool:

@@ -103,6 +103,7 @@ class Part:
         self._overwrite = overwrite
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
+        self._free_size_min = _SPARE_SIZE
         self._placing: Callable[[Sequence[str]], None] | None = None
         self._is_open = True
         self._door = _Door()
@@ -120,11 +121,13 @@ class Part:
         progress: Progress | None = None,
         beside: Path | None = None,
         placing: Callable[[Sequence[str]], None] | None = None,
+        free_size_min: int | None = None,
     ) -> Part:
         """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
 
         The part lies beside the destination, or beside the path `beside`, as if that were the destination. `placing` is
         called with the hex digests of the files, on the thread of `finish`, right before the object gets its place.
+        A listener's part carries a mark, and leaves `free_size_min` octets of the disk free.
 
         Raises:
             NameClashError: something stands at the destination that is not to be replaced (the rules of `overwrite` are
@@ -144,6 +147,9 @@ class Part:
         try:
             # Once more: whoever had the workspace until now may have finished.
             check_destination(destination, overwrite=overwrite)
+            if free_size_min is not None:
+                part._free_size_min = max(_SPARE_SIZE, free_size_min)
+                workspace.mark_as_listeners()
             saved = part._workspace.load_manifest(object_id)
             if saved is not None:
                 part._adopt(saved, progress)
@@ -363,10 +369,12 @@ class Part:
 
     def _check_space(self, wanted: int) -> None:
         free = free_size(self._workspace.path)
-        if wanted > 0 and wanted + _SPARE_SIZE > free:  # What an earlier run reserved is there, however full the disk.
+        # What an earlier run reserved is there, however full the disk is.
+        if wanted > 0 and wanted + self._free_size_min > free:
+            stay = f", and {self._free_size_min:,} are to stay so" if self._free_size_min > _SPARE_SIZE else ""
             place = printable(str(self.destination.parent))
             raise DiskFullError(
-                f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free.",
+                f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free{stay}.",
                 "Free some space, or choose another place with -o.",
                 path=place,
             )

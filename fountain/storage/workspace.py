@@ -1,7 +1,8 @@
 """The hidden directory beside the destination in which one object is put together, and its lock.
 
 `.NAME.fountain-<first 16 hex digits of the object's id>/` holds `part` (a file, or a directory for a tree), `manifest`,
-`state` (the journal) and `lock`. It lies in the destination's directory, so the last step is a rename.
+`state` (the journal) and `lock`, and where a listener made it the mark `listener`. It lies in the destination's
+directory, so the last step is a rename.
 """
 
 from __future__ import annotations
@@ -19,10 +20,20 @@ from fountain.limits import MANIFEST_SIZE_MAX, NAME_SIZE_MAX
 from fountain.storage.files import Directory, Lock, read_at, storage_error, try_lock
 from fountain.storage.paths import printable
 
-__all__ = ["JOURNAL_NAME", "PART_NAME", "Workspace", "is_workspace_name", "other_workspaces", "workspace_name"]
+__all__ = [
+    "JOURNAL_NAME",
+    "LISTENER_NAME",
+    "PART_NAME",
+    "Workspace",
+    "has_part",
+    "is_workspace_name",
+    "other_workspaces",
+    "workspace_name",
+]
 
 PART_NAME = "part"
 JOURNAL_NAME = "state"
+LISTENER_NAME = "listener"
 _MANIFEST_NAME = "manifest"
 _LOCK_NAME = "lock"
 _ANY_WORKSPACE = re.compile(r"\..*\.fountain-[0-9a-f]{16}", re.IGNORECASE | re.DOTALL)
@@ -38,6 +49,11 @@ def workspace_name(name: str, object_id: bytes) -> str:
 def is_workspace_name(name: str) -> bool:
     """Whether `name` has the form of a workspace's, in whatever case."""
     return _ANY_WORKSPACE.fullmatch(name) is not None
+
+
+def has_part(destination: Path, object_id: bytes) -> bool:
+    """Whether a part of the object lies beside `destination`."""
+    return os.path.lexists(destination.parent / workspace_name(destination.name, object_id))
 
 
 def other_workspaces(destination: Path, object_id: bytes) -> list[Path]:
@@ -77,6 +93,26 @@ class Workspace:
                     return workspace
         except OSError as error:
             raise storage_error(error, "write in", destination.parent) from error
+
+    @classmethod
+    def take(cls, path: Path) -> Workspace | None:
+        """The workspace at `path`, which an earlier download left; None while somebody writes it.
+
+        Raises:
+            OSError, StorageError: it cannot be opened.
+        """
+        try:
+            return cls._try_open(path, path)
+        except NameClashError:
+            return None
+
+    def mark_as_listeners(self) -> None:
+        """Say that a listener made this: it may be removed when room is needed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        os.close(self.directory.open_file(LISTENER_NAME, os.O_WRONLY | os.O_CREAT))
 
     @classmethod
     def _try_open(cls, path: Path, destination: Path) -> Workspace | None:
@@ -134,7 +170,7 @@ class Workspace:
     def remove(self) -> None:
         """Unlock and remove the workspace with all that is in it."""
         try:
-            for name in (PART_NAME, JOURNAL_NAME, _MANIFEST_NAME):
+            for name in (PART_NAME, JOURNAL_NAME, _MANIFEST_NAME, LISTENER_NAME):
                 self.directory.remove(name)
             if os.name == "posix":
                 self.directory.remove(_LOCK_NAME)  # While it is held: whoever waits for it sees that it is gone.
