@@ -150,7 +150,6 @@ def test_an_address_that_no_machine_has_is_refused(address: str, hint: str) -> N
     assert hint in refused.err
 
 
-
 def test_an_open_server_tells_peers_to_say_open() -> None:
     assert "    fountain-fetch --open 192.168.1.5\n" in Stage(script(served(), serving(is_open=True))).serve("a").err
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import random
 import shutil
 import sys
@@ -140,6 +141,8 @@ def main() -> int:
     rng = random.Random(6330)
     files: dict[str, int | bytes | None] = {"a": 3000, "dir/b": 700, "dir/below/c": 0, "d": 1, "empty": None}
     sources = [write_tree(folder / "tree", files, rng), folder / "file"]
+    (sources[0] / "dir" / "symbolic").symlink_to("../a")
+    os.link(sources[0] / "a", sources[0] / "hard")
     sources[1].write_bytes(rng.randbytes(5000))
     done_count = refused_count = 0
     wrong = []
