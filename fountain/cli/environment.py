@@ -18,6 +18,7 @@ from typing import Protocol, TextIO
 from fountain.cli.streams import Stream
 from fountain.engine.config import FetchConfig, ServeConfig
 from fountain.engine.observer import Observer
+from fountain.storage.system import hold_standard_descriptors
 
 __all__ = ["Environment", "FetchFunction", "ServeFunction", "ServeOutcome", "SignalHook", "catch_interrupts"]
 
@@ -124,6 +125,7 @@ class Environment:
         Data on stdout is UTF-8 whatever the locale, and a file name that is no UTF-8 leaves as the octets it has. What
         the compiler's library says of variables that it cannot read is not shown: it goes on with its defaults.
         """
+        hold_standard_descriptors()
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"numba\.core\.config")
         stdout, stderr = _standard(sys.stdout), _standard(sys.stderr)
         if isinstance(stdout, io.TextIOWrapper):

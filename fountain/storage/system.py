@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["directory_number", "read_link", "read_system_text", "system_names"]
+__all__ = ["directory_number", "hold_standard_descriptors", "read_link", "read_system_text", "system_names"]
 
 _SIZE_MAX = 1 << 20  # The longest of these list sockets or routes; what goes beyond helps nobody.
 
@@ -42,3 +42,20 @@ def directory_number(path: Path) -> str:
     except OSError:
         return ""
     return f"{status.st_dev:x}:{status.st_ino:x}"
+
+
+def hold_standard_descriptors() -> None:
+    """Put nothing where standard input, output and error should be and are closed.
+
+    Otherwise the next file or socket gets that number, and whatever is written to stderr, by a hook for example, goes
+    into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)

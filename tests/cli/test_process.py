@@ -270,3 +270,28 @@ def test_the_environment_of_a_process_has_its_streams(monkeypatch: pytest.Monkey
     env.stdout.write_line("lost, but not missed")
     assert env.stdout.failure is None
     assert not env.stdout_is_terminal
+
+
+# Opens the standard streams as a command does, then sockets; tells the least of their numbers, and what a child got.
+LATE_SOCKETS = """
+import os, socket, subprocess, sys
+from fountain.cli.environment import Environment
+Environment.of_process()
+sockets = [socket.socket() for _ in range(2)]
+child = subprocess.run(["sh", "-c", "echo lost >&2"], stdin=0, stdout=2)
+os.write(int(sys.argv[1]), f"{min(each.fileno() for each in sockets)} {child.returncode}".encode())
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
+def test_what_is_opened_later_gets_no_number_of_a_standard_stream_that_is_closed(closed: tuple[int, ...]) -> None:
+    reading, writing = os.pipe()
+    script = f'exec "$0" -c "$1" {writing} ' + " ".join(f"{number}>&-" for number in closed)
+    argv = ["sh", "-c", script, sys.executable, LATE_SOCKETS]
+    subprocess.run(argv, pass_fds=[writing], cwd=ROOT, stderr=subprocess.DEVNULL, check=True)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        least, status = map(int, told.read().split())
+    assert least > 2
+    assert status == 0
