@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.limits import DATA_PORT_DEFAULT, DATAGRAM_SIZE_SAFE, NS
+from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, DATAGRAM_SIZE_SAFE, NS
 from fountain.net.address import Address
-from fountain.testing import Client, Link, World, payload
+from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.oneway import OnewayPlan
+from fountain.testing import Client, GroupOptions, Link, Listener, Server, World, payload
 from fountain.wire.control import MAGIC
+from fountain.wire.group import MemberState
 from fountain.wire.parts import PART_FIRST_OCTET
 
 SYMBOL_SIZE = 1408  # of the default MTU
@@ -79,3 +82,41 @@ def test_where_all_arrives_nothing_is_cut_however_slowly_it_comes(seed: int, rat
     assert world.run(lambda: client.has_ended)
     assert client.is_done
     assert counts[True] == 0
+
+
+# --- Groups --------------------------------------------------------------------------------------------------
+
+
+def group_stage(seed: int, *, known_size: int = 0, oneway: bool = False) -> tuple[World, Server, list[Listener]]:
+    """Two receivers of a group; the way to the first one drops what is too large."""
+    world = World(seed)
+    source = world.source(payload(400_000, seed), symbol_size=SYMBOL_SIZE, block=100)
+    settings = GroupSettings(wait_count=2) if not oneway else GroupSettings(oneway=OnewayPlan())
+    listeners = [world.listen(name="narrow"), world.listen(name="wide")]
+    world.link("server", "narrow", Link(size_max=DATAGRAM_SIZE_SAFE, delay_ns=5_000_000))
+    if known_size:
+        listeners[0].answer.known_sizes["server", CONTROL_PORT_DEFAULT] = known_size
+    server = world.serve(source, rate_bps=10_000_000, group=GroupOptions(settings=settings))
+    return world, server, listeners
+
+
+@pytest.mark.parametrize("known_size", [0, DATAGRAM_SIZE_SAFE])
+def test_a_receiver_that_gets_no_data_of_a_group_has_some_within_three_seconds_by_itself(
+    seed: int, known_size: int
+) -> None:
+    world, server, listeners = group_stage(seed, known_size=known_size)
+    narrow, wide = listeners
+    assert world.run(lambda: narrow.received_count > 0, 3 * NS)
+    assert world.run(lambda: narrow.has_ended and wide.has_ended)
+    assert narrow.results == wide.results == [payload(400_000, seed)]
+    assert narrow.downloads[0].apart is not None
+    assert wide.downloads[0].apart is None
+    (machine,) = server.groups.machines.values()
+    assert {member.state for member in machine.members.values()} == {MemberState.APART, MemberState.DONE}
+
+
+def test_one_way_it_is_said_that_nothing_can_come(seed: int) -> None:
+    world, _, listeners = group_stage(seed, known_size=DATAGRAM_SIZE_SAFE, oneway=True)
+    world.run(lambda: listeners[1].has_ended, 5 * NS)
+    assert [event.kind for event in listeners[0].events if event.kind == "narrow"] == ["narrow"]
+    assert listeners[0].downloads[0].apart is None
