@@ -33,13 +33,22 @@ class Command:
         self._read_size = 0
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fountain", name, *argv],
+                self.launch([sys.executable, "-m", "fountain", name, *argv]),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 cwd=directory,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+
+    def launch(self, argv: list[str]) -> list[str]:
+        """The command line that runs `argv`, where it is to run."""
+        return argv
+
+    @property
+    def process_id(self) -> int:
+        """The process that was started."""
+        return self._process.pid
 
     @property
     def out(self) -> str:

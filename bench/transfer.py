@@ -26,6 +26,7 @@ from pathlib import Path
 from bench.commands import Command, Event, Serve
 from bench.scratch import MB, scratch, source_file
 from fountain._version import __version__
+from fountain.protocol.admission import names_of
 from fountain.wire.control import HELLO_SIZE, Hello, Request
 
 
@@ -190,8 +191,8 @@ def measure_hello(bench: Bench) -> None:
         name.write_bytes(b"x")
     hellos = [Hello(bench.random.randbytes(16)).encode() for _ in range(5_000)]
     requests = [
-        Request(number, bytes(16), bytes(20), 0, bytes(32), bytes(32), False, bytes(64)).encode()
-        for number in range(5_000)
+        Request(names_of(public)[1], names_of(public)[0], bytes(20), 0, bytes(32), public, False, bytes(64)).encode()
+        for public in (bench.random.randbytes(32) for _ in range(5_000))
     ]
     for what, paths in (("an Offer", names[:1]), ("a full Listing", names)):
         with bench.serve(*paths) as server:
