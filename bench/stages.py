@@ -92,7 +92,7 @@ class Stages:
         request = RequestBody(bytes(8), 32, False, "", ())
         lane = Lane(0, systematic=True)
         controller = FixedRate(T, 10**12)
-        return ServerSession(1, ("127.0.0.1", 9), self.keys, self.symbols.served, 0, lane, request, controller, 0)
+        return ServerSession(1, ("127.0.0.1", 9), self.keys, self.symbols.served, 0, lane, request, controller, 0, 0)
 
     def order(self, esis: list[int], sequence: int = 0) -> Order:
         """One train of these symbols of block 0."""

@@ -163,7 +163,7 @@ class Unpacker:
             if not len(kept):
                 return -1
             indices, sequences, esis, slots = indices[kept], sequences[kept], esis[kept], slots[kept]
-        fresh = _count(session, sequences, is_open=self.is_open)
+        fresh = _count(session, sequences, is_open=self.is_open, is_ascending=self._columns.uniform)
         if fresh is not None and not self.is_open:
             slots[~fresh] = -1  # A recording of a packet is authentic, and must not bring anything about again.
         if decoder is not None:
@@ -237,11 +237,13 @@ def _runs(keys: NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _count(session: Inflow, sequences: NDArray[np.uint64], *, is_open: bool) -> NDArray[np.bool_] | None:
+def _count(
+    session: Inflow, sequences: NDArray[np.uint64], *, is_open: bool, is_ascending: bool
+) -> NDArray[np.bool_] | None:
     """Count these sequence numbers; bool[n]: which ones are new. None where all are."""
     counter, numbers = session.counter, sequences.tolist()
     is_near = counter.expected <= numbers[0] and numbers[-1] < counter.expected + DOUBT_COUNT
-    if is_near and (sequences[1:] > sequences[:-1]).all():
+    if is_near and (is_ascending or (sequences[1:] > sequences[:-1]).all()):
         counter.accept_ascending(numbers)
         return None
     accept = counter.accept_doubtful if is_open else counter.accept
