@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fountain.engine.config import OnewayConfig
 from fountain.engine.observer import AirTime
 from fountain.limits import NS
-from fountain.protocol.group.oneway import CONFIDENCE, OnewayPlan
+from fountain.protocol.group.oneway import CONFIDENCE, PASS_MIN_NS, OnewayPlan
 from fountain.protocol.server_session import ServedObject
 
 __all__ = ["AirPlan"]
@@ -31,29 +31,38 @@ class AirPlan:
 
     def air_time(self, index: int) -> AirTime:
         """How long an object needs, while the others have their turns."""
-        seconds = self._seconds(self._needed_counts[index])
+        seconds = self._seconds(index, self._needed_counts[index], 1)
         name = self._objects[index].offer.name
         return AirTime(name, seconds, self.plan.loss, CONFIDENCE, self.plan.pass_count)
 
     def planned_s(self, index: int) -> float | None:
         """When an object's stream ends; None until it is stopped."""
-        return self._duration_s if self._total_counts is None else self._seconds(self._total_counts[index])
+        if self._total_counts is None:
+            return self._duration_s
+        return self._seconds(index, self._total_counts[index], self.plan.pass_count or 1)
 
     def warning(self, index: int) -> str | None:
         """A sentence for an object whose stream ends too early."""
         needed_s, duration_s = self.air_time(index).seconds, self._duration_s
+        if self.plan.overhead is not None:
+            duration_s = self.planned_s(index)
         if duration_s is None or duration_s >= needed_s:
             return None
         name = self._objects[index].offer.name
         times = f"{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s"
         return f"{times}: no receiver can be sure to have it all."
 
-    def _seconds(self, count: int) -> float:
-        """Until `count` packets of an object are sent; of each other one as many, or all that it has."""
-        totals = self._total_counts or [count] * len(self._objects)
+    def _seconds(self, index: int, count: int, pass_count: int) -> float:
+        """Until `count` packets of an object, so many passes, are sent; of each other one as many, or all it has."""
+        totals = list(self._total_counts or [count] * len(self._objects))
+        totals[index] = count  # What it needs may be more than it gets.
         bits = sum(min(total, count) * served.packet_size * 8 for total, served in zip(totals, self._objects))
-        return bits / self._rate_bps
+        return max(bits / self._rate_bps, pass_count * PASS_MIN_NS / NS)
 
 
 def _packet_count(plan: OnewayPlan, served: ServedObject) -> int:
-    return plan.packet_count(served.offer.geometry, served.offer.manifest_geometry)
+    """Packets of a pass, with the Announces in it, which are shorter."""
+    geometry, manifest = served.offer.geometry, served.offer.manifest_geometry
+    data_count = plan.packet_count(geometry, manifest)
+    block_count = geometry.block_count + manifest.block_count
+    return data_count + len(plan.announce_places(data_count, geometry.symbol_size, block_count))

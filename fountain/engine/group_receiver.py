@@ -230,9 +230,9 @@ class GroupReceiver:
             self.foreign_count += announce in (Reject.OUT_OF_PLACE, Reject.BAD_SEAL)
             self.rejects.add(announce)
             return
-        if announce.flags & AnnounceFlag.FINAL:
-            return
         same = self._same_object(announce.offer)
+        if announce.flags & AnnounceFlag.FINAL and not self._is_last_word(header.session, announce, same):
+            return
         if same is None and not self._wants(announce.offer):
             state = self._has(announce.offer)
             if state is not None:
@@ -258,6 +258,11 @@ class GroupReceiver:
         else:
             self._begin(machine, now_ns)
         self._replay(machine.channel.session_id, now_ns)
+
+    def _is_last_word(self, session: int, announce: Announce, same: Download | None) -> bool:
+        """Whether a one-way stream that is over can still be taken: from what was kept of it, by who has a place."""
+        is_oneway = bool(announce.flags & AnnounceFlag.ONEWAY)
+        return is_oneway and session in self._early and same is None and self._has_room()
 
     def _yielding(
         self, session: int, channel: GroupChannel, announce: Announce, same: Download | None, now_ns: int

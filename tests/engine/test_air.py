@@ -11,7 +11,7 @@ from fountain.engine.air import AirPlan
 from fountain.engine.config import OnewayConfig
 from fountain.geometry import Geometry
 from fountain.limits import NS
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.group.oneway import PASS_MIN_NS, OnewayPlan
 from fountain.protocol.server_session import ServedObject
 
 RATE = 8_000_000
@@ -28,13 +28,15 @@ SMALL, LARGE = served("small", 90_000), served("large", 9_000_000)
 
 
 def count(plan: OnewayPlan, entry: ServedObject) -> int:
-    return plan.packet_count(entry.offer.geometry, entry.offer.manifest_geometry)
+    geometry = entry.offer.geometry
+    data_count = plan.packet_count(geometry, entry.offer.manifest_geometry)
+    return data_count + len(plan.announce_places(data_count, geometry.symbol_size, geometry.block_count))
 
 
 def test_a_small_object_among_large_ones_is_over_when_each_has_sent_as_much() -> None:
     air = AirPlan(OnewayConfig(pass_count=2), [SMALL, LARGE], RATE)
     small, large = 2 * count(air.plan, SMALL), 2 * count(air.plan, LARGE)
-    assert air.planned_s(0) == pytest.approx(2 * small / 1000)
+    assert air.planned_s(0) == max(2 * small / 1000, 2 * PASS_MIN_NS / NS)
     assert air.planned_s(1) == pytest.approx((small + large) / 1000)
 
 
@@ -57,3 +59,15 @@ def test_a_stream_that_ends_before_an_object_is_sure_to_be_there_is_warned_of() 
     assert warning is not None
     assert warning.startswith("large needs 2")
     assert warning.endswith("the stream ends after 5.0 s: no receiver can be sure to have it all.")
+
+
+def test_a_small_object_takes_a_pass_of_the_least_time() -> None:
+    air = AirPlan(OnewayConfig(pass_count=3), [served("tiny", 1)], RATE)
+    assert air.air_time(0).seconds == PASS_MIN_NS / NS
+    assert air.planned_s(0) == 3 * PASS_MIN_NS / NS
+
+
+@pytest.mark.parametrize(("overhead", "is_warned"), [(0.01, True), (0.5, False)])
+def test_an_overhead_that_is_too_little_for_the_planned_loss_is_warned_of(overhead: float, is_warned: bool) -> None:
+    air = AirPlan(OnewayConfig(overhead=overhead), [LARGE], RATE)
+    assert (air.warning(0) is not None) is is_warned

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from fountain.limits import NS
@@ -9,7 +11,8 @@ from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.oneway import OnewayPlan
 from fountain.testing import Link
-from tests.world.groups import MS, Stage
+from fountain.wire.group import GroupPacketType
+from tests.world.groups import MS, Stage, packet_type
 
 RUNS = pytest.mark.parametrize("run", range(3))
 
@@ -97,3 +100,61 @@ def test_nobody_answers_a_stream_whose_server_has_left(run: int, seed: int) -> N
     assert not listener.is_done
     assert all(download.silent_ns is not None for download in listener.downloads)
     assert speakers == []
+
+
+class Counting(Link):
+    """Loses every so many-th packet of all."""
+
+    def __init__(self, period: int, first: int) -> None:
+        super().__init__(delay_ns=MS)
+        self.period, self.count = period, first
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        self.count += 1
+        return [] if self.count % self.period == 0 else super().carry(datagram, now_ns, draw)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5_000])
+def test_small_objects_arrive_though_every_so_many_packets_are_lost(size: int, seed: int) -> None:
+    stage, _ = oneway(seed, OnewayPlan(loss=0.5, pass_count=1), size=size)
+    for period in (2, 3, 4, 8):
+        for first in range(period):
+            name = f"listener {len(stage.listeners)}"
+            stage.world.link("server", name, Counting(period, first))
+            stage.listen()
+    assert stage.run(5 * NS)
+    assert stage.all_exact()
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000])
+def test_a_plan_for_more_loss_than_there_is_gives_small_objects_to_all(size: int, seed: int) -> None:
+    stage, _ = oneway(seed, OnewayPlan(loss=0.4, pass_count=1), size=size)
+    for index in range(24):
+        stage.world.link("server", f"listener {index}", Link(loss=0.35, delay_ns=MS))
+        stage.listen()
+    stage.run(5 * NS)
+    assert sum(listener.is_done for listener in stage.listeners) >= 23
+    assert all(listener.results == [stage.source.content] for listener in stage.listeners if listener.is_done)
+
+
+def test_a_pass_over_a_small_object_is_stretched_over_a_short_outage(seed: int) -> None:
+    stage, _ = oneway(seed, OnewayPlan(loss=0.3, pass_count=1), size=100)
+    start_ns = stage.world.now_ns
+    stage.world.link("server", "listener 0", Link(partitions=[(start_ns + 50 * MS, start_ns + 90 * MS)], delay_ns=MS))
+    stage.listen()
+    assert stage.run(5 * NS)
+    assert stage.all_exact()
+
+
+def test_the_last_word_of_a_stream_is_enough_for_who_has_kept_its_packets(seed: int) -> None:
+    stage, _ = oneway(seed, OnewayPlan(loss=0.1, pass_count=1), size=500)
+
+    class Deaf(Link):
+        def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+            is_early = packet_type(datagram) is GroupPacketType.ANNOUNCE and not stage.machine.is_closed
+            return [] if is_early else super().carry(datagram, now_ns, draw)
+
+    stage.world.link("server", "listener 0", Deaf(delay_ns=MS))
+    listener = stage.listen()
+    stage.world.run(lambda: listener.is_done, 5 * NS)
+    assert listener.results == [stage.source.content]

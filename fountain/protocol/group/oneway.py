@@ -2,24 +2,31 @@
 
 Of n symbols of a block that are sent, those that arrive are Binomial(n, 1 - loss); a block is decoded from K + 2 of
 them but for one time in a million (RFC 6330's code: fewer than 1 % of the sets of K fail, a hundredth of that of the
-sets of K + 1, and so on). An object stands when all of its blocks do, and those of its manifest.
+sets of K + 1, and so on). An object stands when all of its blocks do, and those of its manifest, and when an Announce
+has said what they are: as many of these go into each pass as make one of them as sure as a block.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 from fountain.geometry import Geometry
+from fountain.limits import NS
 from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.carousel import Segment
 from fountain.protocol.lane import Lane
 from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["CONFIDENCE", "OnewayCarousel", "OnewayPlan", "symbols_needed"]
+__all__ = ["CONFIDENCE", "PASS_MIN_NS", "OnewayCarousel", "OnewayPlan", "symbols_needed"]
 
 CONFIDENCE = 0.999  # That a receiver which loses no more than was planned for has the object after one pass.
 _EXTRA_COUNT = 2  # symbols beyond K
+PASS_MIN_NS = NS // 4  # A pass over a small object is stretched to this: a short outage does not take all of it.
+_ANNOUNCE_COUNT_MIN = 4
+# Whoever has heard none keeps what comes, some megabytes of it: so soon one should have come. Then as many again.
+_ANNOUNCE_SPAN_SIZE = 1 << 20
 _TRICKLE = 64  # After so many symbols of the object comes one of the manifest, for those who came late.
 _GOLDEN = 2_654_435_769 / (1 << 32)
 _LOSS_MAX = 0.95
@@ -74,7 +81,31 @@ class OnewayPlan:
         """Symbols of a block of K = `symbol_count` in a pass over an object of so many blocks, the manifest's too."""
         if self.overhead is not None:
             return max(1, math.ceil(symbol_count * (1.0 + self.overhead)))
-        return symbols_needed(symbol_count, min(self.loss, _LOSS_MAX), (1.0 - CONFIDENCE) / max(1, block_count))
+        return symbols_needed(symbol_count, min(self.loss, _LOSS_MAX), self._failure(block_count))
+
+    def announce_count(self, block_count: int) -> int:
+        """Announces of which one arrives, in a pass over so many blocks, as surely as each of the blocks does."""
+        loss = self.loss if self.overhead is None else max(self.loss, self.overhead / (1.0 + self.overhead))
+        if loss <= 0.0:
+            return _ANNOUNCE_COUNT_MIN
+        return max(
+            _ANNOUNCE_COUNT_MIN, math.ceil(math.log(self._failure(block_count)) / math.log(min(loss, _LOSS_MAX)))
+        )
+
+    def announce_places(self, packet_count: int, symbol_size: int, block_count: int) -> list[int]:
+        """Before which of the `packet_count` data packets of a pass an Announce goes, ascending.
+
+        The distances are uneven, so that loss at any period does not take all of them.
+        """
+        count = self.announce_count(block_count)
+        soon = min(packet_count, max(4 * count, _ANNOUNCE_SPAN_SIZE // symbol_size))
+        places = _spread(0, soon, count)
+        return places + _spread(soon, packet_count, count) if packet_count > 2 * soon else places
+
+    @staticmethod
+    def _failure(block_count: int) -> float:
+        """How often one of so many blocks, or the Announce, may fail."""
+        return (1.0 - CONFIDENCE) / (max(1, block_count) + 1)
 
     def packet_count(self, geometry: Geometry, manifest: Geometry) -> int:
         """Data packets of a pass over a whole object."""
@@ -87,6 +118,11 @@ class OnewayPlan:
             symbols = sum(number * self.pass_symbols(count, block_count) for count, number in sizes.items())
             total += symbols if is_manifest else symbols + symbols // _TRICKLE
         return total
+
+
+def _spread(begin: int, end: int, count: int) -> list[int]:
+    """`count` places from `begin` up to, but not, `end`, at uneven distances."""
+    return [begin + int((index + index * _GOLDEN % 1.0) * (end - begin) / (count + 1)) for index in range(count)]
 
 
 class OnewayCarousel:
@@ -110,6 +146,11 @@ class OnewayCarousel:
         self._trickle_left = _TRICKLE
         self._trickled = 0
         self._is_over = not self._block_count
+        count = plan.packet_count(geometry, manifest)
+        self.pass_packet_count = count
+        self._places = plan.announce_places(count, geometry.symbol_size, self._block_count)
+        self._announces = deque(self._places)  # that this pass is still to have
+        self._pass_sent = 0
 
     @property
     def has_work(self) -> bool:
@@ -133,6 +174,18 @@ class OnewayCarousel:
     def end(self) -> None:
         """Send no more."""
         self._is_over = True
+
+    def poll_announce(self) -> bool:
+        """Whether an Announce is to go before the next symbols; told once."""
+        if self._is_over or not self._announces or self._announces[0] > self._pass_sent:
+            return False
+        self._announces.popleft()
+        return True
+
+    @property
+    def announce_left_count(self) -> int:
+        """Symbols before the next Announce is to go."""
+        return max(1, self._announces[0] - self._pass_sent) if self._announces else 1 << 30
 
     def take(self, limit: int, sequence: int) -> list[Segment]:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""
@@ -179,6 +232,7 @@ class OnewayCarousel:
 
     def _advance(self, symbol_count: int, count: int) -> None:
         self._sent += count
+        self._pass_sent += count
         if self._sent < self._total(symbol_count):
             return
         self._sent = 0
@@ -186,12 +240,15 @@ class OnewayCarousel:
         if self._position == self._block_count:
             self._position = 0
             self.pass_number += 1
+            self._pass_sent = 0
+            self._announces = deque(self._places)
             self._is_over = self._plan.pass_count is not None and self.pass_number >= self._plan.pass_count
 
     def _trickle(self) -> Segment:
         block = self._trickled % self._manifest.block_count | MANIFEST_BIT
         self._trickled += 1
         self._trickle_left = _TRICKLE
+        self._pass_sent += 1
         return block, self._fresh(block, self._numbers.symbol_count(block), 1)
 
     def _total(self, symbol_count: int) -> int:

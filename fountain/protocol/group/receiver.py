@@ -89,7 +89,7 @@ class GroupClientMachine:
         self.kernel_drop_count = 0
         self.is_silent = False
         self.is_acknowledged = False
-        self.is_final = False  # the server has left
+        self.is_final = bool(announce.flags & AnnounceFlag.FINAL)  # the server has left
         self._peer_id, self._host = peer_id, host
         self._number = int.from_bytes(derive(peer_id.ljust(32, b"\0"), b"number", channel.session_id)[:4], "big")
         self._incarnation = int.from_bytes(derive(secret, b"incarnation")[:3], "big") + 1
@@ -110,6 +110,8 @@ class GroupClientMachine:
         self._is_leaving = False
         self._datagrams: deque[tuple[bytes, Address]] = deque()
         self._events: deque[GroupEvent] = deque()
+        if self.is_final:
+            self._events.append(GroupEvent("final"))
 
     @property
     def offer(self) -> OfferBody:

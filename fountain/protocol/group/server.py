@@ -31,7 +31,7 @@ from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import MemberEvent, member_events
 from fountain.protocol.group.least_rate import LeastRate
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
-from fountain.protocol.group.oneway import OnewayCarousel
+from fountain.protocol.group.oneway import PASS_MIN_NS, OnewayCarousel
 from fountain.protocol.group.polling import Poll
 from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller, drain
 from fountain.protocol.group.tfmcc import GroupRate
@@ -99,6 +99,7 @@ class GroupServerMachine:
             self.carousel = GroupCarousel(offer.geometry, offer.manifest_geometry, lane, whole=False)
         else:
             self.carousel = OnewayCarousel(offer.geometry, offer.manifest_geometry, lane, settings.oneway)
+            self.pacer.change_rate(self._oneway_rate_bps(self.carousel.pass_packet_count), now_ns)
         self.started_ns = now_ns
         self._events: deque[MemberEvent] = deque()
         self._sends = SendTimes()
@@ -186,6 +187,11 @@ class GroupServerMachine:
         if self.sequence + limit > self._packet_count_max:
             self._renew(now_ns)
         limit = self.pacer.train_packet_count(self.packet_size, limit)
+        if isinstance(self.carousel, OnewayCarousel):
+            if self.carousel.poll_announce():
+                self._announce(now_ns)
+                return None  # It goes before what follows.
+            limit = min(limit, self.carousel.announce_left_count)
         segments = self.carousel.take(limit, self.sequence)
         if not segments:
             self.pacer.rest(now_ns)
@@ -349,6 +355,11 @@ class GroupServerMachine:
         if end:
             self.carousel.forget(end)
         self.carousel.foresee(max(losses))
+
+    def _oneway_rate_bps(self, packet_count: int) -> int:
+        """So slow that a pass of so many packets takes PASS_MIN_NS; the rate allowed for all but small objects."""
+        longest_bps = packet_count * self.packet_size * 8 * NS // PASS_MIN_NS
+        return max(1, min(self.controller.rate_bps, longest_bps))
 
     def _renew(self, now_ns: int) -> None:
         """The key has sealed as much as it may: go on in another session, which has keys of its own."""
