@@ -47,6 +47,10 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 "Check the address, that fountain-serve runs there, and that its firewall lets the port in; "
                 "--wait keeps asking.",
             )
+        case Failure.PREPARING:
+            return NobodyAnsweredError(
+                f"{host} is there, but still reads its files or compiles.", "See what the server says, or add --wait."
+            )
         case Failure.NO_DATA:
             return NobodyAnsweredError(
                 f"{host} answered on port {port}, but no data came from its port {data_port} within {timeout_s:g} s.",

@@ -241,6 +241,9 @@ class Fetching:
         if event.kind == "listed":
             self._observer.handle(Listed(event.entries))
             self.failure = self._failure_of(replace(event, failure=Failure.LISTED))
+        elif event.kind == "preparing":
+            message = f"{self._config.host or self._address} is there, but still reads its files or compiles."
+            self._observer.handle(Warned(message, "Waiting until it is ready."))
         elif event.kind == "reconnecting":
             self._reconnecting = True
             self._observer.handle(Reconnecting(event.reason))

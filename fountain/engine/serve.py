@@ -32,6 +32,7 @@ from fountain.engine.observer import (
     Stopped,
     Warned,
 )
+from fountain.engine.porter import Porter
 from fountain.engine.roster import Roster
 from fountain.engine.sender import Sender
 from fountain.engine.served import BlockCache, ObjectSymbols
@@ -105,8 +106,11 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         stack.callback(control.close)
         data = _open_data(config)
         stack.callback(data.close)
+        porter = Porter(control)
+        stack.callback(porter.close)
         sources = [stack.enter_context(_open(path, config, code, observer, stop)) for path in config.paths]
         warm_up.finish(observer, stop)
+        porter.close()
         cache = BlockCache()
         objects = [
             ObjectSymbols(

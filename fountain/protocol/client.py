@@ -169,7 +169,7 @@ class ClientMachine:
         self._lull_ns, self._lull_count = now_ns, 0
         self.reporter.note_arrivals(session)
         self.patience.has_data = True
-        self._hear(session, now_ns, has_gained=self._note_gain(now_ns))
+        self._hear(session, now_ns, is_data=True)
 
     def handle_timeout(self, now_ns: int) -> None:
         """Let time pass: retries, reports, heartbeats, giving up."""
@@ -335,7 +335,7 @@ class ClientMachine:
         self._earlier_counts = self.received_count, self.expected_count
         self.session = session
 
-    def _hear(self, session: ClientSession, now_ns: int, *, has_gained: bool = False) -> None:
+    def _hear(self, session: ClientSession, now_ns: int, *, is_data: bool = False) -> None:
         self.patience.heard_ns = now_ns
         self.patience.connected(now_ns)
         progress = self._progress
@@ -344,7 +344,8 @@ class ClientMachine:
             self._candidate, self._offered_ns = None, None
             self._offers.clear()
             progress.renew(now_ns)
-        elif progress.is_stalled and not has_gained:
+        has_gained = is_data and self._note_gain(now_ns)
+        if progress.is_stalled and not has_gained:
             return
         progress.is_stalled = False
         if self.state in (ClientState.REQUESTING, ClientState.SEARCHING):
@@ -449,6 +450,10 @@ class ClientMachine:
 
     def _handle_refusal(self, reason: RefusalReason, now_ns: int) -> None:
         """Anybody can refuse: the stream, or an Offer, may still contradict it."""
+        if reason is RefusalReason.PREPARING:
+            if self.state is ClientState.SEARCHING and self._offered_ns is None and self.patience.prepares(now_ns):
+                self._events.append(ClientEvent("preparing"))
+            return
         if self.state is ClientState.REQUESTING:
             self._tries = REQUEST_TRIES_MAX
             self._retry_ns = now_ns + STALE_WAIT_NS
@@ -590,6 +595,7 @@ class _Progress:
     def renew(self, now_ns: int) -> None:
         """A stream has begun."""
         self.renewed_ns, self.refused_count = now_ns, 0
+        self.is_stalled = False
         self.renewed_count = self.gain_count
         self.stream_count += 1
 

@@ -26,6 +26,7 @@ class Failure(enum.Enum):
 
     NOBODY = "nobody answered"
     UNREACHABLE = "the port is closed"
+    PREPARING = "the server is not ready yet"
     NO_DATA = "the server answered, but nothing came from its data port"
     TOO_LARGE = "small packets came, but none with data"
     SILENCE = "the server fell silent"
@@ -59,9 +60,10 @@ BYE_FAILURES = {
 class ClientEvent:
     """What happened.
 
-    `offered` (offer), `listed` (entries), `connected`, `reconnecting` (reason), `parts` (offer, part_count: the data
-    packets are too large for the way here), `narrow` (offer: the same, and nothing helps), `failed` (failure, and what
-    belongs to it), and `hindered`, for whoever waits without limit: what would have been the failure.
+    `offered` (offer), `listed` (entries), `preparing` (the server is not ready yet), `connected`, `reconnecting`
+    (reason), `parts` (offer, part_count: the data packets are too large for the way here), `narrow` (offer: the same,
+    and nothing helps), `failed` (failure, and what belongs to it), and `hindered`, for whoever waits without limit:
+    what would have been the failure.
     """
 
     kind: str

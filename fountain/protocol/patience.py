@@ -18,6 +18,7 @@ __all__ = ["Hint", "Patience"]
 HINT_GRACE_NS = NS  # So long a true answer may take that contradicts one which anybody could have sent.
 CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; more are what is wrong.
 UNSTEADY_FACTOR = 2  # Streams that bring a little each and then stand still may go on for so many time-outs.
+PREPARING_NS_MAX = 600 * NS  # A server that reads or compiles is waited for so long: anybody could say that it does.
 LATE_NS = NS // 10  # Whoever comes back so much later than it asked for did something else meanwhile, or was stopped.
 
 
@@ -48,6 +49,8 @@ class Patience:
         self._instead: OfferBody | None = None  # what the server has of this name instead of what was begun
         self._is_answering = False  # The control port answered since something advanced.
         self._hint_ns = 0
+        self._preparing_ns: int | None = None  # when the server first said that it was not ready
+        self._is_preparing = False
         self._told: set[tuple[Failure, RefusalReason | None]] = set()
 
     def advance(self, now_ns: int, *, is_steady: bool = True) -> None:
@@ -56,7 +59,7 @@ class Patience:
         if is_steady:
             self.steady_ns = self.advanced_ns
         self.hint = self._instead = None
-        self._is_answering = False
+        self._is_answering = self._is_preparing = False
         self._told.clear()
 
     def pause(self, now_ns: int) -> None:
@@ -80,6 +83,7 @@ class Patience:
 
     def answered(self, now_ns: int) -> None:
         """An Offer or a page of a Listing came. The first one is progress, later ones are signs of life alone."""
+        self._is_preparing = False
         if not self.was_answered:
             self.was_answered = True
             self.advance(now_ns)
@@ -93,6 +97,16 @@ class Patience:
             self.was_connected = True
             self.advance(now_ns)
         self.hint = self._instead = None
+
+    def prepares(self, now_ns: int) -> bool:
+        """The server says that it is not ready yet, which is its own work; whether it says so for the first time."""
+        is_first = not self._is_preparing
+        if self._preparing_ns is None:
+            self._preparing_ns = now_ns
+        self._is_preparing = True
+        if now_ns - self._preparing_ns < PREPARING_NS_MAX:
+            self.pause(now_ns)
+        return is_first
 
     def suspect(self, hint: Hint, now_ns: int) -> None:
         """Somebody says what would end the fetch."""
@@ -129,7 +143,7 @@ class Patience:
         """What was wrong, by what came and what did not come since something advanced."""
         if self.is_replaced:
             return Hint(Failure.REPLACED, offer=self._instead)
-        return self.hint or Hint(self._failure(is_silent))
+        return self.hint or Hint(Failure.PREPARING if self._is_preparing else self._failure(is_silent))
 
     def _failure(self, is_silent: bool) -> Failure:
         if not self.was_connected:

@@ -96,6 +96,7 @@ class RefusalReason(enum.IntEnum):
     STALE_COOKIE = 4
     SOURCE_CHANGED = 5
     KEY_MISMATCH = 6
+    PREPARING = 7
 
 
 def pack_header(packet_type: PacketType, flags: int = 0) -> bytes:
@@ -341,7 +342,7 @@ class Refusal:
         nonce, reason, reserved = _REFUSAL.unpack_from(data, HEADER_SIZE)
         if flags or any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.KEY_MISMATCH:
+        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.PREPARING:
             return Reject.BAD_FIELD
         return cls(nonce, RefusalReason(reason))
 
