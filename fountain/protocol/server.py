@@ -193,7 +193,8 @@ class ServerMachine:
                 self._send_bye(session, ByeReason.IDLE)
                 self._end(session, now_ns)
             elif session.controller.breaker.is_open:
-                self._send_bye(session, ByeReason.CONGESTED)
+                # What is lost, Reports tell: where none come either, nothing is known of that.
+                self._send_bye(session, ByeReason.CONGESTED if silent_ns < SILENT_NS else ByeReason.IDLE)
                 self._end(session, now_ns)
             elif silent_ns >= SILENT_NS:
                 session.state = SessionState.SILENT
