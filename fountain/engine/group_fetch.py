@@ -35,6 +35,7 @@ from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint, reopen_group_receiver
 from fountain.net.group import Group
 from fountain.net.waiting import Waker, wait
+from fountain.protocol.group.receiver import standstill_ns
 from fountain.protocol.group.standstill import Standstill
 from fountain.storage.destination import may_be_replaced
 from fountain.storage.parts import tidy_parts
@@ -228,7 +229,7 @@ class GroupFetch:
         cause = fetch.download.standstill
         if cause is not None and cause is not fetch.standstill:
             fetch.standstill = cause
-            error = standstill_error(cause, self._config.timeout_ns / NS)
+            error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
             self._observer.handle(Warned(error.message, error.hint))
 
     def _settle(self, now: int) -> FetchSummary | None:
@@ -260,7 +261,7 @@ class GroupFetch:
         """Where neither the group nor its server alone brings anything, both are what went wrong."""
         cause, failure = fetch.download.standstill, fetch.fetching.failure
         if cause is not None and failure is not None and fetch.download.error is None:
-            error = standstill_error(cause, self._config.timeout_ns / NS)
+            error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
             message = f"{error.message} Its server alone does not help: {failure.message}"
             fetch.fetching.failure = IncompleteError(message, f"{error.hint} {failure.hint}")
 
@@ -345,7 +346,7 @@ class GroupFetch:
             if not download.is_forsaken(config.timeout_ns, now):
                 continue
             if download.standstill is not None:
-                error = standstill_error(download.standstill, config.timeout_ns / NS)
+                error = standstill_error(download.standstill, standstill_ns(config.timeout_ns) / NS)
                 download.give_up(IncompleteError(error.message, f"{error.hint} {KEPT_HINT}"), now)
             else:
                 hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."

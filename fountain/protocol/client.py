@@ -453,6 +453,7 @@ class ClientMachine:
         if reason is RefusalReason.PREPARING:
             if self.state is ClientState.SEARCHING and self._offered_ns is None and self.patience.prepares(now_ns):
                 self._events.append(ClientEvent("preparing"))
+            self._retry_ns = now_ns + min(NS, self.patience.timeout_ns // 4)
             return
         if self.state is ClientState.REQUESTING:
             self._tries = REQUEST_TRIES_MAX

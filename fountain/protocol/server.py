@@ -194,7 +194,8 @@ class ServerMachine:
                 self._end(session, now_ns)
             elif session.controller.breaker.is_open:
                 # What is lost, Reports tell: where none come either, nothing is known of that.
-                self._send_bye(session, ByeReason.CONGESTED if silent_ns < SILENT_NS else ByeReason.IDLE)
+                is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
+                self._send_bye(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE)
                 self._end(session, now_ns)
             elif silent_ns >= SILENT_NS:
                 session.state = SessionState.SILENT

@@ -57,7 +57,7 @@ class DrawnGroup:
         """The options of a seed: single kinds of the group's packets, or any subset, and of the others' as well."""
         draw = random.Random(f"stuck group {seed}")
         drawn = cls(seed)
-        drawn.timeout_ns = draw.choice([5, 10, 10, 20]) * NS
+        drawn.timeout_ns = draw.choice([8, 10, 10, 20]) * NS
         drawn.size = draw.choice([1, 3_000, 40_000, 40_000])
         drawn.rate_bps = draw.choice([300_000, 1_000_000, 3_000_000])
         drawn.cc = draw.choice(["fixed", "fixed", "tfmcc"])

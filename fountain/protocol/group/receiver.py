@@ -52,7 +52,7 @@ from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import MANIFEST_BIT, Run
 from fountain.wire.train import rtt_from_code
 
-__all__ = ["GroupClientMachine"]
+__all__ = ["GroupClientMachine", "standstill_ns"]
 
 SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
@@ -69,6 +69,14 @@ LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 i
 _FRACTION_UNIT = 65_535
 _RATE_UNIT = 1 << 32
 _NEVER_NS = 1 << 62
+
+
+def standstill_ns(timeout_ns: int) -> int:
+    """After how long without data a receiver goes on alone: that takes its time as well.
+
+    Whoever heard nothing at all for a while is not deaf to data alone.
+    """
+    return max(timeout_ns // 2, SILENT_NS)
 
 
 class GroupClientMachine:
@@ -237,10 +245,10 @@ class GroupClientMachine:
         return min(self._times.due_ns, silent_ns)
 
     def standstill(self, timeout_ns: int, now_ns: int) -> Standstill | None:
-        """What is wrong where nothing comes of a group that is heard, if it is so for the time-out."""
+        """What is wrong where nothing comes of a group that is heard, if it is so for half of the time-out."""
         if self.blocks is None or self.state is not MemberState.RECEIVING or self.is_silent or self.is_final:
             return None
-        patience_ns = max(timeout_ns, SILENT_NS)  # Whoever heard nothing at all for a while is not deaf to data alone.
+        patience_ns = standstill_ns(timeout_ns)
         cause = self._watch.look(self.blocks, timeout_ns=patience_ns, now_ns=now_ns)
         return cause if cause is Standstill.DEAF or not self.is_oneway else None
 

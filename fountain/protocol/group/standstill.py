@@ -2,11 +2,11 @@
 
 The rules
 ---------
-1. DEAF: the server says that it sends data, and none of it has arrived for the time-out; or it has heard this receiver,
-   and yet none has come for two of them.
-2. UNHEARD: the server sends no data, and for the time-out answers none of this receiver's reports, or lets it report
+1. DEAF: the server says that it sends data, and none of it has arrived for half of the time-out, at least five seconds
+   (`standstill_ns`); or it has heard this receiver, and yet none has come for twice as long.
+2. UNHEARD: the server sends no data, and for that time answers none of this receiver's reports, or lets it report
    nothing.
-3. PASSED_OVER: data comes, but nothing that is missing here, for the time-out and for as many packets as two passes.
+3. PASSED_OVER: data comes, but nothing that is missing here, for twice that time and for as many packets as two passes.
 4. As long as the server waits for others (`AnnounceFlag.WAITING`) and hears this receiver, there is nothing wrong.
    Own work stops all clocks.
 """
@@ -99,4 +99,4 @@ class Watch:
                 return Standstill.DEAF
             return Standstill.UNHEARD if is_unheard else None
         is_passed = self._sequence - self._gain_sequence >= self._passed_count
-        return Standstill.PASSED_OVER if is_passed and now_ns - self._gain_ns >= timeout_ns else None
+        return Standstill.PASSED_OVER if is_passed and now_ns - self._gain_ns >= 2 * timeout_ns else None
