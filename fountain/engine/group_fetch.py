@@ -242,8 +242,8 @@ class GroupFetch:
                 fetch.is_told = True
                 path = fetch.fetching.finish(download)
                 if self._hooks is not None:
-                    pending = _pending_hook(download.machine.offer, [digest for digest, _ in download.files])
-                    self._hooks.begin(pending, path, now)
+                    digests = [digest for digest, _ in download.files] if len(download.files) == 1 else []
+                    self._hooks.begin(_pending_hook(download.machine.offer, digests), path, now)
                     download.machine.change_state(MemberState.HOOKING, now)
                 elif self._received is not None:
                     self._remember(self._received, download.machine.offer.object_id)

@@ -1,19 +1,20 @@
 """What a socket must be told to hear a group (`join`) or to reach it (`aim`), system by system.
 
-Linux has the whole of it. Elsewhere sockets are bound to the wildcard, sources are for IPv4 alone, and the system
-chooses the interface of a limited broadcast.
+Linux has the whole of it. Elsewhere sockets are bound to the wildcard, so that a datagram for this machine alone is
+heard as well, sources are for IPv4 alone, and the system chooses the interface of a limited broadcast.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import socket
 import struct
 import sys
 
 from fountain.errors import TransportError, UsageError
-from fountain.net.group import Group
+from fountain.net.group import BROADCAST, Group
 from fountain.net.routes import Ancillary
 
 __all__ = ["aim", "bind", "join", "leave"]
@@ -26,6 +27,14 @@ _IPV6_PKTINFO = 50
 _MCAST_JOIN_SOURCE_GROUP = 46
 _MCAST_LEAVE_SOURCE_GROUP = 47
 _IP_ADD_SOURCE_MEMBERSHIP = 15 if sys.platform == "win32" else 70  # Elsewhere than on Linux.
+
+# A socket filter (linux/filter.h): which instructions there are, and where it finds what kind of packet it has.
+_SO_ATTACH_FILTER = 26
+_FILTER_LOAD, _FILTER_JUMP_EQUAL, _FILTER_RETURN = 0x20, 0x15, 0x06  # a word of the packet; with a constant
+_FILTER_PACKET_TYPE = 0xFFFF_F004  # SKF_AD_OFF + SKF_AD_PKTTYPE
+_FILTER_DESTINATION = 0xFFF0_0010  # SKF_NET_OFF and the place of the destination in an IPv4 header
+_PACKET_BROADCAST = 1
+_FILTER_STEP = struct.Struct("=HBBI")  # struct sock_filter: code, jump if true, jump if false, constant
 
 _INTERFACE_INDEX = struct.Struct("=I")
 _MEMBERSHIP = struct.Struct("=4s4si")  # struct ip_mreqn: group, local address, interface index
@@ -48,12 +57,34 @@ def bind(opened: socket.socket, group: Group) -> None:
         # them apart by itself. A kernel before 5.7 asks for a permission, and without it takes them all.
         with contextlib.suppress(PermissionError):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, group.interface.name.encode())
+    if sys.platform == "linux" and group.is_broadcast:
+        _take_broadcasts_alone(opened, group)
     if group.family == socket.AF_INET6:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         scope = group.interface.index if sys.platform == "linux" else 0
         opened.bind((group.address if sys.platform == "linux" else "::", group.port, 0, scope))
     else:
         opened.bind((group.address if sys.platform == "linux" and group.is_multicast else "", group.port))
+
+
+def _take_broadcasts_alone(opened: socket.socket, group: Group) -> None:
+    """Have the system drop what is for this machine alone: routers carry that from anywhere, but no broadcast.
+
+    What came as a broadcast on the wire passes, and what has a broadcast address where nothing tells: on loopback.
+    """
+    addresses = sorted({BROADCAST, group.address, *group.interface.broadcast_addresses})
+    program = [_FILTER_STEP.pack(_FILTER_LOAD, 0, 0, _FILTER_PACKET_TYPE)]
+    # Each comparison jumps over all that follows it, and over the refusal, to the last step.
+    program.append(_FILTER_STEP.pack(_FILTER_JUMP_EQUAL, len(addresses) + 2, 0, _PACKET_BROADCAST))
+    program.append(_FILTER_STEP.pack(_FILTER_LOAD, 0, 0, _FILTER_DESTINATION))
+    for left, address in zip(range(len(addresses), 0, -1), addresses):
+        (number,) = struct.unpack(">I", socket.inet_aton(address))
+        program.append(_FILTER_STEP.pack(_FILTER_JUMP_EQUAL, left, 0, number))
+    program.append(_FILTER_STEP.pack(_FILTER_RETURN, 0, 0, 0))
+    program.append(_FILTER_STEP.pack(_FILTER_RETURN, 0, 0, 0xFFFF_FFFF))
+    steps = ctypes.create_string_buffer(b"".join(program))
+    attached = struct.pack("@HP", len(program), ctypes.addressof(steps))  # struct sock_fprog
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)
 
 
 def join(bound: socket.socket, group: Group) -> None:

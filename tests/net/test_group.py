@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -321,3 +323,79 @@ def test_datagrams_of_changing_sizes_keep_their_borders_on_the_way_to_a_group(op
     datagrams = [datagram for datagram, _ in drain(receiver, len(octets))]
     assert [len(datagram) for datagram in datagrams] == sizes
     assert b"".join(datagrams) == octets
+
+
+# --- What is no broadcast --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells a broadcast from other datagrams")
+@pytest.mark.parametrize("portable", [False, True], ids=["linux", "portable"])
+@pytest.mark.parametrize("address", ["", "127.255.255.255"], ids=["limited", "directed"])
+def test_a_receiver_of_broadcasts_hears_nothing_that_is_for_its_machine_alone(address: str, portable: bool) -> None:
+    """One datagram that was routed here from another network used to announce an object."""
+    group = parse_group(address, free_port(), "lo", broadcast=True)
+    endpoint = open_group_receiver(group, portable=portable)
+    train = Train()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        targets = ("127.0.0.1", "127.255.255.255", "127.0.0.1", "255.255.255.255", "127.0.0.1", "127.255.255.255")
+        for number, target in enumerate(targets):
+            sender.sendto(bytes([number]) * 8, (target, group.port))
+    heard: list[bytes] = []
+    while bytes([5]) * 8 not in heard:
+        assert select.select([endpoint], [], [], 30)[0], "the last broadcast does not come"
+        while endpoint.receive(train):
+            heard += [bytes(segment) for segment in train.segments()]
+    endpoint.close()
+    assert heard == [bytes([number]) * 8 for number in (1, 3, 5)]
+
+
+@pytest.mark.root("ip")
+@pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are of Linux")
+def test_a_broadcast_on_a_wire_is_heard_and_a_datagram_for_the_machine_is_not() -> None:
+    code = """
+import select, subprocess, sys, time
+from fountain.net.endpoint import open_group_receiver
+from fountain.net.group import parse_group
+from fountain.net.train import Train
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+ip("link", "set", "lo", "up")
+ip("link", "add", "here0", "type", "veth", "peer", "name", "there0")
+ip("addr", "add", "10.77.0.1/24", "broadcast", "+", "dev", "here0")
+ip("link", "set", "here0", "up")
+sleeper = subprocess.Popen(["unshare", "-n", "sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+while subprocess.run(["ip", "link", "set", "there0", "netns", str(sleeper.pid)], capture_output=True).returncode:
+    time.sleep(0.05)
+inside = ["nsenter", "-n", "-t", str(sleeper.pid)]
+while subprocess.run([*inside, "ip", "link", "show", "there0"], capture_output=True).returncode:
+    time.sleep(0.05)
+for words in ("addr add 10.77.0.2/24 broadcast + dev there0", "link set there0 up"):
+    subprocess.run([*inside, "ip", *words.split()], check=True)
+endpoint = open_group_receiver(parse_group("", 6332, "here0", broadcast=True))
+# Its address changes afterwards: what comes as a broadcast on the wire is one all the same.
+ip("addr", "del", "10.77.0.1/24", "dev", "here0")
+ip("addr", "add", "10.77.1.1/24", "broadcast", "+", "dev", "here0")
+for words in ("addr add 10.77.1.2/24 broadcast + dev there0", "route add default dev there0"):
+    subprocess.run([*inside, "ip", *words.split()], check=True)
+send = (
+    "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+    "s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); "
+    "[s.sendto(target.encode(), (target, 6332)) for target in sys.argv[1:]]"
+)
+targets = ("10.77.1.1", "10.77.1.255", "10.77.1.1", "255.255.255.255")
+subprocess.run([*inside, sys.executable, "-c", send, *targets], check=True)
+heard, train = [], Train()
+while "255.255.255.255" not in heard and select.select([endpoint], [], [], 30)[0]:
+    while endpoint.receive(train):
+        heard += [bytes(segment).decode() for segment in train.segments()]
+sleeper.kill()
+print(heard)
+"""
+    ended = subprocess.run(
+        ["unshare", "-n", sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.stdout.strip() == "['10.77.1.255', '255.255.255.255']", ended.stderr
