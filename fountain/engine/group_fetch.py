@@ -186,7 +186,8 @@ class GroupFetch:
         """Make room for the object of a download that begins."""
         machine = download.machine
         announce = machine.announce
-        gate = Gate(self._observer, not self._config.listen or self._reticence.may_show(now_ns()))
+        is_shown = not self._config.listen or self._reticence.may_show(now_ns())
+        gate = Gate(self._observer, is_open=is_shown, is_proved=not self._config.listen)
         gate.handle(
             Announced(
                 name=announce.offer.name,
@@ -212,8 +213,8 @@ class GroupFetch:
         self._reticence.step(now)
         for fetch in self._fetches:
             with self._receiver.alone(fetch.download, now):
-                if not fetch.gate.is_open and fetch.has_proved:
-                    fetch.gate.open()
+                if not fetch.gate.is_proved and fetch.has_proved:
+                    fetch.gate.prove()
                 fetch.fetching.tell(fetch.download, now)
             self._tell_standstill(fetch)
             has_left = fetch.download.was_asked or not self._config.wait

@@ -51,23 +51,26 @@ class Reticence:
 
 
 class Gate:
-    """An observer for one object, which hands on what it is told once it is open."""
+    """An observer for one object, which hands on what it is told once it is open, and progress once it is `proved`."""
 
-    def __init__(self, observer: Observer, is_open: bool) -> None:
+    def __init__(self, observer: Observer, *, is_open: bool, is_proved: bool) -> None:
         self.is_open = is_open
+        self.is_proved = is_proved
         self._observer = observer
         self._held: list[Event] = []
 
     def handle(self, event: Event) -> None:
         """Hand the event on, or keep it; progress that nobody sees is forgotten."""
+        if isinstance(event, TransferProgress) and not self.is_proved:
+            return
         if self.is_open:
             self._observer.handle(event)
-        elif len(self._held) < HELD_COUNT_MAX and not isinstance(event, TransferProgress):
+        elif len(self._held) < HELD_COUNT_MAX:
             self._held.append(event)
 
-    def open(self) -> None:
-        """Show what waited, and all that follows."""
-        self.is_open = True
+    def prove(self) -> None:
+        """There is such an object: show what waited, and all that follows."""
+        self.is_open = self.is_proved = True
         held, self._held = self._held, []
         for event in held:
             self._observer.handle(event)
