@@ -27,7 +27,7 @@ from fountain.engine.receiver import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COU
 from fountain.engine.workers import Workers
 from fountain.errors import TransportError
 from fountain.integrity import derive
-from fountain.limits import DATA_OVERHEAD_SIZE
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -44,6 +44,7 @@ __all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
 EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
 EARLY_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets, a session of its own included.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
+PAUSE_NS = NS * 4 // 10  # Who has not looked for so long, four times as long as it ever waits, had been stopped.
 REFUSED_COUNT_MAX = 256
 UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; whoever causes them may cause many.
 _DATA_FIRST_OCTET = 0x1D
@@ -83,6 +84,7 @@ class GroupReceiver:
         self._download_count_max = download_count_max
         self._loss, self._seed = loss, seed
         self._draw_count = 0
+        self._stepped_ns: int | None = None
         self._has_left = False
         self._train = Train()
         self._replayed = Train()
@@ -97,6 +99,10 @@ class GroupReceiver:
 
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
+        if self._stepped_ns is not None and now_ns - self._stepped_ns >= PAUSE_NS:
+            for machine in [*(download.machine for download in self.downloads.values()), *self.bystanders.machines]:
+                machine.resume(now_ns)
+        self._stepped_ns = now_ns
         self._receive(now_ns)
         self._drain()
         deadline = now_ns + IDLE_NS

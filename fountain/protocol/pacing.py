@@ -83,6 +83,8 @@ class SteadyPacer(Pacer):
     def change_rate(self, rate_bps: int, now_ns: int) -> None:
         """Go on at another rate; what was missed at the old one is not made up for."""
         if rate_bps != self.rate_bps:
+            if self._spaced_ns > now_ns:
+                self._spaced_ns = now_ns + (self._spaced_ns - now_ns) * self.rate_bps // rate_bps
             super().change_rate(rate_bps, now_ns)
             self.rest(now_ns)
 

@@ -18,6 +18,11 @@ class ReplayWindow:
         self._seen = 0  # bit i: highest - i was accepted
         self._doubted: int | None = None
 
+    @property
+    def highest(self) -> int:
+        """The highest number that was accepted; 0 before the first."""
+        return self._highest
+
     def accept_doubtful(self, sequence: int) -> bool:
         """As `accept`, for a packet that anybody could have made: a number far off waits for a second one near it."""
         if self._highest - self._size < sequence <= self._highest + DOUBT_COUNT:

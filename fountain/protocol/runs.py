@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-__all__ = ["Runs", "without"]
+__all__ = ["Run", "Runs", "without"]
 
 Run = tuple[int, int]
 

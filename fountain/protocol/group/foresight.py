@@ -16,6 +16,7 @@ __all__ = ["Foresight"]
 _LOSS_MAX = 0.95
 _OVERHEAD_MAX = 2.0
 _HISTORY_COUNT_MIN, _HISTORY_COUNT_MAX = 4, 16
+_CROWD_DEVIATIONS = 4.0
 _UNASKED_SHARE = 0.9  # A block for which nobody asked had too much: so it comes down where the loss does.
 
 
@@ -31,11 +32,19 @@ class Foresight:
         self._past.append(taken if was_asked else _UNASKED_SHARE * taken)
 
     def overhead(self, loss: float) -> float:
-        """The share to foresee while the worst receiver loses a share `loss`.
+        """The share to foresee while the worst receiver loses a share `loss`."""
+        by_history = median(self._past) if len(self._past) >= _HISTORY_COUNT_MIN else 0.0
+        return min(max(self.by_loss(loss), by_history), _OVERHEAD_MAX)
 
-        By the loss alone a standard deviation less than the mean: nothing takes back what was too much.
+    def by_loss(self, loss: float) -> float:
+        """The share that a receiver needs which loses a share `loss`: a standard deviation less than the mean.
+
+        Nothing takes back what was too much.
         """
         loss = min(loss, _LOSS_MAX)
-        by_loss = (loss - math.sqrt(loss / self._symbol_count)) / (1.0 - loss)
-        by_history = median(self._past) if len(self._past) >= _HISTORY_COUNT_MIN else 0.0
-        return min(max(by_loss, by_history, 0.0), _OVERHEAD_MAX)
+        return max(0.0, (loss - math.sqrt(loss / self._symbol_count)) / (1.0 - loss))
+
+    def crowd(self, loss: float) -> float:
+        """The share that hardly any receiver exceeds of many that all lose a share `loss`."""
+        loss = min(loss, _LOSS_MAX)
+        return (loss + _CROWD_DEVIATIONS * math.sqrt(loss / self._symbol_count)) / (1.0 - loss)

@@ -1,4 +1,4 @@
-"""Who cannot keep up with a group, and should leave it: one slow receiver is not to slow down everybody."""
+"""Who should leave a group, and fetch by itself: no receiver is to slow down, or to starve, all others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ __all__ = ["LeastRate"]
 
 SLOW_NS = NS * 3 // 10  # Below the least rate for so long, and for ten round trips.
 SLOW_LIMITING_NS = 5 * NS  # The same where the rate is the receiver's doing: a rate that rises has to begin low.
-DEAF_COUNT = 20_000  # Packets of which not one came: there is no such loss.
+NOTHING_COUNT = 20_000  # Packets of which not one came since it joined: its way carries none of that size.
+DEAF_NS = 10 * NS  # One that heard data before, and hears none any more, may hear again meanwhile.
 _ROUND_COUNT = 10
 
 
@@ -23,11 +24,9 @@ class LeastRate:
     def judge(self, member: Member, controller: GroupRate, sequence: int, round_trip_ns: int, now_ns: int) -> None:
         """Mark a receiver that has just reported as leaving if it is too slow, or hears nothing of all that is sent.
 
-        `sequence` is that of the next packet. Who hears Plans but no data (a way that carries no packets of that size)
-        would have everything sent for ever.
+        `sequence` is that of the next packet. Who hears Plans but no data would have everything sent for ever.
         """
-        is_counting = member.first_sequence >= 0
-        if is_counting and not member.received_count and sequence - member.first_sequence >= DEAF_COUNT:
+        if self._hears_nothing(member, sequence, now_ns) or controller.holds_back(member.party):
             member.is_leaving = True
         elif not self._rate_bps or not self._is_below(member, controller):
             member.slow_since_ns = None
@@ -37,8 +36,17 @@ class LeastRate:
             patience_ns = SLOW_NS if controller.limiting is None else SLOW_LIMITING_NS
             member.is_leaving = now_ns - member.slow_since_ns >= max(patience_ns, _ROUND_COUNT * round_trip_ns)
 
+    def _hears_nothing(self, member: Member, sequence: int, now_ns: int) -> bool:
+        if member.first_sequence >= 0 and not member.received_count:
+            return sequence - member.first_sequence >= NOTHING_COUNT
+        return member.deaf_since_ns is not None and now_ns - member.deaf_since_ns >= DEAF_NS
+
     def _is_below(self, member: Member, controller: GroupRate) -> bool:
-        """Whether it loses too much of the stream, or slows it down for all."""
-        if controller.limiting is not None:
-            return controller.limiting == member.peer_id and controller.rate_bps < self._rate_bps
-        return (1.0 - member.likely_loss) * controller.rate_bps < self._rate_bps
+        """Whether it gets too little of the stream, or slows it down for all."""
+        rate_bps = controller.rate_bps
+        if controller.limiting == member.peer_id and rate_bps < self._rate_bps:
+            return True
+        loss = 1.0 if member.is_deaf else member.likely_loss
+        if controller.limiting is not None and rate_bps < self._rate_bps:
+            return False  # That is another one's doing.
+        return (1.0 - loss) * rate_bps < self._rate_bps

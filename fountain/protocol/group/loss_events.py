@@ -86,6 +86,7 @@ class LossEvents:
         self._first = 0
         self._advance_count = 0
         self._holes: deque[_Hole] = deque()
+        self._has_gap = False  # What is missing before the next packet is no loss.
         self._has_new_holes = False  # since the system's drops were told last
         self._event_count = 0
         self._event_first = 0  # the first number lost in the latest event
@@ -117,6 +118,9 @@ class LossEvents:
         if self._expected < 0:
             self._expected = self._first = first
             self._latest_ns = now_ns
+        if self._has_gap:
+            self._has_gap = False
+            self._expected = max(self._expected, first)
         if first == self._expected and last - first + 1 == count:
             self._expected += count
             self._advance_count += count
@@ -126,6 +130,21 @@ class LossEvents:
         self._latest_ns = now_ns
         self._note_arrival(now_ns)
         return bool(self._holes) and self._judge()
+
+    def count(self, sequences: Sequence[int], now_ns: int) -> None:
+        """Packets arrived that had waited here: they count, and neither when they came nor what is missing matters."""
+        self.received_count += len(sequences)
+        if self._expected < 0:
+            self._first = sequences[0]
+        self._expected = max(self._expected, sequences[-1] + 1)
+        self._latest_ns = now_ns
+        self._arrivals.clear()
+
+    def skip_gap(self) -> None:
+        """What is missing up to the next packet was not lost on the way."""
+        self._holes.clear()
+        self._has_gap = True
+        self._arrivals.clear()
 
     def on_drops(self, now_ns: int) -> bool:
         """The receiver's own system threw packets away. Returns whether that is a loss event by itself.

@@ -9,9 +9,10 @@ from collections import deque
 from fountain.limits import NS
 from fountain.protocol.admission import Address
 from fountain.protocol.estimate import LossEstimate, RttEstimate
+from fountain.protocol.group.rounds import bounded_rtt_ns
 from fountain.wire.group import GroupReport, MemberState
 
-__all__ = ["FINAL_STATES", "HOLDING_STATES", "TAKING_STATES", "Member", "SendTimes"]
+__all__ = ["AWAY_NS", "FINAL_STATES", "HOLDING_STATES", "TAKING_STATES", "Member", "SendTimes"]
 
 # It has the object; nothing more will come of it.
 HOLDING_STATES = frozenset({MemberState.DONE, MemberState.HOOKING, MemberState.HOOK_DONE, MemberState.HOOK_FAILED})
@@ -22,6 +23,10 @@ _REORDER_NS = 20_000_000  # As for one peer: a report so much later than the rou
 _HISTORY_NS = 5 * NS  # No report is older when it comes.
 _FRACTION_UNIT = 65_535
 _WORTH_COUNT = 200  # Packets after which a loss says something.
+REPORT_SPACING_NS = NS // 100  # Between the reports of one receiver; ...
+REPORT_BURST_COUNT = 16  # ... so many may have been held up and come together.
+DEAF_COUNT = 1_000  # Packets of which not one came: there is no such loss. It hears nothing, for now.
+AWAY_NS = NS  # Who was not heard for so long, and for some intervals, was away: what it missed is no loss.
 
 
 class SendTimes:
@@ -51,10 +56,11 @@ class SendTimes:
 
 
 class Member:
-    """State of one receiver. `address` is where its latest report came from."""
+    """State of one receiver. `address` is where its latest report came from, `party` the host of the first one."""
 
     def __init__(self, peer_id: bytes, address: Address, now_ns: int) -> None:
         self.peer_id = peer_id
+        self.party = address[0]
         self.address = address
         self.host = ""
         self.state = MemberState.JOINING
@@ -63,15 +69,18 @@ class Member:
         self.ended_ns = 0
         self.is_silent = False
         self.is_leaving = False  # asked to leave
+        self.deaf_since_ns: int | None = None  # It hears nothing of the data since then.
         self.slow_since_ns: int | None = None
         self.fraction = 0.0
         self.done_count = 0
         self.receive_rate_bps = 0
         self.rtt = RttEstimate()
         self.loss = LossEstimate()
-        self._sequence = 0  # of its latest report: an incarnation, then a count
-        self._past: deque[int] = deque(maxlen=8)  # earlier incarnations, of which packets may still be on their way
+        self._sequence = 0  # of its latest report
+        self._report_count = 0  # of which it knew when it was made
+        self._due_ns = 0  # when its next report may come, were they evenly spaced
         self.first_sequence = -1  # the first data packet that it could count
+        self.came_sequence = 0  # the same, or of when it came back
         self.expected_sequence = 0
         self.received_count = 0
         self._loss_weight = 0
@@ -93,6 +102,11 @@ class Member:
         return (self.state in TAKING_STATES or self.state is MemberState.HOOKING) and not self.is_silent
 
     @property
+    def counts(self) -> bool:
+        """Whether others wait for its reports: it should go on reporting, and was not asked to leave."""
+        return self.is_expected and not self.is_leaving
+
+    @property
     def total_loss(self) -> float:
         """Share of the data packets since it came that did not arrive."""
         expected = self.expected_sequence - max(0, self.first_sequence)
@@ -107,19 +121,46 @@ class Member:
         loss = self.loss.fraction
         return max(0.0, loss - math.sqrt(loss * (1.0 - loss) / weight))
 
-    def admit(self, sequence: int) -> bool:
-        """Whether a report of this number is newer than those before. A receiver that starts again counts anew."""
-        incarnation = sequence >> 32
-        if incarnation == self._sequence >> 32:
-            is_new = sequence > self._sequence
-        else:
-            is_new = incarnation not in self._past
-            if is_new:
-                self._past.append(self._sequence >> 32)
-                self.first_sequence = -1
-        if is_new:
-            self._sequence = sequence
-        return is_new
+    @property
+    def is_deaf(self) -> bool:
+        """Whether its reports come, and nothing of the data comes to it."""
+        return self.deaf_since_ns is not None
+
+    def admit(self, sequence: int, told_sequence: int) -> bool:
+        """Whether a report of this number is newer than those before, and none of the future.
+
+        Its upper half is the number of the latest Announce or Plan that its receiver had heard, and `told_sequence`
+        that of the latest one that went: so whoever starts again is newer than all that was recorded of it.
+        """
+        if sequence <= self._sequence or sequence >> 32 > told_sequence & 0xFFFF_FFFF:
+            return False
+        if sequence & 0xFFFF_FFFF <= self._report_count:  # It counts from the start: it has started again.
+            self.first_sequence = -1
+        self._sequence, self._report_count = sequence, sequence & 0xFFFF_FFFF
+        return True
+
+    def is_in_time(self, now_ns: int) -> bool:
+        """Whether a report keeps the distance from those before that reports have to keep."""
+        due_ns = max(self._due_ns, now_ns - REPORT_BURST_COUNT * REPORT_SPACING_NS)
+        if due_ns > now_ns:
+            return False
+        self._due_ns = due_ns + REPORT_SPACING_NS
+        return True
+
+    def come_back(self, sequence: int) -> None:
+        """It was away, and what it missed meanwhile tells nothing of its way; the next data packet is `sequence`."""
+        self.came_sequence = sequence
+        self.deaf_since_ns = None
+        self.loss = LossEstimate()
+        self._loss_weight = 0
+
+    def listen(self, sends: SendTimes, now_ns: int) -> None:
+        """See whether it hears anything of what is sent, of which it should have counted all by now."""
+        missed_count = self.resolved(sends, now_ns) - max(self.expected_sequence, self.came_sequence)
+        if missed_count < DEAF_COUNT:
+            self.deaf_since_ns = None
+        elif self.deaf_since_ns is None:
+            self.deaf_since_ns = now_ns
 
     def take(self, report: GroupReport, address: Address, now_ns: int) -> int:
         """Learn from an authentic report that is newer than those before; its round trip in ns, 0 if it tells none."""
@@ -131,11 +172,14 @@ class Member:
         self.done_count = report.done_count
         self.receive_rate_bps = report.receive_rate_bps
         self._count(report)
-        rtt_us = ((now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF) - report.hold_us
-        if not report.echo_timestamp_us or not 0 <= rtt_us < 60_000_000:
+        if not report.echo_timestamp_us:
             return 0
-        self.rtt.sample(rtt_us * 1000)
-        return max(1_000, rtt_us * 1000)
+        rtt_us = ((now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF) - report.hold_us
+        rtt_ns = bounded_rtt_ns(rtt_us * 1000, self.rtt.smoothed_ns)
+        if rtt_us < 0 or (rtt_us and not rtt_ns):
+            return 0
+        self.rtt.sample(rtt_ns)
+        return max(1_000, rtt_ns)
 
     def resolved(self, sends: SendTimes, now_ns: int) -> int:
         """Up to where packets have arrived or are lost: it saw a later one, or should have by now."""
@@ -149,11 +193,11 @@ class Member:
 
     def _count(self, report: GroupReport) -> None:
         expected, received = report.expected_sequence, report.received_count
-        if self.first_sequence < 0:  # It comes, or comes back, and counts from where it came.
-            self.first_sequence = max(0, expected - received)
+        if self.first_sequence < 0 or received < self.received_count:  # It counts from where it came, or came back.
+            self.first_sequence = self.came_sequence = max(0, expected - received)
             self.loss = LossEstimate()
             self._loss_weight = 0
-        elif expected > self.expected_sequence:
+        elif expected > self.expected_sequence >= self.came_sequence:
             self.loss.sample(expected - self.expected_sequence, received - self.received_count)
             self._loss_weight = min(2_000, self._loss_weight + expected - self.expected_sequence)
         self.expected_sequence = max(expected, 0)

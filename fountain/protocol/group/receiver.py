@@ -12,6 +12,8 @@ The rules
 4. Who is asked to leave says so once more, and takes no part from then on.
 5. Where nothing comes back, it says nothing at all.
 6. Packets that arrive are not progress: `standstill` says whether nothing comes of the stream though it is heard.
+7. After a pause of its own (`resume`) packets had waited for it: until one comes that had not, it measures nothing.
+   What was lost in that time was lost here, and not on the way.
 """
 
 from __future__ import annotations
@@ -66,6 +68,8 @@ SMALL_GROUP_COUNT = 16  # So many may all report at once.
 URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
 LINGER_MIN_NS = 2 * NS
 LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
+LATE_NS = NS // 20  # What came later than this, beside what came before, had waited.
+DOUBT_NS = 2 * NS  # Later than this after a pause nothing waits any more; the way itself may have become longer.
 _FRACTION_UNIT = 65_535
 _RATE_UNIT = 1 << 32
 _NEVER_NS = 1 << 62
@@ -100,7 +104,6 @@ class GroupClientMachine:
         self.is_final = bool(announce.flags & AnnounceFlag.FINAL)  # the server has left
         self._peer_id, self._host = peer_id, host
         self._number = int.from_bytes(derive(peer_id.ljust(32, b"\0"), b"number", channel.session_id)[:4], "big")
-        self._incarnation = int.from_bytes(derive(secret, b"incarnation")[:3], "big") + 1
         self._report_count = 0
         self._replay = ReplayWindow()
         self._replay.accept(sequence)  # of the Announce that was seen
@@ -114,6 +117,8 @@ class GroupClientMachine:
         self._stated_count = 0  # reports since
         self._echo: tuple[int, int] = (0, now_ns)  # the server's time, and when it came here
         self._drop_count = 0
+        self._forgiven_count = 0  # drops of the system while this receiver did not look
+        self._doubt_until_ns = 0  # Until then what comes may have waited.
         self._has_own_rtt = False
         self._is_leaving = False
         self._datagrams: deque[tuple[bytes, Address]] = deque()
@@ -182,9 +187,12 @@ class GroupClientMachine:
     def handle_data(self, timestamp_us: int, now_ns: int) -> None:
         """Data packets arrived, counted by the inflow's counter; the latest of them was sent at `timestamp_us`."""
         self._hear(now_ns)
-        self._echo = (timestamp_us, now_ns)
         self._watch.note_data(self.inflow.counter.expected, now_ns)
         fresh = self.inflow.counter.drain()
+        if self._is_doubtful(timestamp_us, now_ns):
+            self._forgive(fresh, now_ns)
+            return
+        self._echo = (timestamp_us, now_ns)
         has_begun = False
         if fresh:
             transit_us = (now_ns // 1000 - timestamp_us) & 0xFFFF_FFFF
@@ -194,6 +202,10 @@ class GroupClientMachine:
             has_begun |= self._losses.on_drops(now_ns)
         if has_begun:
             self._warn(now_ns)
+
+    def resume(self, now_ns: int) -> None:
+        """This receiver has not looked for a while: what comes now may have waited for it."""
+        self._doubt_until_ns = now_ns + DOUBT_NS
 
     def handle_timeout(self, now_ns: int) -> None:
         """Let time pass: reports, and the server's silence."""
@@ -294,7 +306,8 @@ class GroupClientMachine:
         is_waiting = bool(self.announce.flags & AnnounceFlag.WAITING)
         self._watch.note_plan(now_ns)
         self._watch.note_server(plan.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
-        self._echo = (plan.timestamp_us, now_ns)
+        if not self._is_doubtful(plan.timestamp_us, now_ns):
+            self._echo = (plan.timestamp_us, now_ns)
         self._interval_ns = plan.report_interval_ms * 1_000_000
         self._learn_round_trip(plan, now_ns)
         if self._peer_id in plan.acknowledged and self.state in FINAL_STATES:
@@ -315,6 +328,30 @@ class GroupClientMachine:
             self._times.press(0, now_ns)  # Somebody may be waiting for it.
         elif self.state is MemberState.RECEIVING:
             self._ask_for_more(plan, now_ns)
+
+    def _is_doubtful(self, timestamp_us: int, now_ns: int) -> bool:
+        """Whether a packet that comes now had waited here."""
+        if now_ns >= self._doubt_until_ns:
+            return False
+        echo_us, echo_ns = self._echo
+        if not echo_us:
+            return True
+        behind_us = ((now_ns - echo_ns) // 1000 - (timestamp_us - echo_us)) & 0xFFFF_FFFF
+        if behind_us < LATE_NS // 1000 or behind_us >= 1 << 31:
+            self._doubt_until_ns = 0
+            self._losses.skip_gap()
+            self._forgiven_count += self.kernel_drop_count - self._drop_count
+            self._drop_count = self.kernel_drop_count
+            return False
+        return True
+
+    def _forgive(self, fresh: list[int], now_ns: int) -> None:
+        """Count what had waited, and nothing that was lost between."""
+        self._forgiven_count += self.kernel_drop_count - self._drop_count
+        self._drop_count = self.kernel_drop_count
+        self._losses.skip_gap()
+        if fresh:
+            self._losses.count(fresh, now_ns)
 
     def _learn_round_trip(self, plan: Plan, now_ns: int) -> None:
         own = dict(plan.echoes).get(self._peer_id)
@@ -409,7 +446,7 @@ class GroupClientMachine:
             received_count=counter.received_count,
             event_rate=min(int(self._losses.event_rate * _RATE_UNIT), _RATE_UNIT - 1),
             receive_rate_bps=self._losses.receive_rate_bps(now_ns),
-            kernel_drop_count=self.kernel_drop_count,
+            kernel_drop_count=max(0, self.kernel_drop_count - self._forgiven_count),
             damaged_count=self.inflow.damaged_count,
             done_count=blocks.done.count if blocks is not None else 0,
             fraction=self._fraction(),
@@ -422,7 +459,7 @@ class GroupClientMachine:
         self._watch.note_report()
         self._report_count += 1
         self._stated_count += 1
-        sequence = self._incarnation << 32 | self._report_count
+        sequence = (self._replay.highest & 0xFFFF_FFFF) << 32 | self._report_count
         self._datagrams.append((self.channel.wrap(GroupPacketType.REPORT, sequence, report.encode()), self._answer_to))
 
     @property

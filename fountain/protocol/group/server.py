@@ -10,9 +10,13 @@ The rules
    may report, and how often (`Poll`); whose report told of being done, so that it need not be told again; who should
    leave the group.
 3. A report adds what its receiver lacks beyond all that is planned or on the way (`GroupCarousel`).
-4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. One that says nothing for
-   long is silent, and nobody waits for it; it may come back.
-5. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
+4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. So is one whose address alone
+   holds all others back (`GroupRate.holds_back`), one that goes on asking for what it must have
+   (`GroupCarousel.greedy`), and one that hears no data for long. Until then nobody waits for who hears nothing
+   (`Member.is_deaf`). One that says nothing for long is silent, and nobody waits for it; it may come back. What it
+   missed meanwhile tells nothing.
+5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `Turns`).
+6. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
 """
 
 from __future__ import annotations
@@ -30,10 +34,19 @@ from fountain.protocol.group.carousel import GroupCarousel
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import MemberEvent, member_events
 from fountain.protocol.group.least_rate import LeastRate
-from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
+from fountain.protocol.group.member import (
+    AWAY_NS,
+    FINAL_STATES,
+    HOLDING_STATES,
+    TAKING_STATES,
+    Member,
+    SendTimes,
+)
 from fountain.protocol.group.oneway import PASS_MIN_NS, OnewayCarousel
+from fountain.protocol.group.parties import Parties
 from fountain.protocol.group.polling import Poll
-from fountain.protocol.group.teller import PLAN_MIN_NS, GroupStream, Teller, drain
+from fountain.protocol.group.rounds import longest_rtt_ns
+from fountain.protocol.group.teller import GRTT_INITIAL_NS, PLAN_MIN_NS, GroupStream, Teller, drain
 from fountain.protocol.group.tfmcc import GroupRate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import SteadyPacer
@@ -61,9 +74,9 @@ __all__ = ["GroupServerMachine"]
 
 SILENT_NS = 5 * NS
 GRTT_MIN_NS = NS // 1000
+POLL_ROUND_TRIP_MAX_NS = NS  # Whoever is further away is heard in the next stage: nobody waits for one alone.
 SWEEP_NS = NS // 4
 SWEEP_EARLY_NS = NS // 20  # for a second after data began: a whole object may go before the second sweep
-MEMBER_COUNT_MAX = 65_536
 
 
 class GroupServerMachine:
@@ -105,6 +118,8 @@ class GroupServerMachine:
         self._sends = SendTimes()
         self._poll = Poll(now_ns)
         self._least = LeastRate(settings.min_rate_bps)
+        self._parties = Parties()
+        self._rtt_limit_ns = GRTT_INITIAL_NS  # No receiver alone takes the group's round trip further.
         self._leaving: dict[bytes, Member] = {}
         self._heard_count = 0
         self._active_count = 0  # receivers that take part
@@ -144,7 +159,7 @@ class GroupServerMachine:
         # While it waits it answers for the rate that it may have: congestion control has nothing to go by yet.
         rate_bps = self._cap_bps if self.is_waiting else self.controller.rate_bps
         is_idle = self.is_waiting or not self.carousel.has_work
-        round_trip_ns = self.stream.rtt.smoothed_ns if self._active_count else 0
+        round_trip_ns = min(self.stream.rtt.smoothed_ns, POLL_ROUND_TRIP_MAX_NS) if self._active_count else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
         if self._poll.advance(self._heard_count, self._active_count, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
@@ -240,30 +255,47 @@ class GroupServerMachine:
 
     def _handle_report(self, report: GroupReport, sequence: int, address: Address, now_ns: int) -> None:
         member = self.members.get(report.peer_id)
+        reject = self._refusal(member, address, now_ns)
         is_new = member is None
-        if member is None and len(self.members) >= MEMBER_COUNT_MAX:
-            self.rejects.add(Reject.TOO_MANY)
-            return
         member = member or Member(report.peer_id, address, now_ns)
-        if not member.admit(sequence):
-            self.rejects.add(Reject.REPLAYED)
+        if reject is None and not member.admit(sequence, self._teller.sequence):
+            reject = Reject.REPLAYED
+        if reject is not None:
+            self.rejects.add(reject)
             return
         if report.expected_sequence > self.sequence:
             # Forged data misled it: its needs are believed, its counts are not.
             expected, received = member.expected_sequence, member.received_count
             report = replace(report, expected_sequence=expected, received_count=received)
         if is_new:
-            self.members[report.peer_id] = member
-            self._heard_count += 1
-            self._active_count += 1
-        was_silent, was_expected = member.is_silent, member.is_expected
+            self._admit(member, now_ns)
+        away_ns = max(AWAY_NS, self._poll.patience_ns)
+        is_back = not is_new and now_ns - member.heard_ns >= away_ns
+        was_silent, did_count = member.is_silent, not is_new and member.counts
+        if member.state is MemberState.JOINING and report.state is MemberState.RECEIVING:
+            member.first_sequence = -1  # It counts from now on.
         rtt_ns = member.take(report, address, now_ns)
+        if is_back:
+            member.come_back(self.sequence)
         if rtt_ns:
             self._note_round_trip(member)
         self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
-        self._active_count += member.is_expected - was_expected
+        self._active_count += member.counts - did_count
         if member.is_active:
             self._steer(member, report, rtt_ns, now_ns)
+
+    def _refusal(self, member: Member | None, address: Address, now_ns: int) -> Reject | None:
+        """Why a report is not taken in, of a receiver that may be new."""
+        if not self._parties.may_report(address[0] if member is None else member.party, now_ns):
+            return Reject.TOO_MANY
+        is_refused = not self._parties.may_join(address[0], now_ns) if member is None else not member.is_in_time(now_ns)
+        return Reject.TOO_MANY if is_refused else None
+
+    def _admit(self, member: Member, now_ns: int) -> None:
+        self.members[member.peer_id] = member
+        self._heard_count += 1
+        if self._parties.join(member.party, now_ns):
+            self._ask_to_leave(member, now_ns)
 
     def _change_state(
         self, member: Member, report: GroupReport, *, is_new: bool, was_silent: bool, now_ns: int
@@ -286,29 +318,57 @@ class GroupServerMachine:
         """Let rate and needs follow a receiver that takes part."""
         assert isinstance(self.carousel, GroupCarousel)
         self._echo[member.peer_id] = None
+        if member.state is MemberState.JOINING:
+            return  # It takes nothing yet.
+        was_deaf = member.is_deaf
+        member.listen(self._sends, now_ns)
+        if was_deaf != member.is_deaf:
+            self._release(member, now_ns)
+            if was_deaf:
+                member.come_back(self.sequence)
         if self._is_too_slow(member, now_ns):
             return
-        self.controller.on_report(
-            now_ns, member.peer_id, rtt_ns=rtt_ns, event_rate=report.event_rate / (1 << 32),
-            receive_rate_bps=report.receive_rate_bps, has_lost=member.has_dropped(report) or report.event_rate > 0,
-        )  # fmt: skip
-        self.pacer.change_rate(self.controller.rate_bps, now_ns)
+        if not member.is_deaf:
+            self.controller.on_report(
+                now_ns, member.peer_id, rtt_ns=rtt_ns, event_rate=report.event_rate / (1 << 32),
+                receive_rate_bps=report.receive_rate_bps, party=member.party,
+                has_lost=member.has_dropped(report) or report.event_rate > 0,
+            )  # fmt: skip
+            self.pacer.change_rate(self.controller.rate_bps, now_ns)
         added = self.carousel.settle(
             member.peer_id, report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
-            came=member.first_sequence, is_last_word=not self.carousel.is_passing,
+            came=member.came_sequence, is_last_word=not self.carousel.is_passing, party=member.party,
+            is_deaf=member.is_deaf,
         )  # fmt: skip
-        if added:
+        if member.peer_id in self.carousel.greedy and not member.is_deaf:
+            self._cast_out(member.party, now_ns)
+        elif added:
             self._teller.plan_soon(now_ns)
 
     def _is_too_slow(self, member: Member, now_ns: int) -> bool:
         """Whether a receiver is to leave, now or since before."""
         if not member.is_leaving:
             self._least.judge(member, self.controller, self.sequence, self.stream.rtt.smoothed_ns, now_ns)
-            if member.is_leaving:
-                self._leaving[member.peer_id] = member
-                self._release(member, now_ns)
-                self._teller.plan_soon(now_ns, 0)
+            if self.controller.holds_back(member.party):
+                self._cast_out(member.party, now_ns)
+            elif member.is_leaving:
+                self._active_count -= 1
+                self._ask_to_leave(member, now_ns)
         return member.is_leaving
+
+    def _cast_out(self, party: str, now_ns: int) -> None:
+        """All receivers at an address are to leave, and whoever comes from there."""
+        self._parties.cast_out(party, now_ns)
+        for member in self.members.values():
+            if member.party == party and member.is_active:
+                self._active_count -= member.counts
+                self._ask_to_leave(member, now_ns)
+
+    def _ask_to_leave(self, member: Member, now_ns: int) -> None:
+        member.is_leaving = True
+        self._leaving[member.peer_id] = member
+        self._release(member, now_ns)
+        self._teller.plan_soon(now_ns, 0)
 
     def _release(self, member: Member, now_ns: int) -> None:
         """A receiver takes no part any more."""
@@ -319,7 +379,7 @@ class GroupServerMachine:
     def _note_round_trip(self, member: Member) -> None:
         """The group's round trip follows the longest one up at once; `_sweep` lets it come down."""
         round_trip = self.stream.rtt
-        round_trip.smoothed_ns = max(round_trip.smoothed_ns, member.rtt.smoothed_ns)
+        round_trip.smoothed_ns = max(round_trip.smoothed_ns, min(member.rtt.smoothed_ns, self._rtt_limit_ns))
 
     # --- Time ----------------------------------------------------------------------------------------------
 
@@ -338,23 +398,29 @@ class GroupServerMachine:
         self.controller.on_timeout(now_ns)
         self.pacer.change_rate(self.controller.rate_bps, now_ns)
         limit_ns = max(SILENT_NS, self._poll.patience_ns)
-        longest_ns, losses, self._active_count = 0, [0.0], 0
+        losses, round_trips, self._active_count = [], [], 0
         for member in self.members.values():
             if member.is_expected and now_ns - member.heard_ns >= limit_ns:
                 member.is_silent = True
                 self._release(member, now_ns)
                 self._events.append(MemberEvent("silent", member))
-            self._active_count += member.is_expected
+            self._active_count += member.counts
             if member.is_active:
-                longest_ns = max(longest_ns, member.rtt.smoothed_ns)
-                losses.append(0.0 if member.is_leaving else member.likely_loss)
+                round_trips.append((member.party, member.rtt.smoothed_ns))
+                losses.append(0.0 if member.is_leaving or member.is_deaf else member.likely_loss)
+        longest_ns, self._rtt_limit_ns = longest_rtt_ns(round_trips)
         if longest_ns:
             round_trip = self.stream.rtt
-            round_trip.smoothed_ns = max(GRTT_MIN_NS, longest_ns, round_trip.smoothed_ns * 3 // 4)
+            longest_ns = max(longest_ns, round_trip.smoothed_ns * 3 // 4)
+            round_trip.smoothed_ns = max(GRTT_MIN_NS, min(longest_ns, self._rtt_limit_ns))
         end = self._sends.forget(now_ns)
         if end:
             self.carousel.forget(end)
-        self.carousel.foresee(max(losses))
+        losses.sort()
+        if losses:
+            self.carousel.foresee(losses[-1], losses[(len(losses) - 1) // 2])
+        else:
+            self.carousel.foresee(0.0)
 
     def _oneway_rate_bps(self, packet_count: int) -> int:
         """So slow that a pass of so many packets takes PASS_MIN_NS; the rate allowed for all but small objects."""
@@ -387,6 +453,8 @@ class GroupServerMachine:
     def _send_plan(self, now_ns: int) -> None:
         assert isinstance(self.carousel, GroupCarousel)
         self._leaving = {key: member for key, member in self._leaving.items() if member.is_leaving and member.is_active}
+        for key in [key for key, _ in zip(self._leaving, range(LEAVING_COUNT_MAX))]:
+            self._leaving[key] = self._leaving.pop(key)  # Where many are to leave they are named in turn.
         controller, is_flowing = self.controller, self.carousel.has_work and not self.is_waiting
         plan = Plan(
             timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,

@@ -12,7 +12,7 @@ from fountain.wire.control import OfferBody
 from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
 from fountain.wire.train import rtt_code
 
-__all__ = ["PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller", "drain"]
+__all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller", "drain"]
 
 ANNOUNCE_SHARE = 0.001  # Of the rate.
 ANNOUNCE_SIZE = 300
@@ -49,7 +49,10 @@ class GroupStream:
 
 
 class Teller:
-    """Puts control packets together; `announce_ns` and `plan_ns` are when the next ones are due."""
+    """Puts control packets together; `announce_ns` and `plan_ns` are when the next ones are due.
+
+    `sequence` is the number of the latest one.
+    """
 
     def __init__(self, stream: GroupStream, control_port: int, min_rate_bps: int, seed: int, now_ns: int) -> None:
         self.datagrams: deque[bytes] = deque()
@@ -59,7 +62,7 @@ class Teller:
         self._control_port = control_port
         self._min_rate_bps = min_rate_bps
         self._planned_ns = now_ns - PLAN_MAX_NS
-        self._sequence = 0
+        self.sequence = 0
         self._announce_count = 0
         self._jitter = seed
 
@@ -119,8 +122,8 @@ class Teller:
         self.plan_ns = min(self.plan_ns, max(now_ns, self._planned_ns + spacing_ns))
 
     def _send(self, packet_type: GroupPacketType, body: bytes) -> None:
-        self._sequence += 1
-        self.datagrams.append(self._stream.keys.wrap(packet_type, self._sequence, body))
+        self.sequence += 1
+        self.datagrams.append(self._stream.keys.wrap(packet_type, self.sequence, body))
 
 
 def drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:

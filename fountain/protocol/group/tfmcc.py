@@ -11,15 +11,21 @@ Why and from where: docs/concepts/congestion.md, "Groups". The rules
    per round trip in each round trip, whether that receiver is better off now or another one has taken its place.
 4. A limiting receiver that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When
    nobody reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
+5. One address alone that allows less than half of what all others do takes no more than half of the rate, and after
+   HELD_NS it is to leave: be its way slow or its reports false, the others go on. Who is slow for a while now and then
+   stays: the time is forgotten at a twentieth of its speed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from fountain.limits import NS
 from fountain.protocol.group.loss_events import EVENT_RATE_MIN, RTT_INITIAL_NS, RTT_MIN_NS, throughput_bps
+from fountain.protocol.group.rounds import longest_rtt_ns
 
 __all__ = [
     "GROUP_CONTROL_DEFAULT",
@@ -35,7 +41,12 @@ GROUP_CONTROL_DEFAULT = "tfmcc"
 
 SUPPRESS_SHARE = 0.9  # RFC 4654's 1 - g: who allows only a little less need not report
 SUPPRESS_NOBODY_BPS = (1 << 63) - 1
-GROUP_RTT_DECAY = 0.9  # per feedback window
+ROUNDS_LOOK_NS = NS // 4  # The group's round trip comes down so soon when its receivers' do.
+HELD_NS = 3 * NS
+HELD_SHARE = 0.5
+HELD_SHARE_CLEAN = 0.25  # Without loss what arrives grows with the rate: the far ones are a round trip behind.
+HELD_LOOK_NS = NS // 10
+HELD_FORGOTTEN = 0.05
 WINDOW_ROUNDS = 6  # RFC 4654's T: a feedback window, in which whoever should report does
 ROUND_MIN_NS = 50_000_000  # A limiting receiver on a short way need not report as often as packets come back.
 HALVING_ROUNDS = 4
@@ -76,9 +87,13 @@ class GroupRate(Protocol):
         """The smoothed round trip of a receiver, to tell it; the group's while it has none."""
 
     def on_report(
-        self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool
-    ) -> None:
-        """A receiver reported; `rtt_ns` is what this report alone measured, 0 for nothing."""
+        self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool,
+        party: str = "",
+    ) -> None:  # fmt: skip
+        """A receiver at the address `party` reported; `rtt_ns` is what this report alone measured, 0 for nothing."""
+
+    def holds_back(self, party: str) -> bool:
+        """Whether an address alone has held all others back for so long that it should leave."""
 
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:
         """A receiver has all that it wants, or was asked to leave."""
@@ -96,31 +111,28 @@ def group_rate(name: str, packet_size: int, cap_bps: int, now_ns: int) -> GroupR
 
 
 class _Rounds:
-    """The round trips of the group's receivers: each smoothed, and the longest of late."""
+    """The round trips of the group's receivers: each smoothed, and the longest that is to be believed."""
 
     def __init__(self) -> None:
         self.group_ns = RTT_INITIAL_NS
         self.is_measured = False
-        self._peak_ns = 0  # of this feedback window
-        self._window_ns = 0  # when it ends
+        self._limit_ns = 0
+        self._looked_ns = 0
 
-    def note(self, smoothed_ns: int, now_ns: int) -> None:
-        """A receiver's round trip is `smoothed_ns` now."""
-        self._peak_ns = max(self._peak_ns, smoothed_ns)
-        if not self.is_measured:
+    def note(self, smoothed_ns: int, receivers: Iterable[_Receiver], now_ns: int) -> None:
+        """The round trip of one of the `receivers` is `smoothed_ns` now."""
+        if not self.is_measured or now_ns - self._looked_ns >= ROUNDS_LOOK_NS:
             self.is_measured = True
-            self.group_ns = smoothed_ns
-        self.group_ns = max(self.group_ns, smoothed_ns)
-        if now_ns >= self._window_ns:
-            self.group_ns = max(int(GROUP_RTT_DECAY * self.group_ns), self._peak_ns)
-            self._peak_ns = 0
-            self._window_ns = now_ns + WINDOW_ROUNDS * self.group_ns
+            self._looked_ns = now_ns
+            self.group_ns, self._limit_ns = longest_rtt_ns((item.party, item.rtt_ns) for item in receivers)
+        self.group_ns = max(self.group_ns, min(smoothed_ns, self._limit_ns))
 
 
 class _Receiver:
     """What the latest reports of one receiver said."""
 
     def __init__(self) -> None:
+        self.party = ""
         self.rtt_ns = 0  # smoothed; 0 while unknown
         self.receive_bps = 0
         self.event_rate = 0.0
@@ -142,6 +154,24 @@ class _Receiver:
         if self.has_lost:
             rate_bps = throughput_bps(packet_size, self.rtt_ns or group_rtt_ns, max(self.event_rate, EVENT_RATE_MIN))
             self.allowed_bps = min(rate_bps, self.doubled_bps) if self.is_worse else rate_bps
+
+
+@dataclass
+class _Hold:
+    """How an address has held all others back."""
+
+    floor_bps: float  # The rate does not fall below this for it.
+    floor_until_ns: int
+    looked_ns: int
+    total_ns: int = 0
+
+    def look(self, now_ns: int, *, is_held: bool) -> None:
+        """Let time pass."""
+        elapsed_ns, self.looked_ns = now_ns - self.looked_ns, now_ns
+        if is_held:
+            self.total_ns += min(elapsed_ns, 2 * HELD_LOOK_NS)
+        else:
+            self.total_ns = max(0, self.total_ns - int(HELD_FORGOTTEN * elapsed_ns))
 
 
 class FixedGroupRate:
@@ -175,11 +205,16 @@ class FixedGroupRate:
         event_rate: float,  # noqa: ARG002  the rate is fixed
         receive_rate_bps: int,  # noqa: ARG002
         has_lost: bool,  # noqa: ARG002
+        party: str = "",
     ) -> None:
         if rtt_ns:
             receiver = _heard(self._receivers, peer_id)
+            receiver.party = party
             receiver.smooth(rtt_ns, SMOOTHING_OTHERS)
-            self._rounds.note(receiver.rtt_ns, now_ns)
+            self._rounds.note(receiver.rtt_ns, self._receivers.values(), now_ns)
+
+    def holds_back(self, party: str) -> bool:  # noqa: ARG002  an interface
+        return False
 
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:  # noqa: ARG002  an interface
         self._receivers.pop(peer_id, None)
@@ -209,6 +244,8 @@ class TfmccRate:
         self._grown_ns = now_ns
         self._silence_ns = now_ns  # when somebody was heard last, or silence was answered last
         self._is_silent = True
+        self._holds: dict[str, _Hold] = {}
+        self._held_by: str | None = None
         self._root_mean = 0.0  # of the limiting receiver's round trips: of their square roots
         self._damper = 1.0
 
@@ -227,7 +264,9 @@ class TfmccRate:
         receiver = self._limiting_receiver
         if receiver is None:
             return SUPPRESS_NOBODY_BPS
-        return int(min(SUPPRESS_SHARE * receiver.allowed_bps, SUPPRESS_NOBODY_BPS))
+        # Where one alone allows too little the others' word counts: who cannot take the rate either must say so.
+        allowed_bps = receiver.allowed_bps if self._held_by is None else max(receiver.allowed_bps, self._rate)
+        return int(min(SUPPRESS_SHARE * allowed_bps, SUPPRESS_NOBODY_BPS))
 
     @property
     def group_rtt_ns(self) -> int:
@@ -253,9 +292,11 @@ class TfmccRate:
     # --- What the world did --------------------------------------------------------------------------------
 
     def on_report(
-        self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool
-    ) -> None:
+        self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool,
+        party: str = "",
+    ) -> None:  # fmt: skip
         receiver = _heard(self._receivers, peer_id)
+        receiver.party = party
         self._silence_ns = now_ns
         receiver.receive_bps = receive_rate_bps
         receiver.is_worse = event_rate > receiver.event_rate
@@ -274,10 +315,18 @@ class TfmccRate:
             self._rate = max(self._rate, min(self._bits * NS / self.group_rtt_ns, receiver.allowed_bps, self._cap_bps))
         if peer_id == self._limiting:
             self._is_halved = False
+            self._watch(receiver, now_ns)
             self._follow(receiver, now_ns)
 
+    def holds_back(self, party: str) -> bool:
+        hold = self._holds.get(party)
+        return hold is not None and hold.total_ns >= HELD_NS
+
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:
-        self._receivers.pop(peer_id, None)
+        left = self._receivers.pop(peer_id, None)
+        if left is not None and not self._is_starting and self.holds_back(left.party):
+            # What it said it lost is no reason for the others to begin slowly.
+            self._is_starting = not any(receiver.has_lost for receiver in self._receivers.values())
         if peer_id == self._limiting:
             self._elect(now_ns)
 
@@ -318,7 +367,7 @@ class TfmccRate:
         elif is_limiting and not self._is_starting:
             weight = SMOOTHING_LIMITING
         receiver.smooth(rtt_ns, weight)
-        self._rounds.note(receiver.rtt_ns, now_ns)
+        self._rounds.note(receiver.rtt_ns, self._receivers.values(), now_ns)
         if is_limiting:
             root = math.sqrt(max(rtt_ns, RTT_MIN_NS))
             self._root_mean += (root - self._root_mean) * DAMPER_SMOOTHING if self._root_mean else root
@@ -339,21 +388,59 @@ class TfmccRate:
         self._limit_by(least, now_ns)
         self._is_halved = True  # It did not promise to report: its silence tells nothing but that it may be gone.
 
+    def _watch(self, limiting: _Receiver, now_ns: int) -> None:
+        """See whether the limiting receiver's address alone holds all others back."""
+        hold = self._holds.get(limiting.party)
+        is_new = self._held_by != limiting.party
+        if not is_new and hold is not None and now_ns - hold.looked_ns < HELD_LOOK_NS:
+            return
+        is_held = self._is_alone(limiting, now_ns)
+        if is_held and hold is None:
+            until_ns = now_ns + 2 * HELD_NS
+            hold = self._holds[limiting.party] = _Hold(HELD_SHARE * self.rate_bps, until_ns, now_ns)
+        if hold is not None:
+            if is_held and now_ns >= hold.floor_until_ns:
+                hold.floor_bps, hold.floor_until_ns = HELD_SHARE * self.rate_bps, now_ns + 2 * HELD_NS
+            hold.look(now_ns, is_held=is_held)
+            if not is_held and not hold.total_ns and now_ns >= hold.floor_until_ns:
+                del self._holds[limiting.party]
+        self._held_by = limiting.party if is_held else None
+
+    def _is_alone(self, limiting: _Receiver, now_ns: int) -> bool:
+        """Whether the limiting receiver allows far less than all receivers of other addresses do."""
+        share = HELD_SHARE if limiting.has_lost else HELD_SHARE_CLEAN
+        if limiting.allowed_bps >= share * self._cap_bps:
+            return False
+        since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
+        least_bps, is_alone = self._cap_bps, False
+        for receiver in self._receivers.values():
+            if receiver.party != limiting.party and receiver.heard_ns >= since_ns:
+                is_alone = True
+                if receiver.has_lost or not limiting.has_lost:
+                    least_bps = min(least_bps, receiver.allowed_bps)
+        return is_alone and limiting.allowed_bps < share * least_bps
+
     def _follow(self, receiver: _Receiver, now_ns: int) -> None:
         """Go where the limiting receiver allows."""
+        rtt_ns = receiver.rtt_ns or self.group_rtt_ns
         if self._is_starting:
             if now_ns - self._grown_ns >= self.group_rtt_ns:
                 self._grown_ns = now_ns
                 self._rate = max(self._rate, min(2.0 * self._rate, receiver.allowed_bps, self._cap_bps))
             return
-        elapsed_ns = min(now_ns - self._grown_ns, max(self.group_rtt_ns, ROUND_MIN_NS))
+        elapsed_ns = min(now_ns - self._grown_ns, max(rtt_ns, ROUND_MIN_NS))
         self._grown_ns = now_ns
         if self._must_slow_down(receiver):
-            self._rate = max(self._floor_bps, receiver.allowed_bps)
+            self._rate = max(self._floor_bps, receiver.allowed_bps, self._held_floor_bps(now_ns))
             return
-        step = self._bits * NS / self.group_rtt_ns * elapsed_ns / self.group_rtt_ns
+        step = self._bits * NS / rtt_ns * elapsed_ns / rtt_ns
         ceiling = min(receiver.allowed_bps, receiver.doubled_bps, self._cap_bps)
         self._rate = max(self._rate, min(self._rate + step, ceiling))
+
+    def _held_floor_bps(self, now_ns: int) -> float:
+        """What the rate is kept at, though one address alone allows less."""
+        hold = self._holds.get(self._held_by) if self._held_by is not None else None
+        return min(hold.floor_bps, self._rate) if hold is not None and now_ns < hold.floor_until_ns else 0.0
 
     def _halve(self) -> None:
         self._rate = max(self._floor_bps, self._rate / 2.0)

@@ -1,0 +1,124 @@
+"""Whatever one member of a group does, honest, asleep or lying, the others go on: with half of the rate at least."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from fountain.limits import NS
+from fountain.protocol.group.api import GroupSettings
+from fountain.testing import Listener
+from tests.world.groups import MS, Stage
+from tests.world.hostile import LIES, Liar
+
+HONEST_COUNT = 3
+SIZE = 1_500_000
+RATE_BPS = 2_400_000  # 1,500 packets of five seconds
+SYMBOL_SIZE, BLOCK = 1_000, 50
+SLEEP_SIZE = 4_000_000
+MORE_NS = NS  # for what happens once
+
+
+def play(
+    seed: int, cc: str, *, key: bytes | None = None, settings: GroupSettings | None = None, size: int = SIZE
+) -> Stage:
+    """A stream to honest receivers that are near, and lose a little."""
+    stage = Stage(
+        seed, cc=cc, size=size, symbol_size=SYMBOL_SIZE, block=BLOCK, rate_bps=RATE_BPS, key=key,
+        settings=settings or GroupSettings(wait_count=HONEST_COUNT),
+    )  # fmt: skip
+    for index in range(HONEST_COUNT):
+        stage.path(f"listener {index}", loss=0.0002, delay_ns=(1 + index) * MS)
+        stage.listen(key=key)
+    return stage
+
+
+def needed_ns(stage: Stage, who: list[Listener] | None = None, limit_ns: int = 120 * NS) -> int:
+    """How long it takes until all of them have the object."""
+    began_ns, who = stage.world.now_ns, who or list(stage.listeners)
+    assert stage.world.run(lambda: all(listener.is_done for listener in who), limit_ns)
+    assert all(listener.results == [stage.source.content] for listener in who)
+    return stage.world.now_ns - began_ns
+
+
+@functools.lru_cache
+def alone_ns(cc: str) -> int:
+    """The same without anybody else."""
+    return needed_ns(play(1, cc))
+
+
+QUICK = {
+    ("fixed", "needs"), ("fixed", "everything again"), ("fixed", "deaf"), ("fixed", "ever new"),
+    ("tfmcc", "losses"), ("tfmcc", "rather far"), ("tfmcc", "far and gone"), ("tfmcc", "ever new"),
+}  # fmt: skip
+CASES = [
+    pytest.param(cc, lie, marks=() if (cc, lie) in QUICK else pytest.mark.slow)
+    for cc in ("fixed", "tfmcc")
+    for lie in LIES
+]
+
+
+@pytest.mark.parametrize(("cc", "lie"), CASES)
+def test_a_liar_takes_no_more_than_half_of_the_rate(cc: str, lie: str, seed: int) -> None:
+    stage = play(seed, cc)
+    Liar(stage, lie)
+    assert needed_ns(stage) <= 2 * alone_ns(cc) + MORE_NS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("cc", ["fixed", "tfmcc"])
+def test_a_liar_that_reports_all_the_time_takes_no_more_than_half_of_the_rate(lie: str, cc: str, seed: int) -> None:
+    stage = play(seed, cc, key=bytes(32))
+    Liar(stage, lie, spacing_ns=2 * MS)
+    assert needed_ns(stage) <= 2 * alone_ns(cc) + MORE_NS
+
+
+# --- Asleep ------------------------------------------------------------------------------------------------
+
+
+def stop(stage: Stage, listener: Listener, time_ns: int, *, queue_size: int = 200_000) -> None:
+    """Stop a listener's process for so long: its socket takes in what it can hold, and that waits for it."""
+    step, until_ns = listener.step, stage.world.now_ns + time_ns
+
+    def asleep(now_ns: int) -> int:
+        if now_ns < until_ns:
+            return until_ns
+        listener.step = step  # type: ignore[method-assign]
+        return step(now_ns)
+
+    listener.endpoint.receive_buffer_size = queue_size
+    listener.step = asleep  # type: ignore[method-assign]
+
+
+@functools.lru_cache
+def awake_ns(cc: str) -> int:
+    """How long the others need when nobody sleeps."""
+    stage = play(1, cc, size=SLEEP_SIZE)
+    stage.begin(0.2)
+    return needed_ns(stage)
+
+
+@pytest.mark.parametrize("pause_ns", [3 * NS, 12 * NS, pytest.param(60 * NS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cc", ["fixed", "tfmcc"])
+def test_one_that_sleeps_costs_the_others_next_to_nothing(cc: str, pause_ns: int, seed: int) -> None:
+    stage = play(seed, cc, size=SLEEP_SIZE)
+    stage.begin(0.2)
+    stop(stage, stage.listeners[0], pause_ns)
+    slowed_ns = needed_ns(stage, stage.listeners[1:])
+    assert slowed_ns <= 1.05 * awake_ns(cc)
+    assert stage.world.run(stage.all_done)
+    assert stage.all_exact()
+
+
+def test_what_waited_in_a_socket_is_no_round_trip(seed: int) -> None:
+    stage = play(seed, "tfmcc", size=SLEEP_SIZE)
+    stage.begin(0.2)
+    stop(stage, stage.listeners[0], 4 * NS)
+    longest_ns = 0
+    for _ in range(80):
+        stage.wait(NS // 10)
+        longest_ns = max(longest_ns, stage.machine.controller.group_rtt_ns, stage.machine.stream.rtt.smoothed_ns)
+    assert longest_ns <= 150 * MS
+    assert stage.machine.controller.rate_bps >= 0.9 * RATE_BPS
