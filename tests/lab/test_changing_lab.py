@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab import Lab, Star
-from tests.lab.commands import PATIENCE_S, Command, Stage
+from tests.lab.commands import Command, Stage
 
 ADDRESS = "239.63.30.1"
 ADDRESS_IPV6 = "ff15::63:30"
@@ -23,14 +23,6 @@ pytestmark = pytest.mark.root("ip", "tc", "bridge", "nft", "ethtool")
 def lab() -> Iterator[Lab]:
     with Star(2) as made:
         yield made
-
-
-def wait_fraction(fetch: Command, least: float = 0.1) -> None:
-    """Wait until so much of the object has come."""
-    limit = time.monotonic() + PATIENCE_S
-    while not any(event["symbol_count"] > least * event["symbol_total"] for event in fetch.events("transfer_progress")):
-        assert time.monotonic() < limit, fetch.text
-        time.sleep(0.01)
 
 
 def change_address(lab: Lab, host: str, address: str) -> None:
@@ -58,7 +50,7 @@ def test_a_group_goes_on_when_an_address_changes(lab: Lab, host: str, tmp_path: 
     stage = Stage(lab, tmp_path, SIZE, "--group", ADDRESS)
     (fetch,) = stage.receive()
     server = stage.serve(*SLOWLY, "--expect", "1")
-    wait_fraction(fetch)
+    fetch.wait_fraction()
     change_address(lab, host, "10.0.0.77")
     assert fetch.wait() == 0, fetch.text
     assert stage.is_exact(fetch)
@@ -70,7 +62,7 @@ def test_a_fetch_goes_on_from_another_address(lab: Lab, tmp_path: Path) -> None:
     server = stage.serve(*SLOWLY, "--expect", "1")
     server.wait_event("serving")
     fetch = Command(lab, "r1", tmp_path / "r1", "fetch", lab.address("server"))
-    wait_fraction(fetch)
+    fetch.wait_fraction()
     change_address(lab, "r1", "10.0.0.77")
     assert fetch.wait() == 0, fetch.text
     assert stage.is_exact(fetch)
@@ -84,7 +76,7 @@ def test_a_fetch_goes_on_when_an_interface_was_made_anew(lab: Lab, host: str, wh
     server = stage.serve(*SLOWLY, "--expect", "1")
     server.wait_event("serving")
     fetch = Command(lab, "r1", tmp_path / "r1", "fetch", where)
-    wait_fraction(fetch)
+    fetch.wait_fraction()
     replug(lab, host)
     assert fetch.wait() == 0, fetch.text
     assert stage.is_exact(fetch)
@@ -111,7 +103,7 @@ def test_a_group_goes_on_when_an_interface_was_made_anew(
     stage = Stage(lab, tmp_path, SIZE, *where, "-i", "eth0")
     (fetch,) = stage.receive()
     server = stage.serve(*SLOWLY, "--expect", "1")
-    wait_fraction(fetch)
+    fetch.wait_fraction()
     replug(lab, host)
     assert fetch.wait() == 0, fetch.text
     assert stage.is_exact(fetch)
