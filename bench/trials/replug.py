@@ -90,6 +90,7 @@ def listener(run: Run) -> float:
     fetch.wait_event("listening")
     run.replug("r1")
     run.serve(*GROUP)
+    run.back_s = time.monotonic()  # What starting a server takes is not the listener's time.
     return run.finish(fetch)
 
 
@@ -126,8 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for case in cases:
         times = [took_s for _ in range(runs) if (took_s := trial(case)) is not None]
         all_times += times
-        longest = f", the longest {max(times):.1f} s after it was back" if times else ""
-        print(f"{case}: {len(times)} of {runs} exact{longest}", flush=True)
+        times.sort()
+        told = f", {times[len(times) // 2]:.1f} s after it was back, the longest {times[-1]:.1f} s" if times else ""
+        print(f"{case}: {len(times)} of {runs} exact{told}", flush=True)
     good = sum(took_s <= LIMIT_S for took_s in all_times)
     print(f"all: {good} of {runs * len(cases)} exact within {LIMIT_S:g} s")
     return 0 if good == runs * len(cases) else 1

@@ -216,6 +216,11 @@ class World:
         host.close()
         self.hosts.remove(host)
 
+    def pause(self, host: Host, time_ns: int) -> None:
+        """Stop a host for so long, as SIGSTOP or a closed lid does: what comes meanwhile waits in its sockets."""
+        host.alive = False
+        self.at(time_ns, functools.partial(self._wake, host))
+
     def at(self, time_ns: int, action: Callable[[], None]) -> None:
         """Have `action` happen so many nanoseconds from now."""
         self._push(self.now_ns + time_ns, action)
@@ -239,7 +244,7 @@ class World:
         end_ns = self.now_ns + limit_ns
         stalls = 0
         while not until():
-            at_ns = min([host.due_ns for host in self.hosts], default=FOREVER_NS)
+            at_ns = min([host.due_ns for host in self.hosts if host.alive], default=FOREVER_NS)
             if self._actions:
                 at_ns = min(at_ns, self._actions[0][0])
             if at_ns > end_ns:
@@ -259,6 +264,9 @@ class World:
         for host in list(self.hosts):
             if host.alive and host.due_ns <= self.now_ns:
                 host.due_ns = host.step(self.now_ns)
+
+    def _wake(self, host: Host) -> None:
+        host.alive, host.due_ns = True, self.now_ns
 
     def _carry(self, datagram: bytes, source: Address, target: Address) -> None:
         for tap in self.taps:
