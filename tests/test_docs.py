@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from fountain.cli import exit_status
+from fountain.cli.exit_status import exit_status_of
+from fountain.engine.failures import fetch_failure, standstill_error
 from fountain.protocol import blocks
+from fountain.protocol.client_events import ClientEvent, ClientState, Failure
+from fountain.protocol.group.standstill import Standstill
+from fountain.protocol.server_session import SessionState
 from fountain.wire.group import MemberState
 from tests.pages import ROOT, all_tables, marked_tables, page
 from tests.test_tidy import GROUND, MAY_IMPORT
@@ -204,6 +209,25 @@ def test_states_of_a_receiver_of_a_group_are_those_that_it_tells() -> None:
     assert {(row["where"].strip("`"), row["to"]) for row in rows} == made
     named = {state for row in rows for state in [*row["from"].split(", "), row["to"]]} - {""}
     assert named == {state.name for state in MemberState}
+
+
+def test_each_state_has_a_bound_on_progress_with_the_end_that_the_code_has() -> None:
+    rows = marked_tables(ARCHITECTURE)["waits"]
+    states = {machine: {row["state"] for row in rows if row["machine"] == machine} for machine in ("client", "server")}
+    assert states["client"] == {state.name for state in ClientState} - {"CLOSED"}
+    assert states["server"] == {state.name for state in SessionState} - {"ENDED"}
+    member = {row["state"] for row in rows if row["machine"] == "receiver of a group"}
+    assert member == {state.name for state in MemberState}
+    told = {row["kind"]: row["status"] for row in rows}
+    for failure in Failure:
+        event = ClientEvent("failed", failure=failure)
+        assert told[failure.name] == str(int(exit_status_of(fetch_failure(event, "HOST", 6330, 10.0)))), failure
+    for cause in Standstill:
+        assert told[cause.name] == str(int(exit_status_of(standstill_error(cause, 10.0)))), cause
+    for row in rows:
+        assert row["for at most"], row
+        for name in re.findall(r"`(fountain\.[\w.]+)`", row["for at most"]):
+            assert isinstance(resolve(name), int), name
 
 
 def test_block_states_of_the_page_are_those_of_the_code() -> None:

@@ -71,7 +71,7 @@ def fetch_parser() -> CommandParser:
         metavar="SECONDS",
         type=named("--timeout", parse_seconds_ns),
         default=timeout_ns,
-        help=f"give up when nothing was heard for so long (default {format_duration(timeout_ns / NS)})",
+        help=f"give up when nothing has advanced for so long (default {format_duration(timeout_ns / NS)})",
     )
     add("--wait", action="store_true", help="never give up: ask, or listen, until a server comes, or comes back")
     add(

@@ -96,6 +96,7 @@ class GroupFetch:
         self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
         self._announced: dict[str, None] = {}  # the names that were heard, in order
         self._has_told_other = self._has_told_why = False
+        self._instead: OfferBody | None = None  # what is announced under the name of what was begun
         self._heard_ns = self._start_ns  # until then nothing was heard
         self._receiver = GroupReceiver(
             endpoint, answer, identity,
@@ -166,6 +167,9 @@ class GroupFetch:
     def _tell_other(self, offer: OfferBody) -> None:
         """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
         taken = self._fetches[0].download.machine.offer
+        if offer.name == taken.name and self._instead is None:
+            self._instead = offer
+            self._observer.handle(Warned(_described(offer), "It is another object: what was begun is waited for."))
         if self._name is None and not self._has_told_other and offer.name != taken.name:
             self._has_told_other = True
             message = f"{printable(offer.name)} is announced here as well."
@@ -351,7 +355,9 @@ class GroupFetch:
                 download.give_up(IncompleteError(error.message, f"{error.hint} {KEPT_HINT}"), now)
             else:
                 hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."
-                message = self._standing.fault or "The group fell silent before all was here."
+                silence = "The group fell silent before all was here."
+                instead = "" if self._instead is None else f" {_described(self._instead)}"
+                message = self._standing.fault or silence + instead
                 download.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)
 
     def _nobody(self) -> NobodyAnsweredError:
@@ -397,3 +403,8 @@ class GroupFetch:
 def _pending_hook(offer: OfferBody, digests: Sequence[str]) -> PendingHook:
     """What the hook of an object is told, whose files have these digests."""
     return PendingHook(offer.object_id, offer.name, digests[0] if len(digests) == 1 else "")
+
+
+def _described(offer: OfferBody) -> str:
+    """What is announced under the name of an object that was begun."""
+    return f"The group now announces another '{printable(offer.name)}', of {offer.object_size:,} bytes."

@@ -152,6 +152,18 @@ def test_a_fetch_stays_with_its_object_when_its_server_goes_and_another_object_i
     assert len(leftovers(fleet.place("first"))) == 1
 
 
+def test_a_server_that_comes_back_with_another_object_of_that_name_is_told(fleet: Fleet, write_file: Writer) -> None:
+    path = write_file(SIZE)
+    server, fetch = catch_in_the_middle(fleet, path, "--timeout", "6")
+    server.kill()
+    path.write_bytes(path.read_bytes()[1:])
+    fleet.serve(*SLOWLY, path)
+    said = f"The group now announces another '{path.name}', of {SIZE - 1:,} bytes."
+    assert fetch.wait_event("warned", lambda event: "another" in event["message"])["message"] == said
+    assert fetch.wait() == 4
+    assert said in fetch.err
+
+
 # --- Listening -----------------------------------------------------------------------------------------------
 
 

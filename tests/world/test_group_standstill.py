@@ -8,6 +8,7 @@ from fountain.limits import NS
 from fountain.protocol.client_events import Failure
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.group.receiver import LINGER_NS_MAX
 from fountain.protocol.group.standstill import Standstill
 from fountain.testing import Link
 from fountain.wire.control import MAGIC
@@ -109,6 +110,17 @@ def test_a_deaf_receiver_of_a_one_way_stream_ends_with_the_reason(seed: int) -> 
     assert download.standstill is Standstill.DEAF
     assert download.error is not None
     assert download.apart is None
+
+
+def test_nobody_who_is_done_waits_for_ever_for_a_plan_that_lets_it_say_so(seed: int) -> None:
+    stage = begun(seed, 1)
+    (listener,) = stage.listeners
+    assert stage.world.run(lambda: listener.is_done, 20 * NS)
+    machine = listener.downloads[0].machine
+    machine.change_state(MemberState.DONE, stage.world.now_ns)
+    assert machine._plan is not None
+    assert not machine.may_leave(stage.world.now_ns + LINGER_NS_MAX - 1)
+    assert machine.may_leave(stage.world.now_ns + LINGER_NS_MAX)
 
 
 def test_a_needy_other_holds_nobody_up_for_ever(seed: int) -> None:

@@ -67,6 +67,7 @@ HOOKING_NS = NS  # A hook takes its time, and says nothing meanwhile but that it
 SMALL_GROUP_COUNT = 16  # So many may all report at once.
 URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
 LINGER_MIN_NS = 2 * NS
+LINGER_NS_MAX = 20 * NS  # So long somebody is waited for who lets nobody report, or in whose group turns are rare.
 LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
 LATE_NS = NS // 20  # What came later than this, beside what came before, had waited.
 DOUBT_NS = 2 * NS  # Later than this after a pause nothing waits any more; the way itself may have become longer.
@@ -270,7 +271,8 @@ class GroupClientMachine:
             return True
         # Without a Plan it may not report: one has to come, however quickly all was here.
         is_told = self._plan is None or self._stated_count >= LINGER_REPORT_COUNT
-        return is_told and now_ns - self._stated_ns >= LINGER_MIN_NS
+        lingered_ns = now_ns - self._stated_ns
+        return lingered_ns >= (LINGER_MIN_NS if is_told else max(LINGER_NS_MAX, 2 * self._interval_ns))
 
     # --- Inside --------------------------------------------------------------------------------------------
 
