@@ -35,7 +35,8 @@ class FileDigests(Sequence[str]):
     def __init__(self, manifest: Manifest) -> None:
         sparse = manifest.file_entries[manifest.kinds[manifest.file_entries] == EntryKind.SPARSE]
         sizes = manifest.entries["size"]
-        self.hole_size = int(sizes[sparse].sum()) - int(manifest.extents["size"].sum())
+        # As Python's integers: 64 bits overflow with the sizes of three files, and what is left would look like little.
+        self.hole_size = sum(sizes[sparse].tolist()) - int(manifest.extents["size"].sum())
         self._skips_sparse = self.hole_size > HOLE_SIZE_MAX
         if self._skips_sparse:
             self.hole_size = 0
