@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,7 @@ class PendingPart:
         self._open_part = open_part
         self._make_room = free
         self._part: Part | None = None
+        self._lock = threading.Lock()  # guards the two, for it may be closed while a worker makes the part
         self._is_closed = False
 
     @property
@@ -181,7 +183,7 @@ class PendingPart:
                 part.close()
                 raise
             else:
-                self._part = part
+                self._keep(part)
 
     def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:
         """As of `Part`."""
@@ -202,15 +204,25 @@ class PendingPart:
 
     def close(self) -> None:
         """Keep what was received, unless that is too little for the room that it takes."""
-        if self._part is None or self._is_closed:
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+        if self._part is None or was_closed:
             return
-        self._is_closed = True
         verified = self._part.verified
         if len(verified) and int(verified.sum()) * KEEP_SHARE < len(verified):
             with contextlib.suppress(StorageError):
                 self._part.discard()
         else:
             self._part.close()
+
+    def _keep(self, part: Part) -> None:
+        """The part is made; where nobody wants it any more it must not stay locked."""
+        with self._lock:
+            if not self._is_closed:
+                self._part = part
+                return
+        part.close()
+        raise ValueError("the part is closed")
 
     def _made(self) -> Part:
         if self._part is None:

@@ -176,3 +176,17 @@ def test_what_is_left_free_is_a_share_of_the_disk(place: Path, monkeypatch: pyte
     assert kept_free(place) == pytest.approx(total // 20, rel=0.01)
     monkeypatch.setattr(parts_module, "FREE_SIZE_MAX", 5)
     assert kept_free(place) == 5
+
+
+def test_a_part_that_is_closed_while_it_is_made_does_not_stay_locked(tmp_path: Path, place: Path) -> None:
+    with a_source(tmp_path, "object") as source:
+
+        def open_and_close() -> Part:
+            part.close()
+            return open_part(source, place)
+
+        part = PendingPart(source.object_id, source.name, place / source.name, open_and_close, lambda: False)
+        with pytest.raises(ValueError, match="closed"):
+            part.set_manifest(source.manifest_bytes)
+        assert os.listdir(place) == []
+        open_part(source, place).close()
