@@ -93,6 +93,7 @@ class Receiver:
         self._refused: set[Address] = set()
         self._joiner: Joiner | None = None
         self._joined = Train()
+        self._is_bound = assembly is not None
         if assembly is not None:
             assembly.keeper = self
 
@@ -255,6 +256,9 @@ class Receiver:
     def _open(self, offer: OfferBody, now_ns: int) -> None:
         if self.assembly is not None and self.assembly.offer == described(offer):
             self._go_on(self.assembly, offer, now_ns)
+            return
+        if self._is_bound:
+            self._doubt(contradiction(), now_ns)
             return
         earlier, self.assembly = self.assembly, None
         self._is_opening = True

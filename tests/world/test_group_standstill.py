@@ -14,6 +14,7 @@ from fountain.testing import Link
 from fountain.wire.control import MAGIC
 from fountain.wire.group import MemberState
 from tests.world.groups import Stage
+from tests.world.test_offers import is_offer, with_another_size
 
 PORT = 6331  # of the group
 
@@ -32,6 +33,18 @@ class DeafToGroup(Link):
         return [] if is_lost and not self.is_mended else super().carry(datagram, now_ns, draw)
 
 
+class Deceived(DeafToGroup):
+    """Besides changes the announced size in the first two Offers of its server alone."""
+
+    changed_count = 0
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        if self.target[1] != PORT and is_offer(datagram) and self.changed_count < 2:
+            self.changed_count += 1
+            datagram = with_another_size(datagram)
+        return super().carry(datagram, now_ns, draw)
+
+
 def begun(seed: int, count: int = 2, **options: object) -> Stage:
     stage = Stage(seed, rate_bps=2_000_000, **options)  # type: ignore[arg-type]
     for _ in range(count):
@@ -48,6 +61,19 @@ def test_a_receiver_that_no_longer_hears_the_data_fetches_the_rest_alone(seed: i
     deaf, other = (listener.downloads[0] for listener in stage.listeners)
     assert deaf.standstill is Standstill.DEAF
     assert other.apart is None
+
+
+def test_a_false_offer_takes_nothing_from_a_receiver_that_goes_on_alone(seed: int) -> None:
+    stage = begun(seed)
+    link = Deceived()
+    stage.world.link("server", "listener 0", link)
+    (deaf,) = stage.listeners[0].downloads
+    assembly = deaf.assembly
+    assert stage.run(30 * NS)
+    assert stage.all_exact()
+    assert link.changed_count == 2
+    assert deaf.apart is not None
+    assert deaf.apart.assembly is assembly
 
 
 def test_a_receiver_that_can_fetch_nothing_alone_either_ends_soon(seed: int) -> None:

@@ -14,6 +14,18 @@ from fountain.wire.reject import Reject
 OBJECT_SIZE_AT = 8 + 16 + 20 + 32 + 32 + 4 + 8  # in an Offer
 
 
+def is_offer(datagram: bytes) -> bool:
+    """Whether a datagram is an Offer."""
+    return datagram[:4] == MAGIC and datagram[5] == PacketType.OFFER
+
+
+def with_another_size(offer: bytes) -> bytes:
+    """An Offer with another object size, which no checksum finds."""
+    octets = bytearray(offer)
+    octets[OBJECT_SIZE_AT + 7] ^= 1
+    return bytes(octets)
+
+
 class OtherSizes(Link):
     """Damages the announced size in the first `count` Offers, in a way that no checksum finds."""
 
@@ -22,11 +34,9 @@ class OtherSizes(Link):
         self.count = count
 
     def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
-        if datagram[:4] == MAGIC and datagram[5] == PacketType.OFFER and self.count:
+        if is_offer(datagram) and self.count:
             self.count -= 1
-            octets = bytearray(datagram)
-            octets[OBJECT_SIZE_AT + 7] ^= 1
-            datagram = bytes(octets)
+            datagram = with_another_size(datagram)
         return super().carry(datagram, now_ns, draw)
 
 
