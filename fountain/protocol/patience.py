@@ -58,6 +58,7 @@ class Patience:
         self.advanced_ns = max(self.advanced_ns, now_ns)
         if is_steady:
             self.steady_ns = self.advanced_ns
+            self._preparing_ns = None
         self.hint = self._instead = None
         self._is_answering = self._is_preparing = False
         self._told.clear()

@@ -17,6 +17,7 @@ from fountain.limits import NS
 from fountain.net.endpoint import open_endpoint
 from fountain.net.probe import exchange
 from fountain.protocol.client_events import Failure
+from fountain.protocol.patience import Patience
 from fountain.testing import World, payload
 from fountain.wire.control import Hello, PacketType, Refusal, RefusalReason, parse_handshake
 
@@ -91,3 +92,13 @@ def test_nobody_waits_for_ever_for_a_server_that_prepares(seed: int) -> None:
     assert world.run(lambda: client.has_ended, 20 * NS)
     assert [event.kind for event in client.events] == ["preparing", "failed"]
     assert client.events[-1].failure is Failure.PREPARING
+
+
+def test_a_server_that_prepares_again_after_it_had_served_is_waited_for_again() -> None:
+    patience = Patience(10 * NS, 0)
+    assert patience.prepares(0)
+    patience.connected(NS)
+    patience.advance(700 * NS)
+    assert patience.prepares(701 * NS)
+    assert not patience.prepares(709 * NS)
+    assert patience.end_ns == 719 * NS
