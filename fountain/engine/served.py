@@ -14,7 +14,9 @@ from fountain.codes.api import BlockEncoder, Code
 from fountain.geometry import Geometry
 from fountain.protocol.block_numbers import BlockNumbers
 from fountain.protocol.server_session import ServedObject
+from fountain.storage.zeros import zero_blocks
 from fountain.wire.control import OfferBody
+from fountain.wire.manifest import Manifest
 from fountain.wire.session import MANIFEST_BIT
 
 __all__ = ["BlockCache", "BlockSource", "ObjectSymbols"]
@@ -28,6 +30,7 @@ class BlockSource(Protocol):
     """What serves blocks: `fountain.storage.source.FileSource`, or memory in the simulated world."""
 
     name: str
+    manifest: Manifest
     manifest_bytes: bytes
     object_id: bytes
     geometry: Geometry
@@ -93,7 +96,8 @@ class ObjectSymbols:
             name=source.name,
             open=open,
         )
-        self.served = ServedObject(offer, code.systematic)
+        zeros = sum(map(geometry.block_symbols, zero_blocks(source.manifest)))
+        self.served = ServedObject(offer, code.systematic, zeros)
         self._numbers = BlockNumbers(source.geometry, offer.manifest_geometry)
         self._manifest = np.zeros((offer.manifest_geometry.symbol_count, geometry.symbol_size), dtype=np.uint8)
         self._manifest.reshape(-1)[: offer.manifest_size] = np.frombuffer(source.manifest_bytes, dtype=np.uint8)

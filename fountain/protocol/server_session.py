@@ -66,6 +66,7 @@ class ServedObject:
 
     offer: OfferBody  # with the key fields of no particular time
     systematic: bool
+    zero_symbol_count: int = 0  # symbols of blocks of zeros: nobody needs to be sent them
 
     @property
     def packet_size(self) -> int:
@@ -139,7 +140,7 @@ class ServerSession(ControlChannel):
         )
         self.resumed_count = self.carousel.done.count
         # Whoever begins anew needs all symbols. What others hold in part nobody else can know.
-        whole_count = geometry.symbol_count + served.offer.manifest_geometry.symbol_count
+        whole_count = geometry.symbol_count - served.zero_symbol_count + served.offer.manifest_geometry.symbol_count
         self.needed_count = 1 if request.has_manifest else whole_count
         self._block_count = geometry.block_count
         self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)

@@ -30,7 +30,8 @@ from fountain.storage.octets import PartOctets
 from fountain.storage.paths import printable
 from fountain.storage.tree import PartTree
 from fountain.storage.workspace import JOURNAL_NAME, Workspace
-from fountain.wire.manifest import DIGEST_SIZE, Manifest
+from fountain.storage.zeros import zero_blocks
+from fountain.wire.manifest import Manifest
 
 __all__ = ["PartBlocks"]
 
@@ -67,7 +68,7 @@ class PartBlocks:
     def begin(self) -> None:
         """Start the journal of a part that holds nothing yet."""
         self._journal.rewrite(())
-        self._take_zeros(self._zero_blocks())
+        self._take_zeros(zero_blocks(self._manifest))
 
     def recover(self, missing: NDArray[np.int64], progress: Progress | None) -> None:
         """Find out which blocks an earlier run left; `missing` files were not there with their sizes."""
@@ -87,7 +88,7 @@ class PartBlocks:
         ]
         for block in self._matching(candidates, progress):
             self._record(block)
-        holes = set(self._zero_blocks()) - set(candidates)
+        holes = set(zero_blocks(self._manifest)) - set(candidates)
         self._take_zeros([block for block in sorted(holes) if not self.verified[block]])
         self.commit()
 
@@ -189,23 +190,6 @@ class PartBlocks:
         """Close the files, without a commit."""
         self._octets.close()
         self._journal.close()
-
-    def _zero_blocks(self) -> list[int]:
-        """The blocks that hold nothing but zeros, by their digests."""
-        geometry = self.geometry
-        if not geometry.block_count:
-            return []
-        digests = np.frombuffer(self._manifest.digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)
-        found: list[int] = []
-        for size in {geometry.block_size(block) for block in (0, geometry.block_count - 1)} | self._middle_sizes():
-            zero = np.frombuffer(blake3(bytes(size)).digest(), dtype=np.uint8)
-            equal = np.flatnonzero((digests == zero).all(axis=1)).tolist()
-            found += [block for block in equal if geometry.block_size(block) == size]
-        return sorted(found)
-
-    def _middle_sizes(self) -> set[int]:
-        """Blocks have one of two sizes, but for the last."""
-        return {self.geometry.block_size(self.geometry.block_count - 2)} if self.geometry.block_count > 1 else set()
 
     def _take_zeros(self, blocks: list[int]) -> None:
         """These blocks stand as soon as their files do, which read as zeros."""
