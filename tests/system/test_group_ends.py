@@ -18,6 +18,7 @@ from tests.system.programs import Fetch, Server
 
 SIZE = 5_000_000
 SMALL_SIZE = 200_000
+LARGE_SIZE = 60_000_000  # half a minute at SLOWLY: another server starts meanwhile
 HOST = platform.node()
 
 
@@ -113,9 +114,9 @@ def test_receivers_go_on_where_a_server_that_comes_back_does(
     way: signal.Signals, fleet: Fleet, write_file: Writer
 ) -> None:
     path = write_file(SIZE)
-    server, fetch = catch_in_the_middle(fleet, path)
-    other = fleet.receive("other")
-    other.wait_event("announced")
+    server = fleet.serve(*SLOWLY, "--wait", "2", "--expect", "2", path)  # Neither ends before the other is here.
+    fetch, other = fleet.receive("first"), fleet.receive("other")
+    fetch.wait_middle()
     server.signal(way)
     assert server.wait() == (130 if way is signal.SIGINT else -way)
     again = fleet.serve(*QUICKLY, "--expect", "2", path)
@@ -140,7 +141,7 @@ def test_receivers_of_a_server_that_stays_away_end_with_4_and_keep_their_part(fl
 def test_a_fetch_stays_with_its_object_when_its_server_goes_and_another_object_is_announced(
     fleet: Fleet, write_file: Writer
 ) -> None:
-    path, other = write_file(SIZE, "first.bin"), write_file(SIZE, "other.bin")
+    path, other = write_file(LARGE_SIZE, "first.bin"), write_file(SIZE, "other.bin")
     server, fetch = catch_in_the_middle(fleet, path, "--timeout", "6")
     fleet.serve(*SLOWLY, other)
     assert fetch.wait_event("warned", lambda event: "here as well" in event["message"])["message"] == (
