@@ -139,9 +139,10 @@ class ServerSession(ControlChannel):
             has_manifest=request.has_manifest,
         )
         self.resumed_count = self.carousel.done.count
-        # Whoever begins anew needs all symbols. What others hold in part nobody else can know.
+        # Whoever begins anew needs all symbols. What others hold in part nobody else can know, unless it is all.
         whole_count = geometry.symbol_count - served.zero_symbol_count + served.offer.manifest_geometry.symbol_count
-        self.needed_count = 1 if request.has_manifest else whole_count
+        is_whole = self.resumed_count >= geometry.block_count
+        self.needed_count = int(not is_whole) if request.has_manifest else whole_count
         self._block_count = geometry.block_count
         self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)
         self._resolved = 0

@@ -25,10 +25,12 @@ class Stage:
         self.roster = Roster(self.pair.now_ns)
         self.told: list[PeerFinished | PeerGone] = []
 
-    def join(self, number: int, *, has_manifest: bool = False, host: str = HOST) -> tuple[ClientMachine, ServerSession]:
+    def join(
+        self, number: int, *, has_manifest: bool = False, host: str = HOST, done_count: int | None = None
+    ) -> tuple[ClientMachine, ServerSession]:  # fmt: skip
         self.pair.now_ns += 50 * MS
         client = self.pair.client(number.to_bytes(8, "big"))
-        session = self.pair.connect(client, (host, 40_000 + number % 10_000))
+        session = self.pair.connect(client, (host, 40_000 + number % 10_000), done_count=done_count)
         assert session is not None
         if has_manifest:
             session.needed_count = 1  # as its Request would have had it
@@ -66,6 +68,14 @@ def test_peers_that_say_they_are_done_and_were_sent_nothing_do_not_count() -> No
     assert not stage.roster.done_peers
     assert not stage.roster.done_objects
     assert {peer.state for peer in stage.roster.progress(stage.pair.now_ns).peers} == {"gone"}
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_peer_that_comes_back_with_all_of_it_counts_though_nothing_is_sent(missing: int) -> None:
+    stage = Stage()
+    block_count = -(-1_563 // 16)
+    told = stage.say_done(*reversed(stage.join(1, done_count=block_count - missing)))
+    assert isinstance(told, PeerGone if missing else PeerFinished)
 
 
 @pytest.mark.parametrize("missing", [0, 1])

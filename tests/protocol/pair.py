@@ -50,23 +50,28 @@ class Pair:
         machine.handle_timeout(self.now_ns)
         return machine
 
-    def request(self, client: ClientMachine, address: Address = HOME) -> bytes:
-        """The octets of the client's Request, not sent yet."""
+    def request(self, client: ClientMachine, address: Address = HOME, *, done_count: int | None = None) -> bytes:
+        """The octets of the client's Request, not sent yet; it has the manifest and so many blocks, or nothing."""
         self.carry(client, address)
         event = client.poll_event()
         assert event is not None
         assert event.offer is not None
         geometry = Geometry(event.offer.object_size, 64, 16)
-        client.request(BlockTable(geometry, event.offer.manifest_geometry, 8), self.now_ns)
+        table = BlockTable(geometry, event.offer.manifest_geometry, 8)
+        if done_count is not None:
+            table.know_manifest([(0, done_count)])
+        client.request(table, self.now_ns)
         waiting = client.poll_datagram()
         assert waiting is not None
         assert waiting[1]
         return waiting[0]
 
-    def connect(self, client: ClientMachine, address: Address = HOME) -> ServerSession | None:
+    def connect(
+        self, client: ClientMachine, address: Address = HOME, *, done_count: int | None = None
+    ) -> ServerSession | None:  # fmt: skip
         """The session that the client got, if it got one."""
         before = set(self.server.sessions)
-        self.deliver(self.request(client, address), address)
+        self.deliver(self.request(client, address, done_count=done_count), address)
         self.carry(client, address)
         new = set(self.server.sessions) - before
         return self.server.sessions[new.pop()] if new else None
