@@ -81,9 +81,9 @@ def test_a_full_server_refuses_with_7_until_there_is_room(
     programs: Programs, write_file: Writer, tmp_path: Path
 ) -> None:
     path = write_file(8_000_000)
-    server = programs.serve(path, "--max-peers", "1", "--rate", "40M")
+    server = programs.serve(path, "--max-peers", "1", "--rate", "20M")
     first = programs.fetch("-o", tmp_path / "first", port=server.port)
-    first.wait_event("transfer_progress")
+    first.wait_middle()
     first.signal(signal.SIGSTOP)  # It keeps its place for half a minute, however long the second takes to start.
     second = programs.fetch("-o", tmp_path / "second", port=server.port)
     assert second.wait() == 7
