@@ -12,6 +12,7 @@ from fountain.codes.api import Code
 from fountain.engine.assembly import Assembly, contradiction, is_as_offered
 from fountain.engine.collector import BlockSink
 from fountain.engine.contenders import Pace
+from fountain.engine.failures import changed_error
 from fountain.engine.receiver import Phase, Receiver
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IncompleteError
@@ -161,6 +162,8 @@ class Download:
             if self.phase is Phase.RECEIVING and self.assembly.advance(now_ns):
                 self.phase = Phase.FINISHING
         self._handle_events(now_ns)
+        if self.phase is Phase.RECEIVING and self.machine.has_changed(now_ns):
+            self.failed(changed_error(self.machine.server[0]), now_ns)
         self._look_for_data(now_ns)
         if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns) and not self._is_speechless(now_ns):
             self.phase = Phase.ENDED

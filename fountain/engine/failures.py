@@ -21,6 +21,7 @@ from fountain.wire.control import RefusalReason
 __all__ = [
     "DEFECT_HINT",
     "KEPT_HINT",
+    "changed_error",
     "described_defect",
     "fetch_failure",
     "local_error",
@@ -98,10 +99,7 @@ def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, t
                 f"See what the server says, and whether firewalls drop some of the packets. {KEPT_HINT}",
             )
         case Failure.SOURCE_CHANGED:
-            return IncompleteError(
-                f"The file changed on {host} while it was being served.",
-                "Start the server again and fetch the new file.",
-            )
+            return changed_error(host)
         case Failure.CONGESTED:
             return IncompleteError(
                 f"{host} stopped sending: for half a minute most of what it sent was lost on the way.",
@@ -116,6 +114,13 @@ def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, t
             )
         case _:
             return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
+
+
+def changed_error(host: str) -> FountainError:
+    """The error of an object whose file changed at the server."""
+    return IncompleteError(
+        f"The file changed on {host} while it was being served.", "Start the server again and fetch the new file."
+    )
 
 
 def standstill_error(cause: Standstill, timeout_s: float) -> IncompleteError:

@@ -157,7 +157,7 @@ class Sender:
             self.failures.append(error)
             self.machine.close(now_ns, ByeReason.SOURCE_CHANGED, order.session.object_index)
             if self.groups is not None:
-                self.groups.close(now_ns, order.session.object_index)
+                self.groups.close(now_ns, order.session.object_index, has_changed=True)
             self.flush()
             return None
 

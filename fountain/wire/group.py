@@ -70,7 +70,7 @@ _NEED = struct.Struct(">IH")
 
 _COUNT_MAX = 0xFFFF
 SEQUENCE_LIMIT = 1 << 62  # No number comes so far; the arithmetic of 64 bits goes a little further.
-_FLAGS_ANNOUNCE = 0x0007
+_FLAGS_ANNOUNCE = 0x000F
 
 assert (
     GROUP_OVERHEAD_SIZE + _PLAN.size + PLANNED_COUNT_MAX * _PLANNED.size + QUEUED_COUNT_MAX * _RUN.size
@@ -110,6 +110,7 @@ class AnnounceFlag(enum.IntFlag):
     ONEWAY = 1  # nothing comes back: receivers never answer
     WAITING = 2  # data has not begun
     FINAL = 4  # the server is leaving
+    CHANGED = 8  # and that because its file is not any more what it announced
 
 
 def is_group_packet(data: bytes | memoryview) -> bool:

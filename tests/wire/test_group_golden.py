@@ -148,7 +148,7 @@ def test_reserved_octets_must_be_zero(name: str) -> None:
 
 def test_unknown_flags_states_and_truth_values_are_refused() -> None:
     announce, report = golden("announce body"), golden("group report body")
-    assert read("announce body", announce[:7] + b"\x08" + announce[8:]) is Reject.RESERVED_NOT_ZERO
+    assert read("announce body", announce[:7] + b"\x10" + announce[8:]) is Reject.RESERVED_NOT_ZERO
     assert read("announce body", announce[:32] + bytes(2) + announce[34:]) is Reject.BAD_FIELD  # no control port
     for at, value in ((58, 9), (59, 2)):
         assert read("group report body", report[:at] + bytes([value]) + report[at + 1 :]) is Reject.BAD_FIELD

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fountain.engine.receiver import Phase
@@ -10,8 +12,9 @@ from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.testing import GROUP, Link, Server, payload
 from fountain.wire.control import MAGIC
-from fountain.wire.group import MemberState
-from tests.world.groups import MS, Stage
+from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType, MemberState
+from fountain.wire.reject import Reject
+from tests.world.groups import MS, Stage, packet_type
 
 RUNS = pytest.mark.parametrize("run", range(3))  # The seed depends on it.
 
@@ -361,4 +364,41 @@ def test_a_receiver_below_the_least_rate_fetches_by_itself_and_the_others_go_on(
     assert stage.member(slow).state is MemberState.APART
     assert stage.world.run(lambda: slow.has_ended, 120 * NS)
     assert slow.downloads[0].phase is Phase.ENDED
+    assert stage.all_exact()
+
+
+@pytest.mark.parametrize("key", [None, bytes(32)])
+def test_a_file_that_changes_while_it_goes_to_a_group_ends_its_receivers_with_the_reason(
+    key: bytes | None, seed: int
+) -> None:  # fmt: skip
+    stage = Stage(seed, key=key)
+    for _ in range(2):
+        stage.listen(key=key)
+    stage.begin(0.2)
+    stage.server.groups.close(stage.world.now_ns, has_changed=True)
+    assert stage.run(10 * NS)
+    for listener in stage.listeners:
+        (download,) = listener.downloads
+        assert download.error is not None
+        assert "changed" in download.error.message
+
+
+def test_a_forged_word_of_a_change_ends_nobody_in_an_open_group_whose_server_goes_on(seed: int) -> None:
+    stage = Stage(seed, rate_bps=500_000)
+    listener = stage.listen()
+    stage.begin(0.1)
+    announces = []
+    stage.world.taps.append(
+        lambda octets, *_: announces.append(octets) if packet_type(octets) is GroupPacketType.ANNOUNCE else None
+    )
+    assert stage.world.run(lambda: bool(announces), 10 * NS)
+    header = GroupHeader.parse(announces[0])
+    assert not isinstance(header, Reject)
+    channel = stage.machine.stream.keys
+    announce = Announce.parse(channel.unwrap(header, announces[0]), open=True)  # type: ignore[arg-type]
+    assert not isinstance(announce, Reject)
+    forged = replace(announce, flags=AnnounceFlag.FINAL | AnnounceFlag.CHANGED)
+    datagram = channel.wrap(GroupPacketType.ANNOUNCE, header.sequence + 1, forged.encode())
+    stage.world.deliver(datagram, ("forger", 1), listener.endpoint.local_address)
+    assert stage.run()
     assert stage.all_exact()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import random
 
 import pytest
 
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
-from fountain.testing import Listener
+from fountain.testing import Link, Listener
+from fountain.wire.control import MAGIC
 from tests.world.groups import MS, Stage
 from tests.world.hostile import LIES, Liar
 
@@ -122,3 +124,41 @@ def test_what_waited_in_a_socket_is_no_round_trip(seed: int) -> None:
         longest_ns = max(longest_ns, stage.machine.controller.group_rtt_ns, stage.machine.stream.rtt.smoothed_ns)
     assert longest_ns <= 150 * MS
     assert stage.machine.controller.rate_bps >= 0.9 * RATE_BPS
+
+
+# --- Deaf, slow --------------------------------------------------------------------------------------------
+
+
+class Switch(Link):
+    """A way on which data is not carried any more from some moment on, while all else is."""
+
+    forgets_ns = 0
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        is_data = datagram[:4] != MAGIC
+        is_forgotten = is_data and self.forgets_ns and now_ns >= self.forgets_ns
+        return [] if is_forgotten else super().carry(datagram, now_ns, draw)
+
+
+@pytest.mark.parametrize(
+    ("cc", "min_rate_bps"),
+    [("fixed", 0), ("tfmcc", RATE_BPS // 8), pytest.param("tfmcc", 0, marks=pytest.mark.slow)],
+)
+def test_one_that_hears_no_data_any_more_costs_the_others_next_to_nothing(
+    cc: str, min_rate_bps: int, seed: int
+) -> None:  # fmt: skip
+    settings = GroupSettings(wait_count=HONEST_COUNT, min_rate_bps=min_rate_bps)
+    stage = play(seed, cc, size=SLEEP_SIZE, settings=settings)
+    switch = Switch(delay_ns=MS)
+    stage.world.link(stage.server.name, "listener 0", switch)
+    stage.begin(0.2)
+    switch.forgets_ns = stage.world.now_ns
+    assert needed_ns(stage, stage.listeners[1:]) <= 1.15 * awake_ns(cc)
+
+
+def test_one_that_loses_nearly_everything_takes_no_more_than_half_of_a_fixed_rate(seed: int) -> None:
+    stage = play(seed, "fixed")
+    link = stage.world.link(stage.server.name, "listener 0", Link(delay_ns=MS))
+    stage.begin(0.01)
+    link.loss = 0.95
+    assert needed_ns(stage, stage.listeners[1:]) <= 2 * alone_ns("fixed") + MORE_NS

@@ -69,6 +69,7 @@ URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need t
 LINGER_MIN_NS = 2 * NS
 LINGER_NS_MAX = 20 * NS  # So long somebody is waited for who lets nobody report, or in whose group turns are rare.
 LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
+CHANGED_DOUBT_NS = 6 * NS  # Anybody can say so in an open group: a server that is there announces meanwhile.
 LATE_NS = NS // 20  # What came later than this, beside what came before, had waited.
 DOUBT_NS = 2 * NS  # Later than this after a pause nothing waits any more; the way itself may have become longer.
 _FRACTION_UNIT = 65_535
@@ -122,6 +123,7 @@ class GroupClientMachine:
         self._doubt_until_ns = 0  # Until then what comes may have waited.
         self._has_own_rtt = False
         self._is_leaving = False
+        self._changed_ns: int | None = None  # when the server said that its file had changed
         self._datagrams: deque[tuple[bytes, Address]] = deque()
         self._events: deque[GroupEvent] = deque()
         if self.is_final:
@@ -203,6 +205,11 @@ class GroupClientMachine:
             has_begun |= self._losses.on_drops(now_ns)
         if has_begun:
             self._warn(now_ns)
+
+    def has_changed(self, now_ns: int) -> bool:
+        """Whether the server has ended because its file is not any more what it announced."""
+        doubt_ns = CHANGED_DOUBT_NS if self.channel.open else 0
+        return self._changed_ns is not None and now_ns - self._changed_ns >= doubt_ns
 
     def resume(self, now_ns: int) -> None:
         """This receiver has not looked for a while: what comes now may have waited for it."""
@@ -299,6 +306,10 @@ class GroupClientMachine:
         self._watch.note_server(announce.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
         self.announce = replace(announce, next_sequence=self.announce.next_sequence)  # of when it came in
         is_final = bool(announce.flags & AnnounceFlag.FINAL)
+        if not is_final or not announce.flags & AnnounceFlag.CHANGED:
+            self._changed_ns = None
+        elif self._changed_ns is None:
+            self._changed_ns = now_ns
         if is_final != self.is_final:
             self.is_final = is_final
             self._events.append(GroupEvent("final" if is_final else "back"))

@@ -106,6 +106,7 @@ class GroupServerMachine:
         self.pacer = SteadyPacer(controller.rate_bps, now_ns)
         self.is_waiting = settings.oneway is None
         self.is_closed = False
+        self._has_changed = False
         lane = Lane(int.from_bytes(derive(secret, b"group lane", object_index)[:4], "big"), served.systematic)
         self.carousel: GroupCarousel | OnewayCarousel
         if settings.oneway is None:
@@ -170,10 +171,11 @@ class GroupServerMachine:
 
     # --- What the application asks -------------------------------------------------------------------------
 
-    def close(self, now_ns: int) -> None:
-        """Tell the group that the server leaves."""
+    def close(self, now_ns: int, *, has_changed: bool = False) -> None:
+        """Tell the group that the server leaves, and whether because its file changed."""
         if not self.is_closed:
             self.is_closed = True
+            self._has_changed = has_changed
             for _ in range(2):  # One may be lost; without it receivers wait for a silence.
                 self._announce(now_ns)
 
@@ -444,6 +446,7 @@ class GroupServerMachine:
             (AnnounceFlag.ONEWAY, self.settings.oneway is not None),
             (AnnounceFlag.WAITING, self.is_waiting),
             (AnnounceFlag.FINAL, self.is_closed or is_final),
+            (AnnounceFlag.CHANGED, self._has_changed),
         ):
             flags |= flag if is_set else 0
         self._teller.announce(

@@ -64,11 +64,11 @@ class GroupStreams:
         for machine in self._turns:
             machine.handle_timeout(now_ns)
 
-    def close(self, now_ns: int, object_index: int | None = None) -> None:
-        """End all streams, or that of one object."""
+    def close(self, now_ns: int, object_index: int | None = None, *, has_changed: bool = False) -> None:
+        """End all streams, or that of one object, whose file may have changed."""
         for machine in self._turns:
             if object_index is None or machine.stream.object_index == object_index:
-                machine.close(now_ns)
+                machine.close(now_ns, has_changed=has_changed)
 
     def poll_datagram(self) -> bytes | None:
         """A control packet for the group."""

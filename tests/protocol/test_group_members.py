@@ -1,0 +1,292 @@
+"""What a group's server believes of its receivers' reports, how many it takes in, and when it asks one to leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fountain.geometry import Geometry
+from fountain.integrity import digest
+from fountain.limits import NS
+from fountain.protocol.group import parties
+from fountain.protocol.group.carousel import GroupCarousel
+from fountain.protocol.group.debts import TURN_COUNT, Targets, Turns
+from fountain.protocol.group.loss_events import LossEvents
+from fountain.protocol.group.member import REPORT_BURST_COUNT, Member
+from fountain.protocol.group.passes import BlockQueue
+from fountain.protocol.group.rounds import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
+from fountain.protocol.lane import Lane
+from fountain.protocol.pacing import SteadyPacer
+from fountain.wire.group import GroupPacketType, GroupReport, MemberState
+from tests.world.groups import MS, Stage
+
+REPORT = GroupReport(
+    peer_id=digest(b"somebody")[:8], echo_timestamp_us=0, hold_us=0, expected_sequence=0, received_count=0,
+    event_rate=0, receive_rate_bps=0, kernel_drop_count=0, damaged_count=0, done_count=0, fraction=0,
+    state=MemberState.RECEIVING, has_manifest=False, host="somebody", needs=(), missing=(),
+)  # fmt: skip
+
+
+class Desk:
+    """A server with one receiver that gets all, and reports that come from anywhere."""
+
+    def __init__(self, seed: int) -> None:
+        self.stage = Stage(seed, size=2_000_000, symbol_size=1_000, block=50, rate_bps=20_000_000)
+        self.stage.listen()
+        self.stage.begin(0.02)
+        self.count = 0
+
+    def say(self, report: GroupReport, *, number: int | None = None, host: str = "somewhere") -> Member | None:
+        """A report comes; who it is of, if that is known by now."""
+        machine = self.stage.machine
+        self.count += 1
+        heard = machine._teller.sequence
+        sequence = heard << 32 | self.count if number is None else number
+        datagram = machine.stream.keys.wrap(GroupPacketType.REPORT, sequence, report.encode())
+        self.stage.world.deliver(datagram, (host, 4_000), (self.stage.server.name, 6330))
+        self.stage.wait(0)
+        return machine.members.get(report.peer_id)
+
+    def wait(self, time_ns: int) -> None:
+        """Let time pass."""
+        self.stage.wait(time_ns)
+
+
+# --- What is believed --------------------------------------------------------------------------------------
+
+
+def test_counts_of_a_report_that_expects_packets_never_sent_are_not_believed(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(replace(REPORT, expected_sequence=10, received_count=5))
+    assert member is not None
+    assert (member.expected_sequence, member.received_count) == (10, 5)
+    future = desk.stage.machine.sequence + 1_000
+    desk.say(replace(REPORT, expected_sequence=future, received_count=future))
+    assert (member.expected_sequence, member.received_count) == (10, 5)
+
+
+def test_a_recorded_report_is_not_accepted_again_however_often_its_receiver_has_started_again(seed: int) -> None:
+    desk = Desk(seed)
+    recorded = desk.stage.machine._teller.sequence << 32 | 7
+    member = desk.say(replace(REPORT, done_count=1), number=recorded)
+    assert member is not None
+    for start in range(12):
+        desk.wait(NS // 10)
+        desk.say(replace(REPORT, done_count=2 + start), number=desk.stage.machine._teller.sequence << 32 | 1)
+        assert member.done_count == 2 + start
+        desk.say(replace(REPORT, done_count=1), number=recorded)
+        assert member.done_count == 2 + start
+
+
+def test_a_number_of_the_future_shuts_nobody_out(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(replace(REPORT, done_count=1))
+    assert member is not None
+    desk.say(replace(REPORT, done_count=9), number=(1 << 61) + 5)
+    desk.wait(NS // 10)
+    desk.say(replace(REPORT, done_count=2))
+    assert member.done_count == 2
+
+
+@pytest.mark.parametrize("behind_us", [59_000_000, 9_000_000])
+def test_a_round_trip_that_cannot_be_is_none(behind_us: int, seed: int) -> None:
+    desk = Desk(seed)
+    now_us = desk.stage.world.now_ns // 1_000
+    member = desk.say(replace(REPORT, echo_timestamp_us=(now_us - behind_us) & 0xFFFF_FFFF))
+    assert member is not None
+    assert member.rtt.smoothed_ns == 0
+
+
+def test_one_sample_goes_no_further_than_several_times_what_was_usual() -> None:
+    assert bounded_rtt_ns(5 * NS, 0) == 5 * NS
+    assert bounded_rtt_ns(5 * NS, 10 * MS) == 140 * MS
+    assert bounded_rtt_ns(RTT_MAX_NS, 10 * MS) == 0
+
+
+def test_one_address_alone_does_not_stretch_the_round_trip_of_the_group() -> None:
+    assert longest_rtt_ns([("a", 3 * NS)]) == (3 * NS, RTT_MAX_NS)
+    assert longest_rtt_ns([("a", 3 * NS), ("b", 0)])[0] == RTT_ALONE_NS
+    assert longest_rtt_ns([("b", 5 * MS), ("a", 3 * NS), ("a", 4 * NS), ("c", 4 * MS)])[0] == RTT_ALONE_NS
+    assert longest_rtt_ns([("a", 3 * NS), ("b", NS)])[0] == 3 * NS
+
+
+# --- Who should leave --------------------------------------------------------------------------------------
+
+
+def test_one_that_hears_plans_and_no_data_is_asked_to_leave(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(REPORT)
+    assert member is not None
+    is_leaving = []
+    for _ in range(120):
+        desk.stage.machine.sequence += 200  # as if so many had gone
+        desk.wait(NS // 50)
+        desk.say(REPORT)
+        is_leaving.append(member.is_leaving)
+    assert not is_leaving[80]
+    assert is_leaving[-1]
+
+
+def test_one_that_hears_no_more_data_is_owed_nothing_and_leaves_after_ten_seconds(seed: int) -> None:
+    desk = Desk(seed)
+    heard = replace(REPORT, expected_sequence=20, received_count=20, needs=((0, 50),))
+    member = desk.say(heard)
+    assert member is not None
+    states = []
+    for _ in range(140):
+        desk.wait(NS // 10)
+        desk.say(heard)
+        states.append((member.is_deaf, member.is_leaving))
+    assert states[0] == (False, False)
+    assert states[20] == (True, False)
+    assert states[-1] == (True, True)
+
+
+# --- How many ----------------------------------------------------------------------------------------------
+
+
+def test_reports_closer_than_they_may_be_are_dropped(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(REPORT)
+    assert member is not None
+    for count in range(4 * REPORT_BURST_COUNT):
+        desk.say(replace(REPORT, done_count=count))
+    assert member.done_count <= REPORT_BURST_COUNT
+
+
+def test_one_address_does_not_take_the_places_of_all(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parties, "MEMBER_COUNT_MAX", 40)
+    monkeypatch.setattr(parties, "PARTY_MEMBER_COUNT_MAX", 10)
+    desk = Desk(seed)
+    for count in range(100):
+        desk.say(replace(REPORT, peer_id=digest(b"forged %d" % count)[:8]), host="forger")
+    assert desk.say(replace(REPORT, peer_id=digest(b"true")[:8]), host="true") is not None
+    assert len(desk.stage.machine.members) == 12  # ten forged ones, the true one, and the listener
+
+
+def test_new_receivers_at_one_address_come_one_by_one(seed: int) -> None:
+    desk = Desk(seed)
+    for count in range(200):
+        desk.say(replace(REPORT, peer_id=digest(b"forged %d" % count)[:8]), host="forger")
+    assert len(desk.stage.machine.members) <= parties.NEWCOMER_BURST_COUNT + 2
+
+
+# --- Shares ------------------------------------------------------------------------------------------------
+
+K = 50
+ME, OTHER = b"receiver", b"the next"
+
+
+def carousel(block_count: int) -> GroupCarousel:
+    return GroupCarousel(Geometry(block_count * K * 16, 16, K), Geometry(0, 16, K), Lane(0, systematic=True))
+
+
+def test_debts_take_three_of_eight_packets_while_there_is_something_to_pass() -> None:
+    stream = carousel(1_000)
+    sequence, debt_count = 100 * K, 0
+    stream.take(sequence, 0)
+    for _ in range(200):
+        stream.settle(ME, [(block, 65_535) for block in range(40)], [], sequence, 0.0, is_last_word=False, party="a")
+        for block, esis in stream.take(100, sequence):
+            debt_count += len(esis) if block < 100 else 0
+            sequence += len(esis)
+    assert 0.3 * 20_000 <= debt_count <= 0.4 * 20_000
+
+
+def test_who_asks_for_much_without_end_does_not_keep_another_waiting() -> None:
+    stream = carousel(100)
+    sequence = 100 * K
+    stream.take(sequence, 0)
+    stream.settle(ME, [(block, 65_535) for block in range(40)], [], sequence, 0.0, is_last_word=True, party="a")
+    stream.settle(OTHER, [(77, 5)], [], sequence, 0.0, is_last_word=True, party="b")
+    assert 77 in [block for block, _ in stream.take(TURN_COUNT + 5, sequence)]
+
+
+def test_who_got_far_more_than_a_block_and_asks_for_more_is_found() -> None:
+    stream = carousel(10)
+    sequence = 10 * K
+    stream.take(sequence, 0)
+    for _ in range(40):
+        stream.settle(ME, [(3, 2 * K)], [], sequence, 0.0, is_last_word=True, party="a")
+        stream.settle(OTHER, [(4, 1)], [], sequence, 0.0, is_last_word=True, party="b")
+        sequence += sum(len(esis) for _, esis in stream.take(2 * K, sequence))
+    assert stream.greedy == {ME}
+
+
+def test_a_report_costs_what_it_tells_and_not_what_others_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = carousel(30_000)
+    sequence = 30_000 * K
+    stream.take(sequence, 0)
+    for report in range(625):
+        scattered = [(24 * 2 * report % 29_000 + 2 * at, 1) for at in range(24)]
+        needs = [(1 + 40 * report % 29_000 + at, 5) for at in range(40)]
+        stream.settle(digest(b"%d" % report)[:8], needs, scattered, sequence, 0.0, is_last_word=True, party="a")
+    looked = 0
+    revise = GroupCarousel._revise
+
+    def counted(self: GroupCarousel, entry: object) -> None:
+        nonlocal looked
+        looked += 1
+        revise(self, entry)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GroupCarousel, "_revise", counted)
+    stream.settle(ME, [(5, 5)], [(29_500, 1)], sequence, 0.0, is_last_word=True, party="b")
+    assert looked <= 2
+    assert len(stream._on_their_way(sequence)) <= 513
+
+
+def test_the_largest_target_is_at_hand_whatever_was_dropped() -> None:
+    targets = Targets()
+    for count in range(100):
+        targets.put(b"%d" % (count % 7), count)
+    assert targets.largest == 99
+    assert targets.drop(b"%d" % (99 % 7))
+    assert targets.largest == 98
+    targets.clear()
+    assert targets.largest == 0
+
+
+def test_addresses_take_turns_and_so_do_the_blocks_of_one() -> None:
+    turns = Turns()
+    for block in range(3):
+        turns.add("much", (block, ME))
+    turns.add("little", (9, OTHER))
+    paid = [turns.next(1_000, lambda debt: 1_000 if debt[0] < 9 else 5, lambda _: True) for _ in range(4)]
+    assert paid == [(0, TURN_COUNT), (9, 5), (9, 5), (9, 5)]
+
+
+def test_blocks_are_gone_through_upwards_again_and_again() -> None:
+    queue = BlockQueue()
+    queue.add(0, 5)
+    assert [queue.pop() for _ in range(3)] == [0, 1, 2]
+    queue.add(1, 1)
+    queue.add(7, 2)
+    assert queue.runs(10) == [(3, 2), (7, 2), (1, 1)]
+    assert queue.lacking((0, 10)) == [(0, 1), (2, 1), (5, 2), (9, 1)]
+    assert [queue.pop() for _ in range(5)] == [3, 4, 7, 8, 1]
+    assert not queue
+
+
+# --- After a pause -----------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_after_a_pause_is_no_loss_event() -> None:
+    events = LossEvents(1_000)
+    events.on_packets(list(range(100)), NS, 0)
+    events.skip_gap()
+    events.count(list(range(100, 150)), 5 * NS)
+    events.skip_gap()
+    events.on_packets(list(range(5_000, 5_100)), 6 * NS, 0)
+    assert not events.has_lost
+    events.on_packets(list(range(5_110, 5_200)), 7 * NS, 0)
+    events.on_packets(list(range(5_200, 5_300)), 7 * NS + MS, 0)
+    assert events.has_lost
+
+
+def test_a_rate_that_rises_from_nearly_nothing_is_used_at_once() -> None:
+    pacer = SteadyPacer(10_000, 0)
+    assert pacer.is_open(0)
+    pacer.charge(1_500)
+    pacer.change_rate(10_000_000, NS // 10)
+    assert pacer.ready_ns <= NS // 10 + 2 * MS
