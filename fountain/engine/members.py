@@ -190,7 +190,7 @@ class Members:
             return "gone"
         if alone is not None and alone.state in ("silent", "done"):
             return alone.state
-        if member.is_silent and alone is None:
+        if (member.is_silent or (member.is_deaf and not member.is_leaving)) and alone is None:
             return "silent"
         return "leaving" if member.is_leaving or alone is not None else _STATES[member.state]
 
@@ -227,6 +227,8 @@ class Members:
             return "silent" if alone.state == "silent" else "fetching by itself"
         if member.is_silent:
             return "silent"
+        if member.is_deaf:
+            return "hears no data"
         return {
             MemberState.FAILED: "could not store it",
             MemberState.LEFT: "interrupted",

@@ -103,6 +103,15 @@ def test_a_receiver_that_left_the_group_is_shown_once_with_what_its_single_sessi
     assert (shown.state, shown.fraction, shown.rate_bps) == ("leaving", 0.6, 5e6)
 
 
+def test_a_receiver_whose_reports_come_and_that_hears_no_data_is_shown_as_silent_with_the_reason() -> None:
+    group = Group("a")
+    member = group.join("a", 1, MemberState.RECEIVING, host="pc1")
+    member.deaf_since_ns = NS
+    (shown,) = group.members.snapshots([])
+    assert shown.state == "silent"
+    assert group.members.missing_names(set()) == ("pc1 (hears no data)",)
+
+
 def test_a_single_peer_that_is_no_receiver_of_the_group_is_shown_as_it_is() -> None:
     group = Group("a")
     member = group.join("a", 1, MemberState.RECEIVING)
