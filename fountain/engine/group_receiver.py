@@ -122,6 +122,8 @@ class GroupReceiver:
                 elif self._wait and download.is_back:
                     self._apart.pop(download).close()
                     download.come_back(now_ns)
+        if self._take_waiting(now_ns):
+            deadline = now_ns
         self.flush()
         return deadline
 
@@ -302,6 +304,26 @@ class GroupReceiver:
         """Nothing of this stream is taken; its server learns why, where it listens and there is room."""
         if not machine.is_oneway and self.bystanders.has_room:
             self.bystanders.add(machine)
+
+    def _take_waiting(self, now_ns: int) -> bool:
+        """Give free places to objects that wait for one; the next Announce of each may be seconds away."""
+        has_taken = False
+        for machine in list(self.bystanders.machines):
+            if not self._has_room():
+                break
+            session, offer = machine.channel.session_id, machine.offer
+            if machine.state is not MemberState.JOINING or machine.is_silent or machine.is_final:
+                continue
+            if self._same_object(offer) is not None or not self._wants(offer):
+                continue
+            self.bystanders.remove(session)
+            self._contenders.remove(session)
+            machine.come_anew()
+            with self.alone(session, now_ns):
+                self._begin(machine, now_ns)
+                self._replay(session, now_ns)
+            has_taken = True
+        return has_taken
 
     def _stand_by(
         self, announce: Announce, header: GroupHeader, address: Address, channel: GroupChannel, state: MemberState,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.limits import NS
+from fountain.protocol.group import loss_events
 from fountain.protocol.group.loss_events import (
     EVENT_RATE_MIN,
     RTT_MIN_NS,
@@ -24,6 +25,12 @@ SIZE = 1452
 RTT_NS = 40 * MS
 WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2)
 START_NS = 5 * NS
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three packets alone decide here, at once; waiting has tests of its own, at the end."""
+    monkeypatch.setattr(loss_events, "LATE_SHARE", math.inf)
 
 
 class Stream:
@@ -105,7 +112,7 @@ def test_a_gap_is_a_loss_when_three_packets_have_overtaken_it() -> None:
     assert stream.events.has_lost
 
 
-def test_a_train_after_a_gap_tells_the_loss_at_once() -> None:
+def test_a_train_after_a_gap_has_overtaken_it() -> None:
     stream = Stream()
     stream.go(100)
     assert stream.arrive(*range(1_110, 1_130))
@@ -304,3 +311,76 @@ def test_few_packets_are_measured_over_a_longer_time() -> None:
     for sequence in range(20):
         events.on_packets([sequence], START_NS + sequence * NS, 0)
     assert events.receive_rate_bps(START_NS + 19 * NS) == SIZE * 8
+
+
+# --- Reordering --------------------------------------------------------------------------------------------
+
+
+def shuffled(stream: Stream, count: int, late_count: int) -> None:
+    """Every other packet comes so many packets later."""
+    waiting: list[int] = []
+    for sequence in range(stream.next, stream.next + count):
+        stream.next = sequence
+        while waiting and waiting[0] <= sequence - late_count:
+            stream.arrive(waiting.pop(0))
+        if sequence % 2:
+            stream.arrive(sequence)
+        else:
+            waiting.append(sequence)
+    for sequence in waiting:
+        stream.arrive(sequence)
+    stream.next += 1
+
+
+def test_packets_that_come_within_a_quarter_of_a_round_trip_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_events, "LATE_SHARE", 4)
+    stream = Stream()
+    stream.go(100)
+    shuffled(stream, 400, 8)
+    assert not stream.events.has_lost
+
+
+def test_packets_that_were_taken_for_lost_and_come_after_all_leave_no_event() -> None:
+    stream = Stream()
+    stream.go(100)
+    shuffled(stream, 400, 30)
+    stream.go(200)
+    assert not stream.events.has_lost
+    assert stream.events.event_rate == 0.0
+
+
+def test_a_way_that_has_reordered_is_given_the_time_that_it_takes() -> None:
+    stream = Stream()
+    stream.go(100)
+    shuffled(stream, 100, 30)
+    began = []
+    for _ in range(5):
+        stream.lose()
+        stream.go(20)
+        began.append(stream.events.has_lost)
+        stream.arrive(stream.next - 21)
+        stream.go(10)
+    assert began == [False] * 5
+
+
+def test_true_losses_among_late_packets_remain(seed: int) -> None:
+    chance, stream = random.Random(seed), Stream()
+    stream.go(200)
+    for _ in range(40):
+        shuffled(stream, 50, chance.randrange(3, 40))
+        stream.lose()
+        stream.go(100)
+    assert stream.events.event_rate == pytest.approx(1 / 152, rel=0.35)
+
+
+def test_a_way_that_reorders_no_more_is_given_less_time_with_each_loss() -> None:
+    stream = Stream()
+    stream.go(100)
+    shuffled(stream, 100, 40)
+    for _ in range(40):
+        stream.lose()
+        stream.go(100)
+    stream.lose()
+    count = stream.events._event_count
+    stream.go(8)
+    assert stream.events._event_count == count + 1

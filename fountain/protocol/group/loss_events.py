@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fountain.limits import NS
 
@@ -26,7 +26,12 @@ __all__ = [
 RTT_INITIAL_NS = 500_000_000  # RFC 4654: for receivers of which nothing is known yet
 RTT_MIN_NS = 1_000_000  # Trains and scheduling take that long: nothing can be controlled in less.
 EVENT_RATE_MIN = 2.0**-32  # what the wire can tell
-LATE_COUNT = 3  # RFC 5348's NDUPACK: overtaken by so many is lost
+LATE_COUNT = 3  # RFC 5348's NDUPACK: overtaken by so many is lost, ...
+LATE_SHARE = 4  # ... but not before a quarter of a round trip has passed (RFC 8985's reordering window), nor before ...
+LATE_MARGIN = 1.25  # ... this times the longest that a packet was late of late, ...
+LATE_MAX_NS = 50_000_000  # ... up to a round trip or this: what comes later is no use to a controller.
+_LATE_DECAY = 15 / 16  # of what was late, with each loss that is one
+_GONE_COUNT_MAX = 256  # holes taken for lost, of which packets may still come
 INTERVAL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2)
 DISCOUNT_MIN = 0.5  # RFC 5348 section 5.5: how little the past counts at least, after a long time without loss
 RATE_WINDOW_MIN_NS = 10_000_000  # A rate is measured over a round trip, this time, ...
@@ -67,7 +72,19 @@ class _Hole:
     end: int
     first_ns: int  # when `first` would have arrived
     step_ns: int  # between one packet and the next
-    advance_count: int  # packets that had arrived in order when the hole was noticed
+    advance_count: int  # packets that had arrived in order when the hole was noticed, ...
+    noticed_ns: int  # ... and when that was
+
+
+@dataclass
+class _Gone:
+    """A hole that was taken for lost, and belongs to a single event."""
+
+    first: int
+    end: int
+    missing_count: int
+    noticed_ns: int
+    event_first: int
 
 
 class LossEvents:
@@ -81,13 +98,16 @@ class LossEvents:
         self._told_rtt_ns = rtt_ns
         self._told_transit_ns = 0  # of the latest packet when the round trip was told
         self._transit_ns = 0
-        self._packet_size = packet_size
+        self.packet_size = packet_size
         self._expected = -1  # one above the highest number; -1 before the first
         self._first = 0
         self._advance_count = 0
         self._holes: deque[_Hole] = deque()
         self._has_gap = False  # What is missing before the next packet is no loss.
         self._has_new_holes = False  # since the system's drops were told last
+        self._gone: deque[_Gone] = deque(maxlen=_GONE_COUNT_MAX)
+        self._late_ns = 0.0  # how late packets were of late
+        self._event_starts: deque[int] = deque(maxlen=len(INTERVAL_WEIGHTS) + 1)  # the latest first
         self._event_count = 0
         self._event_first = 0  # the first number lost in the latest event
         self._event_ns = 0
@@ -103,9 +123,9 @@ class LossEvents:
         """The round trip as the sender tells it: this receiver's own, or the group's while that is unknown."""
         self._told_rtt_ns = max(rtt_ns, RTT_MIN_NS)
         self._told_transit_ns = self._transit_ns
-        if self._initial_bps and self._event_count <= len(INTERVAL_WEIGHTS):
+        if self._initial_bps and self._intervals:
             # The oldest interval was no count of packets but a rate, and that does not change with the round trip.
-            self._intervals[-1] = 1.0 / event_rate_of(self._packet_size, self.rtt_ns, self._initial_bps)
+            self._intervals[-1] = 1.0 / event_rate_of(self.packet_size, self.rtt_ns, self._initial_bps)
 
     def on_packets(self, sequences: Sequence[int], now_ns: int, transit_ns: int) -> bool:
         """Packets arrived together: their numbers ascending, each once. Returns whether a loss event began.
@@ -129,7 +149,7 @@ class LossEvents:
         self.received_count += count
         self._latest_ns = now_ns
         self._note_arrival(now_ns)
-        return bool(self._holes) and self._judge()
+        return bool(self._holes) and self._judge(now_ns)
 
     def count(self, sequences: Sequence[int], now_ns: int) -> None:
         """Packets arrived that had waited here: they count, and neither when they came nor what is missing matters."""
@@ -188,7 +208,7 @@ class LossEvents:
         """The rate that this receiver allows, as it knows its round trip; before the first loss, twice what arrives."""
         if not self._event_count:
             return 2.0 * self.receive_rate_bps(now_ns)
-        return throughput_bps(self._packet_size, self.rtt_ns, self.event_rate)
+        return throughput_bps(self.packet_size, self.rtt_ns, self.event_rate)
 
     def receive_rate_bps(self, now_ns: int) -> int:
         """Bits per second that arrived lately, 0 while unknown."""
@@ -197,7 +217,7 @@ class LossEvents:
         (begin_ns, begin), (end_ns, end) = self._arrivals[0], self._arrivals[-1]
         if now_ns - end_ns > self._rate_window_ns:
             end_ns = now_ns
-        return (end - begin) * self._packet_size * 8 * NS // max(1, end_ns - begin_ns)
+        return (end - begin) * self.packet_size * 8 * NS // max(1, end_ns - begin_ns)
 
     # --- Gaps ----------------------------------------------------------------------------------------------
 
@@ -205,40 +225,68 @@ class LossEvents:
         before_ns = self._latest_ns
         for sequence in sequences:
             if sequence < self._expected:
-                self._fill(sequence)
+                self._fill(sequence, now_ns)
                 continue
             if sequence > self._expected:
                 # RFC 5348 section 5.2: lost packets would have come evenly between those around them.
                 step_ns = (now_ns - before_ns) // (sequence - self._expected + 1)
-                self._holes.append(_Hole(self._expected, sequence, before_ns + step_ns, step_ns, self._advance_count))
+                first_ns = before_ns + step_ns
+                self._holes.append(_Hole(self._expected, sequence, first_ns, step_ns, self._advance_count, now_ns))
                 self._has_new_holes = True
             self._expected = sequence + 1
             self._advance_count += 1
             before_ns = now_ns
 
-    def _fill(self, sequence: int) -> None:
+    def _fill(self, sequence: int, now_ns: int) -> None:
         """A late packet: it is not missing any more, if it was."""
         for place, hole in enumerate(self._holes):
             if hole.first <= sequence < hole.end:
+                self._note_late(now_ns - hole.noticed_ns)
                 passed = sequence + 1 - hole.first
-                rest = _Hole(
-                    sequence + 1, hole.end, hole.first_ns + passed * hole.step_ns, hole.step_ns, hole.advance_count
-                )
+                rest = replace(hole, first=sequence + 1, first_ns=hole.first_ns + passed * hole.step_ns)
                 hole.end = sequence
                 del self._holes[place]
                 for part in (rest, hole):
                     if part.first < part.end:
                         self._holes.insert(place, part)
                 return
+        for gone in reversed(self._gone):
+            if gone.first <= sequence < gone.end:
+                self._note_late(now_ns - gone.noticed_ns)
+                gone.missing_count -= 1
+                if not gone.missing_count:
+                    self._gone.remove(gone)
+                    if all(other.event_first != gone.event_first for other in self._gone):
+                        self._take_back(gone.event_first)
+                return
 
-    def _judge(self) -> bool:
-        """Take holes that enough packets have overtaken for lost."""
-        before = self._event_count
-        while self._holes and self._advance_count - self._holes[0].advance_count >= LATE_COUNT:
+    def _note_late(self, late_ns: int) -> None:
+        self._late_ns = max(self._late_ns, min(late_ns, max(LATE_MAX_NS, self.rtt_ns)))
+
+    @property
+    def _patience_ns(self) -> float:
+        """For how long a number may be missing before it is taken for lost."""
+        return max(self.rtt_ns / LATE_SHARE, LATE_MARGIN * self._late_ns)
+
+    def _judge(self, now_ns: int) -> bool:
+        """Take holes that enough packets have overtaken, long enough ago, for lost."""
+        before, patience_ns = self._event_count, self._patience_ns
+        while self._holes:
+            hole = self._holes[0]
+            if self._advance_count - hole.advance_count < LATE_COUNT or now_ns - hole.noticed_ns < patience_ns:
+                break
             self._lose(self._holes.popleft())
+            self._late_ns *= _LATE_DECAY
         return self._event_count > before
 
     def _lose(self, hole: _Hole) -> None:
+        before = self._event_count
+        self._begin_events(hole)
+        if self._event_count - before <= 1 and self._event_starts:
+            size = hole.end - hole.first
+            self._gone.append(_Gone(hole.first, hole.end, size, hole.noticed_ns, self._event_starts[0]))
+
+    def _begin_events(self, hole: _Hole) -> None:
         sequence, at_ns, step_ns = hole.first, hole.first_ns, hole.step_ns
         # A long hole is an event for each round trip in it; more than the history holds need not be walked through.
         excess_ns = (hole.end - sequence) * step_ns - (len(INTERVAL_WEIGHTS) + 1) * self.rtt_ns
@@ -266,17 +314,41 @@ class LossEvents:
                 self._discounts[place] = kept * discount
         else:
             interval = self._initial_interval(sequence)
+        if len(self._intervals) == self._intervals.maxlen:
+            self._initial_bps = 0.0  # It is forgotten.
         self._intervals.appendleft(interval)
         self._discounts.appendleft(1.0)
         self._event_count += 1
+        self._event_starts.appendleft(sequence)
         self._event_first, self._event_ns = sequence, at_ns
+
+    def _take_back(self, event_first: int) -> None:
+        """All that was lost in an event has come after all: there was none (RFC 5348 section 5.1)."""
+        if event_first not in self._event_starts:
+            return
+        place = self._event_starts.index(event_first)
+        del self._event_starts[place]
+        self._event_count -= 1
+        is_oldest = place == len(self._intervals) - 1
+        if place < len(self._intervals):
+            if place and is_oldest and self._initial_bps:
+                self._intervals[place - 1] = self._intervals[place]  # The rate that was reached by then still counts.
+            elif place:
+                self._intervals[place - 1] += self._intervals[place]
+            del self._intervals[place], self._discounts[place]
+        if not self._event_count:
+            self._initial_bps = 0.0
+        if not place and self._event_starts:
+            self._event_first = self._event_starts[0]
+        if not place:
+            self._event_ns = 0  # The next loss begins one.
 
     def _initial_interval(self, sequence: int) -> float:
         """Packets before the first event: as many as explain the rate that was reached (RFC 5348 section 6.3.1)."""
         self._initial_bps = float(self.receive_rate_bps(self._latest_ns))
         if not self._initial_bps:
             return float(max(1, sequence - self._first))
-        return 1.0 / event_rate_of(self._packet_size, self.rtt_ns, self._initial_bps)
+        return 1.0 / event_rate_of(self.packet_size, self.rtt_ns, self._initial_bps)
 
     def _discount(self, open_interval: float) -> float:
         """How much the past counts, when the time since the last event is more than twice what was usual."""

@@ -225,6 +225,15 @@ class GroupClientMachine:
 
     # --- What the application asks -------------------------------------------------------------------------
 
+    def come_anew(self) -> None:
+        """There is room for its object at last: count anew, from what is sent now."""
+        planned = self._plan.next_sequence if self._plan is not None else 0
+        self.announce = replace(self.announce, next_sequence=max(self.announce.next_sequence, planned))
+        self.inflow = GroupInflow(self.channel, self.announce.next_sequence)
+        self._losses = LossEvents(self._losses.packet_size)
+        self._incarnation += 1
+        self._report_count = 0
+
     def adopt(self, blocks: BlockTable, now_ns: int) -> None:
         """Take part with what `blocks` holds, from now on."""
         self.blocks = blocks
