@@ -494,7 +494,12 @@ class ClientMachine:
     def _note_lull(self, now_ns: int) -> None:
         """A Ping came. Where small packets arrive and no large ones, ask for them in parts."""
         self._lull_count += 1
-        if self._lull_count < LULL_COUNT or now_ns - self._lull_ns < LULL_NS or self.blocks is None:
+        session = self.session
+        # Data came, so its size is none too large. The server waits for the first Report: on a long way for seconds.
+        if session is not None and session.counter.received_count and not session.rtt_ns:
+            return
+        lull_ns = max(LULL_NS, 2 * session.rtt_ns if session is not None else 0)
+        if self._lull_count < LULL_COUNT or now_ns - self._lull_ns < lull_ns or self.blocks is None:
             return
         if self.blocks.is_lacking and part_count_for(self._packet_size, DATAGRAM_SIZE_SAFE) > self._part_count:
             self.datagram_size_max = DATAGRAM_SIZE_SAFE

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fountain.integrity import SessionKeys, digest, session_keys
 from fountain.protocol.admission import names_of
 from fountain.protocol.control_channel import ControlChannel
+from fountain.protocol.reordering import Reordering
 from fountain.protocol.replay import SequenceCounter
 from fountain.protocol.server import transcript
 from fountain.wire.control import Offer, OfferBody, Request, Want
@@ -62,6 +63,7 @@ class ClientSession(ControlChannel):
         super().__init__(session_id, outgoing=keys.to_server, incoming=keys.to_client)
         self.keys = keys
         self.counter = SequenceCounter()
+        self.order = Reordering()
         self.damaged_count = 0
         self.rtt_ns = 0  # as the server measures it; 0 while unknown
         self.shortest_rtt_ns = 0  # that it told
@@ -74,6 +76,7 @@ class ClientSession(ControlChannel):
         if rtt_us:
             self.rtt_ns = rtt_us * 1000
             self.shortest_rtt_ns = min(self.shortest_rtt_ns or self.rtt_ns, self.rtt_ns)
+        self.order.note(self.counter, self.rtt_ns, now_ns)
 
     def echo(self, now_ns: int) -> tuple[int, int]:
         """Timestamp to send back, and for how many microseconds it was held here."""

@@ -61,6 +61,7 @@ class SequenceCounter:
         self.expected = 0
         self.received_count = 0
         self.duplicate_count = 0
+        self._late = -1  # the lowest number that came behind a higher one, since that was asked; -1 for none
         self._doubted: int | None = None
 
     def accept_doubtful(self, sequence: int) -> bool:
@@ -98,9 +99,25 @@ class SequenceCounter:
         elif sequence < self.expected - size or self._seen[sequence % size]:
             self.duplicate_count += 1
             return False
+        else:
+            self._late = sequence if self._late < 0 else min(self._late, sequence)
         self._seen[sequence % size] = 1
         self.received_count += 1
         return True
+
+    def take_late(self) -> int:
+        """The lowest number that came behind a higher one since this was last asked; -1 for none."""
+        late, self._late = self._late, -1
+        return late
+
+    def count_from(self, sequence: int) -> int:
+        """How many numbers from `sequence` on have come, as far as the window reaches."""
+        span = min(self.expected - sequence, self._size)
+        if span <= 0:
+            return 0
+        start = (self.expected - span) % self._size
+        before_end = min(span, self._size - start)
+        return self._seen.count(1, start, start + before_end) + self._seen.count(1, 0, span - before_end)
 
     def accept_ascending(self, sequences: list[int]) -> int:
         """Count ascending numbers, as `accept` would one by one; the place of the last new one, or -1 for none."""

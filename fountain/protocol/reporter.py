@@ -69,9 +69,10 @@ class Reporter:
             self.due_ns = self._report_ns + REPORT_WAIT_NS
             return None
         echo_us, hold_us = session.echo(now_ns)
+        expected, received_count = session.order.counts(counter, now_ns)
         report = Report(
-            expected_sequence=counter.expected,
-            received_count=counter.received_count,
+            expected_sequence=expected,
+            received_count=received_count,
             echo_timestamp_us=echo_us,
             hold_us=hold_us,
             kernel_drop_count=kernel_drop_count,

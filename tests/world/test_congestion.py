@@ -258,3 +258,21 @@ def test_no_burst_is_longer_than_a_millisecond_of_the_rate(seed: int, cc: str) -
     times = [at_ns for at_ns, _ in stage.sent]
     for first, last in pairwise(times[::burst_count]):
         assert last > first
+
+
+class LateLink(Link):
+    """Half of all packets come 5 ms later."""
+
+    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
+        arrivals = super().carry(datagram, now_ns, draw)
+        return [(at_ns + (5 * MS if draw.random() < 0.5 else 0), octets) for at_ns, octets in arrivals]
+
+
+def test_a_stream_half_of_whose_packets_come_late_and_twice_is_not_slowed_down_for_long(seed: int) -> None:
+    stage = Stage(seed, 0, 40, cap_bps=20 * MBIT)
+    for way in (("server", "client 0"), ("client 0", "server")):
+        stage.world.link(*way, LateLink(delay_ns=20 * MS, duplicate=0.5))
+    stage.run(3 * NS)
+    sent_count = len(stage.sent)
+    stage.run(2 * NS)
+    assert (len(stage.sent) - sent_count) * PACKET_SIZE * 8 / 2 >= 0.7 * 20 * MBIT
