@@ -226,13 +226,13 @@ class GroupClientMachine:
     # --- What the application asks -------------------------------------------------------------------------
 
     def come_anew(self) -> None:
-        """There is room for its object at last: count anew, from what is sent now."""
+        """There is room for its object at last: count anew, if anything was sent meanwhile."""
         planned = self._plan.next_sequence if self._plan is not None else 0
-        self.announce = replace(self.announce, next_sequence=max(self.announce.next_sequence, planned))
-        self.inflow = GroupInflow(self.channel, self.announce.next_sequence)
-        self._losses = LossEvents(self._losses.packet_size)
-        self._incarnation += 1
-        self._report_count = 0
+        if planned > self.announce.next_sequence:
+            self.announce = replace(self.announce, next_sequence=planned)
+            self.inflow = GroupInflow(self.channel, planned)
+            self._losses = LossEvents(self._losses.packet_size)
+            self._report_count = 0  # As who has started again: what went by is no loss of its own.
 
     def adopt(self, blocks: BlockTable, now_ns: int) -> None:
         """Take part with what `blocks` holds, from now on."""
