@@ -19,6 +19,7 @@ HINT_GRACE_NS = NS  # So long a true answer may take that contradicts one which 
 CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; more are what is wrong.
 UNSTEADY_FACTOR = 2  # Streams that bring a little each and then stand still may go on for so many time-outs.
 PREPARING_NS_MAX = 600 * NS  # A server that reads or compiles is waited for so long: anybody could say that it does.
+PREPARING_SILENCE_NS = 30 * NS  # So long it may say nothing meanwhile.
 LATE_NS = NS // 10  # Whoever comes back so much later than it asked for did something else meanwhile, or was stopped.
 
 
@@ -84,7 +85,9 @@ class Patience:
 
     def answered(self, now_ns: int) -> None:
         """An Offer or a page of a Listing came. The first one is progress, later ones are signs of life alone."""
-        self._is_preparing = False
+        if self._is_preparing:
+            self._is_preparing = False
+            self.advanced_ns = self.steady_ns = now_ns
         if not self.was_answered:
             self.was_answered = True
             self.advance(now_ns)
@@ -106,7 +109,8 @@ class Patience:
             self._preparing_ns = now_ns
         self._is_preparing = True
         if now_ns - self._preparing_ns < PREPARING_NS_MAX:
-            self.pause(now_ns)
+            # Whoever compiles may need a while for the next answer as well.
+            self.pause(now_ns + max(0, PREPARING_SILENCE_NS - self.timeout_ns))
         return is_first
 
     def suspect(self, hint: Hint, now_ns: int) -> None:
