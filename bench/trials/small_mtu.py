@@ -3,7 +3,7 @@
     python -m bench.trials.small_mtu [--quick] [--runs 5]
 
 The receiver's own interface has an MTU of 1280, or routers on its way drop what is larger and say nothing; it fetches
-from a host by IPv4 and IPv6, and out of a group, all with default options. The figure is the time from its first event
+from a host by IPv4 and IPv6, and out of a group, all with default options. The figure is the time from the Offer
 (from the group's Announce) until the first data, at most 3 s; every file is compared. Needs root and the tools of the
 laboratory.
 """
@@ -65,7 +65,7 @@ def trial(way: str, source: str) -> float:
         receiver = in_group(fetch, serve) if is_group else alone(fetch, serve, lab, 6 if "IPv6" in source else 4)
         assert receiver.wait() == 0, receiver.text
         assert filecmp.cmp(path, receiver.folder / path.name, shallow=False), "the file is not exact"
-        begun_s = seconds(receiver.events("announced" if is_group else "searching")[0])
+        begun_s = seconds(receiver.events("announced" if is_group else "offered")[0])
         came = [event for event in receiver.events("transfer_progress") if event["received_count"]]
         return seconds((came or receiver.events("fetched"))[0]) - begun_s
 
