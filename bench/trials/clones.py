@@ -14,6 +14,7 @@ import contextlib
 import filecmp
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,11 @@ class Network:
 
     def close(self) -> None:
         for name in ("server", "router", *self.machines):
+            argv = ("ip", "netns", "pids", self.namespace(name))
+            left = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
+            for process_id in map(int, left):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process_id, signal.SIGKILL)
             with contextlib.suppress(subprocess.CalledProcessError):
                 run("ip", "netns", "delete", self.namespace(name))
 
