@@ -141,7 +141,7 @@ class _Names:
 
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     config, typed_out, output = _read(argv)
-    names, digests = _Names(), DigestLines(env, is_prompt=config.listen, is_quiet=output.is_quiet)
+    names, digests = _Names(), DigestLines(env, is_quiet=output.is_quiet)
     was_stopped = False
 
     def work(observer: Observer, stop: threading.Event) -> None:

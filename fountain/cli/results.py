@@ -26,7 +26,7 @@ class ResultLines:
     """
 
     def __init__(self, env: Environment, *, is_quiet: bool) -> None:
-        self._lines = DataLines(env, is_prompt=True, is_quiet=is_quiet)
+        self._lines = DataLines(env, is_quiet=is_quiet)
         self._sizes: dict[str, int] = {}
         self._told: dict[tuple[str, str], tuple[str, ...]] = {}  # by session and object: the fields of its last line
         self._hooks: dict[tuple[str, str], str] = {}

@@ -158,14 +158,11 @@ def _peers_line(event: PeersProgress) -> str:
 
 
 class DataLines:
-    """Lines of data for stdout: at once when `is_prompt`, else when `write` is called.
+    """Lines of data for stdout: at once; while a live display may hold the same terminal, when `write` is called."""
 
-    While a live display may hold the same terminal, they wait in any case.
-    """
-
-    def __init__(self, env: Environment, *, is_prompt: bool, is_quiet: bool) -> None:
+    def __init__(self, env: Environment, *, is_quiet: bool) -> None:
         self._stdout = env.stdout
-        self._is_held = not is_prompt or (env.stdout_is_terminal and env.can_redraw and not is_quiet)
+        self._is_held = env.stdout_is_terminal and env.can_redraw and not is_quiet
         self._held: list[str] = []
 
     def add(self, line: str) -> None:
@@ -183,11 +180,11 @@ class DataLines:
 
 
 class DigestLines:
-    """The data that a fetch writes on stdout: `digest  path` of each finished file."""
+    """The data that a fetch writes on stdout: `digest  path` of each finished file, of which there may be a million."""
 
-    def __init__(self, env: Environment, *, is_prompt: bool, is_quiet: bool) -> None:
+    def __init__(self, env: Environment, *, is_quiet: bool) -> None:
         self._is_terminal = env.stdout_is_terminal
-        self._lines = DataLines(env, is_prompt=is_prompt, is_quiet=is_quiet)
+        self._lines = DataLines(env, is_quiet=is_quiet)
 
     def handle(self, event: Event) -> None:
         """Tell the digests that come by; on a terminal no name may move the cursor, in a pipe every name is exact."""

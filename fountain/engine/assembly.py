@@ -126,7 +126,7 @@ class Assembly:
         self.defect = ""  # the first thing of all that went wrong here and that nobody foresaw
         geometry, manifest = offer.geometry, offer.manifest_geometry
         largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
-        self.table = BlockTable(geometry, manifest, open_block_limit(largest, offer.symbol_size))
+        self.table = BlockTable(geometry, manifest, open_block_limit(largest, offer.symbol_size, offer.manifest_size))
         self.collector = Collector(code, self.table, sink)
         self.unpacker = Unpacker(self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=loss, seed=seed)
         if sink.manifest is not None:

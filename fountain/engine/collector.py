@@ -26,10 +26,14 @@ BAD_BLOCK_COUNT_MAX = 8  # So many bad blocks or manifests without a good one be
 BAD_AGAIN_COUNT_MAX = 3  # ... one of them so often, and the source itself is taken to be wrong.
 
 
-def open_block_limit(symbol_count: int, symbol_size: int) -> int:
-    """How many blocks of K = `symbol_count` may be open at once."""
+def open_block_limit(symbol_count: int, symbol_size: int, manifest_size: int = 0) -> int:
+    """How many blocks of K = `symbol_count` may be open at once, beside a manifest of `manifest_size` octets.
+
+    The manifest of a million files takes as much memory as all slabs: up to three quarters of theirs are left to it.
+    """
     slab_size = slab_row_count(max(1, symbol_count)) * symbol_size
-    return max(2, min(OPEN_BLOCK_COUNT_MAX, RECEIVE_MEMORY_SIZE_MAX // slab_size))
+    room = max(RECEIVE_MEMORY_SIZE_MAX // 4, RECEIVE_MEMORY_SIZE_MAX - manifest_size)
+    return max(2, min(OPEN_BLOCK_COUNT_MAX, room // slab_size))
 
 
 class BlockSink(Protocol):

@@ -46,7 +46,7 @@ class FetchSummary:
     """Where the object stands, and the digest and path of each of its files."""
 
     path: Path
-    files: tuple[tuple[str, Path], ...]
+    files: Sequence[tuple[str, Path]]
 
 
 def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:
@@ -96,7 +96,7 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
             receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
             raise
         fetching.tell(receiver, now_ns())
-        return FetchSummary(fetching.finish(receiver), tuple(receiver.files))
+        return FetchSummary(fetching.finish(receiver), receiver.files)
 
 
 def _fetch_group(

@@ -297,6 +297,8 @@ class Fetching:
             state = "finishing"
         elif self._reconnecting:
             state = "reconnecting"
+        elif receiver.assembly is not None and not receiver.assembly.table.manifest_known:
+            state = "listing"
         unpacker = receiver.assembly.unpacker if receiver.assembly else None
         return TransferProgress(
             symbol_count=symbols,

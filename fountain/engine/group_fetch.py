@@ -258,7 +258,7 @@ class GroupFetch:
             if not self._config.listen:
                 self._explain(fetch)
                 path = fetch.fetching.finish(download) if not fetch.is_told else fetch.fetching.destination
-                return FetchSummary(path, tuple(download.files))
+                return FetchSummary(path, download.files)
             self._drop(fetch)
         return None
 
@@ -397,7 +397,7 @@ class GroupFetch:
             raise IncompleteError("The fetch was interrupted.")
         fetch = self._fetches[0]
         path = fetch.fetching.destination if fetch.is_told else fetch.fetching.finish(fetch.download)
-        return FetchSummary(path, tuple(fetch.download.files))
+        return FetchSummary(path, fetch.download.files)
 
 
 def _pending_hook(offer: OfferBody, digests: Sequence[str]) -> PendingHook:

@@ -254,7 +254,7 @@ class Resumed(Event):
 @dataclass(frozen=True)
 class TransferProgress(Event):
     """Where the fetch is. Symbols count towards `fraction` exactly; `state` is one of
-    receiving, reconnecting, finishing."""
+    listing (what the object is made of comes, or is laid out), receiving, reconnecting, finishing."""
 
     symbol_count: int  # useful symbols held, verified blocks counted whole
     symbol_total: int

@@ -99,8 +99,7 @@ class ObjectSymbols:
         zeros = sum(map(geometry.block_symbols, zero_blocks(source.manifest)))
         self.served = ServedObject(offer, code.systematic, zeros)
         self._numbers = BlockNumbers(source.geometry, offer.manifest_geometry)
-        self._manifest = np.zeros((offer.manifest_geometry.symbol_count, geometry.symbol_size), dtype=np.uint8)
-        self._manifest.reshape(-1)[: offer.manifest_size] = np.frombuffer(source.manifest_bytes, dtype=np.uint8)
+        self._manifest = np.frombuffer(source.manifest_bytes, dtype=np.uint8)  # No copy: there may be 128 MiB of it.
 
     def symbol_count(self, block: int) -> int:
         """K of a block."""
@@ -113,8 +112,7 @@ class ObjectSymbols:
             StorageError: the files changed or cannot be read.
         """
         if block & MANIFEST_BIT:
-            start = self._manifest_start(block) + first
-            out[:] = self._manifest[start : start + len(out)]
+            self._read_manifest(block, first, out)
         else:
             self.source.read_symbols(block, first, out)
 
@@ -128,12 +126,17 @@ class ObjectSymbols:
         encoder.encode(esis, out)
 
     def _load(self, block: int) -> NDArray[np.uint8]:
-        if block & MANIFEST_BIT:
-            start = self._manifest_start(block)
-            return self._manifest[start : start + self.symbol_count(block)]
         rows = np.empty((self.symbol_count(block), self.source.geometry.symbol_size), dtype=np.uint8)
-        return self.source.read_block(block, rows)
+        if not block & MANIFEST_BIT:
+            return self.source.read_block(block, rows)
+        self._read_manifest(block, 0, rows)
+        return rows
 
-    def _manifest_start(self, block: int) -> int:
+    def _read_manifest(self, block: int, first: int, out: NDArray[np.uint8]) -> None:
+        """Symbols `first`, `first` + 1, ... of a block of the manifest into `out`, zero padded."""
         manifest = self._numbers.manifest
-        return manifest.block_offset(block & ~MANIFEST_BIT) // manifest.symbol_size
+        start = manifest.block_offset(block & ~MANIFEST_BIT) + first * manifest.symbol_size
+        flat = out.reshape(-1)
+        octets = self._manifest[start : start + len(flat)]
+        flat[: len(octets)] = octets
+        flat[len(octets) :] = 0

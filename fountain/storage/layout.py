@@ -43,7 +43,7 @@ class Layout:
     """Where the octets of the object lie, in arrays, for there may be a million files."""
 
     def __init__(self, segments: Segments) -> None:
-        self._segments = segments
+        self._entry, self._offset = segments.entry, segments.offset
         self._starts = np.zeros(len(segments.size) + 1, dtype=np.int64)
         np.cumsum(segments.size, out=self._starts[1:])
 
@@ -54,7 +54,7 @@ class Layout:
         first = int(np.searchsorted(self._starts, offset, side="right")) - 1
         end = int(np.searchsorted(self._starts, offset + size))
         part, limit = slice(first, end), offset + size
-        files, inside = self._segments.entry[part].tolist(), self._segments.offset[part].tolist()
+        files, inside = self._entry[part].tolist(), self._offset[part].tolist()
         starts = self._starts[first : end + 1].tolist()
         for at, file in enumerate(files):
             start = max(offset, starts[at])
@@ -67,7 +67,7 @@ class Layout:
     def blocks_of(self, files: NDArray[np.int64], geometry: Geometry) -> NDArray[np.bool_]:
         """For each block whether it has octets of one of `files`."""
         touched = np.zeros(geometry.block_count + 1, dtype=np.int32)
-        for at in np.flatnonzero(np.isin(self._segments.entry, files)).tolist():
+        for at in np.flatnonzero(np.isin(self._entry, files)).tolist():
             touched[geometry.block_at(int(self._starts[at]))] += 1
             touched[geometry.block_at(int(self._starts[at + 1]) - 1) + 1] -= 1
         return np.cumsum(touched)[:-1] > 0

@@ -69,8 +69,8 @@ class Scan:
 
     entries: NDArray[np.void]
     extents: NDArray[np.void]
-    names: bytes
-    targets: bytes
+    names: memoryview
+    targets: memoryview
     devices: NDArray[np.uint64]
     inodes: NDArray[np.uint64]
     changes: NDArray[np.uint64]
@@ -180,11 +180,10 @@ class _Scanner:
         numbers = np.frombuffer(self._extents, dtype=np.uint64).reshape(-1, 3)
         for column, field_name in enumerate(("entry", "offset", "size")):
             extents[field_name] = numbers[:, column]
-        devices, inodes, changes = map(np.ascontiguousarray, identities.T)
+        devices, inodes, changes = identities.T
         extents = self._join_links(entries, extents, devices, inodes)
-        return Scan(
-            entries, extents, bytes(self._names), bytes(self._targets), devices, inodes, changes, self._left_out
-        )
+        names, targets = memoryview(self._names), memoryview(self._targets)
+        return Scan(entries, extents, names, targets, devices, inodes, changes, self._left_out)
 
     def _scan_directory(self, directory: int) -> None:
         assert self._walker is not None

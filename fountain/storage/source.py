@@ -289,7 +289,7 @@ def _describe(
         raise StorageError(f"{printable(name)} cannot be cut in blocks: {error}.", path=str(path)) from error
     tables = Manifest(
         profile_id, symbol_size, limit, object_size, name, scan.left_out.count, memoryview(b""), scan.entries,
-        scan.extents, memoryview(scan.names), memoryview(scan.targets),
+        scan.extents, scan.names, scan.targets,
     )  # fmt: skip
     source = FileSource(path, root, scan, tables)
     try:

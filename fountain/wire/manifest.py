@@ -319,7 +319,7 @@ def encode(manifest: Manifest) -> bytes:
     """
     name = manifest.name.encode("utf-8", "surrogatepass")
     tables = (
-        manifest.digests, manifest.entries.tobytes(), manifest.extents.tobytes(), name, manifest.names, manifest.targets
+        manifest.digests, _octets(manifest.entries), _octets(manifest.extents), name, manifest.names, manifest.targets
     )  # fmt: skip
     size = _HEADER.size + sum(map(len, tables))
     if size > MANIFEST_SIZE_MAX:
@@ -370,6 +370,11 @@ def parse(data: bytes) -> Manifest | Reject:
         np.frombuffer(entries, dtype=ENTRY_DTYPE), np.frombuffer(extents, dtype=EXTENT_DTYPE), names, targets,
     )  # fmt: skip
     return _flaw(manifest) or manifest
+
+
+def _octets(rows: Rows) -> memoryview:
+    """The octets of a table, without a copy."""
+    return memoryview(np.ascontiguousarray(rows).view(np.uint8).reshape(-1))  # type: ignore[arg-type]
 
 
 def _cut(data: memoryview, sizes: Iterable[int]) -> Iterator[memoryview]:
@@ -447,7 +452,7 @@ def _link_flaw(manifest: Manifest) -> Reject | None:
         return Reject.BAD_NAME
     if int(sizes.sum()) != len(manifest.targets):
         return Reject.BAD_LENGTH
-    if b"\0" in manifest.targets.tobytes():
+    if not np.frombuffer(manifest.targets, dtype=np.uint8).all():
         return Reject.BAD_NAME
     links = np.flatnonzero(kinds == EntryKind.HARDLINK)
     targets = rows["size"][links]
@@ -483,8 +488,8 @@ def _tree_flaw(manifest: Manifest) -> Reject | None:
     if not manifest.is_tree:
         is_file = int(kinds[0]) in (EntryKind.FILE, EntryKind.SPARSE)
         return None if is_file and count == 1 and not len(manifest.names) else Reject.BAD_NAME
-    parents = rows["parent"].astype(np.int64)
-    if (parents[1:] >= np.arange(1, count)).any() or (parents[1:] < parents[:-1]).any():
+    parents = rows["parent"]
+    if (parents[1:] >= np.arange(1, count, dtype=np.uint32)).any() or (parents[1:] < parents[:-1]).any():
         return Reject.BAD_NAME
     if (kinds[parents] != EntryKind.DIRECTORY).any() or not rows["name_size"][1:].all():
         return Reject.BAD_NAME

@@ -191,6 +191,9 @@ def test_the_manifest_comes_as_octets_once_all_of_it_is_decoded() -> None:
 @given(st.integers(0, BLOCK_SYMBOL_COUNT_MAX), st.integers(1, 9_000))
 def test_open_blocks_fit_the_memory(symbol_count: int, symbol_size: int) -> None:
     limit = open_block_limit(symbol_count, symbol_size)
+    for manifest_size in (1 << 20, 50 << 20, 1 << 30):
+        beside = open_block_limit(symbol_count, symbol_size, manifest_size)
+        assert 2 <= beside <= limit <= max(2, 4 * beside + 3)
     assert 2 <= limit <= OPEN_BLOCK_COUNT_MAX
     slab_size = slab_row_count(symbol_count) * symbol_size
     assert limit * slab_size <= RECEIVE_MEMORY_SIZE_MAX or limit == 2
