@@ -84,7 +84,10 @@ def values(action: argparse.Action) -> st.SearchStrategy[str]:
     if action.dest in FREE:
         return st.sampled_from([*FREE[action.dest], *ODD])
     paths = tuple(map(os.fsdecode, PATHS))
-    fitting = {"SECONDS": AMOUNTS, "RATE": AMOUNTS, "FRACTION": FRACTIONS, "ADDR": ADDRESSES, "IFACE": ADDRESSES}
+    fitting = {
+        "SECONDS": AMOUNTS, "RATE": AMOUNTS, "SIZE": AMOUNTS, "FRACTION": FRACTIONS, "ADDR": ADDRESSES,
+        "IFACE": ADDRESSES,
+    }  # fmt: skip
     fits = st.sampled_from(fitting.get(action.metavar or action.dest.upper(), (*NUMBERS, *NUMBERS, *paths)))
     odd = st.one_of(*map(st.sampled_from, (NUMBERS, ODD, AMOUNTS, FRACTIONS, ADDRESSES, paths)))
     return st.one_of(fits, fits, fits, odd)

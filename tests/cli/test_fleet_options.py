@@ -72,11 +72,14 @@ def test_options_of_a_server_become_its_group() -> None:
 
 def test_options_of_a_fetch_become_its_group(tmp_path: Path) -> None:
     where = f"--group ff15::63:30 --interface 10.0.0.1 --source fd00::5 --key group.key -o {tmp_path}"
-    assert fetch_config(*where.split(), "--listen", "--hook", "reboot now") == FetchConfig(
+    limits = ["--max-size", "4.5GB", "--keep-free", "500M"]
+    assert fetch_config(*where.split(), "--listen", "--hook", "reboot now", *limits) == FetchConfig(
         out=tmp_path,
         group=GroupConfig(address="ff15::63:30", interface="10.0.0.1", source="fd00::5", key_path=Path("group.key")),
         listen=True,
         hook="reboot now",
+        size_max=4_500_000_000,
+        free_size_min=500_000_000,
     )
 
 
@@ -194,6 +197,9 @@ def test_a_server_refuses_what_cannot_go_together(argv: str, message: str) -> No
         ("HOST --listen", f"--listen {NEEDS_GROUP}"),
         ("HOST --hook x", f"--hook {NEEDS_GROUP}"),
         (f"{ON_GROUP} --hook x", "--hook needs --listen."),
+        (f"{ON_GROUP} --keep-free 1G", "--keep-free needs --listen."),
+        ("HOST --keep-free 1G", f"--keep-free {NEEDS_GROUP}"),
+        ("HOST --max-size much", "--max-size: 'much' is not a size."),
         (f"{ON_GROUP} --listen image.iso", "--listen takes every object, and no NAME."),
         (f"{ON_GROUP} HOST image.iso", "'image.iso' is one argument too many."),
         (f"{ON_GROUP} 10.0.0.1", "With a group there is no HOST, and 10.0.0.1 would be a NAME."),

@@ -16,6 +16,7 @@ from fountain.cli.units import (
     parse_integer,
     parse_rate,
     parse_seconds_ns,
+    parse_size,
 )
 from fountain.errors import UsageError
 
@@ -177,3 +178,17 @@ def test_nothing_short_of_everything_prints_as_a_hundred_percent(have: int, lack
 )
 def test_small_losses_are_not_called_none(fraction: float, text: str) -> None:
     assert format_loss(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("500000", 500_000), ("64k", 64_000), ("64K", 64_000), ("2.5G", 2_500_000_000), ("1TB", 10**12)],
+)
+def test_sizes_are_octets_with_decimal_units(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e9", "1KiB", "much", "1 GB", "1P", "\u0661M", "9" * 16])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a size"):
+        parse_size(text)

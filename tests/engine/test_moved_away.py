@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fountain.codes.registry import code_by_name
 from fountain.engine.config import FetchConfig
 from fountain.engine.fetching import Fetching
 from fountain.engine.observer import DigestComputed, Event, Fetched
+from fountain.errors import StorageError
 from fountain.integrity import digest
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
@@ -31,6 +34,22 @@ class Events:
     def handle(self, event: Event) -> None:
         """Keep it."""
         self.events.append(event)
+
+
+def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    offer = OfferBody(
+        object_id=bytes(32), server_public=bytes(32), key_index=0, profile_id=CODE.profile_id, object_size=SIZE,
+        manifest_size=200, symbol_size=64, block_symbol_limit=100, data_port=1, is_directory=False, name="object",
+        open=False,
+    )  # fmt: skip
+    place = tmp_path / "place"
+    place.mkdir()
+    config = FetchConfig(host="127.0.0.1", out=place, size_max=SIZE - 1)
+    fetching = Fetching(config, Events(), threading.Event())
+    with pytest.raises(StorageError, match=f"object has 3,000 octets, more than --max-size {SIZE - 1:,}"):
+        fetching.open_sink(offer)
+    fetching.close()
+    assert os.listdir(place) == []
 
 
 def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Path) -> None:
