@@ -16,7 +16,9 @@ from fountain.wire.manifest import EntryKind, Manifest
 
 __all__ = ["FileDigests"]
 
-HOLE_SIZE_MAX = 256 << 30  # With more of holes, files that have some get no digest: it would take minutes.
+# With more of holes, files that have some get no digest: it would take minutes. Holes cost whoever announces them
+# nothing, so that they cost a receiver no more than some multiple of what has come.
+HOLE_SIZE_MAX, HOLE_FREE_SIZE, HOLE_FACTOR = 256 << 30, 4 << 30, 256
 _MANY_THREADS_SIZE = 1 << 20  # Files that are worth more than one thread.
 _ZEROS = memoryview(bytes(4 << 20))  # Never touched, so that it takes no memory.
 _STEP = 1 << 14
@@ -37,7 +39,7 @@ class FileDigests(Sequence[str]):
         sizes = manifest.entries["size"]
         # As Python's integers: 64 bits overflow with the sizes of three files, and what is left would look like little.
         self.hole_size = sum(sizes[sparse].tolist()) - int(manifest.extents["size"].sum())
-        self._skips_sparse = self.hole_size > HOLE_SIZE_MAX
+        self._skips_sparse = self.hole_size > min(HOLE_SIZE_MAX, HOLE_FREE_SIZE + HOLE_FACTOR * manifest.object_size)
         if self._skips_sparse:
             self.hole_size = 0
         self._hole_done = 0

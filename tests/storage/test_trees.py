@@ -482,3 +482,12 @@ def test_holes_of_more_octets_than_64_bits_count_are_not_digested() -> None:
     made = digests.FileDigests(manifest)
     made.complete(tick)
     assert list(made) == [""] * 4
+
+
+@pytest.mark.parametrize(("data_size", "is_digested"), [(0, False), (1 << 20, False), (16 << 20, True)])
+def test_holes_are_digested_as_far_as_what_came_is_worth_it(data_size: int, is_digested: bool) -> None:
+    extents = ((0, data_size),) if data_size else ()
+    file = Entry(EntryKind.SPARSE, 0o644, size=8 << 30, extents=extents)
+    digests_of_blocks = bytes(32 * -(-data_size // (64 * 1000)))
+    made = digests.FileDigests(build(bytes(8), 64, 1000, "file", [file], digests_of_blocks))
+    assert made.hole_size == ((8 << 30) - data_size if is_digested else 0)
