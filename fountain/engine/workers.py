@@ -23,7 +23,7 @@ __all__ = ["InlineExecutor", "InlineWorkers", "Job", "ThreadWorkers", "Workers"]
 Job = Callable[[], object]
 T = TypeVar("T")
 
-CLOSE_PATIENCE_S = 0.3  # The usual block takes milliseconds.
+CLOSE_PATIENCE_S = 0.1  # The usual block takes milliseconds, and the server has 0.6 s to acknowledge the Stop.
 _THREAD_COUNT_MAX = 4  # More decode faster than one receive loop can feed them.
 
 
