@@ -25,6 +25,7 @@ __all__ = [
     "GROUP_PORT_DEFAULT",
     "HELLO_SIZE",
     "IP_UDP_OVERHEAD_SIZE",
+    "LISTENER_MEMORY_SIZE_MAX",
     "LISTING_PAGE_COUNT_MAX",
     "MANIFEST_ENTRY_COUNT_MAX",
     "MANIFEST_EXTENT_COUNT_MAX",
@@ -102,6 +103,7 @@ OBJECT_SIZE_MAX = 1 << 42  # BLOCK_COUNT_MAX blocks of the largest size.
 # Slabs of open blocks in a receiver, which stays below 300 MB with them: 23 blocks of the default size, two of the
 # largest. A slab is touched only where symbols lie, so this is an upper bound.
 RECEIVE_MEMORY_SIZE_MAX = 64 << 20
+LISTENER_MEMORY_SIZE_MAX = 80 << 20  # The same for all objects that a listener takes at once.
 
 # One segmented send must fit one IP datagram's 16-bit length, headers included, and have no more segments than every
 # Linux kernel that knows UDP_SEGMENT takes (UDP_MAX_SEGMENTS; newer ones take more).

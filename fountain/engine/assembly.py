@@ -125,8 +125,9 @@ class Assembly:
         self.is_finishing = False
         self.defect = ""  # the first thing of all that went wrong here and that nobody foresaw
         geometry, manifest = offer.geometry, offer.manifest_geometry
-        largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
-        self.table = BlockTable(geometry, manifest, open_block_limit(largest, offer.symbol_size, offer.manifest_size))
+        self._largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
+        limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size)
+        self.table = BlockTable(geometry, manifest, limit)
         self.collector = Collector(code, self.table, sink)
         self.unpacker = Unpacker(self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=loss, seed=seed)
         if sink.manifest is not None:
@@ -134,6 +135,11 @@ class Assembly:
         self._workers = workers
         self._committing = False
         self._adopting = False
+
+    def limit_memory(self, size: int) -> None:
+        """Use so many octets for the slabs of open blocks, from now on; those that are open stay so."""
+        offer = self.offer
+        self.table.open_limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, size)
 
     def take(self, train: Train, session: Inflow, now_ns: int) -> tuple[int, int] | None:
         """Take in a train, as `Unpacker.take`. One that nobody foresaw is dropped: a stranger decides what comes."""

@@ -26,13 +26,16 @@ BAD_BLOCK_COUNT_MAX = 8  # So many bad blocks or manifests without a good one be
 BAD_AGAIN_COUNT_MAX = 3  # ... one of them so often, and the source itself is taken to be wrong.
 
 
-def open_block_limit(symbol_count: int, symbol_size: int, manifest_size: int = 0) -> int:
+def open_block_limit(
+    symbol_count: int, symbol_size: int, manifest_size: int = 0, memory_size: int = RECEIVE_MEMORY_SIZE_MAX
+) -> int:
     """How many blocks of K = `symbol_count` may be open at once, beside a manifest of `manifest_size` octets.
 
-    The manifest of a million files takes as much memory as all slabs: up to three quarters of theirs are left to it.
+    `memory_size` is for all of it. The manifest of a million files takes as much memory as all slabs: up to three
+    quarters of theirs are left to it.
     """
     slab_size = slab_row_count(max(1, symbol_count)) * symbol_size
-    room = max(RECEIVE_MEMORY_SIZE_MAX // 4, RECEIVE_MEMORY_SIZE_MAX - manifest_size)
+    room = max(memory_size // 4, memory_size - manifest_size)
     return max(2, min(OPEN_BLOCK_COUNT_MAX, room // slab_size))
 
 
@@ -231,5 +234,5 @@ class Collector:
         del self._decoders[block]
         self._repaired.discard(block)
         slab = self._slab_of.pop(block)
-        if not block & MANIFEST_BIT:
+        if not block & MANIFEST_BIT and len(self._decoders) + len(self._slabs) < self.table.open_limit:
             self._slabs.append(slab)

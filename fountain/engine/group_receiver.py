@@ -27,7 +27,7 @@ from fountain.engine.receiver import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COU
 from fountain.engine.workers import Workers
 from fountain.errors import TransportError
 from fountain.integrity import derive
-from fountain.limits import DATA_OVERHEAD_SIZE, NS
+from fountain.limits import DATA_OVERHEAD_SIZE, LISTENER_MEMORY_SIZE_MAX, NS, RECEIVE_MEMORY_SIZE_MAX
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -91,6 +91,7 @@ class GroupReceiver:
         self._early: OrderedDict[int, deque[tuple[bytes, int]]] = OrderedDict()
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
         self._contenders = Contenders()
+        self._sharing_count = 0  # downloads that share the memory for slabs
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -124,8 +125,17 @@ class GroupReceiver:
                     download.come_back(now_ns)
         if self._take_waiting(now_ns):
             deadline = now_ns
+        self._share_memory()
         self.flush()
         return deadline
+
+    def _share_memory(self) -> None:
+        """Give each download its part of the memory for slabs, when their number has changed."""
+        assemblies = [download.assembly for download in self._holders if download.assembly is not None]
+        if len(assemblies) != self._sharing_count:
+            self._sharing_count = len(assemblies)
+            for assembly in assemblies:
+                assembly.limit_memory(min(RECEIVE_MEMORY_SIZE_MAX, LISTENER_MEMORY_SIZE_MAX // len(assemblies)))
 
     def flush(self) -> None:
         """Send the reports that wait. One that the socket does not take is lost, as on the way."""

@@ -201,6 +201,18 @@ def test_open_blocks_fit_the_memory(symbol_count: int, symbol_size: int) -> None
         assert limit * slab_size <= RECEIVE_MEMORY_SIZE_MAX + limit * SPARE_ROW_COUNT * symbol_size
 
 
+def test_memory_that_is_taken_back_is_freed_as_blocks_end() -> None:
+    stage = Stage()
+    stage.table.know_manifest()
+    for block in range(3):
+        stage.feed(block, list(range(K)))
+    stage.table.open_limit = 2
+    assert stage.collector.decoder(3) is None
+    for _ in range(3):
+        assert stage.work().done
+    assert len(stage.collector._slabs) == 2
+
+
 @given(st.lists(st.booleans(), max_size=100))
 def test_runs_of_flags_are_those_of_their_indices(flags: list[bool]) -> None:
     runs = Runs(runs_of(np.array(flags, dtype=np.bool_)))

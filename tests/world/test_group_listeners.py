@@ -13,7 +13,7 @@ from fountain.engine.download import Download
 from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
 from fountain.errors import FountainError
 from fountain.integrity import digest
-from fountain.limits import NS
+from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
@@ -224,3 +224,19 @@ def test_what_one_stream_raises_ends_that_stream_alone(where: str, seed: int, mo
     assert all(isinstance(download.error, FountainError) for download in broken)
     assert len({download.machine.offer.object_id for download in broken}) <= 1
     assert stage.world.run(lambda: not listener.receiver.downloads, 20 * NS)
+
+
+def test_objects_that_come_at_once_share_the_memory_for_blocks(seed: int) -> None:
+    stage = Stage(seed, rate_bps=20_000_000)
+    sources = [
+        stage.world.source(payload(1_400_000, seed + at), name=f"object {at}", symbol_size=1408, block=1_000)
+        for at in range(3)
+    ]
+    stage.world.kill(stage.server)
+    stage.server = stage.world.serve(*sources, rate_bps=stage.rate_bps, group=stage.options)
+    listener = stage.listen(once=False)
+    assert stage.world.run(lambda: len(listener.receiver.downloads) == 3, 10 * NS)
+    stage.wait(10 * MS)
+    tables = [download.assembly.table for download in listener.receiver.downloads.values() if download.assembly]
+    assert sum(table.open_limit for table in tables) * 2_064 * 1408 <= LISTENER_MEMORY_SIZE_MAX
+    assert stage.world.run(lambda: len(listener.results) == 3, 20 * NS)
