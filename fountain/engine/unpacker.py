@@ -104,6 +104,7 @@ class Unpacker:
         first = expand_sequence(int(lows[0]), expected)
         last = first + int(lows[-1]) - int(lows[0])
         if (flags & FLAG_OPEN) != self.is_open or block >= BLOCK_COUNT_MAX or last >= _sequence_end(expected):
+            columns.uniform = False  # Each number is expanded by itself now, and the next may be less.
             return self._take_mixed(rows, session)
         sequences = (lows - lows[0]).astype(np.uint64) + np.uint64(first)
         indices = _INDICES[:count]

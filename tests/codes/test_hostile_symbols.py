@@ -186,6 +186,7 @@ def test_every_sender_can_plan_its_blocks() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_symbols_that_nobody_chose_stay_far_below_the_bounds_at_every_size(seed: int) -> None:
     counts = [row[0] for row in SYSTEMATIC_INDICES]
     for k_prime in counts:

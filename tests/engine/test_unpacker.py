@@ -190,6 +190,16 @@ def test_no_numbers_whatever_lead_out_of_their_range(trains: list[list[int]], ex
         assert 0 <= stage.session.counter.expected <= SEQUENCE_LIMIT
 
 
+def test_numbers_around_the_farthest_that_may_come_are_taken_one_by_one() -> None:
+    """The first is 2^31 - 1 ahead; the second cannot be farther ahead, and so is 2^31 behind."""
+    stage = Stage(open=True)
+    stage.session.counter.expected = 1 << 40
+    for low in (2**31 - 1, 2**31 - 2, 2**31 - 200):
+        stage.forge([low, low + 40, low + 300])
+        assert 0 <= stage.session.counter.expected < SEQUENCE_LIMIT
+    assert stage.session.counter.duplicate_count == 0
+
+
 @BOTH
 def test_a_train_without_packets_is_nothing(open: bool) -> None:
     stage = Stage(open=open)

@@ -90,7 +90,7 @@ class _Life:
         """One train; how many packets it had."""
         draw, train = self.draw, self.train
         size = self.size + DATA_OVERHEAD_SIZE
-        count = draw.choice([1, 1, 2, 3, draw.randint(1, 64)])
+        count = draw.choice([1, 2, draw.randint(1, 8), draw.randint(1, 64), draw.randint(1, 200)])
         rows = train.lay_out(count, size)
         flags = (FLAG_OPEN if self.open else 0) | (FLAG_MANIFEST if draw.random() < 0.1 else 0)
         sequence = max(0, self.session.counter.expected + draw.choice([0, 0, 0, 1, -3, 1_500, -70_000, 1 << 31]))
