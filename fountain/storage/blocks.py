@@ -65,6 +65,11 @@ class PartBlocks:
         self._digested_count = 0
         self.has_received = False  # any block, in this run or an earlier one
 
+    @property
+    def lacks_digests(self) -> bool:
+        """Whether files with holes get no digest, because there is too much of these."""
+        return self._digests.skips_sparse
+
     def begin(self) -> None:
         """Start the journal of a part that holds nothing yet."""
         self._journal.rewrite(())

@@ -39,8 +39,9 @@ class FileDigests(Sequence[str]):
         sizes = manifest.entries["size"]
         # As Python's integers: 64 bits overflow with the sizes of three files, and what is left would look like little.
         self.hole_size = sum(sizes[sparse].tolist()) - int(manifest.extents["size"].sum())
-        self._skips_sparse = self.hole_size > min(HOLE_SIZE_MAX, HOLE_FREE_SIZE + HOLE_FACTOR * manifest.object_size)
-        if self._skips_sparse:
+        limit = min(HOLE_SIZE_MAX, HOLE_FREE_SIZE + HOLE_FACTOR * manifest.object_size)
+        self.skips_sparse: bool = self.hole_size > limit
+        if self.skips_sparse:
             self.hole_size = 0
         self._hole_done = 0
         self._files = _files(manifest)
@@ -110,7 +111,7 @@ class FileDigests(Sequence[str]):
     def _next_file(self) -> None:
         """Complete files without octets in the object, and begin the one that has some."""
         for kind, size, spans in self._files:
-            self._is_skipped = self._skips_sparse and kind == EntryKind.SPARSE
+            self._is_skipped = self.skips_sparse and kind == EntryKind.SPARSE
             self._hasher = blake3(max_threads=blake3.AUTO) if size >= _MANY_THREADS_SIZE else blake3()
             self._size, self._spans, self._position = size, deque(spans), 0
             if spans:

@@ -207,9 +207,11 @@ class Part:
         remarks = []
         outward, copied = outward_count(self.manifest), self._tree.copied_count
         if outward:
-            remarks.append(f"{outward:,} symbolic links of {printable(self.name)} point out of it.")
+            remarks.append(f"Symbolic links of {printable(self.name)} that point out of it: {outward:,}.")
         if copied:
-            remarks.append(f"{copied:,} hard links of {printable(self.name)} are copies: this file system has none.")
+            remarks.append(f"Hard links of {printable(self.name)} that are copies, as there are none here: {copied:,}.")
+        if self._blocks is not None and self._blocks.lacks_digests:
+            remarks.append(f"Files with holes of {printable(self.name)} get no digest, so long are the holes.")
         return remarks
 
     def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:

@@ -381,7 +381,7 @@ class PartTree:
                 raise
             shown = printable(str(self._workspace.path.parent))
             raise StorageError(
-                f"The tree holds {count:,} symbolic links, and the file system of {shown} has none.",
+                f"The tree holds symbolic links ({count:,}), and the file system of {shown} has none.",
                 "Choose another place with -o.",
                 path=shown,
             ) from error

@@ -80,7 +80,7 @@ def test_both_sides_are_told_how_many_entries_were_left_out(root: Path, tmp_path
     ]  # fmt: skip
     assert client.of(LeftOut) == [LeftOut("tree", 2)]
     assert [event.message for event in client.of(Warned) if isinstance(event, Warned)] == [
-        "1 symbolic links of tree point out of it."
+        "Symbolic links of tree that point out of it: 1."
     ]
     copy = tmp_path / "copy"
     assert sorted(os.listdir(copy)) == ["a:b", "d", "file", "holes"]
