@@ -37,7 +37,8 @@ class Reordering:
         if lowest >= 0:
             # It was overtaken at the first mark beyond it.
             passed_ns = next((at_ns for at_ns, expected in self._marks if expected > lowest), now_ns)
-            self._late_ns[0] = max(self._late_ns[0], min(now_ns - passed_ns, longest_ns))
+            if now_ns - passed_ns <= longest_ns:  # Else it was lost, and somebody has sent a recording of it.
+                self._late_ns[0] = max(self._late_ns[0], now_ns - passed_ns)
         marks = self._marks
         if not marks or (counter.expected > marks[-1][1] and now_ns - marks[-1][0] >= MARK_SPACING_NS):
             marks.append((now_ns, counter.expected))
