@@ -9,6 +9,7 @@ import pytest
 from fountain.engine.receiver import Phase
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.testing import GROUP, Link, Server, payload
 from fountain.wire.control import MAGIC
@@ -381,6 +382,42 @@ def test_a_file_that_changes_while_it_goes_to_a_group_ends_its_receivers_with_th
         (download,) = listener.downloads
         assert download.error is not None
         assert "changed" in download.error.message
+
+
+@pytest.mark.parametrize("flags", [AnnounceFlag.FINAL, AnnounceFlag.FINAL | AnnounceFlag.CHANGED])
+def test_forged_words_of_an_end_end_nobody_to_whom_data_comes(flags: AnnounceFlag, seed: int) -> None:
+    """The numbers of the forged Announces lie ahead, so that what the server announces seems to come late."""
+    stage = Stage(seed, rate_bps=60_000)
+    listener = stage.listen(gives_up=True)
+    announces: list[bytes] = []
+    made: set[bytes] = set()
+    sequence = 0
+
+    def look(octets: bytes, *_: object) -> None:
+        nonlocal sequence
+        header = GroupHeader.parse(octets)
+        if octets not in made and not isinstance(header, Reject) and header.packet_type is not GroupPacketType.REPORT:
+            sequence = max(sequence, header.sequence)
+            announces.extend([octets] * (header.packet_type is GroupPacketType.ANNOUNCE))
+
+    stage.world.taps.append(look)
+    assert stage.world.run(lambda: listener.received_count > 10, 10 * NS)
+    header, channel = GroupHeader.parse(announces[0]), stage.machine.stream.keys
+    assert isinstance(channel, GroupChannel)
+    assert not isinstance(header, Reject)
+    body = channel.unwrap(header, announces[0])
+    assert not isinstance(body, Reject)
+    announce = Announce.parse(body, open=True)
+    assert not isinstance(announce, Reject)
+    forged = replace(announce, flags=flags).encode()
+    for _ in range(48):
+        datagram = channel.wrap(GroupPacketType.ANNOUNCE, sequence + 30, forged)
+        made.add(datagram)
+        stage.world.deliver(datagram, listener.downloads[0].machine.server, listener.endpoint.local_address)
+        stage.wait(NS // 4)
+    assert not listener.is_done
+    assert stage.run(60 * NS)
+    assert stage.all_exact()
 
 
 def test_a_forged_word_of_a_change_ends_nobody_in_an_open_group_whose_server_goes_on(seed: int) -> None:

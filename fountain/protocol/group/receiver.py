@@ -69,6 +69,7 @@ URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need t
 LINGER_MIN_NS = 2 * NS
 LINGER_NS_MAX = 20 * NS  # So long somebody is waited for who lets nobody report, or in whose group turns are rare.
 LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
+LIFE_NS = NS  # What comes so long after the server said that it leaves was sent later than that.
 CHANGED_DOUBT_NS = 6 * NS  # Anybody can say so in an open group: a server that is there announces meanwhile.
 LATE_NS = NS // 20  # What came later than this, beside what came before, had waited.
 DOUBT_NS = 2 * NS  # Later than this after a pause nothing waits any more; the way itself may have become longer.
@@ -123,7 +124,8 @@ class GroupClientMachine:
         self._doubt_until_ns = 0  # Until then what comes may have waited.
         self._has_own_rtt = False
         self._is_leaving = False
-        self._changed_ns: int | None = None  # when the server said that its file had changed
+        self._final_ns = now_ns  # when the server said that it leaves
+        self._changed_ns: int | None = None  # when it said that its file had changed
         self._datagrams: deque[tuple[bytes, Address]] = deque()
         self._events: deque[GroupEvent] = deque()
         if self.is_final:
@@ -190,6 +192,7 @@ class GroupClientMachine:
     def handle_data(self, timestamp_us: int, now_ns: int) -> None:
         """Data packets arrived, counted by the inflow's counter; the latest of them was sent at `timestamp_us`."""
         self._hear(now_ns)
+        self._hear_life(now_ns)
         self._watch.note_data(self.inflow.counter.expected, now_ns)
         fresh = self.inflow.counter.drain()
         if self._is_doubtful(timestamp_us, now_ns):
@@ -303,6 +306,12 @@ class GroupClientMachine:
             self._watch.restart(now_ns)
             self._events.append(GroupEvent("back"))
 
+    def _hear_life(self, now_ns: int) -> None:
+        """Data came, or a Plan. In an open group anybody can have said that the server leaves: it has not."""
+        if self.is_final and self.channel.open and now_ns - self._final_ns >= LIFE_NS:
+            self.is_final, self._changed_ns = False, None
+            self._events.append(GroupEvent("back"))
+
     def _handle_announce(self, announce: Announce, sequence: int, address: Address, now_ns: int) -> None:
         if announce.offer != self.announce.offer:
             self.rejects.add(Reject.OUT_OF_PLACE)
@@ -320,11 +329,12 @@ class GroupClientMachine:
         elif self._changed_ns is None:
             self._changed_ns = now_ns
         if is_final != self.is_final:
-            self.is_final = is_final
+            self.is_final, self._final_ns = is_final, now_ns
             self._events.append(GroupEvent("final" if is_final else "back"))
 
     def _handle_plan(self, plan: Plan, now_ns: int) -> None:
         self._plan = plan
+        self._hear_life(now_ns)
         is_waiting = bool(self.announce.flags & AnnounceFlag.WAITING)
         self._watch.note_plan(now_ns)
         self._watch.note_server(plan.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
