@@ -21,6 +21,7 @@ from fountain.engine.unpacker import Inflow, Unpacker
 from fountain.engine.workers import Workers
 from fountain.errors import FountainError, IncompleteError, IntegrityError
 from fountain.integrity import digest
+from fountain.limits import RECEIVE_MEMORY_SIZE_MAX
 from fountain.net.train import Train
 from fountain.protocol.blocks import BlockTable
 from fountain.wire.control import OfferBody
@@ -126,7 +127,8 @@ class Assembly:
         self.defect = ""  # the first thing of all that went wrong here and that nobody foresaw
         geometry, manifest = offer.geometry, offer.manifest_geometry
         self._largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
-        limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size)
+        self._memory_size = RECEIVE_MEMORY_SIZE_MAX
+        limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, self._memory_size)
         self.table = BlockTable(geometry, manifest, limit)
         self.collector = Collector(code, self.table, sink)
         self.unpacker = Unpacker(self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=loss, seed=seed)
@@ -138,7 +140,9 @@ class Assembly:
 
     def limit_memory(self, size: int) -> None:
         """Use so many octets for the slabs of open blocks, from now on; those that are open stay so."""
-        offer = self.offer
+        if size == self._memory_size:
+            return
+        self._memory_size, offer = size, self.offer
         self.table.open_limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, size)
 
     def take(self, train: Train, session: Inflow, now_ns: int) -> tuple[int, int] | None:

@@ -91,7 +91,6 @@ class GroupReceiver:
         self._early: OrderedDict[int, deque[tuple[bytes, int]]] = OrderedDict()
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
         self._contenders = Contenders()
-        self._sharing_count = 0  # downloads that share the memory for slabs
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -130,12 +129,10 @@ class GroupReceiver:
         return deadline
 
     def _share_memory(self) -> None:
-        """Give each download its part of the memory for slabs, when their number has changed."""
+        """Give each download its part of the memory for slabs. As many as before may be others than before."""
         assemblies = [download.assembly for download in self._holders if download.assembly is not None]
-        if len(assemblies) != self._sharing_count:
-            self._sharing_count = len(assemblies)
-            for assembly in assemblies:
-                assembly.limit_memory(min(RECEIVE_MEMORY_SIZE_MAX, LISTENER_MEMORY_SIZE_MAX // len(assemblies)))
+        for assembly in assemblies:
+            assembly.limit_memory(min(RECEIVE_MEMORY_SIZE_MAX, LISTENER_MEMORY_SIZE_MAX // len(assemblies)))
 
     def flush(self) -> None:
         """Send the reports that wait. One that the socket does not take is lost, as on the way."""

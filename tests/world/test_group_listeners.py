@@ -239,4 +239,11 @@ def test_objects_that_come_at_once_share_the_memory_for_blocks(seed: int) -> Non
     stage.wait(10 * MS)
     tables = [download.assembly.table for download in listener.receiver.downloads.values() if download.assembly]
     assert sum(table.open_limit for table in tables) * 2_064 * 1408 <= LISTENER_MEMORY_SIZE_MAX
+    first = next(iter(listener.receiver.downloads.values()))
+    before = first.assembly
+    assert before is not None
+    first.assembly = Assembly(before.collector._code, before.sink, before.offer, first.workers, first, loss=0.0, seed=0)
+    stage.wait(200 * MS)
+    assert first.assembly.table.open_limit == before.table.open_limit  # One that has taken another's place as well.
+    first.assembly = before
     assert stage.world.run(lambda: len(listener.results) == 3, 20 * NS)
