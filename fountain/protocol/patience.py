@@ -87,7 +87,8 @@ class Patience:
         """An Offer or a page of a Listing came. The first one is progress, later ones are signs of life alone."""
         if self._is_preparing:
             self._is_preparing = False
-            self.advanced_ns = self.steady_ns = now_ns
+            if self._may_prepare(now_ns):
+                self.advanced_ns = self.steady_ns = now_ns
         if not self.was_answered:
             self.was_answered = True
             self.advance(now_ns)
@@ -108,10 +109,13 @@ class Patience:
         if self._preparing_ns is None:
             self._preparing_ns = now_ns
         self._is_preparing = True
-        if now_ns - self._preparing_ns < PREPARING_NS_MAX:
+        if self._may_prepare(now_ns):
             # Whoever compiles may need a while for the next answer as well.
             self.pause(now_ns + max(0, PREPARING_SILENCE_NS - self.timeout_ns))
         return is_first
+
+    def _may_prepare(self, now_ns: int) -> bool:
+        return self._preparing_ns is not None and now_ns - self._preparing_ns < PREPARING_NS_MAX
 
     def suspect(self, hint: Hint, now_ns: int) -> None:
         """Somebody says what would end the fetch."""

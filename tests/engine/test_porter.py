@@ -17,7 +17,7 @@ from fountain.limits import NS
 from fountain.net.endpoint import open_endpoint
 from fountain.net.probe import exchange
 from fountain.protocol.client_events import Failure
-from fountain.protocol.patience import Patience
+from fountain.protocol.patience import PREPARING_SILENCE_NS, Patience
 from fountain.testing import World, payload
 from fountain.wire.control import Hello, PacketType, Refusal, RefusalReason, parse_handshake
 
@@ -101,4 +101,12 @@ def test_a_server_that_prepares_again_after_it_had_served_is_waited_for_again() 
     patience.advance(700 * NS)
     assert patience.prepares(701 * NS)
     assert not patience.prepares(709 * NS)
-    assert patience.end_ns == 719 * NS
+    assert patience.end_ns == 709 * NS + PREPARING_SILENCE_NS
+
+
+def test_a_server_that_prepares_between_offers_is_not_waited_for_for_ever() -> None:
+    patience = Patience(10 * NS, 0)
+    for second in range(700):
+        patience.prepares(second * NS)
+        patience.answered(second * NS + NS // 2)
+    assert 600 * NS < patience.end_ns < 700 * NS
