@@ -222,6 +222,9 @@ class Download:
         if self.unforeseen is not None or self.apart is not None:
             self.phase = Phase.ENDED  # Nor can it be told in good order.
         self.unforeseen = self.unforeseen or error
+        if self.succeeded:
+            self.phase = Phase.ENDED  # The object stands all the same, and its hook is to run.
+            return
         message = f"{printable(self.machine.offer.name)} cannot be received: {type(error).__name__}: {error}."
         self.failed(FountainError(message, "This is a bug of fountain, or of its code's package: report it."), now_ns)
 

@@ -11,6 +11,7 @@ from fountain.engine.assembly import Assembly
 from fountain.engine.bystanders import BYSTANDER_COUNT_MAX
 from fountain.engine.download import Download
 from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
+from fountain.engine.receiver import Phase
 from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS
@@ -247,3 +248,14 @@ def test_objects_that_come_at_once_share_the_memory_for_blocks(seed: int) -> Non
     assert first.assembly.table.open_limit == before.table.open_limit  # One that has taken another's place as well.
     first.assembly = before
     assert stage.world.run(lambda: len(listener.results) == 3, 20 * NS)
+
+
+def test_what_is_raised_after_an_object_stands_takes_nothing_from_it(seed: int) -> None:
+    stage = Stage(seed)
+    listener = stage.listen()
+    assert stage.run()
+    (download,) = listener.downloads
+    download.break_off(RuntimeError("in a display"), stage.world.now_ns)
+    assert download.error is None
+    assert download.succeeded
+    assert download.phase is Phase.ENDED
