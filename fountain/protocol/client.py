@@ -105,6 +105,7 @@ class ClientMachine:
         self.datagram_size_max = 0  # the largest that arrives here, as far as is known; 0: any
         self._part_count = 1  # of the packets of the session that was asked for last
         self._lull_ns, self._lull_count = now_ns, 0  # since when no data came, and Pings since
+        self._gap_ns = 0  # between data that came of late: many share a server's rate
         self._secret, self._draw_count = secret, 0
         self._want_kind, self._want = want_kind, want
         self._open, self._wait = open, wait
@@ -166,6 +167,7 @@ class ClientMachine:
     def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them told these times."""
         session.note_arrival(timestamp_us, rtt_us, now_ns)
+        self._gap_ns = max(now_ns - self._lull_ns, self._gap_ns // 2)
         self._lull_ns, self._lull_count = now_ns, 0
         self.reporter.note_arrivals(session)
         self.patience.has_data = True
@@ -498,7 +500,7 @@ class ClientMachine:
         # Data came, so its size is none too large. The server waits for the first Report: on a long way for seconds.
         if session is not None and session.counter.received_count and not session.rtt_ns:
             return
-        lull_ns = max(LULL_NS, 2 * session.rtt_ns if session is not None else 0)
+        lull_ns = max(LULL_NS, 2 * self._gap_ns, 2 * session.rtt_ns if session is not None else 0)
         if self._lull_count < LULL_COUNT or now_ns - self._lull_ns < lull_ns or self.blocks is None:
             return
         if self.blocks.is_lacking and part_count_for(self._packet_size, DATAGRAM_SIZE_SAFE) > self._part_count:

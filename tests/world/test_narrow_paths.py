@@ -120,3 +120,12 @@ def test_one_way_it_is_said_that_nothing_can_come(seed: int) -> None:
     world.run(lambda: listeners[1].has_ended, 5 * NS)
     assert [event.kind for event in listeners[0].events if event.kind == "narrow"] == ["narrow"]
     assert listeners[0].downloads[0].apart is None
+
+
+def test_a_stream_of_a_packet_in_a_second_and_a_half_is_not_taken_for_a_narrow_way(seed: int) -> None:
+    world = World(seed)
+    world.serve(world.source(payload(30_000, seed), symbol_size=SYMBOL_SIZE, block=100), rate_bps=8_000)
+    client = world.fetch()
+    assert world.run(lambda: client.has_ended)
+    assert client.is_done
+    assert kinds(client) == ["offered", "connected"]
