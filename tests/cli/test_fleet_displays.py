@@ -239,7 +239,7 @@ def test_a_receiver_tells_what_it_hears_and_what_it_is_asked() -> None:
     assert [line for event in events for line in told(event)] == [
         "listening to 239.63.30.1, UDP port 6332, on eth0",
         "10.0.0.1 announces image.iso (2 GB)",
-        "asked to leave the group, going on alone: this machine is slower than --min-rate",
+        "leaving the group, going on alone: this machine is slower than --min-rate",
         "hook done for image.iso",
         "warning: the hook ended with status 3 for image.iso: reboot now",
     ]
