@@ -57,7 +57,7 @@ class Stage:
         """Stream, until data comes."""
         source = self.folder / "object"
         with source.open("wb") as stream:
-            stream.truncate(OBJECT_SIZE)
+            stream.write(bytes(range(1, 251)) * (OBJECT_SIZE // 250))  # Zeros would not be sent.
         quiet = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         command = [sys.executable, "-m", "fountain"]
         self.lab.popen("left", [*command, "serve", "--quiet", *options, str(source)], **quiet)

@@ -63,12 +63,14 @@ class Drawn:
         if kind < 0.3:
             drawn.dropped = set(draw.sample(KINDS, draw.choice([1, 1, 2])))
         elif kind < 0.6:
-            to_control, from_control = {(False, n) for n in ("HELLO", "REPORT", "STOP", "PONG")}, {
-                (True, n) for n in ("OFFER", "LISTING", "REFUSAL", "RETRY", "STOP_ACK")
-            }
-            to_data, from_data = {(False, n) for n in ("REQUEST", "PING")}, {
-                (True, n) for n in ("DATA", "PING", "PONG", "BYE")
-            }
+            to_control, from_control = (
+                {(False, n) for n in ("HELLO", "REPORT", "STOP", "PONG")},
+                {(True, n) for n in ("OFFER", "LISTING", "REFUSAL", "RETRY", "STOP_ACK")},
+            )
+            to_data, from_data = (
+                {(False, n) for n in ("REQUEST", "PING")},
+                {(True, n) for n in ("DATA", "PING", "PONG", "BYE")},
+            )
             for part in draw.sample([to_control, from_control, to_data, from_data], draw.randint(1, 4)):
                 drawn.dropped |= part
         else:

@@ -14,6 +14,7 @@ from fountain.protocol.client_events import Failure
 from fountain.protocol.pacing import BURST_NS
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC
+from fountain.wire.parts import PART_FIRST_OCTET
 from tests.world.tcp import CubicFlow
 
 MS = NS // 1000
@@ -68,10 +69,11 @@ class Stage:
 
 
 class NarrowLink(Link):
-    """Loses data packets only: what is short, passes."""
+    """Loses data packets only, whole or in parts: what else is short, passes."""
 
     def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
-        if len(datagram) > SYMBOL_SIZE and draw.random() < self.loss:
+        is_data = len(datagram) > SYMBOL_SIZE or datagram[0] == PART_FIRST_OCTET
+        if is_data and draw.random() < self.loss:
             return []
         return [(now_ns + self.delay_ns, datagram)]
 
