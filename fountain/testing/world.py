@@ -66,6 +66,7 @@ class Server(Host):
             objects, *self._endpoints, secret=world.draw_bytes(32), rate_bps=rate_bps, peer_count_max=peer_count_max,
             now_ns=world.now_ns, congestion=congestion, executor=InlineExecutor(),
             groups=None if group is None else group.streams(world, objects, rate_bps),
+            key=None if group is None else group.key,
         )  # fmt: skip
 
     def step(self, now_ns: int) -> int:
