@@ -355,7 +355,7 @@ def test_a_receiver_of_broadcasts_hears_nothing_that_is_for_its_machine_alone(ad
 @pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are of Linux")
 def test_a_broadcast_on_a_wire_is_heard_and_a_datagram_for_the_machine_is_not() -> None:
     code = """
-import select, subprocess, sys, time
+import os, select, subprocess, sys, time
 from fountain.net.endpoint import open_group_receiver
 from fountain.net.group import parse_group
 from fountain.net.train import Train
@@ -368,11 +368,10 @@ ip("link", "add", "here0", "type", "veth", "peer", "name", "there0")
 ip("addr", "add", "10.77.0.1/24", "broadcast", "+", "dev", "here0")
 ip("link", "set", "here0", "up")
 sleeper = subprocess.Popen(["unshare", "-n", "sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-while subprocess.run(["ip", "link", "set", "there0", "netns", str(sleeper.pid)], capture_output=True).returncode:
-    time.sleep(0.05)
+while os.readlink(f"/proc/{sleeper.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+    time.sleep(0.01)  # Until it has a namespace of its own.
+ip("link", "set", "there0", "netns", str(sleeper.pid))
 inside = ["nsenter", "-n", "-t", str(sleeper.pid)]
-while subprocess.run([*inside, "ip", "link", "show", "there0"], capture_output=True).returncode:
-    time.sleep(0.05)
 for words in ("addr add 10.77.0.2/24 broadcast + dev there0", "link set there0 up"):
     subprocess.run([*inside, "ip", *words.split()], check=True)
 endpoint = open_group_receiver(parse_group("", 6332, "here0", broadcast=True))
