@@ -38,7 +38,7 @@ from fountain.protocol.admission import (
     names_of,
 )
 from fountain.protocol.carousel import Segment
-from fountain.protocol.congestion import CircuitBreaker, ControlFactory, FixedRate, control_factory
+from fountain.protocol.congestion import ControlFactory, FixedRate, control_factory
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer, SteadyPacer
 from fountain.protocol.places import Places
@@ -373,7 +373,7 @@ class ServerMachine:
             if opening.is_used_up:
                 opening.refusal = refusal
             return refusal
-        breaker = self._supersede(address[0], body.peer_id, index, now_ns)
+        older = self._supersede(address[0], body.peer_id, index, now_ns)
         if self._places.is_full and not self._make_room(address[0], now_ns):
             opening.refusal = RefusalReason.SERVER_FULL
             return opening.refusal
@@ -381,7 +381,8 @@ class ServerMachine:
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
         self._lane_index += 1
         controller = self._congestion(served.packet_size, self.pacer.rate_bps)
-        controller.breaker = breaker or controller.breaker
+        if older is not None:
+            controller.succeed(older.controller)
         challenge = int.from_bytes(keyed_digest(self._secret, header)[:8], "big")
         session = ServerSession(
             request.session, address, keys, served, index, lane, body, controller, challenge, now_ns
@@ -395,14 +396,13 @@ class ServerMachine:
         self._ping(session, now_ns)
         return None
 
-    def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> CircuitBreaker | None:
+    def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> ServerSession | None:
         """End the older session of a fetch that is back: its stream has nobody to receive it any more."""
         older = self._places.find(host, peer_id, index)
-        if older is None:
-            return None
-        older.stop_reason = StopReason.SUPERSEDED
-        self._end(older, now_ns)
-        return older.controller.breaker
+        if older is not None:
+            older.stop_reason = StopReason.SUPERSEDED
+            self._end(older, now_ns)
+        return older
 
     def _make_room(self, host: str, now_ns: int) -> bool:
         """Whether a session made room for a newcomer, since it is not proved or its network has more than a share."""

@@ -124,7 +124,7 @@ def test_a_link_that_becomes_narrow_is_obeyed_within_ten_round_trips(tmp_path: P
         assert stream.rate_bps("left", "udp", 1.5) <= 2 * 2e6
 
 
-def test_into_a_black_hole_go_a_few_packets_after_three_seconds_though_the_client_lives(tmp_path: Path) -> None:
+def test_into_a_black_hole_go_ten_packets_after_three_seconds_though_the_client_lives(tmp_path: Path) -> None:
     with stage(tmp_path, "20M") as stream:
         stream.start()
         time.sleep(1)
@@ -133,8 +133,7 @@ def test_into_a_black_hole_go_a_few_packets_after_three_seconds_though_the_clien
         before = stream.octets("left", "udp")
         reported = stream.octets("right", "udp")
         time.sleep(5)
-        # Ten, and the first few of the stream in parts that the client asks for meanwhile.
-        assert (stream.octets("left", "udp") - before) // PACKET_SIZE <= 20
+        assert (stream.octets("left", "udp") - before) // PACKET_SIZE <= 10
         assert stream.octets("right", "udp") > reported
 
 

@@ -410,3 +410,14 @@ def test_silence_for_half_a_minute_ends_it() -> None:
     for second in range(60):
         stream.control.on_silence(stream.now_ns + second * NS, stream.sent)
     assert stream.control.breaker.is_open
+
+
+def test_a_newer_stream_to_a_peer_that_hears_nothing_begins_with_one_packet() -> None:
+    older, newer = TolerantRate(PACKET_SIZE, 50_000_000), TolerantRate(PACKET_SIZE, 50_000_000)
+    newer.succeed(older)
+    assert newer.window_count == 10
+    assert newer.breaker is older.breaker
+    older.on_silence(0, 10)
+    newest = TolerantRate(PACKET_SIZE, 50_000_000)
+    newest.succeed(older)
+    assert newest.window_count == 1

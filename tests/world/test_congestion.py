@@ -210,6 +210,21 @@ def test_a_stream_is_back_soon_though_its_client_was_there_all_the_time(seed: in
     assert sum(stage.run(2 * NS).values()) >= 0.85 * 4 * MBIT
 
 
+@pytest.mark.parametrize("rtt_ms", [1, 60])
+def test_a_client_that_asks_again_out_of_a_black_hole_gets_no_first_packets_anew(seed: int, rtt_ms: int) -> None:
+    stage = Stage(seed, 20 * MBIT, rtt_ms)
+    stage.run(NS)
+    stage.world.link("server", "client 0", NarrowLink(loss=1.0, delay_ns=stage.rtt_ns // 2))
+    stage.run(NS)
+    sizes: list[int] = []
+    stage.world.taps.append(lambda datagram, source, _: sizes.append(len(datagram) * (source[0] == "server")))
+    for _ in range(2):  # It asks for parts in the first five seconds, and every five seconds for a stream that comes.
+        sizes.clear()
+        stage.run(5 * NS)
+        assert sum(sizes) // PACKET_SIZE <= 10
+    assert sum(event.kind == "opened" for event in stage.server.events) > 2, "it has not asked again"
+
+
 def test_a_stream_is_fast_within_a_second(seed: int) -> None:
     stage = Stage(seed, 0, 1, cap_bps=200 * MBIT)
     stage.world.run(lambda: bool(stage.sent), NS)

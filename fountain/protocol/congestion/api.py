@@ -33,11 +33,14 @@ class Sample:
 class Controller(Protocol):
     """Decides over one stream. The rate counts whole packets with their headers.
 
-    When `breaker` is open, the stream must end. A newer stream to the same peer takes it over, so that a peer that
-    connects again and again does not close it.
+    When `breaker` is open, the stream must end.
     """
 
     breaker: CircuitBreaker
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was heard of what was sent last, for too long."""
 
     @property
     def is_steady(self) -> bool:
@@ -50,6 +53,13 @@ class Controller(Protocol):
     @property
     def window_count(self) -> int:
         """Packets that may be under way; beyond that the stream waits for a report, whatever its rate."""
+
+    def succeed(self, older: Controller) -> None:
+        """Go on for a newer stream to the same peer, before its first packet.
+
+        The breaker stays, and a silence too: a peer that connects again and again neither closes the one nor gets first
+        packets anew each time.
+        """
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """A report came."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fountain.protocol.congestion.api import Sample
+from fountain.protocol.congestion.api import Controller, Sample
 from fountain.protocol.congestion.breaker import end_breaker
 
 __all__ = ["FixedRate"]
@@ -15,12 +15,17 @@ class FixedRate:
     """Sends packets of any size at `cap_bps`. For links of one's own: beside it TCP starves."""
 
     is_steady = True
+    is_silent = False
 
     def __init__(self, packet_size: int, cap_bps: int) -> None:
         assert packet_size > 0
         self.rate_bps = cap_bps
         self.window_count = _UNLIMITED_COUNT
         self.breaker = end_breaker(_TOLERANCE)
+
+    def succeed(self, older: Controller) -> None:
+        """The rate is what it is."""
+        self.breaker = older.breaker
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """Nothing is learned but whether it makes sense."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fountain.limits import NS
-from fountain.protocol.congestion.api import Sample
+from fountain.protocol.congestion.api import Controller, Sample
 from fountain.protocol.congestion.breaker import CircuitBreaker, end_breaker
 from fountain.protocol.congestion.cubic import CubicCurve
 from fountain.protocol.congestion.delay import QueueEstimate
@@ -114,6 +114,17 @@ class TolerantRate:
         if self.queue.is_short and self._smoothed_ns:
             return min(self._smoothed_ns, self.queue.shortest_ns + self.queue.latest_ns)
         return self._smoothed_ns or INITIAL_PERIOD_NS
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was heard of what was sent last, for too long."""
+        return self._is_silent
+
+    def succeed(self, older: Controller) -> None:
+        """Begin with one packet where nothing was heard of the older stream."""
+        self.breaker = older.breaker
+        if older.is_silent:
+            self._window, self._is_silent = 1.0, True
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """Learn, then grow or cut."""
