@@ -7,7 +7,6 @@ import shlex
 import sys
 import threading
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 from fountain.cli.arguments import CommandParser, named, nonempty
@@ -15,7 +14,7 @@ from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
-from fountain.cli.place import Place, read_place
+from fountain.cli.place import Place, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.engine.config import FetchConfig, GroupConfig
@@ -200,7 +199,7 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     if group is not None and len(words) > 1:
         hint = "With a group there is no HOST: leave the first argument out."
         raise UsageError(f"{words[1]!r} is one argument too many.", hint)
-    if group is not None and words and _is_address(words[0]):
+    if group is not None and words and is_address(words[0]):
         raise UsageError(f"With a group there is no HOST, and {words[0]} would be a NAME.", "Leave it out.")
     place = Place("", None, words[0] if words else None) if group is not None else read_place(words, options.port)
     config = FetchConfig(
@@ -220,14 +219,6 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
         free_size_min=options.keep_free,
     )
     return config, options.out, Output(is_json=options.json, is_quiet=options.quiet)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_group(options: argparse.Namespace) -> GroupConfig | None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from fountain.cli.units import parse_integer
 from fountain.errors import UsageError
 
-__all__ = ["SCHEME", "Place", "parse_place", "read_place"]
+__all__ = ["SCHEME", "Place", "is_address", "parse_place", "read_place"]
 
 SCHEME = "fountain"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -72,7 +72,7 @@ def _split_port(text: str) -> tuple[str, int | None]:
         host, _, port = text.partition(":")
     else:
         host, port = text, None  # Two colons and more are an IPv6 address, or nothing.
-        if ":" in text and not _is_address(text):
+        if ":" in text and not is_address(text):
             raise UsageError(f"{text!r} is no host and no port.", _FORMS)
     if not host:
         raise UsageError(f"{text!r} names no host.", _FORMS)
@@ -91,7 +91,8 @@ def _parse_port(port: str, text: str) -> int:
     return number
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether `text` is an IPv4 or IPv6 address in numbers."""
     try:
         ip_address(text)
     except ValueError:

@@ -108,17 +108,8 @@ def join(bound: socket.socket, group: Group) -> None:
             f"The group {group.address} is source-specific: it carries nothing for receivers that name no sender.",
             "Name the sender's address with --source, or choose another group, for example 239.255.63.30.",
         )
-    elif group.family == socket.AF_INET6:
-        octets = socket.inet_pton(socket.AF_INET6, group.address)
-        bound.setsockopt(
-            socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, octets + _INTERFACE_INDEX.pack(group.interface.index)
-        )
     else:
-        bound.setsockopt(
-            socket.IPPROTO_IP,
-            socket.IP_ADD_MEMBERSHIP,
-            socket.inet_aton(group.address) + _ipv4_interface(group),
-        )
+        _set_membership(bound, group, socket.IPV6_JOIN_GROUP, socket.IP_ADD_MEMBERSHIP)
 
 
 def leave(bound: socket.socket, group: Group) -> None:
@@ -133,17 +124,17 @@ def leave(bound: socket.socket, group: Group) -> None:
         if sys.platform == "linux":
             level = socket.IPPROTO_IPV6 if group.family == socket.AF_INET6 else socket.IPPROTO_IP
             bound.setsockopt(level, _MCAST_LEAVE_SOURCE_GROUP, _source_request(group))
-    elif group.family == socket.AF_INET6:
-        octets = socket.inet_pton(socket.AF_INET6, group.address)
-        bound.setsockopt(
-            socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, octets + _INTERFACE_INDEX.pack(group.interface.index)
-        )
     else:
-        bound.setsockopt(
-            socket.IPPROTO_IP,
-            socket.IP_DROP_MEMBERSHIP,
-            socket.inet_aton(group.address) + _ipv4_interface(group),
-        )
+        _set_membership(bound, group, socket.IPV6_LEAVE_GROUP, socket.IP_DROP_MEMBERSHIP)
+
+
+def _set_membership(bound: socket.socket, group: Group, ipv6_option: int, ipv4_option: int) -> None:
+    """Join the group on its interface, or leave it, whoever sends to it."""
+    if group.family == socket.AF_INET6:
+        octets = socket.inet_pton(socket.AF_INET6, group.address)
+        bound.setsockopt(socket.IPPROTO_IPV6, ipv6_option, octets + _INTERFACE_INDEX.pack(group.interface.index))
+    else:
+        bound.setsockopt(socket.IPPROTO_IP, ipv4_option, socket.inet_aton(group.address) + _ipv4_interface(group))
 
 
 def aim(opened: socket.socket, group: Group) -> Ancillary:

@@ -15,8 +15,9 @@ from fountain import _jit
 from fountain._version import __version__
 from fountain.codes.registry import code_by_name
 from fountain.engine import kernel_facts
-from fountain.engine.observer import Event, Preparing, Warned
+from fountain.engine.observer import Preparing, Warned
 from fountain.engine.warmup import WarmUp
+from tests.engine.keeping import KeepingObserver
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the temporary directory is the user's own there")
 
@@ -90,20 +91,9 @@ def test_a_directory_of_somebody_else_is_not_used(package: Path) -> None:
     assert run(package)[1] == "None"
 
 
-class Watcher:
-    """Keeps what is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def handle(self, event: Event) -> None:
-        """Keep `event`."""
-        self.events.append(event)
-
-
 def test_that_kernels_cannot_be_kept_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_facts, "cache_trouble", lambda: "no place")
-    watcher = Watcher()
+    watcher = KeepingObserver()
     WarmUp(code_by_name("raptorq")).finish(watcher, threading.Event())
     (warned,) = (event for event in watcher.events if isinstance(event, Warned))
     assert warned.message == "Compiled kernels cannot be kept: no place."

@@ -21,7 +21,7 @@ from fountain.engine.contenders import CONTENDER_COUNT_MAX, TRIAL_COUNT
 from fountain.engine.group_fetch import GroupFetch
 from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, REFUSED_COUNT_MAX
 from fountain.engine.identity import ReceiverIdentity
-from fountain.engine.observer import Announced, Event, Warned
+from fountain.engine.observer import Announced, Warned
 from fountain.engine.reticence import SHOWN_COUNT
 from fountain.errors import StorageError
 from fountain.net.group import parse_group
@@ -31,22 +31,12 @@ from fountain.protocol.group.channel import GroupChannel
 from fountain.storage.received import ReceivedList
 from fountain.wire.control import OfferBody
 from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType
+from tests.engine.keeping import KeepingObserver
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
 
 STRANGER = ("stranger", 1)
 FLOOD_COUNT = 1_500
-
-
-class Events:
-    """Keeps what is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def handle(self, event: Event) -> None:
-        """Keep it."""
-        self.events.append(event)
 
 
 def announce(number: int, *, is_final: bool = False, size: int = 3_000_000, name: str = "") -> bytes:
@@ -65,7 +55,7 @@ class Listening:
     """A listener in memory, whose loop a test turns."""
 
     def __init__(self, place: Path, **options: object) -> None:
-        self.observer, self.stop = Events(), threading.Event()
+        self.observer, self.stop = KeepingObserver(), threading.Event()
         network = MemoryNetwork()
         self.endpoint: MemoryEndpoint = network.attach(("listener", 6332))
         where = GroupConfig(address="239.255.7.7", interface="lo")

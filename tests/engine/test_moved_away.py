@@ -14,26 +14,16 @@ import pytest
 from fountain.codes.registry import code_by_name
 from fountain.engine.config import FetchConfig
 from fountain.engine.fetching import Fetching
-from fountain.engine.observer import DigestComputed, Event, Fetched
+from fountain.engine.observer import DigestComputed, Fetched
 from fountain.errors import StorageError
 from fountain.integrity import digest
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
 from fountain.wire.control import OfferBody
+from tests.engine.keeping import KeepingObserver
 
 CODE = code_by_name("raptorq")
 SIZE = 3_000
-
-
-class Events:
-    """Keeps what is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def handle(self, event: Event) -> None:
-        """Keep it."""
-        self.events.append(event)
 
 
 def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -45,7 +35,7 @@ def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: 
     place = tmp_path / "place"
     place.mkdir()
     config = FetchConfig(host="127.0.0.1", out=place, size_max=SIZE - 1)
-    fetching = Fetching(config, Events(), threading.Event())
+    fetching = Fetching(config, KeepingObserver(), threading.Event())
     with pytest.raises(StorageError, match=f"object has 3,000 octets, more than --max-size {SIZE - 1:,}"):
         fetching.open_sink(offer)
     fetching.close()
@@ -62,7 +52,7 @@ def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Pat
             object_size=SIZE, manifest_size=len(source.manifest_bytes), symbol_size=geometry.symbol_size,
             block_symbol_limit=geometry.block_symbol_limit, data_port=1, is_directory=False, name="object", open=False,
         )  # fmt: skip
-        watcher = Events()
+        watcher = KeepingObserver()
         fetching = Fetching(FetchConfig(host="127.0.0.1", out=tmp_path / "copy"), watcher, threading.Event())
         _, sink = fetching.open_sink(offer)
         assert isinstance(sink, Part)

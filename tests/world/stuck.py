@@ -81,13 +81,17 @@ class Drawn:
 class Stuck(Link):
     """Drops these kinds from a moment on."""
 
-    def __init__(self, drawn: Drawn, source: str, since_ns: int) -> None:
-        super().__init__(delay_ns=drawn.delay_ns)
-        self._drawn, self._source, self._since_ns = drawn, source, since_ns
+    def __init__(self, delay_ns: int, dropped: set[Kind], source: str, since_ns: int) -> None:
+        super().__init__(delay_ns=delay_ns)
+        self._dropped, self._origin, self._since_ns = dropped, (source, 0), since_ns
+
+    def kind(self, datagram: bytes) -> Kind:
+        """What it carries."""
+        return kind_of(datagram, self._origin)
 
     def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
         """When what arrives."""
-        if now_ns >= self._since_ns and kind_of(datagram, (self._source, 0)) in self._drawn.dropped:
+        if now_ns >= self._since_ns and self.kind(datagram) in self._dropped:
             self.lost_count += 1
             return []
         return super().carry(datagram, now_ns, draw)
@@ -105,7 +109,7 @@ def play(drawn: Drawn, *, log: bool = False) -> Failure | None:
     world.serve(source, rate_bps=drawn.rate_bps)
     since_ns = world.now_ns + drawn.stuck_ns
     for way in ("server", "client"), ("client", "server"):
-        world.link(*way, Stuck(drawn, way[0], since_ns))
+        world.link(*way, Stuck(drawn.delay_ns, drawn.dropped, way[0], since_ns))
     client = world.fetch(timeout_ns=drawn.timeout_ns)
 
     def look(datagram: bytes, origin: Address, target: Address) -> None:

@@ -16,7 +16,7 @@ from fountain.net.address import Address
 from fountain.protocol.client_events import Failure
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.standstill import Standstill
-from fountain.testing import GroupOptions, Link, Listener, World, payload
+from fountain.testing import GroupOptions, Listener, World, payload
 from fountain.wire.control import MAGIC
 from tests.world import stuck
 from tests.world.groups import packet_type
@@ -75,20 +75,12 @@ class DrawnGroup:
         return drawn
 
 
-class StuckInGroup(Link):
-    """Drops these kinds from a moment on."""
+class StuckInGroup(stuck.Stuck):
+    """The same between a group's server and a receiver, which hears the group at a port of its own."""
 
-    def __init__(self, drawn: DrawnGroup, source: str, since_ns: int) -> None:
-        super().__init__(delay_ns=drawn.delay_ns)
-        self._drawn, self._source, self._since_ns = drawn, source, since_ns
-
-    def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
-        """When what arrives. The group is heard at one port of a receiver."""
-        kind = kind_of(datagram, (self._source, 0), is_to_group=self.target[1] == GroupOptions().address[1])
-        if now_ns >= self._since_ns and kind in self._drawn.dropped:
-            self.lost_count += 1
-            return []
-        return super().carry(datagram, now_ns, draw)
+    def kind(self, datagram: bytes) -> Kind:
+        """What it carries."""
+        return kind_of(datagram, self._origin, is_to_group=self.target[1] == GroupOptions().address[1])
 
 
 def play(drawn: DrawnGroup, *, log: bool = False) -> Failure | Standstill | None:
@@ -103,7 +95,7 @@ def play(drawn: DrawnGroup, *, log: bool = False) -> Failure | Standstill | None
     world.serve(source, rate_bps=drawn.rate_bps, group=group)
     since_ns = world.now_ns + drawn.stuck_ns
     for way in ("server", "x"), ("x", "server"):
-        world.link(*way, StuckInGroup(drawn, way[0], since_ns))
+        world.link(*way, StuckInGroup(drawn.delay_ns, drawn.dropped, way[0], since_ns))
     kinds: list[tuple[int, Kind]] = []
 
     def look(datagram: bytes, origin: Address, target: Address) -> None:
