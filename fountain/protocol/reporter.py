@@ -6,13 +6,13 @@ from fountain.limits import NS
 from fountain.protocol.blocks import BlockTable
 from fountain.protocol.client_session import ClientSession
 from fountain.protocol.congestion.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, is_near
+from fountain.protocol.report_spacing import REPORT_SPACING_NS
 from fountain.wire.control import PacketType
 from fountain.wire.session import NEED_COUNT_MAX, Echo, Report
 
 __all__ = ["Reporter"]
 
 REPORT_INTERVAL_MIN_NS = NS // 100
-REPORT_SPACING_NS = NS // 1000  # A quarter of the receive buffer was filled: a Report comes at once, but for this.
 REPORT_INTERVAL_MAX_NS = NS // 4
 _WAIT_SHARE = 16  # A stream that starts doubles by its Reports: no more is waited for than a 16th of what has come.
 KEEPALIVE_NS = 10 * NS  # A Ping to the data port keeps its way through address translation open (RFC 8085 section 3.5).

@@ -43,13 +43,9 @@ from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer, SteadyPacer
 from fountain.protocol.places import Places
 from fountain.protocol.server_session import (
-    CHALLENGE_INTERVAL_NS,
-    CHALLENGE_SPACING_NS,
     GONE_NS,
     PING_INTERVAL_NS,
-    REPORT_SPACING_NS,
     SILENT_NS,
-    UNPROVED_NS,
     ServedObject,
     ServerSession,
     SessionState,
@@ -179,8 +175,7 @@ class ServerMachine:
     def handle_timeout(self, now_ns: int) -> None:
         """Let time pass: Reports are learned from, sessions fall silent, are pinged, end; old ids are forgotten."""
         for session in list(self._held.values()):
-            if now_ns - session.report_ns >= REPORT_SPACING_NS:
-                self._release_report(session, now_ns)
+            self._learn(session, now_ns)
         if now_ns < self._next_sweep_ns:
             return
         late_ns = now_ns - self._next_sweep_ns
@@ -189,7 +184,7 @@ class ServerMachine:
             if late_ns >= LATE_NS:
                 session.heard_ns = min(now_ns, session.heard_ns + late_ns)
             silent_ns = now_ns - session.heard_ns
-            if silent_ns >= GONE_NS or (not session.is_proved and now_ns - session.started_ns >= UNPROVED_NS):
+            if silent_ns >= GONE_NS or session.proof.is_overdue(now_ns):
                 self._send_bye(session, ByeReason.IDLE)
                 self._end(session, now_ns)
             elif session.controller.breaker.is_open:
@@ -201,8 +196,7 @@ class ServerMachine:
                 session.state = SessionState.SILENT
             if session.state is SessionState.ENDED:
                 continue
-            is_challenged = not session.is_proved and now_ns - session.pinged_ns >= CHALLENGE_INTERVAL_NS
-            if is_challenged or session.poll_ping(now_ns):
+            if session.proof.wants_ping(session.pinged_ns, now_ns) or session.poll_ping(now_ns):
                 self._ping(session, now_ns)
         while self._tombstones:
             oldest = next(iter(self._tombstones.values()))
@@ -258,7 +252,7 @@ class ServerMachine:
         """When to come back at the latest: for the first stream that may go on, else for the next sweep."""
         due_ns = self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
         if self._held:
-            due_ns = min(due_ns, REPORT_SPACING_NS + min(session.report_ns for session in self._held.values()))
+            due_ns = min(due_ns, min(session.reports.due_ns for session in self._held.values()))
         return max(now_ns, min(due_ns, self._turns.next_ns(self.pacer.ready_ns)))
 
     # --- Inside --------------------------------------------------------------------------------------------
@@ -388,7 +382,7 @@ class ServerMachine:
             request.session, address, keys, served, index, lane, body, controller, challenge, now_ns
         )
         if self._places.unproved_count(address[0]) >= UNPROVED_COUNT_MAX:
-            session.unproved_limit = 0
+            session.proof.withhold()
         self.sessions[request.session] = session
         self._places.add(session)
         self._turns.add(session)
@@ -415,7 +409,7 @@ class ServerMachine:
 
     def _ping(self, session: ServerSession, now_ns: int) -> None:
         session.pinged_ns = now_ns
-        packet = session.seal_packet(PacketType.PING, Echo(session.challenge).encode())
+        packet = session.seal_packet(PacketType.PING, Echo(session.proof.challenge).encode())
         self._datagrams.append((packet, session.address, True))
 
     def _handle_session_packet(
@@ -432,7 +426,8 @@ class ServerMachine:
             return
         body = channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
         if packet_type is PacketType.REPORT and session is not None and isinstance(body, bytes):
-            self._take_report(session, header.sequence, body, now_ns)
+            session.reports.offer(header.sequence, body)
+            self._learn(session, now_ns)
             return
         record = body if isinstance(body, Reject) else parse_body(packet_type, body)
         if isinstance(record, Reject):
@@ -455,25 +450,19 @@ class ServerMachine:
         elif packet_type is PacketType.PING:
             pong = session.seal_packet(PacketType.PONG, record.encode())
             self._datagrams.append((pong, address, on_data_port))
-        elif not session.is_proved and record == Echo(session.challenge):
-            session.prove(now_ns)
+        elif isinstance(record, Echo) and session.proof.accept(record.token):
+            session.pacer.rest(now_ns)
             self._places.prove(session)
             self._turns.wake(session)
 
-    def _take_report(self, session: ServerSession, sequence: int, body: bytes, now_ns: int) -> None:
-        """An authentic Report came: learn from it now, or keep it, as the latest, until its time has come."""
-        if session.held_report is None or sequence > session.held_report[0]:
-            session.held_report = sequence, body
-        if now_ns - session.report_ns >= REPORT_SPACING_NS:
-            self._release_report(session, now_ns)
-        else:
+    def _learn(self, session: ServerSession, now_ns: int) -> None:
+        """Learn from the latest Report of a session, or keep the session in mind until that is due."""
+        body = session.reports.take(now_ns)
+        if body is None:
             self._held[session.session_id] = session
-
-    def _release_report(self, session: ServerSession, now_ns: int) -> None:
+            return
         self._held.pop(session.session_id, None)
-        assert session.held_report is not None
-        record = Report.parse(session.held_report[1])
-        session.held_report, session.report_ns = None, now_ns
+        record = Report.parse(body)
         if isinstance(record, Reject):
             self.rejects.add(record)
             return
@@ -482,7 +471,7 @@ class ServerMachine:
         self._turns.wake(session)
         session.handle_report(record, now_ns)
         self._reported.append(session)
-        if not session.is_proved and now_ns - session.pinged_ns >= CHALLENGE_SPACING_NS:
+        if session.proof.wants_ping(session.pinged_ns, now_ns, is_answer=True):
             self._ping(session, now_ns)
 
     def _send_bye(self, session: ServerSession | Tombstone, reason: ByeReason) -> None:

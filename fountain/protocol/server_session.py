@@ -17,19 +17,17 @@ from fountain.protocol.control_channel import ControlChannel
 from fountain.protocol.estimate import LossEstimate, RttEstimate
 from fountain.protocol.lane import Lane
 from fountain.protocol.pacing import Pacer, SteadyPacer
+from fountain.protocol.port_proof import PortProof
+from fountain.protocol.report_spacing import ReportSpacing
 from fountain.wire.control import OfferBody
 from fountain.wire.parts import part_size
 from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
 __all__ = [
-    "CHALLENGE_INTERVAL_NS",
-    "CHALLENGE_SPACING_NS",
     "GONE_NS",
     "NEVER_NS",
     "PING_INTERVAL_NS",
-    "REPORT_SPACING_NS",
     "SILENT_NS",
-    "UNPROVED_NS",
     "ServedObject",
     "ServerSession",
     "SessionState",
@@ -39,11 +37,6 @@ __all__ = [
 SILENT_NS = 2 * NS  # No report for so long: the stream pauses; Pings go on asking for an answer.
 GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
 PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
-UNPROVED_NS = 10 * NS  # Whose client has not answered a Ping until then does not receive where its data goes.
-UNPROVED_PACKET_COUNT_MAX = 13  # Data packets before that: the first window of the usual controllers.
-CHALLENGE_INTERVAL_NS = NS // 4  # Until then, a Ping so often ...
-CHALLENGE_SPACING_NS = NS // 100  # ... and, in answer to packets of the client that are no Pong, so often.
-REPORT_SPACING_NS = NS // 1000  # As clients send them at most; of those that come faster the latest is learned from.
 NEVER_NS = 1 << 62
 _SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 LINK_OVERHEAD_SIZE = 8 + 20 + 14  # UDP, IPv4 and Ethernet headers: a rate is what the wire carries.
@@ -84,11 +77,7 @@ class ServedObject:
 
 
 class ServerSession(ControlChannel):
-    """State of one stream. `address` is where its data goes.
-
-    The Request's cookie has proved its host, and a Pong that repeats `challenge` proves its port: until then no more
-    than `unproved_limit` data packets go there.
-    """
+    """State of one stream. `address` is where its data goes, and `proof` whether its client receives there."""
 
     def __init__(
         self, session_id: int, address: Address, keys: SessionKeys, served: ServedObject, object_index: int,
@@ -96,12 +85,9 @@ class ServerSession(ControlChannel):
     ) -> None:  # fmt: skip
         super().__init__(session_id, outgoing=keys.to_client, incoming=keys.to_server)
         self.address = address
-        self.challenge = challenge
-        self.is_proved = False
-        self.unproved_limit = UNPROVED_PACKET_COUNT_MAX
+        self.proof = PortProof(challenge, now_ns)
+        self.reports = ReportSpacing(now_ns)
         self.pinged_ns = now_ns
-        self.held_report: tuple[int, bytes] | None = None  # (sequence number, body) of one that came too soon
-        self.report_ns = now_ns - REPORT_SPACING_NS
         self.keys = keys
         self.object_index = object_index
         self.offer = served.offer
@@ -181,15 +167,9 @@ class ServerSession(ControlChannel):
         self.feedback.on_sent(self.sequence, count, now_ns)
         self.pacer.charge(count * self.packet_size)
 
-    def prove(self, now_ns: int) -> None:
-        """Its client has shown that it receives where the data goes."""
-        self.is_proved = True
-        self.pacer.rest(now_ns)
-
     def room_count(self, now_ns: int) -> int:
         """How many packets may go now, as far as pace, window, the receiver's buffer and what is proved allow."""
-        room = self._window_room(now_ns)
-        return room if self.is_proved else max(0, min(room, self.unproved_limit - self.sent_count))
+        return self.proof.limit(self._window_room(now_ns), self.sent_count)
 
     def _window_room(self, now_ns: int) -> int:
         if now_ns >= self.feedback.silence_ns(self.sequence, self.rtt):

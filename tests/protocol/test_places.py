@@ -6,13 +6,9 @@ from fountain.limits import NS
 from fountain.protocol.admission import Address
 from fountain.protocol.client import ClientMachine
 from fountain.protocol.places import UNPROVED_PATIENCE_NS
+from fountain.protocol.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED_NS, UNPROVED_PACKET_COUNT_MAX
 from fountain.protocol.server import UNPROVED_COUNT_MAX
-from fountain.protocol.server_session import (
-    CHALLENGE_INTERVAL_NS,
-    UNPROVED_NS,
-    UNPROVED_PACKET_COUNT_MAX,
-    ServerSession,
-)
+from fountain.protocol.server_session import ServerSession
 from fountain.wire.control import PacketType, RefusalReason
 from fountain.wire.session import ByeReason, Echo, Report
 from tests.protocol.pair import HOME, MS, Pair
@@ -143,11 +139,11 @@ def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
     for _ in range(5):  # Reports, and a Pong that repeats another token, prove nothing.
         pair.now_ns += 100 * MS
         assert client._candidate is not None
-        pong = client._candidate.seal_packet(PacketType.PONG, Echo(session.challenge ^ 1).encode())
+        pong = client._candidate.seal_packet(PacketType.PONG, Echo(session.proof.challenge ^ 1).encode())
         for packet in (report_of(client, UNPROVED_PACKET_COUNT_MAX), pong):
             pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=True)
         assert stream(pair, 10 * MS) == 0
-    assert not session.is_proved
+    assert not session.proof.is_given
 
 
 def test_a_pong_that_repeats_the_challenge_proves_the_port_wherever_it_comes_from() -> None:
@@ -156,7 +152,7 @@ def test_a_pong_that_repeats_the_challenge_proves_the_port_wherever_it_comes_fro
     (ping,) = take_pings(pair)
     client.handle_datagram(ping, pair.now_ns)
     pair.carry(client, HOME)
-    assert session.is_proved
+    assert session.proof.is_given
     assert stream(pair, NS) > 5 * UNPROVED_PACKET_COUNT_MAX
 
 
@@ -166,7 +162,7 @@ def test_a_challenge_that_was_lost_comes_again() -> None:
     assert len(take_pings(pair)) == 1
     stream(pair, 4 * CHALLENGE_INTERVAL_NS)
     assert len(take_pings(pair)) >= 3
-    assert not session.is_proved
+    assert not session.proof.is_given
 
 
 def test_a_report_before_the_proof_brings_the_challenge_again_at_once() -> None:
@@ -182,7 +178,7 @@ def test_challenges_of_two_sessions_differ() -> None:
     pair = Pair()
     _, first = open_at(pair, HOME, b"first...")
     _, second = open_at(pair, HOME, b"second..")
-    assert first.challenge != second.challenge
+    assert first.proof.challenge != second.proof.challenge
 
 
 def test_a_session_that_never_proves_its_port_ends() -> None:

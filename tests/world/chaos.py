@@ -188,7 +188,9 @@ class Watch:
     def _arrived(self, datagram: bytes, source: Address, target: Address) -> None:
         if target[0] == "server":
             self._received[source] += len(datagram)
-        elif datagram[:4] == MAGIC and datagram[5] == PacketType.OFFER:
+        elif (
+            len(datagram) > 5 and datagram[:4] == MAGIC and datagram[5] == PacketType.OFFER
+        ):  # A damaged one may end before.
             self._offers[datagram[8:24]].add(datagram)
 
     def _check_nonce(self, datagram: bytes, source: Address) -> None:
