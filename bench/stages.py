@@ -68,9 +68,7 @@ class Stages:
         if not path.exists():
             path.write_bytes(np.random.default_rng(1).bytes(BLOCK_COUNT * K * T))
         self.source = open_source(path, symbol_size=T, profile_id=CODE.profile_id, block_symbol_limit=K)
-        self.symbols = ObjectSymbols(
-            self.source, CODE, BlockCache(), is_directory=False, data_port=1, open=is_open
-        )
+        self.symbols = ObjectSymbols(self.source, CODE, BlockCache(), is_directory=False, data_port=1, open=is_open)
         private, public = key_pair(bytes(range(32)))
         keys = session_keys(private, public, b"bench")
         assert keys is not None

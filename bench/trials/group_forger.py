@@ -1,6 +1,6 @@
 """A member of a group that lies, for `bench.trials.group_liar`: it hears the Plans, and reports what is not so.
 
-    python -m bench.trials.group_forger LIE GROUP OWN_ADDRESS [--key FILE]
+python -m bench.trials.group_forger LIE GROUP OWN_ADDRESS [--key FILE]
 """
 
 from __future__ import annotations

@@ -51,6 +51,10 @@ class Command:
             assert time.monotonic() < limit, f"no {kind} came:\n{self.text}"
             time.sleep(0.01)
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def wait(self) -> int:
         """The exit status."""
         return self._process.wait(PATIENCE_S)
