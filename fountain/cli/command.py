@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -101,7 +102,21 @@ def as_error(raised: Exception) -> FountainError | None:
     if isinstance(raised, RuntimeError) and str(raised) == "can't start new thread":
         hint = "Raise the limits of threads and memory: ulimit -u, ulimit -v, or TasksMax of the service."
         return LocalError("The system gives this process no further thread.", hint)
+    if (variables := _compiler_variables()) and _comes_from_compiler(raised):
+        hint = f"A variable may not be what numba takes: unset {' '.join(variables)}."
+        return LocalError(f"The compiler of the kernels failed: {system_words(raised)}.", hint)
     return _local_error(raised) if isinstance(raised, OSError) else None
+
+
+def _compiler_variables() -> list[str]:
+    """What the environment tells numba."""
+    return sorted(name for name in os.environ if name.startswith("NUMBA_"))
+
+
+def _comes_from_compiler(raised: Exception) -> bool:
+    """Whether numba, or what it is built on, had a part in what was raised."""
+    modules = (called.f_globals.get("__name__", "") for called, _ in traceback.walk_tb(raised.__traceback__))
+    return any(module.partition(".")[0] in ("numba", "llvmlite") for module in modules)
 
 
 def _local_error(error: OSError) -> LocalError:

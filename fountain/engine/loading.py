@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _ADDRESS_SPACE_SIZE_MIN = 1 << 30
 # collection it would take 60 MB more.
 _COLLECT_INTERVAL = 50_000
 
+_CPU_FEATURES = re.compile(r"[+-][a-z0-9._-]+(?:,[+-][a-z0-9._-]+)*")
+
 _lock = threading.Lock()
 _thresholds: list[tuple[int, int, int]] = []  # those to go back to, while anybody is loading
 
@@ -30,12 +33,18 @@ def check_can_load() -> None:
 
     Raises:
         LocalError: the address space of this process is limited to less than that needs, or numba's compiler is
-            switched off.
+            switched off or told something that ends the process.
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
         raise LocalError(
             "NUMBA_DISABLE_JIT is set, and fountain's kernels run compiled alone.",
             "Take it out of the environment: unset NUMBA_DISABLE_JIT.",
+        )
+    features = os.environ.get("NUMBA_CPU_FEATURES", "")
+    if features and not _CPU_FEATURES.fullmatch(features):
+        raise LocalError(
+            "NUMBA_CPU_FEATURES is no list of processor features, and LLVM would end the process.",
+            "Write it as +name,-name, or take it out of the environment: unset NUMBA_CPU_FEATURES.",
         )
     if sys.platform == "win32":
         return

@@ -15,7 +15,6 @@ from fountain.codes.api import Code
 from fountain.engine import kernel_facts
 from fountain.engine.loading import loading
 from fountain.engine.observer import Observer, Preparing, Warned
-from fountain.errors import FountainError
 from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
 from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
@@ -56,8 +55,8 @@ class WarmUp:
 def _run(code: Code, before: threading.Thread | None) -> None:
     if before is not None:
         before.join()
-    # What a code of somebody else's package does wrong here it will do wrong again where it can be told.
-    with loading(), suppress(FountainError):
+    # What a code of somebody else's package, or the compiler, does wrong here fails again where it can be reported.
+    with loading(), suppress(Exception):
         _travel()  # First: a train comes before anything can be decoded.
         _round_trip(code)
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = (sys.executable, "-m", "fountain", "serve", "--bind", "127.0.0.1", "--port", "0", "--idle-exit", "0.01")
@@ -16,6 +18,8 @@ STATUSES = {0, 2, 3, 4, 5, 6, 7, 8, 130}
 VARIABLES = [
     {"NUMBA_DISABLE_JIT": "1"},
     {"NUMBA_CPU_NAME": "no-such-processor"},
+    {"NUMBA_CPU_NAME": "\udce9"},
+    {"NUMBA_CPU_FEATURES": "x"},
     {"NUMBA_NUM_THREADS": "many"},
     {"NUMBA_CACHE_DIR": "/dev/null/below"},
     {"FOUNTAIN_SIMD": "mmx"},
@@ -27,6 +31,40 @@ VARIABLES = [
     {"PYTHONWARNINGS": "error"},
     {"PYTHONOPTIMIZE": "2", "PYTHONDEVMODE": "1"},
 ]
+
+
+NAMES = (
+    "NUMBA_DISABLE_JIT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "NUMBA_OPT",
+    "NUMBA_DEBUG", "NUMBA_BOUNDSCHECK", "NUMBA_THREADING_LAYER", "FOUNTAIN_SIMD", "HOME", "XDG_CACHE_HOME", "TMPDIR",
+    "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "LANG", "LC_ALL", "PYTHONUTF8", "PYTHONIOENCODING",
+    "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEVMODE", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "TZ", "PATH",
+)  # fmt: skip
+VALUES = ("", "0", "1", "-1", "99999999999999999999", "x", "/nonexistent", "/dev/null", "\udce9", "ascii", "a" * 3000)
+# Python itself refuses other values of these before any line of ours runs.
+OWN_VALUES = {
+    "PYTHONUTF8": ("0", "1"),
+    "PYTHONHASHSEED": ("0", "1"),
+    "PYTHONIOENCODING": ("ascii", "latin-1", "utf-16"),
+}
+
+
+def environments() -> st.SearchStrategy[dict[str, str]]:
+    """Up to four variables with values that nobody would give them."""
+    one = st.sampled_from(NAMES).flatmap(
+        lambda name: st.tuples(st.just(name), st.sampled_from(OWN_VALUES.get(name, VALUES)))
+    )
+    return st.lists(one, min_size=1, max_size=4).map(dict)
+
+
+def check_environment(variables: dict[str, str], place: Path) -> None:
+    """Both commands end with a status, and without a traceback."""
+    (place / "bäume").write_bytes(b"content")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    closed_port = ("--port", "9", "--timeout", "0.2", "127.0.0.1")
+    for command in ([*SERVE, "bäume"], [sys.executable, "-m", "fountain", "fetch", *closed_port]):
+        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, check=False, timeout=120)
+        assert done.returncode in STATUSES, (variables, done.stderr)
+        assert b"Traceback" not in done.stderr, (variables, done.stderr)
 
 
 def odd_draws(count: int, seed: int) -> subprocess.CompletedProcess[str]:
@@ -50,13 +88,21 @@ def test_none_of_ten_thousand_arguments_ends_with_a_traceback(seed: int) -> None
 
 @pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: " ".join(variables))
 def test_no_environment_ends_with_a_traceback(variables: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "bäume").write_bytes(b"content")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    done = subprocess.run(
-        [*SERVE, "bäume"], cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=120
-    )
-    assert done.returncode in STATUSES, done.stderr
-    assert b"Traceback" not in done.stderr
+    check_environment(variables, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(environments())
+def test_no_drawn_environment_ends_with_a_traceback(tmp_path: Path, variables: dict[str, str]) -> None:
+    check_environment(variables, tmp_path)
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(environments())
+def test_few_drawn_environments_end_with_no_traceback(tmp_path: Path, variables: dict[str, str]) -> None:
+    check_environment(variables, tmp_path)
 
 
 def test_a_compiler_that_is_switched_off_is_said(tmp_path: Path) -> None:
