@@ -10,6 +10,7 @@ import pytest
 
 from tests.world.chaos import Options, Play
 from tests.world.scene import parametrize_seeds
+from tests.world.traces import Trace, check_trace
 
 SEED_COUNT = 300
 SOAK_COUNT = 10_000
@@ -21,7 +22,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_the_object_arrives_whole_or_not_at_all(world_seed: int) -> None:
-    Play(Options.drawn(world_seed)).run()
+    play = Play(Options.drawn(world_seed))
+    trace = Trace(play.world)
+    play.run()
+    check_trace("chaos", world_seed, trace)
 
 
 @pytest.mark.slow

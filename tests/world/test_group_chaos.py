@@ -10,6 +10,7 @@ import pytest
 
 from tests.world.group_chaos import GroupOptionsDrawn, GroupPlay
 from tests.world.scene import parametrize_seeds
+from tests.world.traces import Trace, check_trace
 
 SEED_COUNT = 60
 SOAK_COUNT = 2_000
@@ -21,7 +22,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_everybody_in_a_group_gets_the_object(world_seed: int) -> None:
-    GroupPlay(GroupOptionsDrawn.drawn(world_seed)).run()
+    play = GroupPlay(GroupOptionsDrawn.drawn(world_seed))
+    trace = Trace(play.world)
+    play.run()
+    check_trace("group", world_seed, trace)
 
 
 @pytest.mark.slow
