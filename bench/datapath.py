@@ -18,7 +18,7 @@ import numpy as np
 from fountain.limits import DATA_OVERHEAD_SIZE, SEND_SEGMENT_COUNT_MAX, SEND_SIZE_MAX
 from fountain.net import Endpoint, Train, open_endpoint, wait
 from fountain.net.address import Address
-from fountain.wire.train import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
+from fountain.wire.data import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
 
 SYMBOL_SIZE = 1408
 STRIDE = SYMBOL_SIZE + DATA_OVERHEAD_SIZE

@@ -21,24 +21,24 @@ from typing import Any
 import numpy as np
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.collector import Collector
-from fountain.engine.packer import Packer
-from fountain.engine.served import BlockCache, ObjectSymbols
-from fountain.engine.stock import RepairStock
-from fountain.engine.unpacker import Unpacker
-from fountain.engine.workers import InlineExecutor
+from fountain.engine.receiving.collector import Collector
+from fountain.engine.receiving.unpacker import Unpacker
+from fountain.engine.runtime.workers import InlineExecutor
+from fountain.engine.serving.packer import Packer
+from fountain.engine.serving.served import BlockCache, ObjectSymbols
+from fountain.engine.serving.stock import RepairStock
 from fountain.integrity import key_pair, session_keys
 from fountain.limits import NS
 from fountain.net.endpoint import open_endpoint
 from fountain.net.train import Train
 from fountain.net.waiting import wait
-from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client_session import ClientSession
-from fountain.protocol.congestion import FixedRate
-from fountain.protocol.lane import Lane
-from fountain.protocol.server import Order
-from fountain.protocol.server_session import ServerSession
-from fountain.protocol.stream import train_packet_count_max
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.stream import train_packet_count_max
+from fountain.protocol.rate import FixedRate
+from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.session.client_session import ClientSession
+from fountain.protocol.session.server import Order
+from fountain.protocol.session.server_session import ServerSession
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
 from fountain.wire.session import RequestBody

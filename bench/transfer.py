@@ -26,7 +26,7 @@ from pathlib import Path
 from bench.commands import Command, Event, Serve
 from bench.scratch import MB, scratch, source_file
 from fountain._version import __version__
-from fountain.protocol.admission import names_of
+from fountain.protocol.base.handshake import names_of
 from fountain.wire.control import HELLO_SIZE, Hello, Request
 
 

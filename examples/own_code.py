@@ -17,7 +17,7 @@ import numpy as np
 from fountain import FetchConfig, ServeConfig, fetch, serve
 from fountain.codes.api import SlabDecoder
 from fountain.codes.registry import register
-from fountain.engine.observer import Serving
+from fountain.events import Serving
 
 
 def coefficients(count: int, esi: int) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from fountain._version import __version__
 
 if TYPE_CHECKING:
-    from fountain.engine.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
-    from fountain.engine.fetch import fetch
-    from fountain.engine.serve import serve
+    from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
+    from fountain.engine.receiving.fetch import fetch
+    from fountain.engine.serving.serve import serve
     from fountain.errors import (
         DiskFullError,
         FountainError,
@@ -56,13 +56,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FetchConfig": "fountain.engine.config",
-    "FleetConfig": "fountain.engine.config",
-    "GroupConfig": "fountain.engine.config",
-    "OnewayConfig": "fountain.engine.config",
-    "ServeConfig": "fountain.engine.config",
-    "fetch": "fountain.engine.fetch",
-    "serve": "fountain.engine.serve",
+    "FetchConfig": "fountain.config",
+    "FleetConfig": "fountain.config",
+    "GroupConfig": "fountain.config",
+    "OnewayConfig": "fountain.config",
+    "ServeConfig": "fountain.config",
+    "fetch": "fountain.engine.receiving.fetch",
+    "serve": "fountain.engine.serving.serve",
 }
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from fountain.cli import exit_status
 from fountain.cli.exit_status import exit_status_of
-from fountain.engine.failures import fetch_failure, standstill_error
-from fountain.protocol import blocks
-from fountain.protocol.client_events import ClientEvent, ClientState, Failure
+from fountain.engine.receiving.failures import fetch_failure, standstill_error
+from fountain.protocol.base import blocks
 from fountain.protocol.group.standstill import Standstill
-from fountain.protocol.server_session import SessionState
+from fountain.protocol.session.client_events import ClientEvent, ClientState, Failure
+from fountain.protocol.session.server_session import SessionState
 from fountain.wire.group import MemberState
 from tests.pages import ROOT, all_tables, marked_tables, page
 from tests.test_tidy import GROUND, MAY_IMPORT

@@ -23,6 +23,7 @@ GROUND = {"_jit", "_version", "errors", "geometry", "limits"}
 BYTES = {"field", "integrity", "wire"}
 EQUATIONS_AND_RULES = {"codes", "protocol"}
 DOORS = {"net", "storage"}
+ASKED_AND_SAID = {"config", "events"}
 
 # An area (a package, or a module that stands alone) -> the areas that it may import. Strictly down, never sideways.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -38,9 +39,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "protocol": GROUND | {"integrity", "wire"},
     "storage": GROUND | {"integrity", "wire"},
     "net": GROUND | {"integrity", "wire"},
-    "engine": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS,
+    "config": GROUND | {"protocol", "storage"},
+    "events": GROUND,
+    "engine": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID,
+    "doctor": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
     "testing": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
-    "cli": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
+    "cli": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID | {"engine", "doctor"},
+}
+# Floors within an area: a package of it -> those below, of which it may import. Files beside them are on the lowest.
+FLOORS_WITHIN: dict[str, dict[str, set[str]]] = {
+    "codes": {"solver": set(), "raptorq": {"solver"}, "lt": {"solver"}},
+    "protocol": {
+        "base": set(),
+        "rate": {"base"},
+        "schedule": {"base", "rate"},
+        "session": {"base", "rate", "schedule"},
+        "group": {"base", "rate", "schedule"},
+    },
+    "engine": {"runtime": set(), "serving": {"runtime"}, "receiving": {"runtime"}},
 }
 ROOF = {"__init__", "__main__"}  # lazily, these may name anything
 
@@ -151,6 +167,28 @@ def test_imports_go_strictly_down(path: Path) -> None:
         if parts[0] == "fountain" and parts[1] not in allowed:
             wrong.append(f"{named(path)}:{line}: {here} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+@IN_PACKAGE
+def test_imports_within_an_area_go_strictly_down(path: Path) -> None:
+    parts = path.relative_to(PACKAGE).parts
+    floors = FLOORS_WITHIN.get(parts[0], {})
+    if len(parts) < 3:
+        return
+    allowed = floors.get(parts[1], set()) | {parts[1]}
+    for line, name in imports(path):
+        other = name.split(".")
+        if other[:2] == ["fountain", parts[0]] and other[2] in floors:
+            assert other[2] in allowed, f"{named(path)}:{line}: {parts[0]}/{parts[1]} imports {name}"
+
+
+def test_no_two_files_import_each_other() -> None:
+    modules = {}
+    for path in sources("fountain"):
+        dotted_name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        modules[dotted_name] = {name if module_path(name).exists() else name.rpartition(".")[0] for _, name in imports(path)}
+    pairs = [(a, b) for a in modules for b in modules[a] if a < b and a in modules.get(b, ())]
+    assert not pairs
 
 
 def test_floors_have_no_cycle() -> None:

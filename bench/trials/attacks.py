@@ -32,13 +32,14 @@ from fountain.codes.lt.rows import degrees
 from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.registry import code_by_name
-from fountain.engine.clock import now_ns
+from fountain.engine.runtime.clock import now_ns
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
-from fountain.protocol.congestion import control_factory
-from fountain.protocol.server import ServerMachine
-from fountain.protocol.server_session import ServedObject, ServerSession
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.rate import control_factory
+from fountain.protocol.session.server import ServerMachine
+from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import MAGIC, OfferBody
-from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
+from fountain.wire.data import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
 
 MEMORY_MAX = 300_000_000
 INTERRUPT_MAX_S = 1.0

@@ -21,7 +21,7 @@ from bench.lab import Link as LabLink
 from bench.lab import Star
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayPlan
 from fountain.testing import GroupOptions, Link, World, payload
 
 PLAN_LOSS, LOSS = 0.4, 0.35

@@ -18,7 +18,7 @@ from fountain.cli.units import format_loss, parse_integer
 from fountain.errors import UsageError
 
 if TYPE_CHECKING:
-    from fountain.engine.code_report import CodeReport
+    from fountain.doctor.code_report import CodeReport
 
 __all__ = ["code_report_parser", "main"]
 
@@ -95,11 +95,11 @@ def _read(argv: Sequence[str]) -> _Options:
 
 
 def _report(options: _Options, env: Environment) -> ExitStatus:
-    from fountain.engine.loading import check_can_load
+    from fountain.engine.runtime.loading import check_can_load
 
     check_can_load()
     from fountain.codes.registry import code_by_name  # These load numpy and the kernels, which --help must not.
-    from fountain.engine.code_report import default_symbol_counts, measure_code
+    from fountain.doctor.code_report import default_symbol_counts, measure_code
 
     def tell(text: str) -> None:
         if not options.is_quiet:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from fountain.engine.code_report import CodeReport
+    from fountain.doctor.code_report import CodeReport
 
 __all__ = ["draw_code_report"]
 

@@ -15,8 +15,8 @@ from fountain.cli.exit_status import ExitStatus, exit_status_of
 from fountain.cli.json_events import JsonEvents
 from fountain.cli.text import escape_controls, system_words
 from fountain.cli.watchers import Watchers, choose_display
-from fountain.engine.observer import Observer
 from fountain.errors import FountainError, LocalError
+from fountain.events import Observer
 
 __all__ = ["Output", "as_error", "run_engine", "run_program"]
 

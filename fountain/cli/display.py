@@ -24,7 +24,7 @@ from fountain.cli.narration import Narrator
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.cli.watchers import on_air_words, waiting_line
-from fountain.engine.observer import (
+from fountain.events import (
     Announced,
     Event,
     Fetched,

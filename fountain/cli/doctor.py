@@ -16,7 +16,7 @@ from fountain.cli.firewall import firewall_lines
 from fountain.cli.place import Place, read_place
 from fountain.cli.text import escape_controls
 from fountain.cli.units import parse_integer
-from fountain.engine.finding import Finding, Verdict
+from fountain.doctor.finding import Finding, Verdict
 from fountain.errors import UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT
 
@@ -92,10 +92,10 @@ def _doctor(argv: Sequence[str], env: Environment) -> ExitStatus:
 
 
 def _findings(options: _Options, env: Environment) -> Iterable[Finding]:
-    from fountain.engine.loading import check_can_load
+    from fountain.engine.runtime.loading import check_can_load
 
     check_can_load()
-    from fountain.engine.doctor import Examination, examine  # Loads numpy, which --help must not.
+    from fountain.doctor.checks import Examination, examine  # Loads numpy, which --help must not.
 
     lines = firewall_lines(env.platform, options.port, options.data_port)
     return examine(Examination(host=options.host, port=options.port, data_port=options.data_port, firewall_lines=lines))

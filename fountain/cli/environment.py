@@ -16,8 +16,8 @@ from datetime import datetime, timezone
 from typing import Protocol, TextIO
 
 from fountain.cli.streams import Stream
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.observer import Observer
+from fountain.config import FetchConfig, ServeConfig
+from fountain.events import Observer
 from fountain.storage.system import hold_standard_descriptors
 
 __all__ = ["Environment", "FetchFunction", "ServeFunction", "ServeOutcome", "SignalHook", "catch_interrupts"]
@@ -45,19 +45,19 @@ SignalHook = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeOutcome:
-    from fountain.engine.loading import check_can_load, loading
+    from fountain.engine.runtime.loading import check_can_load, loading
 
     check_can_load()
     with loading():
-        from fountain.engine.serve import serve  # Loads numpy and the kernels, which --help must not.
+        from fountain.engine.serving.serve import serve  # Loads numpy and the kernels, which --help must not.
     return serve(config, observer, stop)
 
 
 def _fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> object:
-    from fountain.engine.loading import check_can_load
+    from fountain.engine.runtime.loading import check_can_load
 
     check_can_load()
-    from fountain.engine.fetch import fetch  # Loads numpy and the kernels, which --help must not.
+    from fountain.engine.receiving.fetch import fetch  # Loads numpy and the kernels, which --help must not.
 
     return fetch(config, observer, stop)
 

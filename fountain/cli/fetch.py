@@ -17,9 +17,9 @@ from fountain.cli.group_options import add_group_options, read_group, refuse
 from fountain.cli.place import Place, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns, parse_size
 from fountain.cli.watchers import DigestLines
-from fountain.engine.config import FetchConfig, GroupConfig
-from fountain.engine.observer import Event, Listed, Observer, Offered
+from fountain.config import FetchConfig, GroupConfig
 from fountain.errors import NameClashError, StorageError, UsageError
+from fountain.events import Event, Listed, Observer, Offered
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.storage.destination import check_out, may_be_replaced
 from fountain.storage.paths import is_typed

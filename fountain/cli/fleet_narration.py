@@ -11,8 +11,8 @@ from typing import Any
 from fountain.cli.firewall import firewall_lines
 from fountain.cli.labels import peer_label
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
-from fountain.engine.config import BROADCAST_ADDRESS_DEFAULT
-from fountain.engine.observer import (
+from fountain.config import BROADCAST_ADDRESS_DEFAULT
+from fountain.events import (
     AirTime,
     Announced,
     AskedToLeave,

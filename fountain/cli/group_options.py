@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fountain.cli.arguments import CommandParser, named, nonempty
 from fountain.cli.units import parse_integer
-from fountain.engine.config import BROADCAST_ADDRESS_DEFAULT, GroupConfig
+from fountain.config import BROADCAST_ADDRESS_DEFAULT, GroupConfig
 from fountain.errors import UsageError
 from fountain.limits import GROUP_PORT_DEFAULT
 

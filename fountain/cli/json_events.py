@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.streams import Stream
-from fountain.engine.observer import Event
 from fountain.errors import FountainError
+from fountain.events import Event
 
 __all__ = ["JsonEvents", "event_name"]
 

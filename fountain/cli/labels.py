@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from fountain.engine.observer import PeerSnapshot
+from fountain.events import PeerSnapshot
 
 __all__ = ["Named", "counted", "peer_label", "short_labels"]
 

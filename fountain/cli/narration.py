@@ -15,7 +15,7 @@ from fountain.cli.fleet_narration import fleet_tellers
 from fountain.cli.labels import counted, peer_label
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
-from fountain.engine.observer import (
+from fountain.events import (
     Event,
     Fetched,
     LeftOut,

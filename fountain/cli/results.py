@@ -5,7 +5,7 @@ from __future__ import annotations
 from fountain.cli.environment import Environment
 from fountain.cli.text import escape_controls
 from fountain.cli.watchers import DataLines
-from fountain.engine.observer import (
+from fountain.events import (
     Event,
     GroupSummary,
     HookReported,

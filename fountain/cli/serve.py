@@ -15,7 +15,7 @@ from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
 from fountain.cli.results import ResultLines
 from fountain.cli.units import format_rate, parse_fraction, parse_integer, parse_rate, parse_seconds_ns
-from fountain.engine.config import (
+from fountain.config import (
     CODE_DEFAULT,
     GROUP_CONTROL_DEFAULT,
     GROUP_CONTROL_NAMES,
@@ -27,10 +27,10 @@ from fountain.engine.config import (
     OnewayConfig,
     ServeConfig,
 )
-from fountain.engine.observer import Observer
 from fountain.errors import PeersMissingError, UsageError
+from fountain.events import Observer
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, MTU_DEFAULT
-from fountain.protocol.congestion import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
+from fountain.protocol.rate import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
 __all__ = ["main", "serve_parser"]
 

@@ -14,7 +14,7 @@ from fountain.cli.labels import counted, short_labels
 from fountain.cli.narration import Narrator, left_out_lines
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
-from fountain.engine.observer import (
+from fountain.events import (
     Announced,
     DigestComputed,
     Event,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fountain.geometry import Geometry
 from fountain.limits import NS
-from fountain.protocol.blocks import BlockTable
+from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.group.api import GroupOrder
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.group import MemberState

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.collector import open_block_limit
+from fountain.engine.receiving.collector import open_block_limit
 from fountain.integrity import digest
 from fountain.limits import DATA_OVERHEAD_SIZE, IP_UDP_OVERHEAD_SIZE, NS
 from fountain.net.address import Address
-from fountain.protocol.block_numbers import BlockNumbers
-from fountain.protocol.blocks import BlockTable
+from fountain.protocol.base.block_numbers import BlockNumbers
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
-from fountain.protocol.group.tfmcc import group_rate
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.rate.tfmcc import group_rate
 from fountain.testing.cohort import Cohort
 from fountain.wire.control import OfferBody
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState

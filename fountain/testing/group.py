@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fountain.codes.api import Code
-from fountain.engine.collector import BlockSink
-from fountain.engine.download import Download
-from fountain.engine.group_receiver import GroupReceiver
-from fountain.engine.identity import ReceiverIdentity
-from fountain.engine.receiver import Phase
-from fountain.engine.served import ObjectSymbols
-from fountain.engine.workers import InlineWorkers
+from fountain.engine.receiving.collector import BlockSink
+from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.group_receiver import GroupReceiver
+from fountain.engine.receiving.identity import ReceiverIdentity
+from fountain.engine.receiving.receiver import Phase
+from fountain.engine.runtime.workers import InlineWorkers
+from fountain.engine.serving.served import ObjectSymbols
 from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import ClientEvent
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.streams import GroupStreams
-from fountain.protocol.group.tfmcc import group_rate
+from fountain.protocol.rate.tfmcc import group_rate
+from fountain.protocol.session.client_events import ClientEvent
 from fountain.testing.host import FOREVER_NS, Host
 from fountain.testing.memory import MemorySink
 from fountain.wire.control import OfferBody

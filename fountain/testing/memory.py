@@ -17,7 +17,7 @@ __all__ = ["MemorySink", "MemorySource"]
 
 
 class MemorySource:
-    """An object of one file, in memory; a `fountain.engine.served.BlockSource`."""
+    """An object of one file, in memory; a `fountain.engine.serving.served.BlockSource`."""
 
     def __init__(
         self, name: str, content: bytes, *, symbol_size: int, block_symbol_limit: int, profile_id: bytes
@@ -56,7 +56,7 @@ class MemorySource:
 
 
 class MemorySink:
-    """Receives one file into memory; a `fountain.engine.collector.BlockSink`.
+    """Receives one file into memory; a `fountain.engine.receiving.collector.BlockSink`.
 
     It survives the client that fills it, as a part on a disk does: give it to another client to resume. `capacity` is
     the octets after which the "disk" is full.

@@ -15,21 +15,21 @@ from typing import TypeVar
 
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
-from fountain.engine.collector import BlockSink
-from fountain.engine.receiver import Phase, Receiver
-from fountain.engine.sender import Sender
-from fountain.engine.served import BlockCache, ObjectSymbols
-from fountain.engine.workers import InlineExecutor, InlineWorkers
+from fountain.engine.receiving.collector import BlockSink
+from fountain.engine.receiving.receiver import Phase, Receiver
+from fountain.engine.runtime.workers import InlineExecutor, InlineWorkers
+from fountain.engine.serving.sender import Sender
+from fountain.engine.serving.served import BlockCache, ObjectSymbols
 from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientEvent
-from fountain.protocol.congestion import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.streams import GroupStreams
-from fountain.protocol.server import ServerEvent
+from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_events import ClientEvent
+from fountain.protocol.session.server import ServerEvent
 from fountain.testing.group import GROUP, GroupOptions, Listener, ListenerOptions
 from fountain.testing.host import FOREVER_NS, Host
 from fountain.testing.link import Link

@@ -31,8 +31,8 @@ from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
 from fountain.cli.serve import serve_parser
 from fountain.cli.streams import Stream
-from fountain.engine.config import ServeConfig
-from fountain.engine.observer import NullObserver
+from fountain.config import ServeConfig
+from fountain.events import NullObserver
 
 CLONE_NEWNET = 0x40000000
 PATIENCE_S = 0.03  # Then the command is interrupted, as by Ctrl-C.
@@ -198,7 +198,7 @@ def play(count: int, number: int) -> None:
         _lay_out(place)
         sink = place / "sink"
         sink.mkdir()
-        from fountain.engine.serve import serve
+        from fountain.engine.serving.serve import serve
 
         stop = threading.Event()
         config = ServeConfig(paths=(place / "small", place / "tree"), port=PORT, data_port=PORT + 1)

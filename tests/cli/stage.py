@@ -17,8 +17,8 @@ from fountain.cli.environment import Environment
 from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
 from fountain.cli.streams import Stream
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.observer import (
+from fountain.config import FetchConfig, ServeConfig
+from fountain.events import (
     AirTime,
     Announced,
     AskedToLeave,

@@ -19,7 +19,7 @@ from fountain.cli.streams import Stream
 from fountain.codes import registry
 from fountain.codes.raptorq import RaptorQ
 from fountain.codes.registry import register
-from fountain.engine.code_report import EXTRA_COUNT, CodeReport, Overhead, measure_code
+from fountain.doctor.code_report import EXTRA_COUNT, CodeReport, Overhead, measure_code
 
 SVG = "{http://www.w3.org/2000/svg}"
 

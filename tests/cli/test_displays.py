@@ -11,7 +11,8 @@ from fountain.cli.display import LiveDisplay
 from fountain.cli.labels import short_labels
 from fountain.cli.narration import Narrator
 from fountain.cli.watchers import PlainDisplay, QuietDisplay, choose_display
-from fountain.engine.observer import (
+from fountain.errors import NobodyAnsweredError
+from fountain.events import (
     Event,
     Observer,
     PeerFinished,
@@ -22,7 +23,6 @@ from fountain.engine.observer import (
     Resumed,
     Searching,
 )
-from fountain.errors import NobodyAnsweredError
 from tests.cli.stage import (
     ONE_OF_EACH,
     Left,

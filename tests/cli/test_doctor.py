@@ -14,9 +14,11 @@ import pytest
 from fountain.cli.doctor import doctor_parser, main
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
-from fountain.engine import doctor, kernel_facts, machine_checks, network_checks, path_checks
-from fountain.engine.doctor import Examination, examine
-from fountain.engine.finding import Finding, Verdict, fine, note, problem
+from fountain.doctor import checks as doctor
+from fountain.doctor import machine_checks, network_checks, path_checks
+from fountain.doctor.checks import Examination, examine
+from fountain.doctor.finding import Finding, Verdict, fine, note, problem
+from fountain.engine.runtime import kernel_facts
 from fountain.errors import TransportError
 from fountain.geometry import symbol_size_for_mtu
 from fountain.net.address import Address

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fountain.cli.streams import Stream
-from fountain.engine.config import FetchConfig
-from fountain.engine.observer import Listed, Observer
+from fountain.config import FetchConfig
 from fountain.errors import IncompleteError, NameClashError, NobodyAnsweredError, RefusedError, UsageError
+from fountain.events import Listed, Observer
 from tests.cli.stage import DIGEST, ONE_OF_EACH, Left, Outcome, Stage, digested, failing, fetched, offered, script
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from fountain.cli.narration import Narrator
-from fountain.engine.observer import (
+from fountain.events import (
     AirTime,
     Announced,
     AskedToLeave,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine.config import (
+from fountain.config import (
     FetchConfig,
     FleetConfig,
     GroupConfig,

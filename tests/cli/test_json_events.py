@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fountain import events as observer
 from fountain.cli.json_events import event_name
-from fountain.engine import observer
-from fountain.engine.observer import DigestComputed, Event, PeerSnapshot, ReceiverResult
 from fountain.errors import IntegrityError
+from fountain.events import DigestComputed, Event, PeerSnapshot, ReceiverResult
 from tests.cli.stage import DIGEST, ONE_OF_EACH, Stage, failing, script
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "json.md"

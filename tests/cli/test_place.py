@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.cli.place import Place, parse_place
-from fountain.engine.config import FetchConfig
+from fountain.config import FetchConfig
 from fountain.errors import UsageError
 from tests.cli.stage import Stage
 

@@ -44,7 +44,7 @@ import os, sys
 from pathlib import Path
 from fountain.cli.environment import Environment
 from fountain.cli.fetch import main
-from fountain.engine.observer import DigestComputed, Searching
+from fountain.events import DigestComputed, Searching
 
 def fetch(config, observer, stop):
     observer.handle(DigestComputed("ab" * 32, Path(sys.argv[1]), 5))
@@ -77,7 +77,7 @@ def test_help_version_and_usage_errors_load_nothing_heavy(command: str, argv: li
     )
     loaded = json.loads(python("-c", probe).stderr.splitlines()[-1])
     assert HEAVY.isdisjoint(loaded)
-    assert "fountain.engine.config" in loaded
+    assert "fountain.config" in loaded
 
 
 def test_plain_output_does_without_rich() -> None:
@@ -89,7 +89,7 @@ def test_the_public_names_are_found_without_being_loaded() -> None:
     probe = (
         "import sys, fountain; assert 'fountain.errors' not in sys.modules;"
         "assert fountain.UsageError.__module__ == 'fountain.errors';"
-        "assert fountain.FetchConfig.__module__ == 'fountain.engine.config';"
+        "assert fountain.FetchConfig.__module__ == 'fountain.config';"
         "assert {'serve', 'fetch', 'ServeConfig', '__version__'} <= set(dir(fountain))"
     )
     assert python("-c", probe).returncode == 0
@@ -193,7 +193,7 @@ def test_an_interrupted_terminal_has_its_cursor_back(is_obedient: bool) -> None:
     source = WAITING_FETCH.format(is_obedient=is_obedient).replace(
         'print("ready", file=sys.stderr, flush=True)', 'observer.handle(Searching("HOST", 6330))'
     )
-    source = source.replace("import sys\n", "import sys\nfrom fountain.engine.observer import Searching\n", 1)
+    source = source.replace("import sys\n", "import sys\nfrom fountain.events import Searching\n", 1)
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", source],

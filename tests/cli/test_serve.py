@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine.config import ServeConfig
-from fountain.engine.observer import LeftOut, Observer, Stopped
+from fountain.config import ServeConfig
 from fountain.errors import PeersMissingError, TransportError
+from fountain.events import LeftOut, Observer, Stopped
 from tests.cli.stage import ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"

@@ -20,11 +20,12 @@ from fountain.codes.lt import decoder as lt_decoder
 from fountain.codes.lt.decoder import entry_count_max
 from fountain.codes.lt.decoder import inactive_count_max as lt_inactive_count_max
 from fountain.codes.lt.rows import degrees, neighbours
-from fountain.codes.raptorq import RaptorQ, plan, structure
+from fountain.codes.raptorq import RaptorQ, plan
 from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.raptorq.plan import inactive_count_max
 from fountain.codes.raptorq.tables import SYSTEMATIC_INDICES
+from fountain.codes.solver import structure
 from fountain.limits import ESI_LIMIT
 
 Esis = NDArray[np.int64]

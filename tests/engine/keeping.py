@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fountain.engine.observer import Event
+from fountain.events import Event
 
 __all__ = ["KeepingObserver"]
 

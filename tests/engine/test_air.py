@@ -7,12 +7,12 @@ from typing import cast
 
 import pytest
 
-from fountain.engine.air import AirPlan
-from fountain.engine.config import OnewayConfig
+from fountain.config import OnewayConfig
+from fountain.engine.serving.air import AirPlan
 from fountain.geometry import Geometry
 from fountain.limits import NS
-from fountain.protocol.group.oneway import PASS_MIN_NS, OnewayPlan
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.schedule.oneway import PASS_MIN_NS, OnewayPlan
 
 RATE = 8_000_000
 PACKET_SIZE = 1000

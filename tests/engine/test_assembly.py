@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.collector import Collector
-from fountain.engine.config import FetchConfig
-from fountain.engine.fetching import Fetching
-from fountain.engine.observer import NullObserver
+from fountain.config import FetchConfig
+from fountain.engine.receiving.collector import Collector
+from fountain.engine.receiving.fetching import Fetching
 from fountain.errors import IntegrityError, LocalError
+from fountain.events import NullObserver
 from fountain.testing import Client, World, payload
 from fountain.wire.control import OfferBody
 

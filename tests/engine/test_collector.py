@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from fountain.codes.api import SPARE_ROW_COUNT, Code, slab_row_count
 from fountain.codes.lt.rows import neighbours
 from fountain.codes.registry import code_by_name
-from fountain.engine.assembly import runs_of
-from fountain.engine.collector import (
+from fountain.engine.receiving.assembly import runs_of
+from fountain.engine.receiving.collector import (
     OPEN_BLOCK_COUNT_MAX,
     BlockOutcome,
     Collector,
     open_block_limit,
 )
-from fountain.engine.workers import InlineWorkers
+from fountain.engine.runtime.workers import InlineWorkers
 from fountain.geometry import Geometry
 from fountain.limits import BLOCK_SIZE_MAX, BLOCK_SYMBOL_COUNT_MAX, RECEIVE_MEMORY_SIZE_MAX
-from fountain.protocol.blocks import BlockTable
-from fountain.protocol.runs import Runs
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.runs import Runs
 from fountain.testing import MemorySink, MemorySource, payload
 from fountain.wire.session import MANIFEST_BIT
 

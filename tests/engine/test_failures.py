@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.engine.failures import fetch_failure
-from fountain.engine.roster import _BYE_REASONS
-from fountain.protocol.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, Failure
+from fountain.engine.receiving.failures import fetch_failure
+from fountain.engine.serving.roster import _BYE_REASONS
+from fountain.protocol.session.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, Failure
 from fountain.wire.control import RefusalReason
 from fountain.wire.session import ByeReason
 

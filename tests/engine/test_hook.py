@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine import hook
-from fountain.engine.hook import Hook
+from fountain.engine.receiving import hook
+from fountain.engine.receiving.hook import Hook
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands here are for a POSIX shell")
 
@@ -82,7 +82,7 @@ def test_where_there_is_no_shell_the_status_is_that_of_a_missing_command(monkeyp
 
 def test_it_reads_nothing_and_writes_to_stderr_alone() -> None:
     code = (
-        "from pathlib import Path; from fountain.engine.hook import Hook; "
+        "from pathlib import Path; from fountain.engine.receiving.hook import Hook; "
         "hook = Hook('cat; echo written', Path('x'), name='', object_id='', digest=''); hook._process.wait(60)"
     )
     ended = subprocess.run([sys.executable, "-c", code], input=b"typed", capture_output=True, timeout=120, check=True)
@@ -95,7 +95,7 @@ def test_a_hook_outlives_the_listener_and_its_interrupt(tmp_path: Path) -> None:
     os.mkfifo(told)
     # The listener interrupts its whole group of processes, as a terminal does, and ends.
     code = (
-        "import os, signal, time; from pathlib import Path; from fountain.engine.hook import Hook; "
+        "import os, signal, time; from pathlib import Path; from fountain.engine.receiving.hook import Hook; "
         f"hook = Hook('sleep 0.3; echo on > {shlex.quote(str(told))}', Path('x'), name='', object_id='', digest=''); "
         "hook.close(); os.killpg(0, signal.SIGINT); time.sleep(60)"
     )

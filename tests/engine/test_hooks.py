@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine import hooks as hooks_module
-from fountain.engine.hook import Hook, is_running
-from fountain.engine.hooks import ATTEMPT_COUNT_MAX, HOOK_COUNT_MAX, Hooks
-from fountain.engine.observer import Event, HookFinished, Warned
+from fountain.engine.receiving import hooks as hooks_module
+from fountain.engine.receiving.hook import Hook, is_running
+from fountain.engine.receiving.hooks import ATTEMPT_COUNT_MAX, HOOK_COUNT_MAX, Hooks
+from fountain.events import Event, HookFinished, Warned
 from fountain.limits import NS
 from fountain.storage.destination import object_directory
 from fountain.storage.received import PendingHook, ReceivedList, Standing

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.fetching import Fetching
-from fountain.engine.observer import Event, ObjectServed, Preparing, Stopped
-from fountain.engine.serve import serve
+from fountain.config import FetchConfig, ServeConfig
+from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
+from fountain.events import Event, ObjectServed, Preparing, Stopped
 from fountain.integrity import digest
 from fountain.storage.part import Part
 from fountain.storage.source import open_source

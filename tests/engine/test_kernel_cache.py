@@ -14,9 +14,9 @@ import pytest
 from fountain import _jit
 from fountain._version import __version__
 from fountain.codes.registry import code_by_name
-from fountain.engine import kernel_facts
-from fountain.engine.observer import Preparing, Warned
-from fountain.engine.warmup import WarmUp
+from fountain.engine.runtime import kernel_facts
+from fountain.engine.runtime.warmup import WarmUp
+from fountain.events import Preparing, Warned
 from tests.engine.keeping import KeepingObserver
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the temporary directory is the user's own there")

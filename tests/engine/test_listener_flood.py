@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.bystanders import BYSTANDER_COUNT_MAX
-from fountain.engine.clock import now_ns
-from fountain.engine.config import FetchConfig, GroupConfig
-from fountain.engine.contenders import CONTENDER_COUNT_MAX, TRIAL_COUNT
-from fountain.engine.group_fetch import GroupFetch
-from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, REFUSED_COUNT_MAX
-from fountain.engine.identity import ReceiverIdentity
-from fountain.engine.observer import Announced, Warned
-from fountain.engine.reticence import SHOWN_COUNT
+from fountain.config import FetchConfig, GroupConfig
+from fountain.engine.receiving.bystanders import BYSTANDER_COUNT_MAX
+from fountain.engine.receiving.contenders import CONTENDER_COUNT_MAX, TRIAL_COUNT
+from fountain.engine.receiving.group_fetch import GroupFetch
+from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, REFUSED_COUNT_MAX
+from fountain.engine.receiving.identity import ReceiverIdentity
+from fountain.engine.receiving.reticence import SHOWN_COUNT
+from fountain.engine.runtime.clock import now_ns
 from fountain.errors import StorageError
+from fountain.events import Announced, Warned
 from fountain.net.group import parse_group
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
 from fountain.net.waiting import Waker

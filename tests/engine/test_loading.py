@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine.loading import loading
+from fountain.engine.runtime.loading import loading
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +67,6 @@ def test_what_was_loaded_is_not_looked_at_again_even_after_an_error() -> None:
 
 
 def test_a_fetch_can_ask_before_the_compiler_is_loaded() -> None:
-    probe = "import sys, fountain.engine.fetch; print({'numba', 'llvmlite'} & set(sys.modules))"
+    probe = "import sys, fountain.engine.receiving.fetch; print({'numba', 'llvmlite'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

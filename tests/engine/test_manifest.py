@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from fountain.engine.workers import InlineWorkers, Job
+from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IntegrityError
 from fountain.limits import NS
 from fountain.testing import MemorySink, World, payload

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from fountain.engine.members import SNAPSHOT_COUNT_MAX, Members
-from fountain.engine.observer import PeerFinished, PeerGone, PeerJoined, PeerSnapshot, ReceiverResult
+from fountain.engine.serving.members import SNAPSHOT_COUNT_MAX, Members
+from fountain.events import PeerFinished, PeerGone, PeerJoined, PeerSnapshot, ReceiverResult
 from fountain.limits import NS
 from fountain.protocol.group.member import Member
 from fountain.protocol.group.server import GroupServerMachine

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.config import FetchConfig
-from fountain.engine.fetching import Fetching
-from fountain.engine.observer import DigestComputed, Fetched
+from fountain.config import FetchConfig
+from fountain.engine.receiving.fetching import Fetching
 from fountain.errors import StorageError
+from fountain.events import DigestComputed, Fetched
 from fountain.integrity import digest
 from fountain.storage.part import Part
 from fountain.storage.source import open_source

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from fountain.cli.watchers import Watchers
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.fetch import fetch
-from fountain.engine.observer import Event, Shield, Stopped, Warned
-from fountain.engine.serve import serve
+from fountain.config import FetchConfig, ServeConfig
+from fountain.engine.receiving.fetch import fetch
+from fountain.engine.serving.serve import serve
 from fountain.errors import NobodyAnsweredError
+from fountain.events import Event, Shield, Stopped, Warned
 
 
 class Failing:

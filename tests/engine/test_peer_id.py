@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine import identity
-from fountain.engine.config import FetchConfig
-from fountain.engine.identity import group_peer_id, single_peer_id
+from fountain.config import FetchConfig
+from fountain.engine.receiving import identity
+from fountain.engine.receiving.identity import group_peer_id, single_peer_id
 from fountain.net import Interface
 
 TARGETS = [("192.0.2.1", 6330)]

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine import serve as serving
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.fetch import fetch
-from fountain.engine.observer import Event, NullObserver, Warned
-from fountain.engine.porter import Porter
-from fountain.engine.serve import serve
+from fountain.config import FetchConfig, ServeConfig
+from fountain.engine.receiving.fetch import fetch
+from fountain.engine.serving import serve as serving
+from fountain.engine.serving.porter import Porter
+from fountain.engine.serving.serve import serve
+from fountain.events import Event, NullObserver, Warned
 from fountain.limits import NS
 from fountain.net.endpoint import open_endpoint
 from fountain.net.probe import exchange
-from fountain.protocol.client_events import Failure
-from fountain.protocol.patience import PREPARING_SILENCE_NS, Patience
+from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.patience import PREPARING_SILENCE_NS, Patience
 from fountain.testing import World, payload
 from fountain.wire.control import Hello, PacketType, Refusal, RefusalReason, parse_handshake
 

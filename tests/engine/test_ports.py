@@ -9,8 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from fountain.engine.config import ServeConfig
-from fountain.engine.serve import serve
+from fountain.config import ServeConfig
+from fountain.engine.serving.serve import serve
 from fountain.errors import StorageError, TransportError
 
 

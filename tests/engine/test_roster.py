@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.engine import roster as roster_module
-from fountain.engine.observer import PeerFinished, PeerGone
-from fountain.engine.roster import ENDED_COUNT_MAX, SHOWN_COUNT_MAX, Roster
+from fountain.engine.serving import roster as roster_module
+from fountain.engine.serving.roster import ENDED_COUNT_MAX, SHOWN_COUNT_MAX, Roster
+from fountain.events import PeerFinished, PeerGone
 from fountain.limits import NS
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.server_session import ServerSession
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import PacketType
 from fountain.wire.session import Stop, StopReason
 from tests.protocol.pair import MS, Pair

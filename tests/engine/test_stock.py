@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fountain.codes.registry import code_by_name
-from fountain.engine import stock as stock_module
-from fountain.engine.served import BlockCache, ObjectSymbols
-from fountain.engine.stock import RepairStock
-from fountain.engine.workers import InlineExecutor
+from fountain.engine.runtime.workers import InlineExecutor
+from fountain.engine.serving import stock as stock_module
+from fountain.engine.serving.served import BlockCache, ObjectSymbols
+from fountain.engine.serving.stock import RepairStock
 from fountain.testing import MemorySource, payload
 
 SESSION, SIZE = 7, 64

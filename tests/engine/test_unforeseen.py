@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.fetch import fetch
-from fountain.engine.observer import Event, NullObserver, PeerGone, Serving
-from fountain.engine.receiver import Receiver
-from fountain.engine.roster import Roster
-from fountain.engine.serve import serve
+from fountain.config import FetchConfig, ServeConfig
+from fountain.engine.receiving.fetch import fetch
+from fountain.engine.receiving.receiver import Receiver
+from fountain.engine.serving.roster import Roster
+from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
+from fountain.events import Event, NullObserver, PeerGone, Serving
 
 PATIENCE_S = 60
 

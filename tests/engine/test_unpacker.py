@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.codes.registry import code_by_name
-from fountain.engine.collector import Collector
-from fountain.engine.unpacker import Unpacker
+from fountain.engine.receiving.collector import Collector
+from fountain.engine.receiving.unpacker import Unpacker
 from fountain.geometry import Geometry
 from fountain.integrity import SessionKeys, key_pair, session_keys
 from fountain.limits import BLOCK_COUNT_MAX, DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
-from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client_session import ClientSession
-from fountain.protocol.replay import DATA_WINDOW, DOUBT_COUNT
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.replay import DATA_WINDOW, DOUBT_COUNT
+from fountain.protocol.session.client_session import ClientSession
 from fountain.testing import MemorySink, MemorySource, payload
+from fountain.wire.data import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
 from fountain.wire.group import SEQUENCE_LIMIT
 from fountain.wire.session import MANIFEST_BIT
-from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
 
 K, T = 16, 64
 SESSION = 7

@@ -7,10 +7,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from fountain.engine import whereabouts
-from fountain.engine.observer import Warned
-from fountain.engine.whereabouts import INTERVAL_NS, Whereabouts
+from fountain.engine.receiving import whereabouts
+from fountain.engine.receiving.whereabouts import INTERVAL_NS, Whereabouts
 from fountain.errors import IncompleteError, NobodyAnsweredError
+from fountain.events import Warned
 from fountain.net.address import Address
 
 HERE, THERE = ("192.0.2.1", 6330), ("192.0.2.2", 6330)

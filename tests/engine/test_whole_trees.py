@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine.config import FetchConfig, ServeConfig
-from fountain.engine.fetch import FetchSummary, fetch
-from fountain.engine.observer import Event, LeftOut, Serving, TransferProgress, Warned
-from fountain.engine.serve import serve
+from fountain.config import FetchConfig, ServeConfig
+from fountain.engine.receiving.fetch import FetchSummary, fetch
+from fountain.engine.serving.serve import serve
 from fountain.errors import StorageError
+from fountain.events import Event, LeftOut, Serving, TransferProgress, Warned
 
 PATIENCE_S = 180  # Kernels may have to be compiled first.
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fountain.engine.workers import ThreadWorkers
+from fountain.engine.runtime.workers import ThreadWorkers
 
 
 def test_what_a_job_raises_reaches_the_loop_and_the_thread_goes_on() -> None:

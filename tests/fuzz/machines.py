@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.blocks import BlockTable
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
-from fountain.protocol.group.tfmcc import group_rate
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.rate.tfmcc import group_rate
 from fountain.wire.control import PacketType
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject

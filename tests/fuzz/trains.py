@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fountain.codes.registry import code_by_name
-from fountain.engine import collector as collectors
-from fountain.engine.collector import Collector
-from fountain.engine.unpacker import Unpacker
+from fountain.engine.receiving import collector as collectors
+from fountain.engine.receiving.collector import Collector
+from fountain.engine.receiving.unpacker import Unpacker
 from fountain.geometry import Geometry
 from fountain.integrity import SessionKeys, key_pair, session_keys
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
-from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client_session import ClientSession
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.session.client_session import ClientSession
 from fountain.testing import MemorySink, MemorySource, payload
-from fountain.wire.train import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
+from fountain.wire.data import FLAG_MANIFEST, FLAG_OPEN, pack_headers, pack_open
 
 __all__ = ["run_trains"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from fountain.limits import NS
-from fountain.protocol.group.loss_events import LossEvents
-from fountain.protocol.group.tfmcc import TfmccRate
-from fountain.protocol.pacing import Pacer
+from fountain.protocol.rate.loss_events import LossEvents
+from fountain.protocol.rate.pacing import Pacer
+from fountain.protocol.rate.tfmcc import TfmccRate
 from fountain.testing import Link, World
 
 MS = NS // 1000

@@ -5,13 +5,14 @@ from __future__ import annotations
 from fountain.geometry import Geometry
 from fountain.integrity import derive
 from fountain.limits import NS
-from fountain.protocol.admission import Address
-from fountain.protocol.blocks import BlockTable
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientState
-from fountain.protocol.congestion import control_factory
-from fountain.protocol.server import ServerMachine
-from fountain.protocol.server_session import ServedObject, ServerSession
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.stream import Address
+from fountain.protocol.rate import control_factory
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_events import ClientState
+from fountain.protocol.session.server import ServerMachine
+from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import OfferBody, PacketType, RefusalReason, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import Echo

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fountain.limits import ESI_LIMIT, NS
-from fountain.protocol.admission import COOKIE_PERIOD_NS, KEY_PERIOD_NS, CookieJar, KeyRing
-from fountain.protocol.estimate import LossEstimate, RttEstimate
-from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import BURST_NS, CATCH_UP_NS, Pacer, SteadyPacer
+from fountain.protocol.rate.estimate import LossEstimate, RttEstimate
+from fountain.protocol.rate.pacing import BURST_NS, CATCH_UP_NS, Pacer, SteadyPacer
+from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.session.admission import COOKIE_PERIOD_NS, KEY_PERIOD_NS, CookieJar, KeyRing
 
 ADDRESS = ("192.0.2.1", 4242)
 NONCE, OBJECT = bytes(range(16)), bytes(range(32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.geometry import Geometry
-from fountain.protocol.block_numbers import BlockNumbers
+from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.wire.session import MANIFEST_BIT
 
 NUMBERS = BlockNumbers(Geometry(25 * 16, 16, 10), Geometry(5 * 16 - 1, 16, 10))

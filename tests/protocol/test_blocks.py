@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fountain.geometry import Geometry
-from fountain.protocol.blocks import BlockState, BlockTable
+from fountain.protocol.base.blocks import BlockState, BlockTable
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX, RUN_COUNT_MAX
 
 BLOCKS = 12

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
-from fountain.protocol.carousel import Carousel, Segment
-from fountain.protocol.lane import Lane
+from fountain.protocol.base.stream import Segment
+from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.schedule.unicast import Carousel
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
 
 K = 10

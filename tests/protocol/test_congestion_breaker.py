@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.congestion.breaker import END_NS, CircuitBreaker, end_breaker
+from fountain.protocol.rate.breaker import END_NS, CircuitBreaker, end_breaker
 
 START_NS = 1000 * NS
 TENTH_NS = NS // 10

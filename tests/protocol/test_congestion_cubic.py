@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.congestion.cubic import CubicCurve
+from fountain.protocol.rate.cubic import CubicCurve
 
 MS = NS // 1000
 RTT_NS = 40 * MS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.congestion.delay import QueueEstimate
+from fountain.protocol.rate.delay import QueueEstimate
 
 MS = NS // 1000
 BASE_NS = 40 * MS

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.congestion.api import Sample
-from fountain.protocol.congestion.feedback import REPORT_SPACING_NS, SILENCE_SLACK_NS, Feedback
-from fountain.protocol.estimate import RttEstimate
-from fountain.protocol.reporter import REPORT_INTERVAL_MIN_NS
+from fountain.protocol.rate.api import Sample
+from fountain.protocol.rate.estimate import RttEstimate
+from fountain.protocol.rate.feedback import REPORT_SPACING_NS, SILENCE_SLACK_NS, Feedback
+from fountain.protocol.session.reporter import REPORT_INTERVAL_MIN_NS
 from fountain.wire.session import Report
 
 MS = NS // 1000

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.congestion import FixedRate, Sample, control_factory
+from fountain.protocol.rate import FixedRate, Sample, control_factory
 
 RATE_BPS = 10_000_000
 SAMPLE = Sample(

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fountain.protocol.congestion.floor import LossFloor
+from fountain.protocol.rate.floor import LossFloor
 
 
 def floor_of(expected: int, lost: int, tolerance: float = 0.15) -> LossFloor:

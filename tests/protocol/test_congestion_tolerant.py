@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.congestion import Sample, TolerantRate, control_factory
+from fountain.protocol.rate import Sample, TolerantRate, control_factory
 
 MS = NS // 1000
 RTT_NS = 40 * MS

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol import server as server_module
-from fountain.protocol.admission import (
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.session import server as server_module
+from fountain.protocol.session.admission import (
     COOKIE_PERIOD_NS,
     HELLO_BURST_COUNT,
     OPENING_BURST_COUNT,
@@ -23,10 +24,9 @@ from fountain.protocol.admission import (
     TokenJar,
     Verdict,
 )
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientState
-from fountain.protocol.server import ServerMachine
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_events import ClientState
+from fountain.protocol.session.server import ServerMachine
 from fountain.wire.control import HELLO_SIZE, Hello, RefusalReason, Request, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from tests.protocol.pair import HOME, MS, Pair

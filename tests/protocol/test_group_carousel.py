@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
-from fountain.protocol.carousel import Segment
-from fountain.protocol.group.carousel import GroupCarousel
-from fountain.protocol.lane import Lane
-from fountain.protocol.runs import without
+from fountain.protocol.base.runs import without
+from fountain.protocol.base.stream import Segment
+from fountain.protocol.schedule.group import GroupCarousel
+from fountain.protocol.schedule.lane import Lane
 from fountain.wire.session import MANIFEST_BIT, Run
 
 K = 10

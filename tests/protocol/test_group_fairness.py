@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fountain.protocol.group.carousel import GroupCarousel
+from fountain.protocol.schedule.group import GroupCarousel
 from tests.protocol.test_group_carousel import BLOCKS, K, carousel, symbols
 
 

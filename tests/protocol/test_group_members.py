@@ -10,14 +10,14 @@ from fountain.geometry import Geometry
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group import parties
-from fountain.protocol.group.carousel import GroupCarousel
-from fountain.protocol.group.debts import TURN_COUNT, Targets, Turns
-from fountain.protocol.group.loss_events import LossEvents
 from fountain.protocol.group.member import REPORT_BURST_COUNT, Member
-from fountain.protocol.group.passes import BlockQueue
-from fountain.protocol.group.rounds import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
-from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import SteadyPacer
+from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
+from fountain.protocol.rate.loss_events import LossEvents
+from fountain.protocol.rate.pacing import SteadyPacer
+from fountain.protocol.schedule.cycles import BlockQueue
+from fountain.protocol.schedule.deficits import TURN_COUNT, Targets, Turns
+from fountain.protocol.schedule.group import GroupCarousel
+from fountain.protocol.schedule.lane import Lane
 from fountain.wire.group import GroupPacketType, GroupReport, MemberState
 from tests.world.groups import MS, Stage
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fountain.engine.config import ServeConfig
-from fountain.engine.observer import NullObserver
-from fountain.engine.serve import serve
+from fountain.config import ServeConfig
+from fountain.engine.serving.serve import serve
 from fountain.errors import UsageError
+from fountain.events import NullObserver
 from fountain.limits import LISTING_PAGE_COUNT_MAX, NS
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientEvent
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_events import ClientEvent
 from fountain.wire.control import HEADER_SIZE, NONCE_SIZE, Hello, Listing, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.limits import NS
-from fountain.protocol.group import loss_events
-from fountain.protocol.group.loss_events import (
+from fountain.protocol.rate import loss_events
+from fountain.protocol.rate.loss_events import (
     EVENT_RATE_MIN,
     RTT_MIN_NS,
     TRANSIT_MODULUS_NS,

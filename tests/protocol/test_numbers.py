@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fountain.protocol.replay import ReplayWindow, SequenceCounter, expand_sequence
-from fountain.protocol.runs import Runs
+from fountain.protocol.base.replay import ReplayWindow, SequenceCounter, expand_sequence
+from fountain.protocol.base.runs import Runs
 
 RUNS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=30)
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
-from fountain.protocol.carousel import Segment
-from fountain.protocol.group.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan, symbols_needed
-from fountain.protocol.lane import Lane
+from fountain.protocol.base.stream import Segment
+from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.schedule.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan, symbols_needed
 from fountain.wire.session import MANIFEST_BIT
 from tests.pages import all_tables
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fountain.integrity import key_pair
 from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, NS
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.server import ServerMachine
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.server import ServerMachine
 from fountain.wire.control import (
     FLAG_OPEN,
     MAGIC,

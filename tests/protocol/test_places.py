@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fountain.limits import NS
-from fountain.protocol.admission import Address
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.places import UNPROVED_PATIENCE_NS
-from fountain.protocol.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED_NS, UNPROVED_PACKET_COUNT_MAX
-from fountain.protocol.server import UNPROVED_COUNT_MAX
-from fountain.protocol.server_session import ServerSession
+from fountain.protocol.base.stream import Address
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.places import UNPROVED_PATIENCE_NS
+from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED_NS, UNPROVED_PACKET_COUNT_MAX
+from fountain.protocol.session.server import UNPROVED_COUNT_MAX
+from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import PacketType, RefusalReason
 from fountain.wire.session import ByeReason, Echo, Report
 from tests.protocol.pair import HOME, MS, Pair

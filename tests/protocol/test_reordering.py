@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fountain.limits import NS
-from fountain.protocol.reordering import LATE_MAX_NS, WINDOW_NS, Reordering
-from fountain.protocol.replay import SequenceCounter
+from fountain.protocol.base.replay import SequenceCounter
+from fountain.protocol.session.reordering import LATE_MAX_NS, WINDOW_NS, Reordering
 
 MS = NS // 1000
 RTT_NS = 20 * MS

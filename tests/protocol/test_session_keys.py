@@ -6,8 +6,8 @@ import pytest
 
 from fountain.integrity import sealed_count_max
 from fountain.limits import NS
-from fountain.protocol.admission import PROVED_BURST_COUNT
-from fountain.protocol.client_events import ClientState, Failure
+from fountain.protocol.session.admission import PROVED_BURST_COUNT
+from fountain.protocol.session.client_events import ClientState, Failure
 from fountain.wire.control import PacketType, RefusalReason
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Echo

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.client import ClientMachine
-from fountain.protocol.client_events import ClientState, Failure
-from fountain.protocol.server_session import ServerSession
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_events import ClientState, Failure
+from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import Hello, PacketType, Request, Retry, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Echo, Report, SessionHeader, Stop, StopReason

@@ -11,7 +11,7 @@ from fountain.limits import (
     SYMBOL_SIZE_MAX,
 )
 from fountain.net import Train
-from fountain.protocol.stream import train_packet_count_max
+from fountain.protocol.base.stream import train_packet_count_max
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fountain.limits import NS
-from fountain.protocol.group import tfmcc
-from fountain.protocol.group.loss_events import throughput_bps
-from fountain.protocol.group.tfmcc import TfmccRate, group_rate
+from fountain.protocol.rate import tfmcc
+from fountain.protocol.rate.loss_events import throughput_bps
+from fountain.protocol.rate.tfmcc import TfmccRate, group_rate
 from fountain.testing import Link, World
 from tests.protocol.bottleneck import MBIT, MS, SIZE, Group, bottleneck, tails
 from tests.world.tcp import CubicFlow

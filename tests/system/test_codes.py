@@ -184,8 +184,8 @@ def test_warming_up_lt_leaves_no_kernel_to_compile() -> None:
 import sys, threading
 import numpy as np
 from fountain.codes.lt import LT
-from fountain.engine.observer import NullObserver
-from fountain.engine.warmup import WarmUp
+from fountain.events import NullObserver
+from fountain.engine.runtime.warmup import WarmUp
 
 def compiled():
     modules = [module for name, module in sys.modules.items() if name.startswith("fountain.")]

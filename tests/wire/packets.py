@@ -6,7 +6,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fountain.integrity import Seal
-from fountain.wire import train
+from fountain.wire import data as train
 from tests.wire.golden import SESSION, SYMBOL_SIZE
 
 TIMESTAMP = 0x00ABCDEF

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from fountain.integrity import Seal, derive
 from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX, NAME_SIZE_MAX
 from fountain.protocol.group.channel import GroupChannel
-from fountain.wire import group, train
+from fountain.wire import data as train
+from fountain.wire import group
 from fountain.wire.group import (
     Announce,
     AnnounceFlag,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fountain.limits import DATA_OVERHEAD_SIZE
-from fountain.wire import crc32c, train
+from fountain.wire import crc32c
+from fountain.wire import data as train
 from fountain.wire.reject import Reject
 
 SESSION = 0xFEDCBA9876543210

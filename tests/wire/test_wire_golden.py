@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from fountain.codes.raptorq import RaptorQ
 from fountain.integrity import Seal, SessionKeys, key_pair, session_keys
 from fountain.limits import CONTROL_SIZE_MAX, NAME_SIZE_MAX
-from fountain.protocol.admission import names_of
-from fountain.protocol.replay import expand_sequence
-from fountain.protocol.server import transcript
-from fountain.wire import control, manifest, session, train
+from fountain.protocol.base.handshake import names_of, transcript
+from fountain.protocol.base.replay import expand_sequence
+from fountain.wire import control, manifest, session
+from fountain.wire import data as train
 from fountain.wire.control import PacketType, RefusalReason, Want, parse_handshake, parse_header
 from fountain.wire.parts import Joiner, part_size, split
 from fountain.wire.reject import Reject

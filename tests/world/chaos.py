@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from fountain.errors import IntegrityError
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import ClientEvent, Failure
+from fountain.protocol.session.client_events import ClientEvent, Failure
 from fountain.testing import Client, Link, MemorySink, MemorySource, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from tests.world.scene import ChaosError, Fate, Scene

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import Failure
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Client, Link, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from tests.world.scene import ChaosError

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import Failure
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.standstill import Standstill
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import GroupOptions, Listener, World, payload
 from fountain.wire.control import MAGIC
 from tests.world import stuck

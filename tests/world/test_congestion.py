@@ -10,8 +10,8 @@ import pytest
 
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import Failure
-from fountain.protocol.pacing import BURST_NS
+from fountain.protocol.rate.pacing import BURST_NS
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC
 from fountain.wire.parts import PART_FIRST_OCTET

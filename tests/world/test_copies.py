@@ -7,11 +7,11 @@ import pytest
 
 from fountain.limits import DATA_HEADER_SIZE, NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import Failure
-from fountain.protocol.replay import DATA_WINDOW, DOUBT_COUNT
+from fountain.protocol.base.replay import DATA_WINDOW, DOUBT_COUNT
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Client, World, payload
 from fountain.wire.control import MAGIC
-from fountain.wire.train import pack_open
+from fountain.wire.data import pack_open
 
 MS = NS // 1000
 TAIL_SIZE = 16

@@ -9,7 +9,7 @@ import pytest
 from fountain.errors import IntegrityError, RefusedError
 from fountain.geometry import Geometry
 from fountain.limits import NS
-from fountain.protocol.client_events import Failure
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from fountain.wire.session import StopReason

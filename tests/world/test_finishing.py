@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.engine.receiver import Phase
-from fountain.engine.workers import InlineWorkers, Job
+from fountain.engine.receiving.receiver import Phase
+from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IncompleteError
 from fountain.limits import NS
 from fountain.testing import Client, Server, World, payload

@@ -7,7 +7,7 @@ from collections import Counter
 
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, HELLO_SIZE, NS
 from fountain.net.address import Address
-from fountain.protocol.server import ServerMachine
+from fountain.protocol.session.server import ServerMachine
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import HEADER_SIZE, MAGIC, Hello, PacketType
 from fountain.wire.reject import Reject

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fountain.engine.assembly import Assembly
-from fountain.engine.bystanders import BYSTANDER_COUNT_MAX
-from fountain.engine.download import Download
-from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
-from fountain.engine.receiver import Phase
+from fountain.engine.receiving.assembly import Assembly
+from fountain.engine.receiving.bystanders import BYSTANDER_COUNT_MAX
+from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
+from fountain.engine.receiving.receiver import Phase
 from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS

@@ -9,7 +9,7 @@ import pytest
 from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayPlan
 from fountain.testing import Link
 from fountain.wire.group import GroupPacketType
 from tests.world.groups import MS, Stage, packet_type

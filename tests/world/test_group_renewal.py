@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayPlan
 from tests.world.groups import MS, Stage
 
 

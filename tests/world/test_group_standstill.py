@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 from fountain.limits import NS
-from fountain.protocol.client_events import Failure
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.oneway import OnewayPlan
 from fountain.protocol.group.receiver import LINGER_NS_MAX
 from fountain.protocol.group.standstill import Standstill
+from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Link
 from fountain.wire.control import MAGIC
 from fountain.wire.group import MemberState

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fountain.engine.receiver import Phase
+from fountain.engine.receiving.receiver import Phase
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.channel import GroupChannel

@@ -11,7 +11,7 @@ from fountain.errors import StorageError
 from fountain.integrity import digest, key_pair
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import ClientEvent, Failure
+from fountain.protocol.session.client_events import ClientEvent, Failure
 from fountain.testing import Client, Link, World, payload
 from fountain.wire.control import (
     MAGIC,

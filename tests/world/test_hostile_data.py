@@ -17,10 +17,10 @@ from fountain.codes.raptorq.parameters import parameters_for
 from fountain.limits import DATA_OVERHEAD_SIZE, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayPlan
 from fountain.testing import GROUP, Client, Link, Listener, World, payload
 from fountain.wire.control import MAGIC
-from fountain.wire.train import FLAG_OPEN, pack_headers, pack_open
+from fountain.wire.data import FLAG_OPEN, pack_headers, pack_open
 from tests.world.groups import MS, Stage
 
 KEY = bytes(range(32))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from fountain.engine.contenders import GRACE_NS, IDLE_NS
-from fountain.engine.download import Download
-from fountain.engine.group_receiver import DOWNLOAD_COUNT_MAX
+from fountain.engine.receiving.contenders import GRACE_NS, IDLE_NS
+from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX
 from fountain.limits import NS
 from fountain.testing import GROUP, Link, Listener, payload
 from fountain.wire.group import GroupPacketType, MemberState

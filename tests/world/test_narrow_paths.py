@@ -7,7 +7,7 @@ import pytest
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, DATAGRAM_SIZE_SAFE, NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayPlan
 from fountain.testing import Client, GroupOptions, Link, Listener, Server, World, payload
 from fountain.wire.control import MAGIC
 from fountain.wire.group import MemberState

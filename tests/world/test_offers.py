@@ -6,7 +6,7 @@ import random
 
 from fountain.integrity import digest
 from fountain.limits import NS
-from fountain.protocol.client_events import Failure
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Link, World, payload
 from fountain.wire.control import MAGIC, PacketType, Want
 from fountain.wire.reject import Reject

@@ -7,12 +7,12 @@ from collections import defaultdict
 
 import pytest
 
-from fountain.engine.receiver import Phase
+from fountain.engine.receiving.receiver import Phase
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.admission import KEY_PERIOD_NS
-from fountain.protocol.client_events import Failure
+from fountain.protocol.session.admission import KEY_PERIOD_NS
+from fountain.protocol.session.client_events import Failure
 from fountain.testing import Client, Link, MemorySink, World, payload
 from fountain.wire.control import MAGIC, PacketType, RefusalReason, Want
 from fountain.wire.reject import Reject

@@ -8,8 +8,8 @@ import pytest
 
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.client_events import ClientState, Failure
-from fountain.protocol.server_session import GONE_NS, SILENT_NS, SessionState
+from fountain.protocol.session.client_events import ClientState, Failure
+from fountain.protocol.session.server_session import GONE_NS, SILENT_NS, SessionState
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
 

@@ -24,8 +24,8 @@ from fountain.codes.api import SlabDecoder
 from fountain.codes.lt import elimination
 from fountain.codes.lt.parameters import degree_thresholds
 from fountain.codes.lt.rows import degrees, neighbours
-from fountain.codes.raptorq import structure
-from fountain.codes.raptorq.workspace import workspace
+from fountain.codes.solver import structure
+from fountain.codes.solver.workspace import workspace
 from fountain.field import combine_rows, multiply_rows, row_addresses, row_set
 
 __all__ = ["LTDecoder", "entry_count_max", "inactive_count_max"]

@@ -82,7 +82,7 @@ def solve(system):  # type: ignore[no-untyped-def]
 def mark_reached(start, columns, column_rank, rows, pivot_bounds, entries, reached):  # type: ignore[no-untyped-def]
     """reached[p] = 1 for each pivot that the equations `rows` need, directly or through later pivots.
 
-    pivot_bounds int32[3, p], entries: the pivots' gather lists (`fountain.codes.raptorq.structure.write_schedule`).
+    pivot_bounds int32[3, p], entries: the pivots' gather lists (`fountain.codes.solver.structure.write_schedule`).
     """
     for pivot in range(reached.shape[0]):
         reached[pivot] = 0

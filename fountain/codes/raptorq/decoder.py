@@ -11,7 +11,7 @@ from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.raptorq.plan import Plan, make_plan, run_plan
-from fountain.codes.raptorq.workspace import workspace
+from fountain.codes.solver.workspace import workspace
 from fountain.field import combine_rows, row_set, solve_rows
 
 __all__ = ["RaptorQDecoder"]

@@ -12,7 +12,7 @@ from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
-from fountain.codes.raptorq.workspace import padded_size
+from fountain.codes.solver.workspace import padded_size
 from fountain.field import aligned_rows, combine_rows, multiply_rows, row_addresses, row_set
 from fountain.limits import ESI_LIMIT
 

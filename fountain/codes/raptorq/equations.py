@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.raptorq import structure
 from fountain.codes.raptorq.parameters import Parameters
 from fountain.codes.raptorq.tables import DEGREE_THRESHOLDS, RANDOM_TABLES
+from fountain.codes.solver import structure
 
 __all__ = ["binary_equations", "hdpc_targets"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.parameters import Parameters
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
-from fountain.codes.raptorq.workspace import padded_size
+from fountain.codes.solver.workspace import padded_size
 from fountain.field import aligned_rows, combine_rows, row_set
 
 __all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator", "solve_identity"]

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.raptorq import structure
 from fountain.codes.raptorq.equations import binary_equations, hdpc_targets
 from fountain.codes.raptorq.parameters import Parameters
+from fountain.codes.solver import structure
 from fountain.field import (
     RowSet,
     combine_rows,

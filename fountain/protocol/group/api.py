@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fountain.protocol.carousel import Segment
-from fountain.protocol.group.oneway import OnewayPlan
+from fountain.protocol.base.stream import Segment
 from fountain.protocol.group.teller import GroupStream
+from fountain.protocol.schedule.oneway import OnewayPlan
 
 __all__ = ["GroupOrder", "GroupSettings"]
 
@@ -27,7 +27,7 @@ class GroupSettings:
 
 @dataclass(frozen=True)
 class GroupOrder:
-    """Packets to send now, as `fountain.protocol.stream.StreamOrder` describes them."""
+    """Packets to send now, as `fountain.protocol.base.stream.StreamOrder` describes them."""
 
     session: GroupStream
     sequence: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fountain.protocol.admission import Address
+from fountain.protocol.base.stream import Address
 from fountain.protocol.group.member import HOLDING_STATES, Member
 from fountain.wire.group import Announce, MemberState
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fountain.protocol.base.replay import SequenceCounter
 from fountain.protocol.group.channel import GroupChannel
-from fountain.protocol.replay import SequenceCounter
 
 __all__ = ["GroupCounter", "GroupInflow"]
 
@@ -39,7 +39,7 @@ class GroupCounter(SequenceCounter):
 
 
 class GroupInflow:
-    """The stream as `fountain.engine.unpacker` takes it in."""
+    """The stream as `fountain.engine.receiving.unpacker` takes it in."""
 
     def __init__(self, channel: GroupChannel, expected: int) -> None:
         self.session_id = channel.session_id

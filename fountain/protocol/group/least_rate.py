@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fountain.limits import NS
 from fountain.protocol.group.member import Member
-from fountain.protocol.group.tfmcc import GroupRate
+from fountain.protocol.rate.tfmcc import GroupRate
 
 __all__ = ["LeastRate"]
 

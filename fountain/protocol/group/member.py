@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections import deque
 
 from fountain.limits import NS
-from fountain.protocol.admission import Address
-from fountain.protocol.estimate import LossEstimate, RttEstimate
-from fountain.protocol.group.rounds import bounded_rtt_ns
+from fountain.protocol.base.stream import Address
+from fountain.protocol.rate.estimate import LossEstimate, RttEstimate
+from fountain.protocol.rate.group_round_trip import bounded_rtt_ns
 from fountain.wire.group import GroupReport, MemberState
 
 __all__ = ["AWAY_NS", "FINAL_STATES", "HOLDING_STATES", "TAKING_STATES", "Member", "SendTimes"]

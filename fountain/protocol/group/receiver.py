@@ -1,7 +1,7 @@
 """A receiver's side of one stream of a group, without sockets, clocks or files.
 
-Methods as in `fountain.protocol.client`. One machine for each session that a receiver takes part in; whoever made it
-has seen an Announce.
+Methods as in `fountain.protocol.session.client`. One machine for each session that a receiver takes part in; whoever
+made it has seen an Announce.
 
 The rules
 ---------
@@ -25,20 +25,22 @@ from dataclasses import replace
 
 from fountain.integrity import derive
 from fountain.limits import NS
-from fountain.protocol.admission import Address
-from fountain.protocol.blocks import BlockTable
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.clock import NEVER_NS
+from fountain.protocol.base.replay import CONTROL_WINDOW, ReplayWindow
+from fountain.protocol.base.runs import without
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.stream import Address
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.inflow import GroupInflow
-from fountain.protocol.group.loss_events import LossEvents
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.protocol.group.polling import REPORT_SIZE
 from fountain.protocol.group.standstill import Standstill, Watch
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
-from fountain.protocol.replay import CONTROL_WINDOW, ReplayWindow
-from fountain.protocol.runs import without
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.rate.loss_events import LossEvents
 from fountain.wire.control import OfferBody
+from fountain.wire.data import rtt_from_code
 from fountain.wire.group import (
     MISSING_COUNT_MAX,
     NEED_COUNT_MAX,
@@ -52,7 +54,6 @@ from fountain.wire.group import (
 )
 from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import MANIFEST_BIT, Run
-from fountain.wire.train import rtt_from_code
 
 __all__ = ["GroupClientMachine", "standstill_ns"]
 
@@ -75,7 +76,6 @@ LATE_NS = NS // 20  # What came later than this, beside what came before, had wa
 DOUBT_NS = 2 * NS  # Later than this after a pause nothing waits any more; the way itself may have become longer.
 _FRACTION_UNIT = 65_535
 _RATE_UNIT = 1 << 32
-_NEVER_NS = 1 << 62
 
 
 def standstill_ns(timeout_ns: int) -> int:
@@ -273,7 +273,7 @@ class GroupClientMachine:
 
     def next_timeout(self) -> int:
         """When to come back at the latest."""
-        silent_ns = _NEVER_NS if self.is_silent else self._silent_at_ns
+        silent_ns = NEVER_NS if self.is_silent else self._silent_at_ns
         return min(self._times.due_ns, silent_ns)
 
     def standstill(self, timeout_ns: int, now_ns: int) -> Standstill | None:

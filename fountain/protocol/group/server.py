@@ -1,6 +1,7 @@
 """The server's side of a stream to a group, without sockets, clocks or files.
 
-Methods as in `fountain.protocol.server`: `handle_*`, plain verbs, `poll_*`, properties. One machine for each object.
+Methods as in `fountain.protocol.session.server`: `handle_*`, plain verbs, `poll_*`, properties. One machine for each
+object.
 
 The rules
 ---------
@@ -27,10 +28,9 @@ from dataclasses import replace
 
 from fountain.integrity import derive, sealed_count_max
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
-from fountain.protocol.admission import Address
-from fountain.protocol.carousel import Segment
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.stream import Address, Segment, train_packet_count_max
 from fountain.protocol.group.api import GroupOrder, GroupSettings
-from fountain.protocol.group.carousel import GroupCarousel
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import MemberEvent, member_events
 from fountain.protocol.group.least_rate import LeastRate
@@ -42,16 +42,16 @@ from fountain.protocol.group.member import (
     Member,
     SendTimes,
 )
-from fountain.protocol.group.oneway import PASS_MIN_NS, OnewayCarousel
 from fountain.protocol.group.parties import Parties
 from fountain.protocol.group.polling import Poll
-from fountain.protocol.group.rounds import longest_rtt_ns
 from fountain.protocol.group.teller import GRTT_INITIAL_NS, PLAN_MIN_NS, GroupStream, Teller, drain
-from fountain.protocol.group.tfmcc import GroupRate
-from fountain.protocol.lane import Lane
-from fountain.protocol.pacing import SteadyPacer
-from fountain.protocol.server_session import ServedObject
-from fountain.protocol.stream import train_packet_count_max
+from fountain.protocol.rate.group_round_trip import longest_rtt_ns
+from fountain.protocol.rate.pacing import SteadyPacer
+from fountain.protocol.rate.tfmcc import GroupRate
+from fountain.protocol.schedule.group import GroupCarousel
+from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.schedule.oneway import PASS_MIN_NS, OnewayCarousel
+from fountain.wire.data import rtt_code
 from fountain.wire.group import (
     ACKNOWLEDGED_COUNT_MAX,
     ECHO_COUNT_MAX,
@@ -68,7 +68,6 @@ from fountain.wire.group import (
     Plan,
 )
 from fountain.wire.reject import Reject, RejectCounter
-from fountain.wire.train import rtt_code
 
 __all__ = ["GroupServerMachine"]
 

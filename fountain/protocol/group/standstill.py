@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 
-from fountain.protocol.blocks import BlockTable
+from fountain.protocol.base.blocks import BlockTable
 from fountain.wire.control import OfferBody
 
 __all__ = ["Standstill", "Watch"]

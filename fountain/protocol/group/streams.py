@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from fountain.limits import NS
-from fountain.protocol.admission import Address
-from fountain.protocol.carousel import Segment
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.stream import Address, Segment
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.server import GroupServerMachine
-from fountain.protocol.group.tfmcc import GroupRate
-from fountain.protocol.pacing import SteadyPacer
-from fountain.protocol.server_session import ServedObject
+from fountain.protocol.rate.pacing import SteadyPacer
+from fountain.protocol.rate.tfmcc import GroupRate
 from fountain.wire.group import GroupHeader
 from fountain.wire.reject import Reject, RejectCounter
 

@@ -6,11 +6,11 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from fountain.limits import NS
-from fountain.protocol.admission import Address
+from fountain.protocol.base.stream import Address
 from fountain.protocol.group.channel import GroupChannel
 from fountain.wire.control import OfferBody
+from fountain.wire.data import rtt_code
 from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
-from fountain.wire.train import rtt_code
 
 __all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller", "drain"]
 
@@ -37,7 +37,7 @@ class RoundTrip:
 
 @dataclass(frozen=True)
 class GroupStream:
-    """The stream as `fountain.protocol.stream.Stream` describes it."""
+    """The stream as `fountain.protocol.base.stream.Stream` describes it."""
 
     session_id: int
     object_index: int

@@ -6,6 +6,7 @@ import math
 
 from fountain.integrity import derive
 from fountain.limits import NS
+from fountain.protocol.base.clock import NEVER_NS
 
 __all__ = ["Dice", "ReportTimes", "backoff_ns"]
 
@@ -14,7 +15,6 @@ BACKOFF_MIN_NS = NS // 40
 # It takes a Plan to silence others, and Plans keep a distance from each other: in that time a few may speak. So that
 # many do not, they get BACKOFF_MIN_NS more with each factor e by which they are more than a few.
 BACKOFF_FEW_COUNT = 16
-_NEVER_NS = 1 << 62
 
 
 class Dice:
@@ -51,8 +51,8 @@ class ReportTimes:
 
     def __init__(self, dice: Dice) -> None:
         self.dice = dice
-        self._turn_ns = _NEVER_NS
-        self._urgent_ns = _NEVER_NS
+        self._turn_ns = NEVER_NS
+        self._urgent_ns = NEVER_NS
         self._since_ns = 0  # the turn is so many ...
         self._intervals = 0.0  # ... intervals after this
 
@@ -64,14 +64,14 @@ class ReportTimes:
     @property
     def is_pressed(self) -> bool:
         """Whether an early report is planned."""
-        return self._urgent_ns != _NEVER_NS
+        return self._urgent_ns != NEVER_NS
 
     def ask(self, interval_ns: int, now_ns: int) -> None:
         """The server lets everybody report, `interval_ns` apart on average.
 
         When the interval grows, turns move with it; when it shrinks, they do as if it began now. So they stay spread.
         """
-        if self._turn_ns == _NEVER_NS:
+        if self._turn_ns == NEVER_NS:
             self._since_ns, self._intervals = now_ns, self.dice.roll()
             self._turn_ns = now_ns + int(self._intervals * interval_ns)
         else:
@@ -85,14 +85,14 @@ class ReportTimes:
 
     def relax(self) -> None:
         """Nothing is urgent any more."""
-        self._urgent_ns = _NEVER_NS
+        self._urgent_ns = NEVER_NS
 
     def reported(self, interval_ns: int, now_ns: int) -> None:
         """A report went: the next turn is one half to three halves of the interval away."""
-        self._urgent_ns = _NEVER_NS
+        self._urgent_ns = NEVER_NS
         self._since_ns, self._intervals = now_ns, 0.5 + self.dice.roll()
         self._turn_ns = now_ns + int(self._intervals * interval_ns)
 
     def rest(self) -> None:
         """Nothing is to be told any more."""
-        self._turn_ns = self._urgent_ns = _NEVER_NS
+        self._turn_ns = self._urgent_ns = NEVER_NS

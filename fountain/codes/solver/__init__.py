@@ -1,0 +1,1 @@
+"""Solving the equations of a sparse code: structure first, rows afterwards."""

@@ -1,0 +1,1 @@
+"""The receiving side: trains in, verified files out."""

@@ -1,0 +1,202 @@
+"""From what the protocol says went wrong to the error that a person reads."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from fountain.errors import (
+    FountainError,
+    IncompleteError,
+    LocalError,
+    NobodyAnsweredError,
+    RefusedError,
+    UsageError,
+)
+from fountain.protocol.group.standstill import Standstill
+from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.storage.paths import printable
+from fountain.wire.control import RefusalReason
+
+__all__ = [
+    "DEFECT_HINT",
+    "KEPT_HINT",
+    "changed_error",
+    "described_defect",
+    "fetch_failure",
+    "local_error",
+    "refusal_error",
+    "standstill_error",
+]
+
+KEPT_HINT = "What was received is kept: run the same command again to go on."
+DEFECT_HINT = "This is a defect of fountain: please report it, with these words."
+
+
+def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
+    """The error of a `failed` event; `name` is what was asked for."""
+    data_port = event.offer.data_port if event.offer else port + 1
+    match event.failure:
+        case Failure.UNREACHABLE:
+            return NobodyAnsweredError(
+                f"{host} says that nothing listens on UDP port {port}.",
+                "Start fountain-serve there, give its --port, or add --wait to wait for it.",
+            )
+        case Failure.NOBODY:
+            return NobodyAnsweredError(
+                f"No server answered at {host} port {port} within {timeout_s:g} s.",
+                "Check the address, that fountain-serve runs there, and that its firewall lets the port in; "
+                "--wait keeps asking.",
+            )
+        case Failure.PREPARING:
+            return NobodyAnsweredError(
+                f"{host} is there, but still reads its files or compiles.", "See what the server says, or add --wait."
+            )
+        case Failure.NO_DATA:
+            return NobodyAnsweredError(
+                f"{host} answered on port {port}, but no data came from its port {data_port} within {timeout_s:g} s.",
+                f"Let UDP port {data_port} through the firewalls between here and there, too.",
+            )
+        case Failure.TOO_LARGE:
+            return NobodyAnsweredError(
+                f"Small packets come from port {data_port} of {host}, but none with data came within {timeout_s:g} s.",
+                "They are probably too large for the way (MTU): start the server with a lower --mtu, such as 1280.",
+            )
+        case Failure.REPLACED:
+            return _replaced_error(event, host, name)
+        case Failure.LISTED:
+            return UsageError(f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME")
+        case Failure.SEAL:
+            return _seal_error(server_is_open=bool(event.offer and event.offer.open))
+        case Failure.REFUSED:
+            error = refusal_error(event.refusal, name)
+            return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if event.has_data else error
+        case _:
+            return _incomplete(event.failure, host, port, data_port, timeout_s)
+
+
+def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, timeout_s: float) -> FountainError:
+    """The error of a transfer that had begun."""
+    match failure:
+        case Failure.CUT_OFF:
+            return IncompleteError(
+                f"{host} answers on port {port}, but nothing has come from its port {data_port} for {timeout_s:g} s.",
+                f"Let UDP port {data_port} through the firewalls between here and there. {KEPT_HINT}",
+            )
+        case Failure.NOT_HEARD:
+            return IncompleteError(
+                f"{host} still sends, but for {timeout_s:g} s nothing that was sent to its port {port} was answered.",
+                f"Let UDP port {port} through the firewalls between here and there, in both directions. {KEPT_HINT}",
+            )
+        case Failure.STALLED:
+            return IncompleteError(
+                f"{host} is there and answers, but for {timeout_s:g} s nothing has come that is still missing here.",
+                f"If the way has changed, its packets may be too large for it now: try the server's --mtu. {KEPT_HINT}",
+            )
+        case Failure.UNSTEADY:
+            return IncompleteError(
+                f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stood still within seconds.",
+                f"See what the server says, and whether firewalls drop some of the packets. {KEPT_HINT}",
+            )
+        case Failure.SOURCE_CHANGED:
+            return changed_error(host)
+        case Failure.CONGESTED:
+            return IncompleteError(
+                f"{host} stopped sending: for half a minute most of what it sent was lost on the way.",
+                "If the way is narrow or other traffic fills it, start the server with a lower --rate; if nothing "
+                "at all comes, with a lower --mtu; if the link loses so much by itself, with a higher "
+                f"--loss-tolerance or with --cc fixed. {KEPT_HINT}",
+            )
+        case Failure.STOPPED:
+            return IncompleteError(
+                f"{host} stopped serving in the middle of the transfer, and did not come back within {timeout_s:g} s.",
+                KEPT_HINT,
+            )
+        case _:
+            return IncompleteError(f"{host} fell silent for {timeout_s:g} s in the middle of the transfer.", KEPT_HINT)
+
+
+def changed_error(host: str) -> FountainError:
+    """The error of an object whose file changed at the server."""
+    return IncompleteError(
+        f"The file changed on {host} while it was being served.", "Start the server again and fetch the new file."
+    )
+
+
+def standstill_error(cause: Standstill, timeout_s: float) -> IncompleteError:
+    """What is wrong where a group is heard, and nothing comes of it."""
+    match cause:
+        case Standstill.DEAF:
+            return IncompleteError(
+                f"The group is heard, but for {timeout_s:g} s none of its data has arrived here.",
+                "Look at this machine's firewall, the switch (IGMP), and the server's --mtu.",
+            )
+        case Standstill.UNHEARD:
+            return IncompleteError(
+                f"The group is heard, but for {timeout_s:g} s its server has answered no report from here.",
+                "Let the server's control port through the firewalls between here and there, in both directions.",
+            )
+        case _:
+            return IncompleteError(
+                f"The group sends, but for {timeout_s:g} s nothing came that is missing here.",
+                "Another receiver holds the group up: see what the server shows.",
+            )
+
+
+def described_defect(error: Exception) -> str:
+    """What was raised that nobody foresaw, and where: as much as a report of it needs."""
+    stack = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(stack[-1].filename).name}, line {stack[-1].lineno}" if stack else ""
+    return f"{type(error).__name__}{place}: {error}"
+
+
+def local_error(error: Exception) -> FountainError:
+    """`error`, raised in the course of one transfer, as an error that ends this transfer alone."""
+    if isinstance(error, FountainError):
+        return error
+    if isinstance(error, MemoryError):
+        return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
+    return LocalError(f"The transfer ended in a way that nobody foresaw: {described_defect(error)}.", DEFECT_HINT)
+
+
+def _replaced_error(event: ClientEvent, host: str, name: str | None) -> FountainError:
+    if event.offer is None:
+        shown = "what was begun" if name is None else f"'{printable(name)}'"
+        return IncompleteError(f"{host} is there, but does not serve {shown} any more.", KEPT_HINT)
+    shown, size = printable(event.offer.name), event.offer.object_size
+    return IncompleteError(
+        f"{host} now serves another '{shown}', of {size:,} bytes, in place of the one that was begun.",
+        "Run the same command again to fetch that one. What was received of the old one is kept.",
+    )
+
+
+def refusal_error(reason: RefusalReason | None, name: str | None = None) -> FountainError:
+    """The error of a refusal."""
+    match reason:
+        case RefusalReason.NO_SUCH_OBJECT:
+            what = "no such object" if name is None else f"no object named '{printable(name)}'"
+            return RefusedError(f"The server has {what}.", "Leave the NAME out to see what it has.")
+        case RefusalReason.SERVER_FULL:
+            return RefusedError(
+                "The server has as many peers as it takes.", "Try again later, or raise --max-peers on the server."
+            )
+        case RefusalReason.KEY_MISMATCH:
+            return RefusedError(
+                "The server's objects are under a key that this fetch does not have.",
+                "Join its group with the same --key: fountain-fetch --group ADDR --key FILE.",
+            )
+        case RefusalReason.SOURCE_CHANGED:
+            return RefusedError("The server's file changed.", "Start the server again.")
+        case _:
+            return RefusedError("The server refused the request.", "Try again; check both sides' options.")
+
+
+def _seal_error(*, server_is_open: bool) -> FountainError:
+    if server_is_open:
+        return RefusedError(
+            "The server sends without encryption (--open), and this side did not agree to that.",
+            "Add --open here, or start the server without it.",
+        )
+    return RefusedError(
+        "The server encrypts, and this side asked for --open.", "Leave --open out here, or start the server with it."
+    )

@@ -1,0 +1,152 @@
+"""A fetch from start to end: the first Hello, the loop, and the summary.
+
+`fountain.engine.receiving.fetching` has what comes between.
+
+Nothing here loads the compiler or the kernels before the first Hello is under way: they take longer to load than most
+answers take to come back.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import threading
+import unicodedata
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fountain.config import FetchConfig, GroupConfig
+from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
+from fountain.engine.receiving.whereabouts import Whereabouts
+from fountain.engine.runtime.clock import now_ns
+from fountain.engine.runtime.exposure import warn_of_exposure
+from fountain.engine.runtime.loading import loading
+from fountain.engine.runtime.standing import await_group, open_group
+from fountain.engine.runtime.workers import ThreadWorkers
+from fountain.errors import IncompleteError
+from fountain.events import OPEN_GROUP_WARNING, Listening, Observer, Searching, Shield, Warned
+from fountain.integrity import digest
+from fountain.limits import NS
+from fountain.net.address import Address
+from fountain.net.endpoint import Endpoint, open_endpoint
+from fountain.net.waiting import Waker, wait
+from fountain.protocol.session.client import ClientMachine
+from fountain.storage.key import read_key
+from fountain.wire.control import Want
+from fountain.wire.session import StopReason
+
+__all__ = ["STOP_CHECK_NS", "FetchSummary", "fetch"]
+
+STOP_CHECK_NS = NS // 10
+
+
+@dataclass(frozen=True)
+class FetchSummary:
+    """Where the object stands, and the digest and path of each of its files."""
+
+    path: Path
+    files: Sequence[tuple[str, Path]]
+
+
+def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:
+    """Fetch one object and return when it stands, verified, at its destination.
+
+    From a group, listening, it takes every object that comes, and returns None once `stop` is set.
+
+    Raises:
+        FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
+    """
+    observer = Shield(observer)
+    if config.group is not None:
+        return _fetch_group(config, config.group, observer, stop)
+    with ExitStack() as stack:
+        whereabouts = Whereabouts(config.host, config.port)
+        targets = whereabouts.find(observer, stop, wait=config.wait)
+        observer.handle(Searching(config.host, config.port, config.wait))
+        endpoint = open_endpoint()
+        stack.callback(endpoint.close)
+        machine = _machine(config, targets)
+        _say_hello(machine, endpoint, targets)
+        with loading():
+            from fountain.engine.receiving.fetching import Fetching
+            from fountain.engine.receiving.receiver import Phase, Receiver
+        waker = Waker()
+        stack.callback(waker.close)
+        workers = ThreadWorkers(waker.wake)
+        fetching = Fetching(config, observer, stop)
+        stack.callback(fetching.close)
+        stack.callback(workers.close)  # First: no job may touch a part that is closed.
+        receiver = Receiver(
+            machine, endpoint, targets, workers,
+            open_sink=fetching.open_sink, loss=config.loss_test, seed=secrets.randbits(64),
+        )  # fmt: skip
+        try:
+            while receiver.phase is not Phase.ENDED:
+                now = now_ns()
+                if stop.is_set():
+                    receiver.stop(StopReason.INTERRUPTED, now)
+                deadline = receiver.step(now)
+                fetching.tell(receiver, now)
+                moved = whereabouts.look(now, is_searching=receiver.is_searching)
+                if moved is not None:
+                    receiver.retarget(moved)
+                wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now_ns(), waker)
+        except BaseException:
+            receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
+            raise
+        fetching.tell(receiver, now_ns())
+        return FetchSummary(fetching.finish(receiver), receiver.files)
+
+
+def _fetch_group(
+    config: FetchConfig, where: GroupConfig, observer: Observer, stop: threading.Event
+) -> FetchSummary | None:  # fmt: skip
+    """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
+    with ExitStack() as stack:
+        key = read_key(where.key_path) if where.key_path is not None else None
+        warn_of_exposure(where, observer)
+        found = await_group(where, observer, stop) if config.wait or config.listen else open_group(where)
+        if found is None:
+            if config.listen:
+                return None
+            raise IncompleteError("The fetch was interrupted.")
+        group, endpoint = found
+        stack.callback(endpoint.close)
+        answer = open_endpoint(family=group.family)
+        stack.callback(answer.close)
+        observer.handle(Listening(group.address, group.interface.name, group.port))
+        if key is None:
+            observer.handle(Warned(OPEN_GROUP_WARNING))
+        with loading():
+            from fountain.engine.receiving.group_fetch import GroupFetch
+        waker = Waker()
+        stack.callback(waker.close)
+        peer_id = group_peer_id(config, group.interface.name)
+        identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key)
+        taking = GroupFetch(config, observer, stop, waker, group, endpoint, answer, identity)
+        stack.callback(taking.close)
+        return taking.run()
+
+
+def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
+    want_kind, want = Want.ANY, bytes(32)
+    if config.name is not None:
+        # Names are served in NFC; no object has one that is no UTF-8, and the server says so.
+        name = unicodedata.normalize("NFC", config.name).encode(errors="surrogateescape")
+        want_kind, want = Want.NAME, digest(name)
+    return ClientMachine(
+        secret=secrets.token_bytes(32), want_kind=want_kind, want=want, open=config.open, wait=config.wait,
+        timeout_ns=config.timeout_ns, peer_id=single_peer_id(config, targets), host=platform.node(),
+        now_ns=now_ns(),
+    )  # fmt: skip
+
+
+def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Address]) -> None:
+    """Send the first Hello: its answer then travels while everything else is loaded."""
+    machine.handle_timeout(now_ns())
+    while (waiting := machine.poll_datagram()) is not None:
+        data, _ = waiting
+        for address in targets:
+            endpoint.send(data, len(data), len(data), address)

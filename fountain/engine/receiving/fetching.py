@@ -1,0 +1,324 @@
+"""A fetch from its Offer on: the part, the kernels, and what is told of the progress and of the end."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fountain.codes.api import Code
+from fountain.codes.registry import code_by_name, code_by_profile, missing_code_error
+from fountain.config import FetchConfig
+from fountain.engine.receiving.assembly import check_cut
+from fountain.engine.receiving.collector import BlockSink
+from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.failures import DEFECT_HINT, KEPT_HINT, fetch_failure
+from fountain.engine.receiving.receiver import Phase, Receiver
+from fountain.engine.runtime.clock import now_ns
+from fountain.engine.runtime.meter import RateMeter
+from fountain.engine.runtime.warmup import WarmUp
+from fountain.errors import FountainError, IncompleteError, StorageError
+from fountain.events import (
+    DigestComputed,
+    Fetched,
+    LeftOut,
+    Listed,
+    Observer,
+    Offered,
+    Preparing,
+    Reconnecting,
+    Resumed,
+    TransferProgress,
+    Warned,
+)
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
+from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.storage.destination import check_place, make_object_directory, object_directory
+from fountain.storage.part import Part, resolve_destination
+from fountain.storage.parts import PendingPart, kept_free, make_room
+from fountain.storage.paths import is_typed, printable
+from fountain.storage.workspace import has_part, other_workspaces
+from fountain.wire.control import OfferBody
+
+__all__ = ["Fetching"]
+
+PROGRESS_INTERVAL_NS = NS // 5
+WAITING_HINT = "Going on to wait (--wait)."
+ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
+
+
+class Fetching:
+    """What a fetch knows beside the receiver: its destination, its part, and what was told."""
+
+    def __init__(
+        self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None,
+        placing: Callable[[OfferBody, Sequence[str]], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._observer = observer
+        self._stop = stop
+        self._warm_up = WarmUp(code_by_name("raptorq")) if warm_up is None else warm_up
+        self._placing = placing
+        self._part: Part | PendingPart | None = None
+        self._offer: OfferBody | None = None
+        self.failure: FountainError | None = None
+        self.was_asked_to_leave = False
+        self._start_ns = now_ns()
+        self._progress_ns = self._start_ns
+        self._resumed_size = 0  # Octets that an earlier run fetched: no part of this one's rate.
+        self._meter = RateMeter(self._start_ns)
+        self._reconnecting = self._has_told_defect = False
+        self._address = config.host
+
+    def open_sink(self, offer: OfferBody, address: str = "") -> tuple[Code, BlockSink]:
+        """The code and the part for an offer, which came from `address` where that is not the host that was asked.
+
+        A worker calls this: it takes as long as looking at an earlier part, and compiling, take.
+        """
+        code = code_by_profile(offer.profile_id)
+        if code is None:
+            raise missing_code_error(offer.profile_id)
+        check_cut(code, offer)
+        self._offer = None
+        self._address = address or self._address
+        size_max = self._config.size_max
+        if size_max is not None and offer.object_size > size_max:
+            message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than --max-size {size_max:,}."
+            raise StorageError(message, "Raise --max-size to take it.")
+        beside = destination = resolve_destination(self._config.out, offer.name)
+        if self._placing is not None:
+            destination = object_directory(beside.parent, offer.object_id) / offer.name
+        self._observer.handle(
+            Offered(
+                name=offer.name,
+                object_id=offer.object_id.hex(),
+                size=offer.object_size,
+                block_count=offer.geometry.block_count,
+                address=self._address,
+                destination=destination,
+                sealed=not offer.open,
+            )
+        )
+        open_part = functools.partial(self._open_part, offer, destination, beside)
+        if self._config.listen and not has_part(beside, offer.object_id):
+            # Anybody may have announced it: nothing is made for it before its manifest is here.
+            overwrite = self._overwrites(destination)
+            check_place(destination, overwrite=overwrite)
+            free = functools.partial(make_room, beside.parent)
+            self._part = PendingPart(offer.object_id, offer.name, destination, open_part, free)
+        else:
+            self._part = open_part()
+        self._tell_other_parts(beside, offer.object_id)
+        self._warm_up.add(code)
+        self._warm_up.finish(self._observer, self._stop)
+        verified_size = self._verified_size(offer)
+        if verified_size:
+            self._observer.handle(Resumed(verified_size, offer.object_size))
+        self._resumed_size = verified_size
+        self._start_ns = now_ns()
+        self._meter = RateMeter(self._start_ns, verified_size)
+        self._offer = offer  # Last: from here on there is something to show.
+        return code, self._part
+
+    def _open_part(self, offer: OfferBody, destination: Path, beside: Path) -> Part:
+        config = self._config
+        free_size_min = config.free_size_min
+        if config.listen and free_size_min is None:
+            free_size_min = kept_free(beside.parent)
+        part = Part.open(
+            destination, offer.object_id, offer.name, offer.object_size,
+            overwrite=self._overwrites(destination), progress=self._checking, beside=beside,
+            placing=None if self._placing is None else functools.partial(self._place, self._placing, offer),
+            free_size_min=free_size_min,
+        )  # fmt: skip
+        if not part.is_locked:
+            self._observer.handle(
+                Warned(
+                    f"The file system of {printable(str(destination.parent))} has no locks.",
+                    "Do not start a second fetch of the same object there while this one runs: each would undo what "
+                    "the other writes.",
+                )
+            )
+        return part
+
+    def _overwrites(self, destination: Path) -> bool:
+        """Whether to replace what the user chose: by name, or, with a listener, whatever has an object's name."""
+        config = self._config
+        if config.listen:
+            is_chosen = not destination.name.startswith(".")  # Nobody who announces things may replace .profile.
+        else:
+            is_chosen = is_typed(destination, config.out, config.name)
+        return config.overwrite and is_chosen
+
+    def _place(
+        self, placing: Callable[[OfferBody, Sequence[str]], None], offer: OfferBody, digests: Sequence[str]
+    ) -> None:  # fmt: skip
+        """On a worker: the object gets a directory of its own, which nothing else is put into."""
+        make_object_directory(self.destination.parent)
+        placing(offer, digests)
+
+    def _tell_other_parts(self, destination: Path, object_id: bytes) -> None:
+        """Say what is left of objects that had this name before: nothing that is fetched now can use it."""
+        for path in other_workspaces(destination, object_id):
+            shown = printable(str(path))
+            self._observer.handle(
+                Warned(
+                    f"A part of another object of this name is left in {shown}.", "Remove it if nobody fetches that."
+                )
+            )
+
+    def _checking(self, done: int, total: int) -> None:
+        if self._stop.is_set():
+            raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
+        self._observer.handle(Preparing("checking what is there", done, total))
+
+    def tell(self, receiver: Receiver | Download, now: int) -> None:
+        """Hand events and, now and then, progress to the observer."""
+        events, receiver.events = receiver.events, []
+        for event in events:
+            self._tell_event(event)
+        defect = receiver.assembly.defect if receiver.assembly is not None else ""
+        if defect and not self._has_told_defect:
+            self._has_told_defect = True
+            self._observer.handle(Warned(f"A packet that came could not be taken in: {defect}.", DEFECT_HINT))
+        offer = self._offer
+        if offer is not None and now >= self._progress_ns:
+            self._progress_ns = now + PROGRESS_INTERVAL_NS
+            self._observer.handle(self._progress(receiver, offer, now))
+
+    def finish(self, receiver: Receiver | Download) -> Path:
+        """The end: raise what went wrong, or tell of the object and return where it stands."""
+        error = receiver.error or self.failure
+        if error is not None:
+            raise error
+        if not receiver.succeeded:
+            raise IncompleteError("The fetch was interrupted.", KEPT_HINT if self._part is not None else "")
+        assert self._part is not None
+        assert self._offer is not None
+        manifest = self._part.manifest
+        if manifest is not None and manifest.left_out_count:
+            self._observer.handle(LeftOut(self._offer.name, manifest.left_out_count))
+        for remark in self._part.remarks:
+            self._observer.handle(Warned(remark))
+        # The size is the manifest's: whoever watches the directory may have moved the file away by now.
+        for (hex_digest, path), size in zip(receiver.files, self._part.file_sizes):
+            if hex_digest:
+                self._observer.handle(DigestComputed(hex_digest, path, size))
+        self._tell_fetched(receiver, self._offer, self._part.destination)
+        return self._part.destination
+
+    @property
+    def destination(self) -> Path:
+        """Where the object stands, or will stand."""
+        assert self._part is not None
+        return self._part.destination
+
+    def close(self) -> None:
+        """Keep the part, if there is one."""
+        if self._part is not None:
+            self._part.close()
+
+    def _tell_fetched(self, receiver: Receiver | Download, offer: OfferBody, path: Path) -> None:
+        duration_s = max(1e-9, (receiver.finished_ns - self._start_ns) / NS)
+        self._observer.handle(
+            Fetched(
+                path=path,
+                name=offer.name,
+                object_id=offer.object_id.hex(),
+                size=offer.object_size,
+                duration_s=duration_s,
+                rate_bps=(offer.object_size - self._resumed_size) * 8 / duration_s,
+                received_count=receiver.received_count,
+                overhead_count=receiver.assembly.collector.overhead_count if receiver.assembly else 0,
+                block_count=offer.geometry.block_count,
+                loss=receiver.loss_fraction,
+            )
+        )
+
+    def _tell_event(self, event: ClientEvent) -> None:
+        if event.kind == "listed":
+            self._observer.handle(Listed(event.entries))
+            self.failure = self._failure_of(replace(event, failure=Failure.LISTED))
+        elif event.kind == "preparing":
+            message = f"{self._config.host or self._address} is there, but still reads its files or compiles."
+            self._observer.handle(Warned(message, "Waiting until it is ready."))
+        elif event.kind == "reconnecting":
+            self._reconnecting = True
+            self._observer.handle(Reconnecting(event.reason))
+        elif event.kind == "parts" and event.offer is not None:
+            self._tell_parts(event.offer, event.part_count)
+        elif event.kind == "narrow" and event.offer is not None:
+            size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
+            message = f"Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
+            self._observer.handle(Warned(message, "Serve with a lower --mtu; 1280 suits every path."))
+        elif event.kind == "connected":
+            self._reconnecting = False
+        elif event.kind == "hindered":
+            error = self._failure_of(event)
+            self._observer.handle(Warned(error.message, WAITING_HINT))
+        elif event.kind == "failed":
+            self.failure = self._failure_of(event)
+
+    def _failure_of(self, event: ClientEvent) -> FountainError:
+        config = self._config
+        host, timeout_s = config.host or self._address, config.timeout_ns / NS
+        return fetch_failure(event, host, config.port, timeout_s, config.name)
+
+    def _tell_parts(self, offer: OfferBody, part_count: int) -> None:
+        size = offer.symbol_size + DATA_OVERHEAD_SIZE
+        self._observer.handle(
+            Warned(
+                f"Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts.",
+                "That costs speed. Serve with a lower --mtu; 1280 suits every path.",
+            )
+        )
+
+    def _verified_size(self, offer: OfferBody) -> int:
+        if self._part is None:
+            return 0
+        verified, geometry = self._part.verified, offer.geometry
+        if not len(verified):
+            return 0
+        size = int(verified.sum()) * geometry.block_symbols_max * geometry.symbol_size
+        return min(size, geometry.object_size)
+
+    def _progress(self, receiver: Receiver | Download, offer: OfferBody, now: int) -> TransferProgress:
+        geometry = offer.geometry
+        verified_size = self._verified_size(offer)
+        held = receiver.assembly.table.held_symbol_count if receiver.assembly else 0
+        symbols = min(geometry.symbol_count, -(-verified_size // geometry.symbol_size) + held)
+        size = min(symbols * geometry.symbol_size, geometry.object_size)
+        self._meter.update(size, now)
+        rate = self._meter.rate_bps
+        state = "receiving"
+        if receiver.phase is Phase.FINISHING:
+            state = "finishing"
+        elif self._reconnecting:
+            state = "reconnecting"
+        elif receiver.assembly is not None and not receiver.assembly.table.manifest_known:
+            state = "listing"
+        unpacker = receiver.assembly.unpacker if receiver.assembly else None
+        return TransferProgress(
+            symbol_count=symbols,
+            symbol_total=geometry.symbol_count,
+            verified_size=verified_size,
+            total_size=geometry.object_size,
+            rate_bps=rate,
+            loss=receiver.loss_fraction,
+            eta_s=None if state == "reconnecting" else _eta_s(geometry.object_size - size, rate),
+            state=state,
+            received_count=receiver.received_count,
+            duplicate_count=unpacker.duplicate_count if unpacker else 0,
+            damaged_count=unpacker.damaged_count if unpacker else 0,
+            rejected_count=receiver.rejected_count,
+            kernel_drop_count=receiver.kernel_drop_count,
+            name=offer.name,
+        )
+
+
+def _eta_s(left_size: int, rate_bps: float) -> float | None:
+    """Seconds that are left at this rate; None where it tells nothing."""
+    seconds = left_size * 8 / rate_bps if rate_bps > 0 else ETA_MAX_S
+    return seconds if seconds < ETA_MAX_S else None

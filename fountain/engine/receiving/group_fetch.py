@@ -1,0 +1,410 @@
+"""Fetching from a group, from start to end: one object, or, listening, every object that comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fountain.codes.api import Code
+from fountain.codes.registry import code_by_name
+from fountain.config import FetchConfig
+from fountain.engine.receiving.collector import BlockSink
+from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.failures import KEPT_HINT, standstill_error
+from fountain.engine.receiving.fetch import STOP_CHECK_NS, FetchSummary
+from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
+from fountain.engine.receiving.hooks import Hooks
+from fountain.engine.receiving.identity import ReceiverIdentity
+from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.reticence import Gate, Reticence
+from fountain.engine.runtime.clock import now_ns, wall_ns
+from fountain.engine.runtime.standing import Standing
+from fountain.engine.runtime.warmup import WarmUp
+from fountain.engine.runtime.workers import ThreadWorkers
+from fountain.errors import FountainError, IncompleteError, NameClashError, NobodyAnsweredError, StorageError
+from fountain.events import Announced, AskedToLeave, Observer, Warned
+from fountain.limits import NS
+from fountain.net.address import text
+from fountain.net.endpoint import Endpoint, open_endpoint, reopen_group_receiver
+from fountain.net.group import Group
+from fountain.net.waiting import Waker, wait
+from fountain.protocol.group.receiver import standstill_ns
+from fountain.protocol.group.standstill import Standstill
+from fountain.storage.destination import may_be_replaced
+from fountain.storage.parts import tidy_parts
+from fountain.storage.paths import printable
+from fountain.storage.received import PendingHook, ReceivedList, is_own_name
+from fountain.wire.control import OfferBody
+from fountain.wire.group import AnnounceFlag, MemberState
+from fountain.wire.session import StopReason
+
+__all__ = ["GroupFetch"]
+
+OTHERS_NS = 3 * NS  # Where only other things are heard for so long, that is told to whoever waits.
+TIDY_NS, TIDY_SOON_NS = 3600 * NS, 10 * NS  # Parts are looked at so often, and so soon when one is left.
+NAME_COUNT_MAX = 32  # Names that are told to whoever asks for one that is not announced.
+
+
+@dataclass
+class _Fetch:
+    """One object on its way, and what is told of it."""
+
+    download: Download
+    fetching: Fetching
+    gate: Gate
+    is_told: bool = False  # its end
+    standstill: Standstill | None = None  # that was told
+
+    @property
+    def has_proved(self) -> bool:
+        """Whether its manifest is here, so that there is such an object."""
+        assembly = self.download.assembly
+        return assembly is not None and assembly.sink.manifest is not None
+
+
+class GroupFetch:
+    """The loop of a receiver, whatever it takes: one object, or, listening, every object that comes."""
+
+    def __init__(
+        self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, group: Group,
+        endpoint: Endpoint, answer: Endpoint, identity: ReceiverIdentity,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._observer = observer
+        self._stop = stop
+        self._waker = waker
+        assert config.group is not None
+        self._heard_group = group
+        self._standing = Standing(group, config.group.interface, observer, self._renew, now_ns=now_ns())
+        self._fetches: list[_Fetch] = []
+        self._start_ns = now_ns()
+        self._received = ReceivedList(config.out or Path.cwd()) if config.listen else None
+        self._hooks: Hooks | None = None
+        if config.hook is not None and self._received is not None:
+            self._hooks = Hooks(config.hook, self._received, observer, self._start_ns)
+        self._reticence = Reticence(observer, self._start_ns)
+        self._tidier = ThreadWorkers(waker.wake, 1)
+        self._tidy_ns = self._start_ns
+        self._warm_up = WarmUp(code_by_name("raptorq"))  # while nothing is announced yet
+        self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
+        self._announced: dict[str, None] = {}  # the names that were heard, in order
+        self._has_told_other = self._has_told_why = False
+        self._instead: OfferBody | None = None  # what is announced under the name of what was begun
+        self._heard_ns = self._start_ns  # until then nothing was heard
+        self._receiver = GroupReceiver(
+            endpoint, answer, identity,
+            wants=self._wants, has=self._has,
+            open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake),
+            open_endpoint=lambda: open_endpoint(family=group.family), timeout_ns=config.timeout_ns,
+            wait=config.wait or config.listen, download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
+            loss=config.loss_test, seed=secrets.randbits(64),
+        )  # fmt: skip
+
+    def run(self) -> FetchSummary | None:
+        """Take what comes, until that is enough; None for a listener that was stopped.
+
+        Raises:
+            FountainError: any of its kinds but PeersMissingError; what was received is kept unless it is worthless.
+        """
+        while True:
+            now = now_ns()
+            if self._stop.is_set():
+                return self._interrupt(now)
+            self._standing.step(now)
+            deadline = self._receiver.step(now)
+            self._tell(now)
+            self._step_hooks(now)
+            self._tidy(now)
+            summary = self._settle(now)
+            if summary is not None:
+                return summary
+            self._check_patience(now)
+            wait(self._receiver.endpoints, min(deadline, now + STOP_CHECK_NS) - now_ns(), self._waker)
+
+    def close(self) -> None:
+        """Keep the parts, and end what runs."""
+        self._receiver.flush()
+        self._standing.close()
+        if self._hooks is not None:
+            self._hooks.close()
+        self._tidier.close()
+        for fetch in self._fetches:
+            fetch.download.workers.close()
+            fetch.fetching.close()
+        self._receiver.close()
+
+    def _renew(self, group: Group) -> None:
+        """Join again: the interface is another one now, or was gone for a while."""
+        before = self._heard_group
+        self._receiver.renew_group(lambda endpoint: reopen_group_receiver(endpoint, before, group))
+        self._heard_group = group
+
+    # --- What is taken -------------------------------------------------------------------------------------
+
+    def _wants(self, offer: OfferBody) -> bool:
+        """Whether to take an object that is not on its way yet. A plain fetch stays with what it has begun."""
+        if self._received is not None:
+            return not is_own_name(offer.name) and offer.object_id not in self._received
+        if len(self._announced) < NAME_COUNT_MAX:
+            self._announced[offer.name] = None
+        if self._fetches:
+            self._tell_other(offer)
+            return False
+        return self._name is None or offer.name == self._name
+
+    def _has(self, offer: OfferBody) -> MemberState | None:
+        if self._received is None or offer.object_id not in self._received:
+            return None
+        return MemberState.DONE if self._hooks is None else self._hooks.state(offer.object_id)
+
+    def _tell_other(self, offer: OfferBody) -> None:
+        """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
+        taken = self._fetches[0].download.machine.offer
+        if offer.name == taken.name and self._instead is None:
+            self._instead = offer
+            self._observer.handle(Warned(_described(offer), "It is another object: what was begun is waited for."))
+        if self._name is None and not self._has_told_other and offer.name != taken.name:
+            self._has_told_other = True
+            message = f"{printable(offer.name)} is announced here as well."
+            self._observer.handle(Warned(message, "Name the one that you want."))
+
+    def _tell_why_nothing_comes(self, now: int) -> None:
+        """Whoever has no limit of time is told once what is heard instead of what is waited for."""
+        if self._fetches or self._has_told_why:
+            return
+        if not self._announced and not self._receiver.foreign_count:
+            self._heard_ns = now
+        elif now - self._heard_ns >= OTHERS_NS:
+            self._has_told_why = True
+            error = self._nobody()
+            self._observer.handle(Warned(error.message, error.hint))
+
+    def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
+        """Make room for the object of a download that begins."""
+        machine = download.machine
+        announce = machine.announce
+        is_shown = not self._config.listen or self._reticence.may_show(now_ns())
+        gate = Gate(self._observer, is_open=is_shown, is_proved=not self._config.listen)
+        gate.handle(
+            Announced(
+                name=announce.offer.name,
+                object_id=announce.offer.object_id.hex(),
+                size=announce.offer.object_size,
+                address=text(machine.server),
+                rate_bps=announce.rate_bps,
+                is_oneway=bool(announce.flags & AnnounceFlag.ONEWAY),
+            )
+        )
+        placing = None if self._hooks is None else self._expect_hook
+        fetch = _Fetch(download, Fetching(self._config, gate, self._stop, self._warm_up, placing), gate)
+        self._fetches.append(fetch)
+        try:
+            return fetch.fetching.open_sink(announce.offer, text(machine.server))
+        except FountainError as error:
+            if self._config.listen:
+                self._fetches.remove(fetch)
+                self._tell_loss(fetch, error)
+            raise
+
+    def _tell(self, now: int) -> None:
+        self._reticence.step(now)
+        for fetch in self._fetches:
+            with self._receiver.alone(fetch.download, now):
+                if not fetch.gate.is_proved and fetch.has_proved:
+                    fetch.gate.prove()
+                fetch.fetching.tell(fetch.download, now)
+            self._tell_standstill(fetch)
+            has_left = fetch.download.was_asked or not self._config.wait
+            if fetch.download.apart is not None and has_left and not self._config.listen:
+                self._receiver.leave_group()
+        for fetch in self._fetches:
+            if fetch.gate.is_open and fetch.download.leave_reason and not fetch.fetching.was_asked_to_leave:
+                fetch.fetching.was_asked_to_leave = True
+                self._observer.handle(AskedToLeave(fetch.download.leave_reason))
+
+    def _tell_standstill(self, fetch: _Fetch) -> None:
+        """Say once, until it is over, that nothing comes of a group that is heard."""
+        cause = fetch.download.standstill
+        if cause is not None and cause is not fetch.standstill:
+            fetch.standstill = cause
+            error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
+            self._observer.handle(Warned(error.message, error.hint))
+
+    def _settle(self, now: int) -> FetchSummary | None:
+        """See to what has ended; the summary, if that was all."""
+        for fetch in list(self._fetches):
+            download = fetch.download
+            if download.unforeseen is not None and not self._config.listen:
+                raise download.unforeseen
+            if download.succeeded and not fetch.is_told:
+                fetch.is_told = True
+                path = fetch.fetching.finish(download)
+                if self._hooks is not None:
+                    digests = [digest for digest, _ in download.files] if len(download.files) == 1 else []
+                    self._hooks.begin(_pending_hook(download.machine.offer, digests), path, now)
+                    download.machine.change_state(MemberState.HOOKING, now)
+                elif self._received is not None:
+                    self._remember(self._received, download.machine.offer.object_id)
+            is_hook_open = self._hooks is not None and self._hooks.is_open(download.machine.offer.object_id)
+            if download.phase is not Phase.ENDED or is_hook_open:
+                continue
+            if not self._config.listen:
+                self._explain(fetch)
+                path = fetch.fetching.finish(download) if not fetch.is_told else fetch.fetching.destination
+                return FetchSummary(path, download.files)
+            self._drop(fetch)
+        return None
+
+    def _explain(self, fetch: _Fetch) -> None:
+        """Where neither the group nor its server alone brings anything, both are what went wrong."""
+        cause, failure = fetch.download.standstill, fetch.fetching.failure
+        if cause is not None and failure is not None and fetch.download.error is None:
+            error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
+            message = f"{error.message} Its server alone does not help: {failure.message}"
+            fetch.fetching.failure = IncompleteError(message, f"{error.hint} {failure.hint}")
+
+    def _remember(self, received: ReceivedList, object_id: bytes) -> None:
+        """Take this object never again; a list that cannot be written is no reason to take nothing more."""
+        try:
+            received.add(object_id)
+        except StorageError as error:
+            self._observer.handle(Warned(error.message, error.hint))
+
+    def _expect_hook(self, offer: OfferBody, digests: Sequence[str]) -> None:
+        """On a worker: the object is about to get its place. Should all end there, the next start runs its hook."""
+        assert self._received is not None
+        with contextlib.suppress(StorageError):  # It is written again, and what goes wrong is told, with the attempt.
+            self._received.expect_hook(_pending_hook(offer, digests))
+
+    def _step_hooks(self, now: int) -> None:
+        """Run the hooks that are due, and let servers know how others have ended."""
+        if self._hooks is None:
+            return
+        for object_id, is_success in self._hooks.step(now):
+            told = self._receiver.bystanders.of_object(object_id)
+            for fetch in self._fetches:
+                if fetch.download.succeeded and fetch.download.machine.offer.object_id == object_id:
+                    told.append(fetch.download.machine)
+                    fetch.download.linger()
+            for machine in told:
+                machine.change_state(MemberState.HOOK_DONE if is_success else MemberState.HOOK_FAILED, now)
+
+    def _drop(self, fetch: _Fetch) -> None:
+        """A listener's object is over, well or badly; the next may come."""
+        self._fetches.remove(fetch)
+        error = fetch.download.error or fetch.fetching.failure
+        if not fetch.download.succeeded and self._hooks is not None and self._received is not None:
+            self._received.forget(fetch.download.machine.offer.object_id)
+        if not fetch.download.succeeded:
+            self._tell_loss(fetch, error)
+        fetch.download.workers.close()
+        fetch.fetching.close()
+        self._receiver.forget(fetch.download)
+        self._tidy_ns = min(self._tidy_ns, now_ns() + TIDY_SOON_NS)
+
+    def _tell_loss(self, fetch: _Fetch, error: FountainError | None) -> None:
+        """An object of a listener will not come, or not now."""
+        if not fetch.gate.is_open:
+            self._reticence.hide()
+        elif error is not None:
+            self._observer.handle(Warned(error.message, self._hint(error)))
+
+    def _tidy(self, now: int) -> None:
+        """Have a thread remove the parts that are too old or too much, now and then."""
+        while (gone := self._tidier.poll()) is not None:
+            for name in gone if isinstance(gone, list) else ():
+                message = f"The part {printable(name)} was removed: it was old, or too much with the others."
+                self._observer.handle(Warned(message, "Nothing is to be done, unless its server was to go on with it."))
+        if self._received is not None and now >= self._tidy_ns and self._tidier.is_idle:
+            self._tidy_ns = now + TIDY_NS
+            directory = self._received.directory
+            self._tidier.submit(lambda: tidy_parts(directory, wall_ns()))
+
+    def _hint(self, error: FountainError) -> str:
+        """What to do about an object that was not taken: nobody is there to type the command again."""
+        if not isinstance(error, NameClashError) or not os.path.lexists(error.path):
+            return error.hint
+        hint = "Move it away and start the listener again, or use another -o"
+        may_help = not self._config.overwrite and may_be_replaced(Path(error.path))
+        return f"{hint}, or let it replace files with --overwrite." if may_help else f"{hint}."
+
+    # --- The end -------------------------------------------------------------------------------------------
+
+    def _check_patience(self, now: int) -> None:
+        """Give up where nothing comes for too long, unless there is time without limit."""
+        config = self._config
+        if config.wait or config.listen:
+            self._tell_why_nothing_comes(now)
+        if config.wait and not config.listen:
+            return
+        if not self._fetches and not config.listen and now - self._start_ns >= config.timeout_ns:
+            raise self._nobody()
+        for fetch in self._fetches:
+            download = fetch.download
+            if not download.is_forsaken(config.timeout_ns, now):
+                continue
+            if download.standstill is not None:
+                error = standstill_error(download.standstill, standstill_ns(config.timeout_ns) / NS)
+                download.give_up(IncompleteError(error.message, f"{error.hint} {KEPT_HINT}"), now)
+            else:
+                hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."
+                silence = "The group fell silent before all was here."
+                instead = "" if self._instead is None else f" {_described(self._instead)}"
+                message = self._standing.fault or silence + instead
+                download.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)
+
+    def _nobody(self) -> NobodyAnsweredError:
+        group, seconds = self._heard_group, self._config.timeout_ns / NS
+        if self._receiver.foreign_count:
+            return NobodyAnsweredError(
+                f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "
+                "uses any.",
+                "Give both the same --key, or none.",
+            )
+        if self._announced:
+            names = ", ".join(printable(name) for name in self._announced)
+            return NobodyAnsweredError(
+                f"{printable(self._config.name or '')} is not announced in group {group.address}, port {group.port}.",
+                f"This is: {names}.",
+            )
+        what = "anything" if self._config.name is None else printable(self._config.name)
+        return NobodyAnsweredError(
+            f"Nobody announced {what} in group {group.address}, port {group.port}, on {group.interface.name} within "
+            f"{seconds:g} s.",
+            f"Start fountain-serve with the same group, open UDP port {group.port} in this machine's firewall, choose "
+            "the interface with -i, or wait longer with --wait.",
+        )
+
+    def _interrupt(self, now: int) -> FetchSummary | None:
+        for fetch in self._fetches:
+            fetch.download.stop(StopReason.INTERRUPTED, now)
+            if self._hooks is not None and self._hooks.is_open(fetch.download.machine.offer.object_id):
+                fetch.download.disown_hook(now)
+        while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
+            self._receiver.step(now_ns())  # What is being put in its place has its end first.
+            wait(self._receiver.endpoints, STOP_CHECK_NS, self._waker)
+        self._receiver.stop(now_ns())
+        if self._config.listen:
+            return None
+        if not self._fetches:
+            raise IncompleteError("The fetch was interrupted.")
+        fetch = self._fetches[0]
+        path = fetch.fetching.destination if fetch.is_told else fetch.fetching.finish(fetch.download)
+        return FetchSummary(path, fetch.download.files)
+
+
+def _pending_hook(offer: OfferBody, digests: Sequence[str]) -> PendingHook:
+    """What the hook of an object is told, whose files have these digests."""
+    return PendingHook(offer.object_id, offer.name, digests[0] if len(digests) == 1 else "")
+
+
+def _described(offer: OfferBody) -> str:
+    """What is announced under the name of an object that was begun."""
+    return f"The group now announces another '{printable(offer.name)}', of {offer.object_size:,} bytes."

@@ -1,0 +1,1 @@
+"""What both directions run on: clock, workers, compiled kernels."""

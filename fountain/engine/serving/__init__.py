@@ -1,0 +1,1 @@
+"""The sending side: objects, trains, and who receives them."""

@@ -1,0 +1,183 @@
+"""The sending side, stepped by a loop: datagrams in, answers and trains out.
+
+It mirrors `fountain.engine.receiving.receiver`.
+
+    source -> block rows -> symbols -> sealed packets -> train -> endpoint
+
+A `Sender` owns the server machine, the objects and two endpoints, and never waits: `step` does what can be done now
+and says when to come back. The same class runs behind real sockets and in the simulated world.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from fountain.engine.serving.packer import Packer
+from fountain.engine.serving.served import ObjectSymbols
+from fountain.engine.serving.stock import RepairStock
+from fountain.errors import StorageError
+from fountain.net.endpoint import Endpoint
+from fountain.net.train import Train
+from fountain.protocol.base.stream import StreamOrder
+from fountain.protocol.group.streams import GroupStreams
+from fountain.protocol.rate import ControlFactory
+from fountain.protocol.schedule.group import GroupCarousel
+from fountain.protocol.session.server import ServerEvent, ServerMachine
+from fountain.wire.group import is_group_packet
+from fountain.wire.parts import part_size, split
+from fountain.wire.session import ByeReason
+
+__all__ = ["Sender"]
+
+RECEIVE_COUNT_MAX = 64  # Control packets taken in one step before data goes out again.
+SEND_TRAIN_COUNT_MAX = 16  # Trains sent in one step before control packets are looked at again, ...
+SEND_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
+
+
+class Sender:
+    """Serves objects through `control` and `data`, two endpoints that may have any way to the peers."""
+
+    def __init__(
+        self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
+        peer_count_max: int, now_ns: int, congestion: ControlFactory | None = None, executor: Executor,
+        groups: GroupStreams | None = None, key: bytes | None = None,
+    ) -> None:  # fmt: skip
+        self.objects = list(objects)
+        self.machine = ServerMachine(
+            secret=secret,
+            objects=[entry.served for entry in self.objects],
+            rate_bps=rate_bps,
+            peer_count_max=peer_count_max,
+            now_ns=now_ns,
+            congestion=congestion,
+            key=key,
+        )
+        self.failures: list[StorageError] = []
+        self.groups = groups
+        self._control, self._data = control, data
+        self._stock = RepairStock(executor, self._is_wanted)
+        self._packer = Packer(self._stock)
+        self._received = Train()
+        self._in_parts = Train()
+        self._unsent: Train | None = None
+        self._is_groups_turn = False
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a train waits for the data endpoint to take it."""
+        return self._unsent is not None
+
+    def step(self, now_ns: int) -> int:
+        """Do all that can be done at `now_ns`; when to come back at the latest."""
+        self._receive(self._control, now_ns, on_data_port=False)
+        self._receive(self._data, now_ns, on_data_port=True)
+        self.machine.handle_timeout(now_ns)
+        if self.groups is not None:
+            self.groups.handle_timeout(now_ns)
+        self.flush()
+        while (preparation := self.machine.poll_preparation()) is not None:
+            session, block, esis = preparation
+            session.carousel.is_prepared = functools.partial(self._stock.is_ready, session.session_id)
+            self._stock.order(session.session_id, block, esis, self.objects[session.object_index])
+        if self.groups is not None:
+            self._prepare_groups(self.groups)
+        self._stream(now_ns)
+        deadline = self.machine.next_timeout(now_ns)
+        return deadline if self.groups is None else min(deadline, self.groups.next_timeout(now_ns))
+
+    def poll_event(self) -> ServerEvent | None:
+        """What the machine wants told."""
+        event = self.machine.poll_event()
+        if event is not None and event.kind == "ended" and event.session is not None:
+            self._stock.forget(event.session.session_id)
+        return event
+
+    def flush(self) -> None:
+        """Send the control packets that wait. One that the socket does not take is lost, as on the way."""
+        while (waiting := self.machine.poll_datagram()) is not None:
+            data, address, from_data_port = waiting
+            (self._data if from_data_port else self._control).send(data, len(data), len(data), address)
+        while self.groups is not None and (told := self.groups.poll_datagram()) is not None:
+            self._control.send(told, len(told), len(told), self.groups.address)
+
+    def _prepare_groups(self, groups: GroupStreams) -> None:
+        while (preparation := groups.poll_preparation()) is not None:
+            machine, (block, esis) = preparation
+            stream = machine.stream
+            assert isinstance(machine.carousel, GroupCarousel), "nobody asks for anything one-way"
+            machine.carousel.is_prepared = functools.partial(self._stock.is_ready, stream.session_id)
+            self._stock.order(stream.session_id, block, esis, self.objects[stream.object_index])
+
+    def _receive(self, endpoint: Endpoint, now_ns: int, *, on_data_port: bool) -> None:
+        train, left = self._received, RECEIVE_COUNT_MAX
+        while left > 0 and endpoint.receive(train):
+            left -= max(1, train.segment_count)
+            for segment in train.segments():
+                octets = bytes(segment)
+                if self.groups is not None and is_group_packet(octets):
+                    self.groups.handle_datagram(octets, train.address, now_ns)
+                else:
+                    self.machine.handle_datagram(octets, train.address, now_ns, on_data_port=on_data_port)
+
+    def _is_wanted(self, session_id: int, block: int) -> bool:
+        session = self.machine.sessions.get(session_id)
+        if session is not None:
+            return session.carousel.is_open(block)
+        return self.groups is not None and self.groups.is_wanted(session_id, block)
+
+    def _poll_order(self, now_ns: int) -> StreamOrder | None:
+        """The group and the single peers take turns, each under a pacer of its own."""
+        self._is_groups_turn = not self._is_groups_turn
+        if self.groups is None:
+            return self.machine.poll_order(now_ns)
+        if self._is_groups_turn:
+            return self.groups.poll_order(now_ns) or self.machine.poll_order(now_ns)
+        return self.machine.poll_order(now_ns) or self.groups.poll_order(now_ns)
+
+    def _stream(self, now_ns: int) -> None:
+        if self._unsent is not None and not self._send(self._unsent):
+            return
+        left = SEND_PACKET_COUNT_MAX
+        for _ in range(SEND_TRAIN_COUNT_MAX):
+            order = self._poll_order(now_ns) if left > 0 else None
+            if order is None:
+                return
+            left -= sum(len(esis) for _, esis in order.segments)
+            train = self._pack(order, now_ns)
+            if train is not None and not self._send(train):
+                return
+
+    def _pack(self, order: StreamOrder, now_ns: int) -> Train | None:
+        symbols = self.objects[order.session.object_index]
+        try:
+            train = self._packer.pack(order, symbols)
+            return train if order.session.part_count == 1 else self._split(train, order.session.part_count)
+        except StorageError as error:
+            # The file is not what was announced any more: nobody can be served from it, and everybody should know.
+            self.failures.append(error)
+            self.machine.close(now_ns, ByeReason.SOURCE_CHANGED, order.session.object_index)
+            if self.groups is not None:
+                self.groups.close(now_ns, order.session.object_index, has_changed=True)
+            self.flush()
+            return None
+
+    def _split(self, train: Train, part_count: int) -> Train:
+        """The same packets for a peer whose path does not take them whole."""
+        rows, parts = train.rows(), self._in_parts
+        split(rows, part_count, parts.lay_out(len(rows) * part_count, part_size(rows.shape[1], part_count)))
+        parts.address = train.address
+        return parts
+
+    def _send(self, train: Train) -> bool:
+        """Whether the whole train is out of our hands; what is left of it waits."""
+        sent = self._data.send(train.view, train.length, train.segment_size, train.address)
+        if sent < train.length:
+            left = train.length - sent
+            train.octets[:left] = train.octets[sent : train.length].copy()
+            train.length = left
+            self._unsent = train
+            return False
+        self._unsent = None
+        return True

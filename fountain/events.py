@@ -1,0 +1,465 @@
+"""What the engine tells whoever watches: frozen events, handed to one method, never waited for.
+
+Events of state (`ObjectServed`, `PeerJoined`, `Offered` ...) come once each; `PeersProgress` and `TransferProgress` are
+snapshots that come about five times a second while there is something to show. All of them are handed over on
+the thread that runs the engine; an observer must return at once. One that raises is told nothing more (`Shield`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+__all__ = [
+    "OPEN_GROUP_WARNING",
+    "AirTime",
+    "Announced",
+    "AskedToLeave",
+    "DigestComputed",
+    "Event",
+    "Fetched",
+    "GroupOpened",
+    "GroupSummary",
+    "HookFinished",
+    "HookReported",
+    "InterfaceChanged",
+    "LeftOut",
+    "Listed",
+    "Listening",
+    "NullObserver",
+    "ObjectServed",
+    "Observer",
+    "Offered",
+    "OnewayProgress",
+    "PeerFinished",
+    "PeerGone",
+    "PeerJoined",
+    "PeerRefused",
+    "PeerSnapshot",
+    "PeersProgress",
+    "Preparing",
+    "ReceiverResult",
+    "Reconnecting",
+    "Resumed",
+    "Searching",
+    "Serving",
+    "Shield",
+    "Stopped",
+    "TransferProgress",
+    "Waiting",
+    "Warned",
+]
+
+OPEN_GROUP_WARNING = (
+    "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
+    "packets into it."
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events. `fountain.cli` writes each as a JSON object: the class name in snake_case is its `event`."""
+
+
+# --- Both roles --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Preparing(Event):
+    """Something takes a moment before the transfer: reading a path to digest it, compiling on a first run.
+
+    `what` is a phrase for people ("reading file.iso", "compiling kernels, first run only"); octets may be 0 of 0. While
+    a tree is listed, `entry_count` entries were found so far.
+    """
+
+    what: str
+    done_size: int = 0
+    total_size: int = 0
+    entry_count: int = 0
+
+
+@dataclass(frozen=True)
+class LeftOut(Event):
+    """The server left out `count` entries of the object `name` that cannot travel; it alone knows `examples`."""
+
+    name: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something a person should know but that stops nothing (a part of another object, a file that changed)."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Stopped(Event):
+    """The engine ends. `reason` is a phrase: "every expected peer is done", "idle", "interrupted"."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class InterfaceChanged(Event):
+    """The interface of the group cannot be used, which is waited for, or can be used again. `reason` is a sentence,
+    and empty once it can; `interface` may be empty while no one fits."""
+
+    interface: str
+    is_usable: bool
+    reason: str
+
+
+# --- Server ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ObjectServed(Event):
+    """One object is ready to be fetched."""
+
+    name: str
+    path: Path
+    object_id: str  # hex
+    size: int
+    file_count: int
+    block_count: int
+    symbol_size: int
+
+
+@dataclass(frozen=True)
+class Serving(Event):
+    """The sockets are open. `addresses` are those that another machine can use; ports are the real ones."""
+
+    addresses: tuple[str, ...]
+    port: int
+    data_port: int
+    open: bool
+    rate_bps: int
+    is_keyed: bool = False
+
+
+@dataclass(frozen=True)
+class PeerSnapshot:
+    """One peer, now. `loss` is a fraction; `eta_s` is None while unknown; `state` is one of
+    streaming, waiting (nothing wanted right now), silent, done, gone; a receiver of a group may also be
+    leaving (asked to, served by itself) or failed."""
+
+    session_id: str  # hex
+    address: str
+    host: str  # what the peer calls itself; may be empty
+    name: str  # the object's
+    fraction: float
+    rate_bps: float
+    loss: float
+    state: str
+    eta_s: float | None
+    sent_count: int  # data packets
+
+
+@dataclass(frozen=True)
+class PeerJoined(Event):
+    """A peer proved its address and asked for an object. `first_esi` is where its own lane of repair symbols starts;
+    a receiver of a group has none, and 0 for both."""
+
+    session_id: str
+    address: str
+    host: str
+    name: str
+    resumed_fraction: float
+    first_source: int
+    first_esi: int
+
+
+@dataclass(frozen=True)
+class PeersProgress(Event):
+    """All peers of the last minute, and the whole server's rate in bits per second."""
+
+    peers: tuple[PeerSnapshot, ...]
+    rate_bps: float
+
+
+@dataclass(frozen=True)
+class PeerFinished(Event):
+    """A peer reported Stop with the object verified on its disk."""
+
+    session_id: str
+    address: str
+    host: str
+    name: str
+    duration_s: float
+    sent_count: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class PeerGone(Event):
+    """A peer left without the object. `reason` is a phrase: "interrupted", "silent for 30 s", "the file changed"."""
+
+    session_id: str
+    address: str
+    host: str
+    name: str
+    fraction: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class PeerRefused(Event):
+    """A request was turned down. At most one a second is told."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class GroupOpened(Event):
+    """The objects `names` go to a group; `interface` is the one that they leave by."""
+
+    group: str
+    interface: str
+    port: int
+    names: tuple[str, ...]
+    is_keyed: bool
+    is_oneway: bool
+    rate_bps: int
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """Nothing is sent yet. `what` is a phrase ("waiting for receivers"); told at once, then about each second.
+
+    `left_s` is when it ends at the latest; None waits without limit.
+    """
+
+    what: str
+    have_count: int
+    want_count: int
+    left_s: float | None
+
+
+@dataclass(frozen=True)
+class AirTime(Event):
+    """How long an object has to be sent one-way, so that a receiver with this loss has it, this surely."""
+
+    name: str
+    seconds: float
+    loss: float
+    confidence: float
+    pass_count: int | None  # of those that were asked for
+
+
+@dataclass(frozen=True)
+class OnewayProgress(Event):
+    """Where the one-way stream of an object is; a snapshot. `planned_s` is None while it ends only when stopped."""
+
+    name: str
+    pass_number: int  # from 1
+    pass_count: int | None
+    elapsed_s: float
+    planned_s: float | None
+    rate_bps: float
+
+
+@dataclass(frozen=True)
+class HookReported(Event):
+    """A receiver ran its hook for an object that it has."""
+
+    session_id: str
+    address: str
+    host: str
+    name: str
+    is_success: bool
+
+
+@dataclass(frozen=True)
+class ReceiverResult:
+    """What became of one object at one receiver. `state` is one of done, failed, silent, left, incomplete."""
+
+    session_id: str
+    address: str
+    host: str
+    name: str
+    state: str
+    fraction: float
+    duration_s: float | None  # since it joined until it was done; None when it is not
+    loss: float
+    reason: str  # why it is not done, or what else went wrong; may be empty
+
+
+@dataclass(frozen=True)
+class GroupSummary(Event):
+    """All receivers that a group has had, when the server ends."""
+
+    results: tuple[ReceiverResult, ...]
+
+
+# --- Client ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Searching(Event):
+    """Asking a host that has not answered yet; `is_waiting` without a limit of time."""
+
+    host: str
+    port: int
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True)
+class Listed(Event):
+    """The server has several objects and no NAME was given: (name, size) of each."""
+
+    objects: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Offered(Event):
+    """The server has the object; the transfer is about to start."""
+
+    name: str
+    object_id: str
+    size: int
+    block_count: int
+    address: str
+    destination: Path
+    sealed: bool
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """A part of an earlier fetch is used."""
+
+    verified_size: int
+    total_size: int
+
+
+@dataclass(frozen=True)
+class TransferProgress(Event):
+    """Where the fetch is. Symbols count towards `fraction` exactly; `state` is one of
+    listing (what the object is made of comes, or is laid out), receiving, reconnecting, finishing."""
+
+    symbol_count: int  # useful symbols held, verified blocks counted whole
+    symbol_total: int
+    verified_size: int
+    total_size: int
+    rate_bps: float  # of the object
+    loss: float
+    eta_s: float | None
+    state: str
+    received_count: int  # data packets
+    duplicate_count: int
+    damaged_count: int
+    rejected_count: int  # packets that were none of this transfer, or damaged beyond telling
+    kernel_drop_count: int  # times the system dropped a packet, or a train that it had joined, for want of buffer
+    name: str = ""  # the object's
+
+
+@dataclass(frozen=True)
+class Reconnecting(Event):
+    """The server fell silent or said goodbye; the fetch asks again. `reason` is a phrase."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class DigestComputed(Event):
+    """One file of the object stands finished at `path`; `digest` is its BLAKE3 in hex."""
+
+    digest: str
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class Fetched(Event):
+    """The whole object stands verified at `path`."""
+
+    path: Path
+    name: str
+    object_id: str
+    size: int
+    duration_s: float
+    rate_bps: float
+    received_count: int
+    overhead_count: int  # distinct symbols that blocks needed beyond K, summed over all blocks
+    block_count: int
+    loss: float
+
+
+class Observer(Protocol):
+    """Whoever watches an engine."""
+
+    def handle(self, event: Event) -> None:
+        """Take note of one event; return at once."""
+
+
+class Shield:
+    """Stands between an engine and an observer: whatever that raises is logged, and ends no transfer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._lock = threading.Lock()  # Workers have something to say as well.
+
+    def handle(self, event: Event) -> None:
+        """Hand the event on, unless the observer has failed before."""
+        try:
+            with self._lock:
+                self._observer.handle(event)
+        except Exception:
+            self._observer = NullObserver()
+            logging.getLogger("fountain").exception("An observer failed, and is told nothing more.")
+
+
+class NullObserver:
+    """Watches nothing."""
+
+    def handle(self, event: Event) -> None:
+        """Ignore the event."""
+
+
+# --- Receiver -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listening(Event):
+    """A receiver has joined a group, and waits for an announce."""
+
+    group: str
+    interface: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Announced(Event):
+    """An announce of an object was heard, from `address`."""
+
+    name: str
+    object_id: str  # hex
+    size: int
+    address: str
+    rate_bps: int
+    is_oneway: bool
+
+
+@dataclass(frozen=True)
+class AskedToLeave(Event):
+    """This receiver leaves the group, and fetches by itself: the server asks it to, or none of the group's data packets
+    arrives here. `reason` is a phrase."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class HookFinished(Event):
+    """The hook ended that was run for the object at `path`, the `attempt`th time; `is_run_again` where it will be."""
+
+    command: str
+    path: Path
+    exit_status: int
+    attempt: int = 1
+    is_run_again: bool = False

@@ -1,0 +1,7 @@
+"""Time in machines: integer nanoseconds that come in from outside."""
+
+from __future__ import annotations
+
+__all__ = ["NEVER_NS"]
+
+NEVER_NS = 1 << 62  # later than anything

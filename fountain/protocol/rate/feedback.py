@@ -1,0 +1,180 @@
+"""From reports to samples: what is under way, what was lost, how fast it arrives, how long the silence lasts."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fountain.limits import NS
+from fountain.protocol.rate.api import Sample
+from fountain.protocol.rate.estimate import RttEstimate
+from fountain.wire.session import Report
+
+__all__ = [
+    "REPORT_SPACING_NS",
+    "REPORT_WAIT_COUNT",
+    "REPORT_WAIT_NS",
+    "Feedback",
+    "is_near",
+]
+
+REPORT_SPACING_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
+# A report costs the server as much when it tells little. Where nothing was lost, and nothing hangs on it, it waits ...
+REPORT_WAIT_COUNT = 128  # ... until so many packets have come ...
+REPORT_WAIT_NS = 100_000_000  # ... or so much time has passed since the one before ...
+REPORT_WAIT_RTT_NS = 20_000_000  # ... if the round trip is below this now, ...
+REPORT_WAIT_RTT_SHORTEST_NS = 5_000_000  # ... and was below this: farther away the rate hangs on each report.
+SILENCE_SLACK_NS = 300_000_000  # A receiver without news reports every 250 ms.
+_BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
+_TRAIN_COUNT_MIN = 5  # packets behind each other that tell a rate
+_FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
+_US = 1_000
+_WORD = 0xFFFF_FFFF
+
+
+def is_near(rtt_ns: int, shortest_rtt_ns: int) -> bool:
+    """Whether Reports may wait at such round trips, now and at the shortest; 0 is unknown."""
+    return 0 < rtt_ns < REPORT_WAIT_RTT_NS and shortest_rtt_ns < REPORT_WAIT_RTT_SHORTEST_NS
+
+
+class Feedback:
+    """Books of one stream. Counts are packets of `packet_size` octets on the wire."""
+
+    def __init__(self, packet_size: int, now_ns: int) -> None:
+        self.silence_count = 0  # in a row
+        self.min_rtt_ns = 0
+        self.is_misled = False  # Then what is under way is not known well enough to limit anything.
+        self._packet_size = packet_size
+        self._resolved = 0
+        self._progress_ns = now_ns  # when news of a packet under way last came, or the first one went
+        self._report_ns = now_ns
+        self._use_ns = now_ns  # when it was last judged whether the rate was used, and what was sent by then
+        self._sent = 0
+        self._allowed_bits = 0
+        self._is_full = True
+        self._is_held = False  # since it was last judged, nothing but the window kept the stream from sending
+        self._expected = 0  # by the last report
+        self._missing = 0  # by the last report, late ones not yet arrived among them
+        self._lost = 0  # missing for at least two reports
+        self._lost_expected = 0  # what was expected when `_lost` was counted
+        self._dropped: int | None = None  # by the last report
+        self._arrivals: deque[tuple[int, int]] = deque()  # (receiver's microseconds, received packets)
+        self._delivered_bps = 0
+        self._has_train = False
+        self._receive_buffer_size = 0
+
+    def under_way(self, sent_sequence: int) -> int:
+        """Packets that nothing is known of."""
+        return sent_sequence - self._resolved
+
+    def receiver_window_count(self) -> int:
+        """Packets that may be under way without the risk that the receiver's own buffer overflows.
+
+        Twice what arrives in a round trip is on the wire at most; the rest may wait in the buffer.
+        """
+        size = self._receive_buffer_size + 2 * self._delivered_bps * self.min_rtt_ns // (8 * NS)
+        return max(4, size // self._packet_size) if self._receive_buffer_size else 1 << 40
+
+    def on_sent(self, sent_sequence: int, count: int, now_ns: int) -> None:
+        """`count` packets went out; with them `sent_sequence` have."""
+        if sent_sequence - count <= self._resolved:
+            self._progress_ns = now_ns
+
+    def silence_ns(self, sent_sequence: int, rtt: RttEstimate) -> int:
+        """When the silence has lasted too long, if nothing comes; in the far future while nothing is under way."""
+        if not self.under_way(sent_sequence):
+            return 1 << 62
+        return self._progress_ns + ((rtt.upper_ns + SILENCE_SLACK_NS) << min(self.silence_count, _BACKOFF_MAX))
+
+    def on_silence(self, sent_sequence: int, now_ns: int) -> None:
+        """Nothing more is expected of what is under way."""
+        self.silence_count += 1
+        self._resolved = sent_sequence
+        self._progress_ns = now_ns
+
+    def note_full(self) -> None:
+        """A single packet may be under way, and is: the stream uses what it has, though that is less than its rate."""
+        self._is_held = True
+
+    def settle(self, resolved_sequence: int, now_ns: int) -> None:
+        """The receiver lives, but its counts are not to be believed: time alone tells what has arrived."""
+        self.is_misled = True
+        self._resolved = max(self._resolved, resolved_sequence)
+        self._progress_ns = now_ns
+        self.silence_count = 0
+
+    def on_report(
+        self, report: Report, sent_sequence: int, rtt_ns: int, rtt: RttEstimate, rate_bps: int, now_ns: int
+    ) -> Sample:
+        """Take a report into the books; `rtt_ns` is what it measured, `rate_bps` what the stream was allowed."""
+        self.is_misled = False
+        if report.expected_sequence > self._expected:
+            self._resolved = max(self._resolved, report.expected_sequence)
+            self._progress_ns = now_ns
+            self.silence_count = 0
+        if rtt_ns:
+            self.min_rtt_ns = min(self.min_rtt_ns or rtt_ns, rtt_ns)
+        expected, lost = self._count_losses(report)
+        dropped = 0 if self._dropped is None else (report.kernel_drop_count - self._dropped) & _WORD
+        self._dropped = report.kernel_drop_count
+        self._receive_buffer_size = report.receive_buffer_size
+        self._measure_delivery(report, rtt.smoothed_ns)
+        train_bps = self._measure_train()
+        self._measure_use(sent_sequence, max(rtt.smoothed_ns, REPORT_SPACING_NS), rate_bps, now_ns)
+        return Sample(
+            expected_count=expected,
+            lost_count=lost,
+            dropped_count=dropped,
+            rtt_ns=rtt_ns,
+            smoothed_rtt_ns=rtt.smoothed_ns,
+            delivered_bps=self._delivered_bps,
+            sent_sequence=sent_sequence,
+            judged_sequence=self._lost_expected,
+            is_full=self._is_full,
+            train_bps=train_bps,
+        )
+
+    def _count_losses(self, report: Report) -> tuple[int, int]:
+        """Newly expected and newly lost packets. What is missing in one report alone may just be late."""
+        missing = max(0, report.expected_sequence - report.received_count)
+        lost = min(missing, self._missing)
+        expected = self._expected
+        newly_lost, newly_expected = lost - self._lost, expected - self._lost_expected
+        self._missing, self._expected = missing, max(expected, report.expected_sequence)
+        self._lost, self._lost_expected = lost, expected
+        return newly_expected, newly_lost
+
+    def _measure_use(self, sent_sequence: int, window_ns: int, rate_bps: int, now_ns: int) -> None:
+        """Once in a round trip: whether as much was sent as the rate allowed. Reports may come in bunches."""
+        elapsed_ns = now_ns - self._use_ns
+        self._allowed_bits += rate_bps * (now_ns - self._report_ns) // NS
+        self._report_ns = now_ns
+        if elapsed_ns >= window_ns:
+            sent_bits = (sent_sequence - self._sent) * self._packet_size * 8
+            self._is_full = self._is_held or sent_bits >= _FULL_SHARE * self._allowed_bits
+            self._is_held = False
+            self._use_ns, self._sent, self._allowed_bits = now_ns, sent_sequence, 0
+
+    def _measure_train(self) -> int:
+        """How fast the first packets came one behind the other, once enough of them are here; afterwards 0."""
+        if self._has_train or len(self._arrivals) < 2:
+            return 0
+        (begin_us, begin), (end_us, end) = self._arrivals[0], self._arrivals[-1]
+        if end - begin < _TRAIN_COUNT_MIN:
+            return 0
+        self._has_train = True
+        return (end - begin) * self._packet_size * 8 * 1_000_000 // max(1, (end_us - begin_us) & _WORD)
+
+    def _measure_delivery(self, report: Report, smoothed_rtt_ns: int) -> None:
+        arrivals = self._arrivals
+        if arrivals and report.received_count == arrivals[-1][1]:
+            return
+        arrivals.append((report.arrival_timestamp_us, report.received_count))
+        window_us = max(smoothed_rtt_ns, REPORT_SPACING_NS) // _US
+        while len(arrivals) > 2 and (arrivals[-1][0] - arrivals[1][0]) & _WORD >= window_us:
+            arrivals.popleft()
+        elapsed_us = (arrivals[-1][0] - arrivals[0][0]) & _WORD
+        if 0 < elapsed_us < 1 << 31:
+            # A few packets that came together tell of the sender's train, not of what comes in a round trip.
+            elapsed_us = max(elapsed_us, window_us)
+            count = arrivals[-1][1] - arrivals[0][1]
+            self._delivered_bps = count * self._packet_size * 8 * 1_000_000 // elapsed_us

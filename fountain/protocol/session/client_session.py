@@ -1,0 +1,87 @@
+"""One stream as the client sees it: its keys, what has arrived, and the packets that it seals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fountain.integrity import SessionKeys, digest, session_keys
+from fountain.protocol.base.handshake import names_of, transcript
+from fountain.protocol.base.replay import SequenceCounter
+from fountain.protocol.session.channel import ControlChannel
+from fountain.protocol.session.reordering import Reordering
+from fountain.wire.control import Offer, OfferBody, Request, Want
+from fountain.wire.session import RequestBody
+
+__all__ = ["ClientSession", "ask", "is_alike", "is_wanted"]
+
+
+def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: bytes) -> bool:
+    """Whether `offer` is of the object that is `held` in part, or else of the object or the name that was asked for.
+
+    A server that may choose the name could put any file beside those that are here.
+    """
+    if held is not None:
+        return offer.object_id == held.object_id
+    if want_kind is Want.OBJECT:
+        return offer.object_id == want
+    return want_kind is not Want.NAME or digest(offer.name.encode()) == want
+
+
+def is_alike(offer: OfferBody, other: OfferBody) -> bool:
+    """Whether two Offers are of the same object, cut in the same way: symbols of one are symbols of the other."""
+    return replace(offer, server_public=b"", key_index=0, data_port=0) == replace(
+        other, server_public=b"", key_index=0, data_port=0
+    )
+
+
+def ask(
+    offer: Offer, body: RequestBody, *, open: bool, pair: tuple[X25519PrivateKey, bytes], key: bytes | None = None
+) -> tuple[ClientSession, bytes] | None:  # fmt: skip
+    """The session that answers `offer`, and the Request that opens it; None when the server's key is not one.
+
+    `pair` is the private and the public key that the nonce of the Hello came from.
+    """
+    private, public = pair
+    _, session_id = names_of(public)
+    described = offer.body
+    header = Request(
+        session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b""
+    ).header()
+    keys = session_keys(private, described.server_public, transcript(described, header), key)
+    if keys is None:
+        return None
+    return ClientSession(session_id, keys), header + keys.to_server.seal(0, header, body.encode())
+
+
+class ClientSession(ControlChannel):
+    """Keys and counters of one session id."""
+
+    def __init__(self, session_id: int, keys: SessionKeys) -> None:
+        super().__init__(session_id, outgoing=keys.to_server, incoming=keys.to_client)
+        self.keys = keys
+        self.counter = SequenceCounter()
+        self.order = Reordering()
+        self.damaged_count = 0
+        self.rtt_ns = 0  # as the server measures it; 0 while unknown
+        self.shortest_rtt_ns = 0  # that it told
+        self._echo_us = 0
+        self._echo_arrival_ns = 0
+
+    def note_arrival(self, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
+        """The latest authentic data packet: when the server sent it, and the round-trip time that it told."""
+        self._echo_us, self._echo_arrival_ns = timestamp_us, now_ns
+        if rtt_us:
+            self.rtt_ns = rtt_us * 1000
+            self.shortest_rtt_ns = min(self.shortest_rtt_ns or self.rtt_ns, self.rtt_ns)
+        self.order.note(self.counter, self.rtt_ns, now_ns)
+
+    def echo(self, now_ns: int) -> tuple[int, int]:
+        """Timestamp to send back, and for how many microseconds it was held here."""
+        return self._echo_us, max(0, now_ns - self._echo_arrival_ns) // 1000
+
+    @property
+    def arrival_us(self) -> int:
+        """When the latest authentic data packet arrived, in microseconds modulo 2^32."""
+        return self._echo_arrival_ns // 1000 & 0xFFFF_FFFF

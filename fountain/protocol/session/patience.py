@@ -1,0 +1,168 @@
+"""How long a client waits without progress, and what it noticed meanwhile: each wait ends, and its end is true.
+
+Packets that arrive are not progress. Progress is what can happen only a bounded number of times: the first answer, the
+first packet of a stream, a symbol that was missing, a block. Own work (opening a part, decoding, writing, or not
+running at all) is no waiting: the clock stands still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fountain.limits import NS
+from fountain.protocol.session.client_events import Failure
+from fountain.wire.control import OfferBody, RefusalReason
+
+__all__ = ["Hint", "Patience"]
+
+HINT_GRACE_NS = NS  # So long a true answer may take that contradicts one which anybody could have sent.
+CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; more are what is wrong.
+UNSTEADY_FACTOR = 2  # Streams that bring a little each and then stand still may go on for so many time-outs.
+PREPARING_NS_MAX = 600 * NS  # A server that reads or compiles is waited for so long: anybody could say that it does.
+PREPARING_SILENCE_NS = 30 * NS  # So long it may say nothing meanwhile.
+LATE_NS = NS // 10  # Whoever comes back so much later than it asked for did something else meanwhile, or was stopped.
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What would end a fetch, with what belongs to it. Nothing vouches for a REFUSED, a SEAL or a LISTED."""
+
+    failure: Failure
+    refusal: RefusalReason | None = None
+    offer: OfferBody | None = None
+    is_late: bool = False  # It answers a Request: an Offer does not contradict it.
+
+
+class Patience:
+    """Since when nothing has advanced, and what came meanwhile."""
+
+    def __init__(self, timeout_ns: int, now_ns: int) -> None:
+        self.timeout_ns = timeout_ns
+        self.advanced_ns = now_ns
+        self.steady_ns = now_ns  # when a stream last went on as it should
+        self.heard_ns = now_ns  # the latest authentic packet of a session
+        self.was_answered = False  # by an Offer or a Listing, ever
+        self.was_connected = False  # An authentic packet came, ever.
+        self.has_data = False  # An authentic data packet came, ever.
+        self.has_stopped = False  # The latest word of the server was that it stops.
+        self.cut_count = 0  # streams in a row that the server ended as soon as they had begun
+        self.hint: Hint | None = None
+        self._instead: OfferBody | None = None  # what the server has of this name instead of what was begun
+        self._is_answering = False  # The control port answered since something advanced.
+        self._hint_ns = 0
+        self._preparing_ns: int | None = None  # when the server first said that it was not ready
+        self._is_preparing = False
+        self._told: set[tuple[Failure, RefusalReason | None]] = set()
+
+    def advance(self, now_ns: int, *, is_steady: bool = True) -> None:
+        """Something happened that cannot happen for ever; `is_steady` unless it may soon be over again."""
+        self.advanced_ns = max(self.advanced_ns, now_ns)
+        if is_steady:
+            self.steady_ns = self.advanced_ns
+            self._preparing_ns = None
+        self.hint = self._instead = None
+        self._is_answering = self._is_preparing = False
+        self._told.clear()
+
+    def pause(self, now_ns: int) -> None:
+        """Until now this side was at work."""
+        self.steady_ns += now_ns - self.advanced_ns
+        self.advanced_ns = now_ns
+
+    def excuse(self, late_ns: int, now_ns: int) -> None:
+        """For `late_ns` this side did not look at what came: that was no silence of the other."""
+        if late_ns >= LATE_NS:
+            self.advanced_ns = min(now_ns, self.advanced_ns + late_ns)
+            self.steady_ns = min(now_ns, self.steady_ns + late_ns)
+            self.heard_ns = min(now_ns, self.heard_ns + late_ns)
+            self._hint_ns = min(now_ns, self._hint_ns + late_ns)
+
+    def renew(self, now_ns: int) -> None:
+        """Somebody waits without limit: the next while is judged by itself."""
+        self.advanced_ns = self.steady_ns = now_ns
+        self.hint = self._instead = None
+        self._is_answering = False
+
+    def answered(self, now_ns: int) -> None:
+        """An Offer or a page of a Listing came. The first one is progress, later ones are signs of life alone."""
+        if self._is_preparing:
+            self._is_preparing = False
+            if self._may_prepare(now_ns):
+                self.advanced_ns = self.steady_ns = now_ns
+        if not self.was_answered:
+            self.was_answered = True
+            self.advance(now_ns)
+        self._is_answering = True
+        if self.hint is not None and not self.hint.is_late:
+            self.hint = None
+
+    def connected(self, now_ns: int) -> None:
+        """An authentic packet of a session came: whatever was said against that is not so."""
+        if not self.was_connected:
+            self.was_connected = True
+            self.advance(now_ns)
+        self.hint = self._instead = None
+
+    def prepares(self, now_ns: int) -> bool:
+        """The server says that it is not ready yet, which is its own work; whether it says so for the first time."""
+        is_first = not self._is_preparing
+        if self._preparing_ns is None:
+            self._preparing_ns = now_ns
+        self._is_preparing = True
+        if self._may_prepare(now_ns):
+            # Whoever compiles may need a while for the next answer as well.
+            self.pause(now_ns + max(0, PREPARING_SILENCE_NS - self.timeout_ns))
+        return is_first
+
+    def _may_prepare(self, now_ns: int) -> bool:
+        return self._preparing_ns is not None and now_ns - self._preparing_ns < PREPARING_NS_MAX
+
+    def suspect(self, hint: Hint, now_ns: int) -> None:
+        """Somebody says what would end the fetch."""
+        if self.hint is None or (self.hint.failure, self.hint.refusal) != (hint.failure, hint.refusal):
+            self._hint_ns = now_ns
+        self.hint = hint
+        self._is_answering = True
+
+    def note_instead(self, offer: OfferBody) -> None:
+        """The server offers another object of the name of what was begun."""
+        self._instead = offer
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the server says that it does not have any more what was begun."""
+        return self.was_connected and self.hint is not None and self.hint.refusal is RefusalReason.NO_SUCH_OBJECT
+
+    @property
+    def end_ns(self) -> int:
+        """When patience ends. What is said against a fetch that never had a stream is believed soon."""
+        end_ns = min(self.advanced_ns + self.timeout_ns, self.steady_ns + UNSTEADY_FACTOR * self.timeout_ns)
+        if self.hint is not None and not self.was_connected:
+            return min(end_ns, self._hint_ns + HINT_GRACE_NS)
+        return end_ns
+
+    def tell_once(self, hint: Hint) -> bool:
+        """Whether to say this to somebody who waits: once, until something advances."""
+        key = hint.failure, hint.refusal
+        is_new = key not in self._told
+        self._told.add(key)
+        return is_new
+
+    def verdict(self, *, is_silent: bool) -> Hint:
+        """What was wrong, by what came and what did not come since something advanced."""
+        if self.is_replaced:
+            return Hint(Failure.REPLACED, offer=self._instead)
+        return self.hint or Hint(Failure.PREPARING if self._is_preparing else self._failure(is_silent))
+
+    def _failure(self, is_silent: bool) -> Failure:
+        if not self.was_connected:
+            return Failure.NO_DATA if self.was_answered else Failure.NOBODY
+        if self.cut_count > CUT_COUNT_MAX or self.steady_ns + self.timeout_ns < self.advanced_ns:
+            return Failure.UNSTEADY
+        if not self.has_data and not is_silent:
+            return Failure.TOO_LARGE
+        if not is_silent:
+            return Failure.STALLED if self._is_answering else Failure.NOT_HEARD
+        if self._is_answering:
+            return Failure.CUT_OFF if self.has_data else Failure.NO_DATA
+        return Failure.STOPPED if self.has_stopped else Failure.SILENCE

@@ -1,0 +1,61 @@
+"""What a report may count where the way reorders packets: those that have had the time to come."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fountain.limits import NS
+from fountain.protocol.base.replay import SequenceCounter
+
+__all__ = ["Reordering"]
+
+LATE_MARGIN = 1.25  # of the longest that a packet was late
+LATE_MAX_NS = 50_000_000  # A packet that is later than this, or than a round trip, is lost.
+WINDOW_NS = 5 * NS  # A way that has reordered is given time for one to two of these.
+MARK_SPACING_NS = 1_000_000
+
+
+class Reordering:
+    """Up to which number the packets of a stream have had their time. On a way that keeps the order: up to the last.
+
+    Without it, what is under way at any moment behind later packets looks lost to the server, and slows it down.
+    """
+
+    def __init__(self) -> None:
+        self._late_ns = [0, 0]  # the longest of this window, and of the one before
+        self._window_ns = 0
+        self._marks: deque[tuple[int, int]] = deque()  # (when, the number that was expected from then on)
+        self._told = (0, 0)
+
+    def note(self, counter: SequenceCounter, rtt_ns: int, now_ns: int) -> None:
+        """Packets have come."""
+        if now_ns - self._window_ns >= WINDOW_NS:
+            self._window_ns = now_ns
+            self._late_ns = [0, self._late_ns[0]]
+        longest_ns = max(LATE_MAX_NS, rtt_ns)
+        lowest = counter.take_late()
+        if lowest >= 0:
+            # It was overtaken at the first mark beyond it.
+            passed_ns = next((at_ns for at_ns, expected in self._marks if expected > lowest), now_ns)
+            if now_ns - passed_ns <= longest_ns:  # Else it was lost, and somebody has sent a recording of it.
+                self._late_ns[0] = max(self._late_ns[0], now_ns - passed_ns)
+        marks = self._marks
+        if not marks or (counter.expected > marks[-1][1] and now_ns - marks[-1][0] >= MARK_SPACING_NS):
+            marks.append((now_ns, counter.expected))
+        while len(marks) > 1 and marks[1][0] < now_ns - LATE_MARGIN * longest_ns:
+            marks.popleft()
+
+    def counts(self, counter: SequenceCounter, now_ns: int) -> tuple[int, int]:
+        """The expected number and the count of those before it that came, as a report tells them."""
+        late_ns = max(self._late_ns)
+        expected = counter.expected
+        if self._told[0] > expected:  # A forged number had moved it up.
+            self._told = (0, 0)
+            self._marks.clear()
+        if late_ns and self._marks:
+            before_ns = now_ns - int(LATE_MARGIN * late_ns)
+            if self._marks[-1][0] > before_ns:
+                expected = max((mark for at_ns, mark in self._marks if at_ns <= before_ns), default=self._marks[0][1])
+        received = counter.received_count - counter.count_from(expected)
+        self._told = max(self._told, (expected, received))
+        return self._told

@@ -1,0 +1,477 @@
+"""The server's side of the protocol, without sockets, clocks or files.
+
+Four families of methods. `handle_*` tells what the world did. Plain verbs are what the application asks. `poll_*` gives
+what must go out, until it gives None. Properties only look. Poll in this order: datagrams, events, orders; then sleep
+until `next_timeout` or the next packet. `now_ns` is monotonic and the same clock everywhere.
+
+The rules
+---------
+1. A Hello is answered by one packet no longer than itself: an Offer with a cookie, a Listing, a Refusal, or, when too
+   many come whose senders are not known to be there, a Retry with a token. Nothing is remembered.
+2. A Request whose cookie fits proves that its sender receives at that host. It opens one session, and its cookie no
+   other; nonce and id follow from its public key, and what cookies were used for is remembered until they are stale.
+   A peer that asks again from the same host ends its older session first, so it never lacks a place.
+3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
+   Of Reports that come faster than clients send them the latest is learned from, when its time has come.
+4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
+   Reports come. After SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends.
+   Nothing else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no
+   silence of the peers. Stop ends it at once and is acknowledged, as often as it comes.
+5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fountain.integrity import derive, keyed_digest, session_keys
+from fountain.limits import NS
+from fountain.protocol.base.handshake import names_of, transcript
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.stream import Address, Segment, train_packet_count_max
+from fountain.protocol.rate import ControlFactory, FixedRate, control_factory
+from fountain.protocol.rate.pacing import Pacer, SteadyPacer
+from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.session.admission import CookieJar, HelloGate, KeyRing, Openings, Verdict
+from fountain.protocol.session.places import Places
+from fountain.protocol.session.server_session import (
+    GONE_NS,
+    PING_INTERVAL_NS,
+    SILENT_NS,
+    ServerSession,
+    SessionState,
+    Tombstone,
+)
+from fountain.protocol.session.turns import Turns
+from fountain.wire.control import (
+    Hello,
+    Listing,
+    Offer,
+    OfferBody,
+    PacketType,
+    Refusal,
+    RefusalReason,
+    Request,
+    Retry,
+    Want,
+    parse_handshake,
+    parse_header,
+)
+from fountain.wire.reject import Reject, RejectCounter
+from fountain.wire.session import (
+    SESSION_HEADER_SIZE,
+    Bye,
+    ByeReason,
+    Echo,
+    Report,
+    RequestBody,
+    SessionHeader,
+    Stop,
+    StopAck,
+    StopReason,
+    parse_body,
+)
+
+__all__ = ["Order", "ServerEvent", "ServerMachine"]
+
+TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
+TOMBSTONE_COUNT_MAX = 65_536
+UNPROVED_COUNT_MAX = 8  # Of one network; further sessions send no data before they have proved their port.
+LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stopped: nobody can have been heard.
+
+
+@dataclass(frozen=True)
+class Order:
+    """Packets to send now: for each segment (block, ESIs), numbered from `sequence` in this order."""
+
+    session: ServerSession
+    sequence: int
+    timestamp_us: int
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """Something happened to a session (`opened`, `ended`), or somebody was `refused`."""
+
+    kind: str
+    address: Address
+    session: ServerSession | None = None
+    refusal: RefusalReason | None = None
+
+
+class ServerMachine:
+    """Sessions of any number of objects. `objects[i]` is what an order's `session.object_index` names.
+
+    With a `key`, nobody gets a session who has not the same.
+    """
+
+    def __init__(
+        self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int,
+        congestion: ControlFactory | None = None, key: bytes | None = None,
+    ) -> None:  # fmt: skip
+        self.objects = list(objects)
+        self.sessions: dict[int, ServerSession] = {}
+        self.rejects = RejectCounter()
+        self._congestion = congestion or control_factory()
+        self.pacer = (SteadyPacer if self._congestion is FixedRate else Pacer)(rate_bps, now_ns)
+        self._places = Places(peer_count_max)
+        self._key = key
+        self._secret = derive(secret, b"challenges")
+        self._jar = CookieJar(derive(secret, b"cookies"))
+        self._openings = Openings()
+        self._ring = KeyRing(derive(secret, b"keys"), now_ns)
+        self._gate = HelloGate(derive(secret, b"tokens"))
+        self._by_id = {served.offer.object_id: index for index, served in enumerate(objects)}
+        self._by_name = {served.name_digest: index for index, served in enumerate(objects)}
+        self._offers: dict[int, OfferBody] = {}  # with the current key
+        self._pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in objects])
+        self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
+        self._lane_index = 0
+        self._turns = Turns()
+        self._reported: list[ServerSession] = []  # whose debts may have changed
+        self._held: dict[int, ServerSession] = {}  # whose Report waits for its time
+        self._tombstones: dict[int, Tombstone] = {}
+        self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
+        self._events: deque[ServerEvent] = deque()
+        self._changed: set[int] = set()  # objects that cannot be served any more
+        self._next_sweep_ns = now_ns
+
+    # --- What the world did --------------------------------------------------------------------------------
+
+    def handle_datagram(self, data: bytes, address: Address, now_ns: int, *, on_data_port: bool) -> None:
+        """A datagram arrived on the control port, or on the data port. Garbage is counted, never an error."""
+        header = parse_header(data)
+        if isinstance(header, Reject):
+            self.rejects.add(header)
+            return
+        packet_type, flags = header
+        if packet_type >= PacketType.REPORT:
+            self._handle_session_packet(data, packet_type, flags, address, now_ns, on_data_port)
+            return
+        record = parse_handshake(data, packet_type, flags)
+        if isinstance(record, Hello) and not on_data_port:
+            self._handle_hello(record, address, now_ns)
+        elif isinstance(record, Request) and on_data_port:
+            self._handle_request(record, address, now_ns)
+        else:
+            self.rejects.add(record if isinstance(record, Reject) else Reject.BAD_TYPE)
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Let time pass: Reports are learned from, sessions fall silent, are pinged, end; old ids are forgotten."""
+        for session in list(self._held.values()):
+            self._learn(session, now_ns)
+        if now_ns < self._next_sweep_ns:
+            return
+        late_ns = now_ns - self._next_sweep_ns
+        self._next_sweep_ns = now_ns + PING_INTERVAL_NS // 4
+        for session in list(self.sessions.values()):
+            if late_ns >= LATE_NS:
+                session.heard_ns = min(now_ns, session.heard_ns + late_ns)
+            silent_ns = now_ns - session.heard_ns
+            if silent_ns >= GONE_NS or session.proof.is_overdue(now_ns):
+                self._send_bye(session, ByeReason.IDLE)
+                self._end(session, now_ns)
+            elif session.controller.breaker.is_open:
+                # What is lost, Reports tell: where none come either, nothing is known of that.
+                is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
+                self._send_bye(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE)
+                self._end(session, now_ns)
+            elif silent_ns >= SILENT_NS:
+                session.state = SessionState.SILENT
+            if session.state is SessionState.ENDED:
+                continue
+            if session.proof.wants_ping(session.pinged_ns, now_ns) or session.poll_ping(now_ns):
+                self._ping(session, now_ns)
+        while self._tombstones:
+            oldest = next(iter(self._tombstones.values()))
+            if now_ns - oldest.ended_ns < TOMBSTONE_NS and len(self._tombstones) <= TOMBSTONE_COUNT_MAX:
+                break
+            del self._tombstones[oldest.session_id]
+
+    # --- What the application asks -------------------------------------------------------------------------
+
+    def close(self, now_ns: int, reason: ByeReason = ByeReason.STOPPING, object_index: int | None = None) -> None:
+        """Say Bye to every session, or to those of one object, and end them. One whose source changed stays closed."""
+        if object_index is not None and reason is ByeReason.SOURCE_CHANGED:
+            self._changed.add(object_index)
+        for session in list(self.sessions.values()):
+            if object_index is None or session.object_index == object_index:
+                self._send_bye(session, reason)
+                self._end(session, now_ns)
+
+    # --- What must go out ----------------------------------------------------------------------------------
+
+    def poll_datagram(self) -> tuple[bytes, Address, bool] | None:
+        """A control packet to send: octets, to whom, and whether from the data port."""
+        return self._datagrams.popleft() if self._datagrams else None
+
+    def poll_event(self) -> ServerEvent | None:
+        """What the application should know."""
+        return self._events.popleft() if self._events else None
+
+    def poll_preparation(self) -> tuple[ServerSession, int, list[int]] | None:
+        """Symbols (block, ESIs) that a session will be sent soon, told once: they may be encoded ahead."""
+        while self._reported:
+            session = self._reported[-1]
+            segment = session.carousel.poll_preparation() if session.state is not SessionState.ENDED else None
+            if segment is not None:
+                return session, *segment
+            self._reported.pop()
+        return None
+
+    def poll_order(self, now_ns: int) -> Order | None:
+        """Data packets to send now; None while the pacer holds, or nobody wants anything."""
+        if not self.pacer.is_open(now_ns):
+            return None
+        while (session := self._turns.poll(now_ns)) is not None:
+            order = self._order(session, now_ns)
+            if order is not None:
+                return order
+            if session.state is not SessionState.ENDED:
+                self._turns.sleep(session, session.ready_ns(now_ns))
+        self.pacer.rest(now_ns)
+        return None
+
+    def next_timeout(self, now_ns: int) -> int:
+        """When to come back at the latest: for the first stream that may go on, else for the next sweep."""
+        due_ns = self._next_sweep_ns if self.sessions or self._tombstones else now_ns + NS
+        if self._held:
+            due_ns = min(due_ns, min(session.reports.due_ns for session in self._held.values()))
+        return max(now_ns, min(due_ns, self._turns.next_ns(self.pacer.ready_ns)))
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _order(self, session: ServerSession, now_ns: int) -> Order | None:
+        room = session.room_count(now_ns) if session.state is SessionState.STREAMING else 0
+        if not room:
+            return None
+        limit = train_packet_count_max(session.offer.symbol_size, session.part_count)
+        for pacer in (self.pacer, session.pacer):
+            limit = pacer.train_packet_count(session.packet_size, limit)
+        limit = min(limit, room)
+        if session.sequence + limit > session.packet_count_max:
+            self._send_bye(session, ByeReason.KEYS_SPENT)
+            self._end(session, now_ns)
+            return None
+        segments = session.carousel.take(limit, session.sequence)
+        if not segments:
+            session.pacer.rest(now_ns)
+            return None
+        count = sum(len(esis) for _, esis in segments)
+        order = Order(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
+        session.record_train(count, now_ns)
+        self.pacer.charge(count * session.packet_size)
+        return order
+
+    def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
+        verdict = self._gate.judge(hello.token if hello.has_token else None, address[0], now_ns)
+        if verdict is Verdict.DROP:
+            self.rejects.add(Reject.TOO_MANY)
+            return
+        if verdict is Verdict.RETRY:
+            answer = Retry(hello.nonce, self._gate.token(address[0], now_ns)).encode()
+            self._datagrams.append((answer, address, False))
+            return
+        index = self._find(hello)
+        if index in self._changed:
+            answer = self._refuse(hello.nonce, RefusalReason.SOURCE_CHANGED, address)
+        elif index is not None:
+            offer = self._offer(index, now_ns)
+            cookie = self._jar.bake(address, hello.nonce, offer.object_id, now_ns)
+            answer = Offer(hello.nonce, cookie, offer).encode()
+        elif hello.want_kind is Want.ANY:
+            page = min(int.from_bytes(hello.want, "big"), len(self._pages) - 1)
+            answer = Listing(hello.nonce, page, len(self._pages), tuple(self._pages[page])).encode()
+        else:
+            answer = self._refuse(hello.nonce, RefusalReason.NO_SUCH_OBJECT, address)
+        self._datagrams.append((answer, address, False))
+
+    def _find(self, hello: Hello) -> int | None:
+        if hello.want_kind is Want.ANY:
+            return 0 if len(self.objects) == 1 else None
+        return (self._by_id if hello.want_kind is Want.OBJECT else self._by_name).get(hello.want)
+
+    def _offer(self, index: int, now_ns: int) -> OfferBody:
+        key_index, public = self._ring.current(now_ns)
+        offer = self._offers.get(index)
+        if offer is None or offer.key_index != key_index:
+            offer = replace(self.objects[index].offer, key_index=key_index, server_public=public)
+            self._offers[index] = offer
+        return offer
+
+    def _refuse(self, nonce: bytes, reason: RefusalReason, address: Address) -> bytes:
+        self._events.append(ServerEvent("refused", address, refusal=reason))
+        return Refusal(nonce, reason).encode()
+
+    def _handle_request(self, request: Request, address: Address, now_ns: int) -> None:
+        if (request.nonce, request.session) != names_of(request.client_public):
+            self.rejects.add(Reject.BAD_FIELD)
+            return
+        fits = self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns)
+        opening = self._openings.find(request.cookie, now_ns) if fits else None
+        if not fits or (opening is not None and opening.is_used_up and opening.refusal is None):
+            self.rejects.add(Reject.BAD_COOKIE)
+            if self._gate.admit_hint(now_ns):
+                self._datagrams.append((Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode(), address, True))
+            return
+        if (opening is not None and opening.is_open) or request.session in self.sessions:
+            return  # A copy of the Request that opened it: the stream itself is the answer.
+        refusal = opening.refusal if opening is not None else None
+        if refusal is None:
+            refusal = self._open_session(request, address, now_ns)
+        if refusal is not None and self._gate.admit_proved(address[0], now_ns):
+            self._datagrams.append((self._refuse(request.nonce, refusal, address), address, True))
+
+    def _open_session(self, request: Request, address: Address, now_ns: int) -> RefusalReason | None:
+        """Open the session that a Request with a good cookie asks for, or say why not; None also for no answer."""
+        index = self._by_id.get(request.object_id)
+        if index is None:
+            return RefusalReason.NO_SUCH_OBJECT
+        if index in self._changed:
+            return RefusalReason.SOURCE_CHANGED
+        served = self.objects[index]
+        if request.open != served.offer.open:
+            return RefusalReason.SEAL_MISMATCH
+        private = self._ring.private(request.key_index, now_ns)
+        if private is None:
+            return RefusalReason.STALE_COOKIE
+        opening = self._openings.begin(request.cookie, address[0], now_ns)
+        if opening is None:
+            self.rejects.add(Reject.TOO_MANY)
+            return None
+        offer = replace(served.offer, key_index=request.key_index, server_public=self._ring.public(request.key_index))
+        header = request.header()
+        keys = session_keys(private, request.client_public, transcript(offer, header), self._key)
+        sealed = keys.to_server.open(0, header, request.sealed) if keys else None
+        body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_SEAL
+        if keys is None or isinstance(body, Reject):
+            self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
+            opening.failed_count += 1
+            refusal = RefusalReason.KEY_MISMATCH if self._key is not None and sealed is None else None
+            if opening.is_used_up:
+                opening.refusal = refusal
+            return refusal
+        older = self._supersede(address[0], body.peer_id, index, now_ns)
+        if self._places.is_full and not self._make_room(address[0], now_ns):
+            opening.refusal = RefusalReason.SERVER_FULL
+            return opening.refusal
+        opening.is_open = True
+        lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
+        self._lane_index += 1
+        controller = self._congestion(served.packet_size, self.pacer.rate_bps)
+        if older is not None:
+            controller.succeed(older.controller)
+        challenge = int.from_bytes(keyed_digest(self._secret, header)[:8], "big")
+        session = ServerSession(
+            request.session, address, keys, served, index, lane, body, controller, challenge, now_ns
+        )
+        if self._places.unproved_count(address[0]) >= UNPROVED_COUNT_MAX:
+            session.proof.withhold()
+        self.sessions[request.session] = session
+        self._places.add(session)
+        self._turns.add(session)
+        self._events.append(ServerEvent("opened", address, session))
+        self._ping(session, now_ns)
+        return None
+
+    def _supersede(self, host: str, peer_id: bytes, index: int, now_ns: int) -> ServerSession | None:
+        """End the older session of a fetch that is back: its stream has nobody to receive it any more."""
+        older = self._places.find(host, peer_id, index)
+        if older is not None:
+            older.stop_reason = StopReason.SUPERSEDED
+            self._end(older, now_ns)
+        return older
+
+    def _make_room(self, host: str, now_ns: int) -> bool:
+        """Whether a session made room for a newcomer, since it is not proved or its network has more than a share."""
+        session = self._places.yielding(host, now_ns)
+        if session is None:
+            return False
+        self._send_bye(session, ByeReason.PLACE_TAKEN)
+        self._end(session, now_ns)
+        return True
+
+    def _ping(self, session: ServerSession, now_ns: int) -> None:
+        session.pinged_ns = now_ns
+        packet = session.seal_packet(PacketType.PING, Echo(session.proof.challenge).encode())
+        self._datagrams.append((packet, session.address, True))
+
+    def _handle_session_packet(
+        self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, on_data_port: bool
+    ) -> None:  # fmt: skip
+        header = SessionHeader.parse(data, packet_type, flags)
+        if isinstance(header, Reject):
+            self.rejects.add(header)
+            return
+        session = self.sessions.get(header.session)
+        channel = session or self._tombstones.get(header.session)
+        if channel is None:
+            self.rejects.add(Reject.UNKNOWN_SESSION)
+            return
+        body = channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        if packet_type is PacketType.REPORT and session is not None and isinstance(body, bytes):
+            session.reports.offer(header.sequence, body)
+            self._learn(session, now_ns)
+            return
+        record = body if isinstance(body, Reject) else parse_body(packet_type, body)
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+            return
+        if isinstance(record, Bye | StopAck):
+            self.rejects.add(Reject.OUT_OF_PLACE)
+            return
+        if isinstance(record, Stop):
+            ack = channel.seal_packet(PacketType.STOP_ACK, StopAck().encode())
+            self._datagrams.append((ack, address, on_data_port))
+        if session is None:
+            if channel.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
+                self._send_bye(channel, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
+            return
+        if isinstance(record, Stop):
+            session.stop_reason = record.reason
+            session.received_count = record.received_count
+            self._end(session, now_ns)
+        elif packet_type is PacketType.PING:
+            pong = session.seal_packet(PacketType.PONG, record.encode())
+            self._datagrams.append((pong, address, on_data_port))
+        elif isinstance(record, Echo) and session.proof.accept(record.token):
+            session.pacer.rest(now_ns)
+            self._places.prove(session)
+            self._turns.wake(session)
+
+    def _learn(self, session: ServerSession, now_ns: int) -> None:
+        """Learn from the latest Report of a session, or keep the session in mind until that is due."""
+        body = session.reports.take(now_ns)
+        if body is None:
+            self._held[session.session_id] = session
+            return
+        self._held.pop(session.session_id, None)
+        record = Report.parse(body)
+        if isinstance(record, Reject):
+            self.rejects.add(record)
+            return
+        session.heard_ns = now_ns
+        session.state = SessionState.STREAMING
+        self._turns.wake(session)
+        session.handle_report(record, now_ns)
+        self._reported.append(session)
+        if session.proof.wants_ping(session.pinged_ns, now_ns, is_answer=True):
+            self._ping(session, now_ns)
+
+    def _send_bye(self, session: ServerSession | Tombstone, reason: ByeReason) -> None:
+        session.bye_reason = reason
+        packet = session.seal_packet(PacketType.BYE, Bye(reason).encode())
+        self._datagrams.append((packet, session.address, True))
+
+    def _end(self, session: ServerSession, now_ns: int) -> None:
+        session.state = SessionState.ENDED
+        session.ended_ns = now_ns
+        del self.sessions[session.session_id]
+        self._turns.remove(session)
+        self._places.remove(session)
+        self._held.pop(session.session_id, None)
+        self._tombstones[session.session_id] = Tombstone(session)
+        self._events.append(ServerEvent("ended", session.address, session))
