@@ -21,7 +21,7 @@ from fountain.protocol.session.client_events import ClientEvent, ClientState, Fa
 from fountain.protocol.session.server_session import SessionState
 from fountain.wire.group import MemberState
 from tests.pages import ROOT, all_tables, marked_tables, page
-from tests.test_tidy import GROUND, MAY_IMPORT
+from tests.test_tidy import FLOORS_WITHIN, GROUND, MAY_IMPORT
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EACH_PAGE = pytest.mark.parametrize("name", PAGES)
@@ -155,9 +155,22 @@ def test_exit_statuses_of_the_readme_are_those_of_the_code() -> None:
 def test_floors_of_the_page_are_those_that_are_enforced() -> None:
     told = {}
     for row in marked_tables(ARCHITECTURE)["floors"]:
-        words = {word.strip(" `") for word in row["may import"].split(",")} - {""}
-        told[row["area"].strip("`")] = words - {"ground"} | (GROUND if "ground" in words else set())
+        named = words(row["may import"])
+        told[row["area"].strip("`")] = named - {"ground"} | (GROUND if "ground" in named else set())
     assert told == MAY_IMPORT
+
+
+def words(cell: str) -> set[str]:
+    """The names in one cell of a table."""
+    return {word.strip(" `") for word in cell.split(",")} - {""}
+
+
+def test_floors_within_an_area_are_those_that_are_enforced() -> None:
+    told: dict[str, dict[str, set[str]]] = {}
+    for row in marked_tables(ARCHITECTURE)["floors within"]:
+        for package in words(row["package"]):
+            told.setdefault(row["area"].strip("`"), {})[package] = words(row["may import"])
+    assert told == FLOORS_WITHIN
 
 
 def assigned_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
@@ -204,7 +217,7 @@ def test_states_of_a_receiver_of_a_group_are_those_that_it_tells() -> None:
     rows = marked_tables(ARCHITECTURE)["member states"]
     machine = ROOT / "fountain/protocol/group/receiver.py"
     made = assigned_states(machine, "MemberState") | changed_states(machine, "MemberState")
-    for path in (ROOT / "fountain/engine").glob("*.py"):
+    for path in (ROOT / "fountain/engine").rglob("*.py"):
         made |= changed_states(path, "MemberState")
     assert {(row["where"].strip("`"), row["to"]) for row in rows} == made
     named = {state for row in rows for state in [*row["from"].split(", "), row["to"]]} - {""}

@@ -186,7 +186,8 @@ def test_no_two_files_import_each_other() -> None:
     modules = {}
     for path in sources("fountain"):
         dotted_name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        modules[dotted_name] = {name if module_path(name).exists() else name.rpartition(".")[0] for _, name in imports(path)}
+        names = [name for _, name in imports(path)]
+        modules[dotted_name] = {name if module_path(name).exists() else name.rpartition(".")[0] for name in names}
     pairs = [(a, b) for a in modules for b in modules[a] if a < b and a in modules.get(b, ())]
     assert not pairs
 

@@ -19,11 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fountain.cli.environment import Environment
-from fountain.cli.labels import peer_label, short_labels
+from fountain.cli.labels import on_air_words, peer_label, short_labels, waiting_line
 from fountain.cli.narration import Narrator
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
-from fountain.cli.watchers import on_air_words, waiting_line
 from fountain.events import (
     Announced,
     Event,

@@ -1,4 +1,4 @@
-"""What to call things in a line: counts, peers."""
+"""What to call things in a line: counts, peers, waits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from fountain.events import PeerSnapshot
+from fountain.cli.units import format_duration, format_percent
+from fountain.events import OnewayProgress, PeerSnapshot, Waiting
 
-__all__ = ["Named", "counted", "peer_label", "short_labels"]
+__all__ = ["Named", "counted", "on_air_words", "peer_label", "short_labels", "waiting_line"]
 
 
 class Named(Protocol):
@@ -37,3 +38,19 @@ def short_labels(peers: Sequence[PeerSnapshot]) -> list[str]:
     """For each peer the name that it gives itself, where nobody else has that too, else its address."""
     counts = Counter(peer.host for peer in peers)
     return [peer.host if peer.host and counts[peer.host] == 1 else peer.address for peer in peers]
+
+
+def waiting_line(event: Waiting) -> str:
+    """`waiting for receivers: 3 of 8, 27s at most`."""
+    limit = "" if event.left_s is None else f", {format_duration(max(0, round(event.left_s)))} at most"
+    return f"{event.what}: {event.have_count:,} of {event.want_count:,}{limit}"
+
+
+def on_air_words(event: OnewayProgress) -> str:
+    """`pass 2 of 3, 43.9%, 4s of 9.1s`: where a one-way stream is, of what was planned."""
+    passes = f"pass {event.pass_number:,}" + ("" if event.pass_count is None else f" of {event.pass_count:,}")
+    elapsed = format_duration(event.elapsed_s)
+    if not event.planned_s:
+        return f"{passes}, {elapsed} on the air"
+    percent = format_percent(event.elapsed_s / event.planned_s)
+    return f"{passes}, {percent}, {elapsed} of {format_duration(event.planned_s)}"

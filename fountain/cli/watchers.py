@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fountain.cli.environment import Environment
-from fountain.cli.labels import counted, short_labels
+from fountain.cli.labels import counted, on_air_words, short_labels, waiting_line
 from fountain.cli.narration import Narrator, left_out_lines
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
@@ -35,8 +35,6 @@ __all__ = [
     "QuietDisplay",
     "Watchers",
     "choose_display",
-    "on_air_words",
-    "waiting_line",
 ]
 
 PLAIN_INTERVAL_S = 5.0
@@ -116,22 +114,6 @@ class PlainDisplay:
         if is_due:
             self._waited_for, self._next_waiting_s = now_for, now_s + WAITING_INTERVAL_S
         return is_due
-
-
-def waiting_line(event: Waiting) -> str:
-    """`waiting for receivers: 3 of 8, 27s at most`."""
-    limit = "" if event.left_s is None else f", {format_duration(max(0, round(event.left_s)))} at most"
-    return f"{event.what}: {event.have_count:,} of {event.want_count:,}{limit}"
-
-
-def on_air_words(event: OnewayProgress) -> str:
-    """`pass 2 of 3, 43.9%, 4s of 9.1s`: where a one-way stream is, of what was planned."""
-    passes = f"pass {event.pass_number:,}" + ("" if event.pass_count is None else f" of {event.pass_count:,}")
-    elapsed = format_duration(event.elapsed_s)
-    if not event.planned_s:
-        return f"{passes}, {elapsed} on the air"
-    percent = format_percent(event.elapsed_s / event.planned_s)
-    return f"{passes}, {percent}, {elapsed} of {format_duration(event.planned_s)}"
 
 
 def _transfer_line(event: TransferProgress, is_oneway: bool) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockSink
@@ -22,13 +21,10 @@ from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.session.client_events import ClientEvent
-from fountain.testing.host import FOREVER_NS, Host
+from fountain.testing.host import FOREVER_NS, Host, Surroundings
 from fountain.testing.memory import MemorySink
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
-
-if TYPE_CHECKING:
-    from fountain.testing.world import World
 
 __all__ = ["GROUP", "GroupOptions", "Listener", "ListenerOptions"]
 
@@ -44,7 +40,7 @@ class GroupOptions:
     key: bytes | None = None
     address: Address = GROUP
 
-    def streams(self, world: World, objects: Sequence[ObjectSymbols], rate_bps: int) -> GroupStreams:
+    def streams(self, world: Surroundings, objects: Sequence[ObjectSymbols], rate_bps: int) -> GroupStreams:
         """The streams of a server's objects, from now on."""
         world.network.open_group(self.address)
         now_ns = world.now_ns
@@ -79,7 +75,7 @@ class Listener(Host):
     It gives up only when it is told to, or, with `gives_up`, when nothing comes for the time-out.
     """
 
-    def __init__(self, world: World, name: str, options: ListenerOptions, sinks: Iterable[MemorySink]) -> None:
+    def __init__(self, world: Surroundings, name: str, options: ListenerOptions, sinks: Iterable[MemorySink]) -> None:
         super().__init__(name)
         self.sinks = {sink.object_id: sink for sink in sinks}
         self.downloads: list[Download] = []

@@ -1,10 +1,31 @@
-"""What lives in the seeded world."""
+"""What lives in the seeded world, and what it finds there."""
 
 from __future__ import annotations
 
-__all__ = ["FOREVER_NS", "Host"]
+import random
+from typing import Protocol
+
+from fountain.codes.api import Code
+from fountain.net.memory import MemoryNetwork
+
+__all__ = ["FOREVER_NS", "Host", "Surroundings"]
 
 FOREVER_NS = 1 << 62
+
+
+class Surroundings(Protocol):
+    """The world, as a host sees it."""
+
+    now_ns: int
+    code: Code
+    draw: random.Random
+    network: MemoryNetwork
+
+    def draw_bytes(self, size: int) -> bytes:
+        """Octets from the seed."""
+
+    def draw_port(self) -> int:
+        """An ephemeral port from the seed."""
 
 
 class Host:

@@ -333,7 +333,7 @@ assert len(REASONS) == _BAD_LENGTH + 1
 
 
 def packet_views(train: memoryview, packet_size: int) -> list[tuple[memoryview, memoryview]]:
-    """Views of the header and of the body with its tail, for every packet of `packet_size` octets that a train holds."""
+    """Views of the header and of the body with its tail, for each packet of `packet_size` octets in a train."""
     count = min(SEGMENT_COUNT_MAX, len(train) // packet_size)
     starts = range(0, count * packet_size, packet_size)
     return [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fountain.config import FetchConfig, ServeConfig
-from fountain.engine.receiving.fetch import FetchSummary, fetch
+from fountain.engine.receiving.fetch import fetch
+from fountain.engine.receiving.summary import FetchSummary
 from fountain.engine.serving.serve import serve
 from fountain.errors import StorageError
 from fountain.events import Event, LeftOut, Serving, TransferProgress, Warned

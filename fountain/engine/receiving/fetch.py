@@ -14,13 +14,12 @@ import threading
 import unicodedata
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 from fountain.config import FetchConfig, GroupConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
+from fountain.engine.receiving.summary import FetchSummary
 from fountain.engine.receiving.whereabouts import Whereabouts
-from fountain.engine.runtime.clock import now_ns
+from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.loading import loading
 from fountain.engine.runtime.standing import await_group, open_group
@@ -28,7 +27,6 @@ from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import IncompleteError
 from fountain.events import OPEN_GROUP_WARNING, Listening, Observer, Searching, Shield, Warned
 from fountain.integrity import digest
-from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
@@ -37,17 +35,7 @@ from fountain.storage.key import read_key
 from fountain.wire.control import Want
 from fountain.wire.session import StopReason
 
-__all__ = ["STOP_CHECK_NS", "FetchSummary", "fetch"]
-
-STOP_CHECK_NS = NS // 10
-
-
-@dataclass(frozen=True)
-class FetchSummary:
-    """Where the object stands, and the digest and path of each of its files."""
-
-    path: Path
-    files: Sequence[tuple[str, Path]]
+__all__ = ["fetch"]
 
 
 def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:

@@ -17,14 +17,14 @@ from fountain.config import FetchConfig
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.download import Download
 from fountain.engine.receiving.failures import KEPT_HINT, standstill_error
-from fountain.engine.receiving.fetch import STOP_CHECK_NS, FetchSummary
 from fountain.engine.receiving.fetching import Fetching
 from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
 from fountain.engine.receiving.hooks import Hooks
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.receiver import Phase
 from fountain.engine.receiving.reticence import Gate, Reticence
-from fountain.engine.runtime.clock import now_ns, wall_ns
+from fountain.engine.receiving.summary import FetchSummary
+from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns, wall_ns
 from fountain.engine.runtime.standing import Standing
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.runtime.workers import ThreadWorkers

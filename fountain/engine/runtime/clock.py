@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["now_ns", "wall_ns"]
+from fountain.limits import NS
+
+__all__ = ["STOP_CHECK_NS", "now_ns", "wall_ns"]
+
+STOP_CHECK_NS = NS // 10  # How often each loop looks whether it is to stop.
 
 
 def now_ns() -> int:

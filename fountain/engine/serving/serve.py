@@ -13,7 +13,7 @@ from pathlib import Path
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.config import ServeConfig
-from fountain.engine.runtime.clock import now_ns
+from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.serving.fleet import Fleet, GroupPlace
@@ -54,7 +54,6 @@ __all__ = ["ServeSummary", "serve"]
 PROGRESS_INTERVAL_NS = NS // 5
 LARGE_INTERVAL_NS = NS  # with so many receivers that not all are shown, or ...
 SMALL_COUNT_MAX = 64  # ... more sessions than this, whose table takes some ten kilobytes
-STOP_CHECK_NS = NS // 10
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
 REFUSAL_INTERVAL_NS = NS
