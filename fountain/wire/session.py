@@ -5,7 +5,7 @@
     16  sequence number (8), counted per direction from 1: the nonce, and the key of the replay window
     24  body, sealed with the direction's key; the 24 octets before it are its associated data
 
-Bodies: `RequestBody` (inside a Request), `Report`, `Stop`, `Bye`, `Echo` (Ping and Pong); a StopAck has none.
+Bodies: `RequestBody` (inside a Request), `Report`, `Stop`, `Bye`, `Ping`, `Pong`; a StopAck has none.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ __all__ = [
     "SESSION_HEADER_SIZE",
     "Bye",
     "ByeReason",
-    "Echo",
+    "Ping",
+    "Pong",
     "Report",
     "RequestBody",
     "Run",
@@ -48,7 +49,8 @@ _RUN = struct.Struct(">II")
 _REPORT = struct.Struct(">QQIIIIIIHBBB")
 _STOP = struct.Struct(">B3sQ")
 _BYE = struct.Struct(">B3s")
-_ECHO = struct.Struct(">Q")
+_PING = struct.Struct(">QQ")
+_PONG = struct.Struct(">Q")
 
 HOST_SIZE_MAX = 63  # RFC 1035 section 2.3.4: one label.
 REQUEST_RUN_COUNT_MAX = 100
@@ -295,31 +297,53 @@ class Bye:
 
 
 @dataclass(frozen=True)
-class Echo:
-    """Ping and Pong: a Pong repeats the Ping's token."""
+class Ping:
+    """One side asks whether the other is there, and says how many data packets it has sent in this session so far.
+
+    A server that has sent none yet, or few, is busy or slow; where many were sent and none came, none can pass.
+    """
+
+    token: int
+    sent_count: int = 0  # A client sends none.
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        return _PING.pack(self.token, self.sent_count)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Ping | Reject:
+        """The record in `data`, or why not."""
+        if len(data) != _PING.size:
+            return Reject.BAD_LENGTH
+        return cls(*_PING.unpack(data))
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The answer to a Ping: it repeats the token."""
 
     token: int
 
     def encode(self) -> bytes:
         """The body's octets."""
-        return _ECHO.pack(self.token)
+        return _PONG.pack(self.token)
 
     @classmethod
-    def parse(cls, data: bytes) -> Echo | Reject:
+    def parse(cls, data: bytes) -> Pong | Reject:
         """The record in `data`, or why not."""
-        if len(data) != _ECHO.size:
+        if len(data) != _PONG.size:
             return Reject.BAD_LENGTH
-        return cls(*_ECHO.unpack(data))
+        return cls(*_PONG.unpack(data))
 
 
-Body = Report | Stop | StopAck | Echo | Bye
+Body = Report | Stop | StopAck | Ping | Pong | Bye
 
 _BODIES: dict[PacketType, type[Body]] = {
     PacketType.REPORT: Report,
     PacketType.STOP: Stop,
     PacketType.STOP_ACK: StopAck,
-    PacketType.PING: Echo,
-    PacketType.PONG: Echo,
+    PacketType.PING: Ping,
+    PacketType.PONG: Pong,
     PacketType.BYE: Bye,
 }
 

@@ -26,8 +26,8 @@ __all__ = ["run_machines"]
 _LIFE_COUNT = 400  # Inputs after which a machine is made anew.
 _BODIES: dict[PacketType, list[bytes]] = {
     PacketType.REPORT: [golden.REPORT.encode()],
-    PacketType.PING: [golden.ECHO.encode()],
-    PacketType.PONG: [golden.ECHO.encode()],
+    PacketType.PING: [golden.PING.encode()],
+    PacketType.PONG: [golden.PONG.encode()],
     PacketType.STOP: [golden.STOP.encode()],
     PacketType.STOP_ACK: [b"", b"\0"],
     PacketType.BYE: [golden.BYE.encode()],
@@ -44,7 +44,7 @@ Machine = Callable[[random.Random, int], None]
 
 
 def _likely(draw: random.Random, types: list[PacketType]) -> PacketType:
-    """Mostly a Report or an Echo: a Stop or a Bye ends the session."""
+    """Mostly a Report or a Ping: a Stop or a Bye ends the session."""
     return draw.choice(types) if draw.random() < 0.1 else types[0]
 
 

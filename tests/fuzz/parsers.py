@@ -28,7 +28,7 @@ from fountain.wire.control import (
 )
 from fountain.wire.group import Announce, GroupHeader, GroupReport, Plan
 from fountain.wire.reject import Reject
-from fountain.wire.session import Bye, Echo, Report, RequestBody, SessionHeader, Stop, StopAck, parse_body
+from fountain.wire.session import Bye, Ping, Pong, Report, RequestBody, SessionHeader, Stop, StopAck, parse_body
 from tests.fuzz.mutation import mutated
 from tests.wire import golden, group_golden
 from tests.wire.test_manifest import a_file, a_tree
@@ -124,7 +124,8 @@ PARSERS = [
     Parser("stop", _accepts(Stop.parse), [golden.STOP.encode()]),
     Parser("stop ack", _accepts(StopAck.parse), [b""]),
     Parser("bye", _accepts(Bye.parse), [golden.BYE.encode()]),
-    Parser("echo", _accepts(Echo.parse), [golden.ECHO.encode()]),
+    Parser("ping", _accepts(Ping.parse), [golden.PING.encode()]),
+    Parser("pong", _accepts(Pong.parse), [golden.PONG.encode()]),
     Parser("group header", _accepts(GroupHeader.parse), GROUPS),
     Parser("announce", _accepts(lambda data: Announce.parse(data, open=True)), [group_golden.ANNOUNCE.encode()]),
     Parser("plan", _accepts(Plan.parse), [group_golden.PLAN.encode()]),

@@ -15,7 +15,7 @@ from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import OfferBody, PacketType, RefusalReason, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
-from fountain.wire.session import Echo
+from fountain.wire.session import Ping
 
 __all__ = ["HOME", "MS", "Pair", "connected"]
 
@@ -110,7 +110,7 @@ def connected() -> tuple[Pair, ClientMachine, ServerSession]:
     client = pair.client()
     session = pair.connect(client)
     assert session is not None
-    ping = session.seal_packet(PacketType.PING, Echo(1).encode())
+    ping = session.seal_packet(PacketType.PING, Ping(1).encode())
     client.handle_datagram(ping, pair.now_ns)
     assert client.state is ClientState.RECEIVING
     return pair, client, session

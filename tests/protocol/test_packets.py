@@ -38,7 +38,8 @@ from fountain.wire.session import (
     RUN_COUNT_MAX,
     Bye,
     ByeReason,
-    Echo,
+    Ping,
+    Pong,
     Report,
     RequestBody,
     SessionHeader,
@@ -105,7 +106,8 @@ BODIES = st.one_of(
     st.builds(Report, U64, U64, U32, U32, U32, U32, U32, U32, U16, st.booleans(), runs(RUN_COUNT_MAX), NEEDS),
     st.builds(Stop, st.sampled_from(StopReason), U64),
     st.builds(Bye, st.sampled_from(ByeReason)),
-    st.builds(Echo, U64),
+    st.builds(Ping, U64, U64),
+    st.builds(Pong, U64),
 )  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def test_a_body_with_another_length_is_rejected(record: Any, data: st.DataObject
 
 @given(st.binary(max_size=300))
 def test_no_octets_make_a_reader_raise(octets: bytes) -> None:
-    for body in (RequestBody, Report, Stop, Bye, Echo):
+    for body in (RequestBody, Report, Stop, Bye, Ping, Pong):
         body.parse(octets)
     for kind in PacketType:
         parse_handshake(MAGIC + octets, kind, 0)

@@ -10,7 +10,7 @@ from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED
 from fountain.protocol.session.server import UNPROVED_COUNT_MAX
 from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import PacketType, RefusalReason
-from fountain.wire.session import ByeReason, Echo, Report
+from fountain.wire.session import ByeReason, Pong, Report
 from tests.protocol.pair import HOME, MS, Pair
 
 FEW_NS = NS // 20
@@ -139,7 +139,7 @@ def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
     for _ in range(5):  # Reports, and a Pong that repeats another token, prove nothing.
         pair.now_ns += 100 * MS
         assert client._candidate is not None
-        pong = client._candidate.seal_packet(PacketType.PONG, Echo(session.proof.challenge ^ 1).encode())
+        pong = client._candidate.seal_packet(PacketType.PONG, Pong(session.proof.challenge ^ 1).encode())
         for packet in (report_of(client, UNPROVED_PACKET_COUNT_MAX), pong):
             pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=True)
         assert stream(pair, 10 * MS) == 0

@@ -10,7 +10,7 @@ from fountain.protocol.session.admission import PROVED_BURST_COUNT
 from fountain.protocol.session.client_events import ClientState, Failure
 from fountain.wire.control import PacketType, RefusalReason
 from fountain.wire.reject import Reject
-from fountain.wire.session import ByeReason, Echo
+from fountain.wire.session import ByeReason, Ping
 from tests.protocol.pair import HOME, MS, Pair, connected
 
 KEY = bytes(range(32))
@@ -23,7 +23,7 @@ def test_a_server_with_a_key_serves_whoever_has_it() -> None:
     client = pair.client(key=KEY)
     session = pair.connect(client)
     assert session is not None
-    client.handle_datagram(session.seal_packet(PacketType.PING, Echo(1).encode()), pair.now_ns)
+    client.handle_datagram(session.seal_packet(PacketType.PING, Ping(1).encode()), pair.now_ns)
     assert client.state is ClientState.RECEIVING
 
 

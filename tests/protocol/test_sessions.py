@@ -14,7 +14,7 @@ from fountain.protocol.session.client_events import ClientState, Failure
 from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import Hello, PacketType, Request, Retry, parse_handshake, parse_header
 from fountain.wire.reject import Reject
-from fountain.wire.session import ByeReason, Echo, Report, SessionHeader, Stop, StopReason
+from fountain.wire.session import ByeReason, Ping, Pong, Report, SessionHeader, Stop, StopReason
 from tests.protocol.pair import HOME, MS, Pair, connected
 
 
@@ -142,7 +142,7 @@ def test_packets_of_the_other_sides_kind_are_out_of_place() -> None:
 
 def test_a_copy_and_a_forgery_are_counted_apart() -> None:
     pair, client, session = connected()
-    ping = session.seal_packet(PacketType.PING, Echo(1).encode())
+    ping = session.seal_packet(PacketType.PING, Ping(1).encode())
     client.handle_datagram(ping, pair.now_ns)
     client.handle_datagram(ping, pair.now_ns)
     client.handle_datagram(ping[:-1] + bytes([ping[-1] ^ 1]), pair.now_ns)
@@ -218,7 +218,7 @@ def test_a_client_pings_the_data_port_every_ten_seconds_to_keep_its_way_open() -
     start_ns, times_ns = pair.now_ns, []
     while pair.now_ns < start_ns + 35 * NS:
         pair.now_ns += NS // 4
-        client.handle_datagram(session.seal_packet(PacketType.PONG, Echo(0).encode()), pair.now_ns)
+        client.handle_datagram(session.seal_packet(PacketType.PONG, Pong(0).encode()), pair.now_ns)
         client.patience.advance(pair.now_ns, is_steady=True)  # as new symbols would
         client.handle_timeout(pair.now_ns)
         for packet, to_data_port in iter(client.poll_datagram, None):
@@ -275,7 +275,7 @@ def test_an_ended_session_leaves_no_more_than_what_acknowledges_its_stop() -> No
     client = pair.client()
     session = pair.connect(client)
     assert session is not None
-    client.handle_datagram(session.seal_packet(PacketType.PING, Echo(1).encode()), pair.now_ns)
+    client.handle_datagram(session.seal_packet(PacketType.PING, Ping(1).encode()), pair.now_ns)
     client.stop(StopReason.DONE, pair.now_ns)
     pair.carry(client, HOME)
     assert client.state is ClientState.CLOSED

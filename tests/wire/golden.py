@@ -20,7 +20,7 @@ from fountain.wire.control import (
     Want,
 )
 from fountain.wire.manifest import Entry, EntryKind, build
-from fountain.wire.session import Bye, ByeReason, Echo, Report, RequestBody, Stop, StopReason
+from fountain.wire.session import Bye, ByeReason, Ping, Pong, Report, RequestBody, Stop, StopReason
 from tests.pages import golden_blocks, marked_tables, value_blocks
 
 PAGE = "docs/wire.md"
@@ -87,7 +87,8 @@ REPORT = Report(
     needs=((5, 12), (session.MANIFEST_BIT, 1)),
 )
 STOP = Stop(StopReason.DONE, 4_294_967_100)
-ECHO = Echo(0xFEEDFACECAFEBEEF)
+PING = Ping(0xFEEDFACECAFEBEEF, 4_294_967_302)
+PONG = Pong(0xFEEDFACECAFEBEEF)
 BYE = Bye(ByeReason.IDLE)
 
 HANDSHAKE = {
@@ -102,14 +103,15 @@ BODIES = {
     "request body": REQUEST_BODY,
     "report body": REPORT,
     "stop body": STOP,
-    "echo body": ECHO,
+    "ping body": PING,
+    "pong body": PONG,
     "bye body": BYE,
 }
 SESSION_PACKETS = {
     "report": (PacketType.REPORT, 1, "report body", "to-server"),
-    "ping": (PacketType.PING, 2, "echo body", "to-server"),
+    "pong": (PacketType.PONG, 2, "pong body", "to-server"),
     "stop": (PacketType.STOP, 3, "stop body", "to-server"),
-    "pong": (PacketType.PONG, 1, "echo body", "to-client"),
+    "ping": (PacketType.PING, 1, "ping body", "to-client"),
     "stop ack": (PacketType.STOP_ACK, 2, "", "to-client"),
     "bye": (PacketType.BYE, 3, "bye body", "to-client"),
 }

@@ -33,6 +33,7 @@ FAILURES_OF_SILENCE = {
     Failure.NOBODY,
     Failure.NO_DATA,
     Failure.TOO_LARGE,
+    Failure.NOT_SENT,
     Failure.SILENCE,
     Failure.CUT_OFF,
     Failure.NOT_HEARD,

@@ -122,6 +122,16 @@ def test_one_way_it_is_said_that_nothing_can_come(seed: int) -> None:
     assert listeners[0].downloads[0].apart is None
 
 
+def test_who_waits_long_for_a_turn_at_a_slow_server_does_not_take_the_way_for_narrow(seed: int) -> None:
+    world = World(seed)
+    world.serve(world.source(payload(200_000, seed), symbol_size=SYMBOL_SIZE, block=100), rate_bps=20_000)
+    counts = count_data(world)
+    clients = [world.fetch(name=f"client-{index}") for index in range(5)]
+    assert world.run(lambda: all(client.receiver.received_count > 1 for client in clients))
+    assert counts[True] == 0
+    assert {tuple(kinds(client)) for client in clients} == {("offered", "connected")}
+
+
 def test_a_stream_of_a_packet_in_a_second_and_a_half_is_not_taken_for_a_narrow_way(seed: int) -> None:
     world = World(seed)
     world.serve(world.source(payload(30_000, seed), symbol_size=SYMBOL_SIZE, block=100), rate_bps=8_000)

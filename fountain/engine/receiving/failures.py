@@ -62,6 +62,11 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 f"Small packets come from port {data_port} of {host}, but none with data came within {timeout_s:g} s.",
                 "They are probably too large for the way (MTU): start the server with a lower --mtu, such as 1280.",
             )
+        case Failure.NOT_SENT:
+            return NobodyAnsweredError(
+                f"{host} is there, but as far as it says, it has sent no data within {timeout_s:g} s.",
+                "It may be busy: see what the server shows, or wait longer with --timeout.",
+            )
         case Failure.REPLACED:
             return _replaced_error(event, host, name)
         case Failure.LISTED:

@@ -19,7 +19,8 @@ The rules
    (`fountain.protocol.session.patience`). Refusals and listings are hints: they end a fetch that never had a stream a
    second later, unless an Offer or the stream contradicts them, and with `wait` never.
 5. A port that is reported unreachable fails at once, but only before the first Offer.
-6. Pings without data mean that data packets are too large for the way here: a new session has them in parts.
+6. Pings that tell of data packets, none of which come, mean that those are too large for the way here: a new session
+   has them in parts.
 7. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
 """
 
@@ -59,7 +60,8 @@ from fountain.wire.session import (
     SESSION_HEADER_SIZE,
     Bye,
     ByeReason,
-    Echo,
+    Ping,
+    Pong,
     RequestBody,
     SessionHeader,
     Stop,
@@ -80,8 +82,6 @@ STALL_NS = 5 * NS  # Packets come, but nothing new: ask the control port whether
 STALL_NS_MAX = 60 * NS  # Each time it helped nothing it is asked half as often.
 STALE_WAIT_NS = NS // 10  # After a Refusal: a stream that contradicts it has so long to come.
 LIVELY_COUNT = 32  # A server that cannot go on sends no more than a first window.
-# Two Pings, and in all that time no data packet that could have been of use: they are too large for the way here.
-LULL_NS, LULL_COUNT = NS * 9 // 10, 2
 STOP_INTERVAL_NS = NS // 20
 STOP_LIMIT_NS = NS * 6 // 10
 _UNTOLD = {Failure.NOBODY, Failure.SILENCE, Failure.STOPPED}  # For these one waits, and sees that it does.
@@ -104,8 +104,6 @@ class ClientMachine:
         self.reporter = Reporter(now_ns)
         self.datagram_size_max = 0  # the largest that arrives here, as far as is known; 0: any
         self._part_count = 1  # of the packets of the session that was asked for last
-        self._lull_ns, self._lull_count = now_ns, 0  # since when no data came, and Pings since
-        self._gap_ns = 0  # between data that came of late: many share a server's rate
         self._secret, self._draw_count = secret, 0
         self._want_kind, self._want = want_kind, want
         self._open, self._wait = open, wait
@@ -167,8 +165,6 @@ class ClientMachine:
     def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them told these times."""
         session.note_arrival(timestamp_us, rtt_us, now_ns)
-        self._gap_ns = max(now_ns - self._lull_ns, self._gap_ns // 2)
-        self._lull_ns, self._lull_count = now_ns, 0
         self.reporter.note_arrivals(session)
         self.patience.has_data = True
         self._hear(session, now_ns, is_data=True)
@@ -180,7 +176,8 @@ class ClientMachine:
         if self.state is ClientState.STOPPING:
             self._retry_stop(now_ns)
             return
-        self.patience.excuse(now_ns - self._due_ns, now_ns)
+        if self.patience.excuse(now_ns - self._due_ns, now_ns) and self.session is not None:
+            self.session.excuse_missing()
         self._note_gain(now_ns)
         is_due = now_ns >= min(self.patience.end_ns, self._stall_at_ns)
         if is_due and self.blocks is not None and self.blocks.is_busy:
@@ -193,6 +190,9 @@ class ClientMachine:
             self._progress.stall_count += 1
             self._progress.is_stalled = self._progress.is_suspect = True
             self._search_again("nothing new comes", now_ns)
+        elif self._may_want_parts:
+            self.datagram_size_max = DATAGRAM_SIZE_SAFE
+            self.reconnect("Pings arrive, and none of the data packets that were sent", now_ns)
         elif self.state is not ClientState.RECEIVING and now_ns >= self._retry_ns:
             self._retry(now_ns)
         self._beat(now_ns)
@@ -219,7 +219,6 @@ class ClientMachine:
         if part_count > max(1, self._part_count):
             self._events.append(ClientEvent("parts", offer=self.offer, part_count=part_count))
         self._part_count = part_count
-        self._lull_ns, self._lull_count = now_ns, 0
         self.state = ClientState.REQUESTING
         self._tries = 0
         self._retry(now_ns)
@@ -483,29 +482,26 @@ class ClientMachine:
             self.rejects.add(record)
         elif isinstance(record, Bye):
             self._handle_bye(record, now_ns)
-        elif isinstance(record, Echo):
+        elif isinstance(record, Ping):
             self._hear(session, now_ns)
-            if packet_type is PacketType.PING:
-                self._datagrams.append((session.seal_packet(PacketType.PONG, record.encode()), False))
-                self._note_lull(now_ns)
+            self._datagrams.append((session.seal_packet(PacketType.PONG, Pong(record.token).encode()), False))
+            session.note_ping(record.sent_count, now_ns)
+            self.patience.was_sent_data |= record.sent_count > 0
+        elif isinstance(record, Pong):
+            self._hear(session, now_ns)
         elif isinstance(record, StopAck) and self.state is ClientState.STOPPING:
             self.state = ClientState.CLOSED
         else:
             self.rejects.add(Reject.OUT_OF_PLACE)
 
-    def _note_lull(self, now_ns: int) -> None:
-        """A Ping came. Where small packets arrive and no large ones, ask for them in parts."""
-        self._lull_count += 1
-        session = self.session
-        # Data came, so its size is none too large. The server waits for the first Report: on a long way for seconds.
-        if session is not None and session.counter.received_count and not session.rtt_ns:
-            return
-        lull_ns = max(LULL_NS, 2 * self._gap_ns, 2 * session.rtt_ns if session is not None else 0)
-        if self._lull_count < LULL_COUNT or now_ns - self._lull_ns < lull_ns or self.blocks is None:
-            return
-        if self.blocks.is_lacking and part_count_for(self._packet_size, DATAGRAM_SIZE_SAFE) > self._part_count:
-            self.datagram_size_max = DATAGRAM_SIZE_SAFE
-            self.reconnect("Pings arrive, and no data packets", now_ns)
+    @property
+    def _may_want_parts(self) -> bool:
+        """Whether small packets arrive and no large ones, and smaller ones can be asked for."""
+        session, blocks = self.session, self.blocks
+        if self.state is not ClientState.RECEIVING or session is None or not session.is_missing_all:
+            return False
+        can_be_smaller = part_count_for(self._packet_size, DATAGRAM_SIZE_SAFE) > self._part_count
+        return blocks is not None and blocks.is_lacking and can_be_smaller
 
     @property
     def _packet_size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fountain.integrity import SessionKeys, digest, session_keys
+from fountain.limits import NS
 from fountain.protocol.base.handshake import names_of, transcript
 from fountain.protocol.base.replay import SequenceCounter
 from fountain.protocol.session.channel import ControlChannel
@@ -15,6 +16,9 @@ from fountain.wire.control import Offer, OfferBody, Request, Want
 from fountain.wire.session import RequestBody
 
 __all__ = ["ClientSession", "ask", "is_alike", "is_wanted"]
+
+MISSED_COUNT = 4  # Data packets that were sent, none of which came ...
+MISSED_NS = NS * 4 // 10  # ... for so long after a Ping that told of them: another Ping comes later than that.
 
 
 def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: bytes) -> bool:
@@ -68,10 +72,26 @@ class ClientSession(ControlChannel):
         self.shortest_rtt_ns = 0  # that it told
         self._echo_us = 0
         self._echo_arrival_ns = 0
+        self.is_missing_all = False  # Of what the server sends Pings come, and no data packets.
+        self._missed_ns: int | None = None  # when a Ping first told of data packets that should have come before it
+
+    def note_ping(self, sent_count: int, now_ns: int) -> None:
+        """A Ping came: the server had sent so many data packets before it."""
+        if sent_count - self.counter.expected < MISSED_COUNT:
+            return
+        if self._missed_ns is None:
+            self._missed_ns = now_ns
+        elif now_ns - self._missed_ns >= MISSED_NS:
+            self.is_missing_all = True
+
+    def excuse_missing(self) -> None:
+        """Data came, or this side did not run and could take none: only what is sent from now on can be missed."""
+        self.is_missing_all, self._missed_ns = False, None
 
     def note_arrival(self, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """The latest authentic data packet: when the server sent it, and the round-trip time that it told."""
         self._echo_us, self._echo_arrival_ns = timestamp_us, now_ns
+        self.excuse_missing()
         if rtt_us:
             self.rtt_ns = rtt_us * 1000
             self.shortest_rtt_ns = min(self.shortest_rtt_ns or self.rtt_ns, self.rtt_ns)

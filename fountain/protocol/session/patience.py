@@ -44,6 +44,7 @@ class Patience:
         self.was_answered = False  # by an Offer or a Listing, ever
         self.was_connected = False  # An authentic packet came, ever.
         self.has_data = False  # An authentic data packet came, ever.
+        self.was_sent_data = False  # The server said that it had sent some, ever.
         self.has_stopped = False  # The latest word of the server was that it stops.
         self.cut_count = 0  # streams in a row that the server ended as soon as they had begun
         self.hint: Hint | None = None
@@ -69,13 +70,15 @@ class Patience:
         self.steady_ns += now_ns - self.advanced_ns
         self.advanced_ns = now_ns
 
-    def excuse(self, late_ns: int, now_ns: int) -> None:
-        """For `late_ns` this side did not look at what came: that was no silence of the other."""
-        if late_ns >= LATE_NS:
+    def excuse(self, late_ns: int, now_ns: int) -> bool:
+        """For `late_ns` this side did not look at what came: whether that was so long that it excuses the other."""
+        is_late = late_ns >= LATE_NS
+        if is_late:
             self.advanced_ns = min(now_ns, self.advanced_ns + late_ns)
             self.steady_ns = min(now_ns, self.steady_ns + late_ns)
             self.heard_ns = min(now_ns, self.heard_ns + late_ns)
             self._hint_ns = min(now_ns, self._hint_ns + late_ns)
+        return is_late
 
     def renew(self, now_ns: int) -> None:
         """Somebody waits without limit: the next while is judged by itself."""
@@ -160,7 +163,7 @@ class Patience:
         if self.cut_count > CUT_COUNT_MAX or self.steady_ns + self.timeout_ns < self.advanced_ns:
             return Failure.UNSTEADY
         if not self.has_data and not is_silent:
-            return Failure.TOO_LARGE
+            return Failure.TOO_LARGE if self.was_sent_data else Failure.NOT_SENT
         if not is_silent:
             return Failure.STALLED if self._is_answering else Failure.NOT_HEARD
         if self._is_answering:

@@ -8,7 +8,7 @@ from fountain.protocol.rate.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, i
 from fountain.protocol.session.client_session import ClientSession
 from fountain.protocol.session.report_spacing import REPORT_SPACING_NS
 from fountain.wire.control import PacketType
-from fountain.wire.session import NEED_COUNT_MAX, Echo, Report
+from fountain.wire.session import NEED_COUNT_MAX, Ping, Report
 
 __all__ = ["Reporter"]
 
@@ -58,7 +58,7 @@ class Reporter:
         if now_ns < self._keepalive_ns:
             return None
         self._keepalive_ns = now_ns + KEEPALIVE_NS
-        return session.seal_packet(PacketType.PING, Echo(now_ns & (2**64 - 1)).encode())
+        return session.seal_packet(PacketType.PING, Ping(now_ns & (2**64 - 1)).encode())
 
     def report(self, session: ClientSession, blocks: BlockTable, kernel_drop_count: int, now_ns: int) -> bytes | None:
         """The Report packet that is due, if one is."""

@@ -64,7 +64,8 @@ from fountain.wire.session import (
     SESSION_HEADER_SIZE,
     Bye,
     ByeReason,
-    Echo,
+    Ping,
+    Pong,
     Report,
     RequestBody,
     SessionHeader,
@@ -396,7 +397,7 @@ class ServerMachine:
 
     def _ping(self, session: ServerSession, now_ns: int) -> None:
         session.pinged_ns = now_ns
-        packet = session.seal_packet(PacketType.PING, Echo(session.proof.challenge).encode())
+        packet = session.seal_packet(PacketType.PING, Ping(session.proof.challenge, session.sent_count).encode())
         self._datagrams.append((packet, session.address, True))
 
     def _handle_session_packet(
@@ -434,10 +435,10 @@ class ServerMachine:
             session.stop_reason = record.reason
             session.received_count = record.received_count
             self._end(session, now_ns)
-        elif packet_type is PacketType.PING:
-            pong = session.seal_packet(PacketType.PONG, record.encode())
+        elif isinstance(record, Ping):
+            pong = session.seal_packet(PacketType.PONG, Pong(record.token).encode())
             self._datagrams.append((pong, address, on_data_port))
-        elif isinstance(record, Echo) and session.proof.accept(record.token):
+        elif isinstance(record, Pong) and session.proof.accept(record.token):
             session.pacer.rest(now_ns)
             self._places.prove(session)
             self._turns.wake(session)
