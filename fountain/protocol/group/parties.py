@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fountain.limits import NS
 
-__all__ = ["MEMBER_COUNT_MAX", "Parties"]
+__all__ = ["ALONE_COUNT", "ALONE_HEARD_COUNT", "MEMBER_COUNT_MAX", "Census", "Parties"]
 
 MEMBER_COUNT_MAX = 65_536
 PARTY_MEMBER_COUNT_MAX = MEMBER_COUNT_MAX // 4  # of one address: it does not shut all others out
@@ -16,6 +16,40 @@ NEWCOMER_SPACING_NS = NS // 4  # ... one in this time from then on.
 REPORT_COUNT_MAX = 1_000  # reports from one address in a second
 CAST_OUT_NS = 300 * NS  # Who comes from an address that was sent away is asked to leave at once for so long, ...
 CAST_OUT_COUNT_MAX = 16  # ... and so many have a place at all.
+ALONE_COUNT = 16  # Receivers at one address make the group no larger than so many do, or all others together; ...
+ALONE_HEARD_COUNT = 4  # ... while it is estimated from those who answer first, this.
+
+
+class Census:
+    """How many receivers there are, as far as that is believed of one address alone.
+
+    Names cost nothing: whoever makes them up would let all others report as seldom as receivers of a large group do.
+    The largest address counts as `alone_count`, or as all others together.
+    """
+
+    def __init__(self, alone_count: int) -> None:
+        self.total = 0
+        self._alone_count = alone_count
+        self._counts: dict[str, int] = {}
+        self._largest = 0
+
+    def add(self, host: str) -> None:
+        """One more receiver at this address."""
+        count = self._counts.get(host, 0) + 1
+        self._counts[host] = count
+        self._largest = max(self._largest, count)
+        self.total += 1
+
+    def remove(self, host: str) -> None:
+        """One receiver less at this address. Whoever removes many counts anew now and then: `count` may be too low."""
+        self._counts[host] -= 1
+        self.total -= 1
+
+    @property
+    def count(self) -> int:
+        """How many receivers are believed."""
+        largest = min(self._largest, self.total)
+        return min(largest, max(self._alone_count, self.total - largest)) + self.total - largest
 
 
 class _Bucket:

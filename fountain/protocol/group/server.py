@@ -42,7 +42,7 @@ from fountain.protocol.group.member import (
     Member,
     SendTimes,
 )
-from fountain.protocol.group.parties import Parties
+from fountain.protocol.group.parties import ALONE_COUNT, ALONE_HEARD_COUNT, Census, Parties
 from fountain.protocol.group.polling import Poll
 from fountain.protocol.group.teller import GRTT_INITIAL_NS, PLAN_MIN_NS, GroupStream, Teller, drain
 from fountain.protocol.rate.group_round_trip import longest_rtt_ns
@@ -121,8 +121,8 @@ class GroupServerMachine:
         self._parties = Parties()
         self._rtt_limit_ns = GRTT_INITIAL_NS  # No receiver alone takes the group's round trip further.
         self._leaving: dict[bytes, Member] = {}
-        self._heard_count = 0
-        self._active_count = 0  # receivers that take part
+        self._heard = Census(ALONE_HEARD_COUNT)  # receivers, ever
+        self._active = Census(ALONE_COUNT)  # receivers that take part
         self._acknowledge: dict[bytes, None] = {}
         self._echo: dict[bytes, None] = {}
         self._sweep_ns = now_ns
@@ -159,14 +159,15 @@ class GroupServerMachine:
         # While it waits it answers for the rate that it may have: congestion control has nothing to go by yet.
         rate_bps = self._cap_bps if self.is_waiting else self.controller.rate_bps
         is_idle = self.is_waiting or not self.carousel.has_work
-        round_trip_ns = min(self.stream.rtt.smoothed_ns, POLL_ROUND_TRIP_MAX_NS) if self._active_count else 0
+        round_trip_ns = min(self.stream.rtt.smoothed_ns, POLL_ROUND_TRIP_MAX_NS) if self._active.total else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
-        if self._poll.advance(self._heard_count, self._active_count, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
+        heard_count, active_count = self._heard.count, self._active.count
+        if self._poll.advance(heard_count, active_count, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
             self._teller.plan_soon(now_ns, 0)
         if now_ns >= self._teller.plan_ns:
             self._send_plan(now_ns)
-        self.carousel.crowd = self._poll.group_size(self._active_count)
+        self.carousel.crowd = self._poll.group_size(self._active.count)
 
     # --- What the application asks -------------------------------------------------------------------------
 
@@ -241,7 +242,7 @@ class GroupServerMachine:
     @property
     def is_busy(self) -> bool:
         """Whether data goes out, or a receiver that was heard lately still lacks something."""
-        return not self.is_closed and (self.carousel.has_work or self._active_count > 0)
+        return not self.is_closed and (self.carousel.has_work or self._active.total > 0)
 
     @property
     def waited_for(self) -> tuple[int, int] | None:
@@ -281,7 +282,7 @@ class GroupServerMachine:
         if rtt_ns:
             self._note_round_trip(member)
         self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
-        self._active_count += member.counts - did_count
+        self._recount(member, did_count=did_count)
         if member.is_active:
             self._steer(member, report, rtt_ns, now_ns)
 
@@ -294,7 +295,7 @@ class GroupServerMachine:
 
     def _admit(self, member: Member, now_ns: int) -> None:
         self.members[member.peer_id] = member
-        self._heard_count += 1
+        self._heard.add(member.party)
         if self._parties.join(member.party, now_ns):
             self._ask_to_leave(member, now_ns)
 
@@ -314,6 +315,13 @@ class GroupServerMachine:
         has_ended = member.state in FINAL_STATES or member.state in HOLDING_STATES
         if has_ended and before not in HOLDING_STATES:
             member.ended_ns = now_ns
+
+    def _recount(self, member: Member, *, did_count: bool) -> None:
+        """A receiver takes part from now on, or not any more."""
+        if member.counts and not did_count:
+            self._active.add(member.party)
+        elif did_count and not member.counts:
+            self._active.remove(member.party)
 
     def _steer(self, member: Member, report: GroupReport, rtt_ns: int, now_ns: int) -> None:
         """Let rate and needs follow a receiver that takes part."""
@@ -353,7 +361,7 @@ class GroupServerMachine:
             if self.controller.holds_back(member.party):
                 self._cast_out(member.party, now_ns)
             elif member.is_leaving:
-                self._active_count -= 1
+                self._active.remove(member.party)
                 self._ask_to_leave(member, now_ns)
         return member.is_leaving
 
@@ -362,8 +370,9 @@ class GroupServerMachine:
         self._parties.cast_out(party, now_ns)
         for member in self.members.values():
             if member.party == party and member.is_active:
-                self._active_count -= member.counts
+                did_count = member.counts
                 self._ask_to_leave(member, now_ns)
+                self._recount(member, did_count=did_count)
 
     def _ask_to_leave(self, member: Member, now_ns: int) -> None:
         member.is_leaving = True
@@ -399,13 +408,13 @@ class GroupServerMachine:
         self.controller.on_timeout(now_ns)
         self.pacer.change_rate(self.controller.rate_bps, now_ns)
         limit_ns = max(SILENT_NS, self._poll.patience_ns)
-        losses, round_trips, self._active_count = [], [], 0
+        losses, round_trips, self._active = [], [], Census(ALONE_COUNT)
         for member in self.members.values():
             if member.is_expected and now_ns - member.heard_ns >= limit_ns:
                 member.is_silent = True
                 self._release(member, now_ns)
                 self._events.append(MemberEvent("silent", member))
-            self._active_count += member.counts
+            self._recount(member, did_count=False)
             if member.is_active:
                 round_trips.append((member.party, member.rtt.smoothed_ns))
                 losses.append(0.0 if member.is_leaving or member.is_deaf else member.likely_loss)
@@ -463,7 +472,7 @@ class GroupServerMachine:
             grtt_code=rtt_code(self.stream.rtt.smoothed_ns // 1000),
             report_interval_ms=self._poll.interval_ns // 1_000_000,
             poll_threshold=self._poll.threshold,
-            group_size=self._poll.group_size(self._active_count),
+            group_size=self._poll.group_size(self._active.count),
             rate_bps=controller.rate_bps,
             next_sequence=self.sequence,
             suppress_rate_bps=controller.suppress_rate_bps,
