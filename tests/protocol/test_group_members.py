@@ -11,6 +11,7 @@ from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group import parties
 from fountain.protocol.group.member import REPORT_BURST_COUNT, Member
+from fountain.protocol.group.polling import INTERVAL_MIN_NS
 from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
 from fountain.protocol.rate.loss_events import LossEvents
 from fountain.protocol.rate.pacing import SteadyPacer
@@ -170,6 +171,35 @@ def test_new_receivers_at_one_address_come_one_by_one(seed: int) -> None:
     for count in range(200):
         desk.say(replace(REPORT, peer_id=digest(b"forged %d" % count)[:8]), host="forger")
     assert len(desk.stage.machine.members) <= parties.NEWCOMER_BURST_COUNT + 2
+
+
+def test_receivers_at_one_address_count_as_few_or_as_all_others_together() -> None:
+    census = parties.Census()
+    for _ in range(5):
+        census.add("alone")
+    assert census.count == 5
+    for _ in range(1_000):
+        census.add("alone")
+    assert census.count == parties.ALONE_COUNT
+    for index in range(100):
+        census.add(f"host {index}")
+    assert (census.total, census.alone_count, census.count) == (1_105, 1_005, 200)
+    census.remove("alone")
+    assert (census.total, census.alone_count, census.count) == (1_104, 1_004, 200)
+    for _ in range(1_004):
+        census.remove("alone")
+    assert (census.total, census.alone_count, census.count) == (100, 1, 100)
+
+
+def test_made_up_receivers_do_not_let_the_others_report_seldom(seed: int) -> None:
+    """They say who they are, four in a second, and nothing more; the interval was that of a group of sixty."""
+    desk = Desk(seed)
+    alone_ns = desk.stage.machine._poll.interval_ns
+    for count in range(60):
+        desk.say(replace(REPORT, peer_id=digest(b"forged %d" % count)[:8]), host="forger")
+    desk.wait(MS)
+    assert desk.stage.machine._active.total == 61
+    assert desk.stage.machine._poll.interval_ns <= (parties.ALONE_COUNT + 1) * max(alone_ns, INTERVAL_MIN_NS)
 
 
 # --- Shares ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.limits import NS
+from fountain.protocol.group.parties import ALONE_COUNT
 from fountain.protocol.group.polling import (
     FEW_COUNT,
     FEW_SHARE,
@@ -75,6 +76,18 @@ def test_enough_answers_end_the_asking_when_all_who_were_asked_had_time() -> Non
 def test_the_estimate_is_good_to_a_factor_of_two(seed: int, count: int) -> None:
     poll, answered = ask(numbers(seed, count))
     assert count / 2 <= poll.group_size(answered[-1]) <= count * 2
+
+
+@pytest.mark.parametrize("others", [0, 1, 40])
+def test_one_address_alone_does_not_make_a_group_look_large(others: int) -> None:
+    """Made-up receivers that all answer the first stage would let the true ones report once a minute."""
+    honest, poll, now = Poll(0), Poll(0), 0
+    while not poll.is_known:
+        now += STAGE_NS + ROUND_TRIP_NS
+        honest.advance(others, others, RATE_BPS, ROUND_TRIP_NS, now)
+        poll.advance(others + 1_000, others, RATE_BPS, ROUND_TRIP_NS, now, alone_count=1_000)
+        assert poll.group_size(others) <= 2 * max(ALONE_COUNT, honest.group_size(others))
+    assert now <= 4 * (STAGE_NS + ROUND_TRIP_NS)
 
 
 @pytest.mark.parametrize("count", [1, 30, 1_000, 20_000, 100_000])

@@ -142,13 +142,14 @@ class Desk:
         self.now_ns = START_NS
 
     def report(
-        self, name: str, rtt_ms: float = 40, event_rate: float = 0.0, receive_bps: float = 0.0, after_ms: float = 40
-    ) -> int:
+        self, name: str, rtt_ms: float = 40, event_rate: float = 0.0, receive_bps: float = 0.0, after_ms: float = 40,
+        *, party: str = "",
+    ) -> int:  # fmt: skip
         """A report, some time after the last; the rate from then on."""
         self.now_ns += int(after_ms * MS)
         self.rate.on_report(
             self.now_ns, name.encode(), rtt_ns=int(rtt_ms * MS), event_rate=event_rate,
-            receive_rate_bps=int(receive_bps), has_lost=event_rate > 0,
+            receive_rate_bps=int(receive_bps), has_lost=event_rate > 0, party=party,
         )  # fmt: skip
         return self.rate.rate_bps
 
@@ -218,6 +219,18 @@ def test_who_leaves_is_followed_by_who_allows_least_and_the_rate_does_not_leap()
     desk.rate.on_leave(b"c", desk.now_ns)
     desk.rate.on_leave(b"nobody", desk.now_ns)
     assert desk.rate.limiting is None
+
+
+def test_when_one_that_held_all_others_back_leaves_they_begin_with_a_packet_per_round_trip_of_their_own() -> None:
+    desk = Desk()
+    while not desk.rate.holds_back("far"):
+        slow_bps = desk.report("a", rtt_ms=900, event_rate=0.9, receive_bps=1_000, party="far")
+        desk.report("b", rtt_ms=10, receive_bps=SIZE * 8, party="near")
+    assert slow_bps < SIZE * 8
+    desk.rate.on_leave(b"a", desk.now_ns)
+    assert desk.report("b", rtt_ms=10, receive_bps=SIZE * 8, after_ms=1, party="near") == SIZE * 8 * 100
+    assert desk.rate.group_rtt_ns == 10 * MS
+    assert desk.report("b", rtt_ms=10, receive_bps=CAP, after_ms=10, party="near") == 2 * SIZE * 8 * 100
 
 
 def test_who_allows_a_little_less_or_more_need_not_report() -> None:

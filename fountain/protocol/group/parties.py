@@ -5,9 +5,11 @@ What costs little is cheap to make up: peer ids, reports, needs. An address cost
 
 from __future__ import annotations
 
+from collections import Counter
+
 from fountain.limits import NS
 
-__all__ = ["ALONE_COUNT", "ALONE_HEARD_COUNT", "MEMBER_COUNT_MAX", "Census", "Parties"]
+__all__ = ["ALONE_COUNT", "MEMBER_COUNT_MAX", "Census", "Parties", "believed_count"]
 
 MEMBER_COUNT_MAX = 65_536
 PARTY_MEMBER_COUNT_MAX = MEMBER_COUNT_MAX // 4  # of one address: it does not shut all others out
@@ -16,40 +18,47 @@ NEWCOMER_SPACING_NS = NS // 4  # ... one in this time from then on.
 REPORT_COUNT_MAX = 1_000  # reports from one address in a second
 CAST_OUT_NS = 300 * NS  # Who comes from an address that was sent away is asked to leave at once for so long, ...
 CAST_OUT_COUNT_MAX = 16  # ... and so many have a place at all.
-ALONE_COUNT = 16  # Receivers at one address make the group no larger than so many do, or all others together; ...
-ALONE_HEARD_COUNT = 4  # ... while it is estimated from those who answer first, this.
+ALONE_COUNT = 16  # Receivers at one address count as so many, or as all others together, and not as more.
+
+
+def believed_count(alone: float, others: float) -> float:
+    """How many receivers there are, if `alone` say so from one address, and `others` from elsewhere.
+
+    Peer ids cost nothing: whoever makes them up would let all others report as seldom as receivers of a large group do.
+    """
+    return min(alone, max(ALONE_COUNT, others)) + others
 
 
 class Census:
-    """How many receivers there are, as far as that is believed of one address alone.
+    """How many receivers there are, and how many of them are at the address that has most."""
 
-    Names cost nothing: whoever makes them up would let all others report as seldom as receivers of a large group do.
-    The largest address counts as `alone_count`, or as all others together.
-    """
-
-    def __init__(self, alone_count: int) -> None:
+    def __init__(self) -> None:
         self.total = 0
-        self._alone_count = alone_count
-        self._counts: dict[str, int] = {}
-        self._largest = 0
+        self.alone_count = 0  # receivers at the address that has most
+        self._counts: Counter[str] = Counter()
+        self._host_counts: Counter[int] = Counter()  # how many addresses have so many receivers
 
     def add(self, host: str) -> None:
         """One more receiver at this address."""
-        count = self._counts.get(host, 0) + 1
-        self._counts[host] = count
-        self._largest = max(self._largest, count)
-        self.total += 1
+        self._change(host, 1)
+        self.alone_count = max(self.alone_count, self._counts[host])
 
     def remove(self, host: str) -> None:
-        """One receiver less at this address. Whoever removes many counts anew now and then: `count` may be too low."""
-        self._counts[host] -= 1
-        self.total -= 1
+        """One receiver less at this address."""
+        self._change(host, -1)
+        if self.alone_count and not self._host_counts[self.alone_count]:
+            self.alone_count -= 1
+
+    def _change(self, host: str, step: int) -> None:
+        self._host_counts[self._counts[host]] -= 1
+        self._counts[host] += step
+        self._host_counts[self._counts[host]] += 1
+        self.total += step
 
     @property
     def count(self) -> int:
         """How many receivers are believed."""
-        largest = min(self._largest, self.total)
-        return min(largest, max(self._alone_count, self.total - largest)) + self.total - largest
+        return round(believed_count(self.alone_count, self.total - self.alone_count))
 
 
 class _Bucket:

@@ -9,6 +9,7 @@ together take REPORT_SHARE of the rate (as RTCP does, RFC 3550 section 6.2).
 from __future__ import annotations
 
 from fountain.limits import NS
+from fountain.protocol.group.parties import believed_count
 
 __all__ = ["FEW_COUNT", "FEW_SHARE", "REPORT_SHARE", "REPORT_SIZE", "Poll"]
 
@@ -56,15 +57,17 @@ class Poll:
 
     def advance(
         self, heard_count: int, active_count: int, rate_bps: int, round_trip_ns: int, now_ns: int,
-        *, is_idle: bool = False,
+        *, alone_count: int = 0, is_idle: bool = False,
     ) -> bool:  # fmt: skip
         """Ask more, if it is time and too few answered; whether more are asked than before.
 
-        `heard_count` receivers were ever heard, `active_count` of them still take part; `is_idle`: no data is sent.
+        `heard_count` receivers were ever heard, `alone_count` of them from one address; `active_count` still take part;
+        `is_idle`: no data is sent.
         """
-        stage = self._stage
+        stage, others_count = self._stage, heard_count - alone_count
+        heard_count = round(believed_count(alone_count, others_count))
         if not self.is_known:
-            self._estimate = heard_count / _STAGES[stage]
+            self._estimate = believed_count(alone_count / _STAGES[stage], others_count / _STAGES[stage])
             # Not before the stage is over: the first sixteen may be few of those that were asked.
             if now_ns - self._stage_ns >= STAGE_NS + round_trip_ns:
                 self._stage = len(_STAGES) - 1 if heard_count >= _ENOUGH_COUNT else stage + 1

@@ -42,10 +42,10 @@ from fountain.protocol.group.member import (
     Member,
     SendTimes,
 )
-from fountain.protocol.group.parties import ALONE_COUNT, ALONE_HEARD_COUNT, Census, Parties
+from fountain.protocol.group.parties import Census, Parties
 from fountain.protocol.group.polling import Poll
 from fountain.protocol.group.teller import GRTT_INITIAL_NS, PLAN_MIN_NS, GroupStream, Teller, drain
-from fountain.protocol.rate.group_round_trip import longest_rtt_ns
+from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, longest_rtt_ns
 from fountain.protocol.rate.pacing import SteadyPacer
 from fountain.protocol.rate.tfmcc import GroupRate
 from fountain.protocol.schedule.group import GroupCarousel
@@ -121,8 +121,8 @@ class GroupServerMachine:
         self._parties = Parties()
         self._rtt_limit_ns = GRTT_INITIAL_NS  # No receiver alone takes the group's round trip further.
         self._leaving: dict[bytes, Member] = {}
-        self._heard = Census(ALONE_HEARD_COUNT)  # receivers, ever
-        self._active = Census(ALONE_COUNT)  # receivers that take part
+        self._heard = Census()  # receivers, ever
+        self._active = Census()  # receivers that take part
         self._acknowledge: dict[bytes, None] = {}
         self._echo: dict[bytes, None] = {}
         self._sweep_ns = now_ns
@@ -159,11 +159,12 @@ class GroupServerMachine:
         # While it waits it answers for the rate that it may have: congestion control has nothing to go by yet.
         rate_bps = self._cap_bps if self.is_waiting else self.controller.rate_bps
         is_idle = self.is_waiting or not self.carousel.has_work
-        round_trip_ns = min(self.stream.rtt.smoothed_ns, POLL_ROUND_TRIP_MAX_NS) if self._active.total else 0
         if now_ns >= self._sweep_ns:
             self._sweep(now_ns)
-        heard_count, active_count = self._heard.count, self._active.count
-        if self._poll.advance(heard_count, active_count, rate_bps, round_trip_ns, now_ns, is_idle=is_idle):
+        if self._poll.advance(
+            self._heard.total, self._active.count, rate_bps, self._poll_round_trip_ns, now_ns,
+            alone_count=self._heard.alone_count, is_idle=is_idle,
+        ):  # fmt: skip
             self._teller.plan_soon(now_ns, 0)
         if now_ns >= self._teller.plan_ns:
             self._send_plan(now_ns)
@@ -254,6 +255,14 @@ class GroupServerMachine:
     @property
     def _present_count(self) -> int:
         return sum(not (member.is_silent or member.state is MemberState.LEFT) for member in self.members.values())
+
+    @property
+    def _poll_round_trip_ns(self) -> int:
+        """How long answers take, for which the next stage of polling waits; not long for those of one address alone."""
+        if not self._active.total:
+            return 0
+        is_alone = self._active.alone_count == self._active.total
+        return min(self.stream.rtt.smoothed_ns, RTT_ALONE_NS if is_alone else POLL_ROUND_TRIP_MAX_NS)
 
     def _handle_report(self, report: GroupReport, sequence: int, address: Address, now_ns: int) -> None:
         member = self.members.get(report.peer_id)
@@ -408,7 +417,7 @@ class GroupServerMachine:
         self.controller.on_timeout(now_ns)
         self.pacer.change_rate(self.controller.rate_bps, now_ns)
         limit_ns = max(SILENT_NS, self._poll.patience_ns)
-        losses, round_trips, self._active = [], [], Census(ALONE_COUNT)
+        losses, round_trips, self._active = [], [], Census()
         for member in self.members.values():
             if member.is_expected and now_ns - member.heard_ns >= limit_ns:
                 member.is_silent = True

@@ -127,6 +127,10 @@ class _Rounds:
             self.group_ns, self._limit_ns = longest_rtt_ns((item.party, item.rtt_ns) for item in receivers)
         self.group_ns = max(self.group_ns, min(smoothed_ns, self._limit_ns))
 
+    def look_soon(self) -> None:
+        """One of the receivers was far away, and is none any more."""
+        self._looked_ns = -ROUNDS_LOOK_NS
+
 
 class _Receiver:
     """What the latest reports of one receiver said."""
@@ -243,7 +247,7 @@ class TfmccRate:
         self._is_halved = False  # since the limiting receiver was heard
         self._grown_ns = now_ns
         self._silence_ns = now_ns  # when somebody was heard last, or silence was answered last
-        self._is_silent = True
+        self._is_silent = True  # The next report takes the rate to a packet per round trip at least.
         self._holds: dict[str, _Hold] = {}
         self._held_by: str | None = None
         self._root_mean = 0.0  # of the limiting receiver's round trips: of their square roots
@@ -325,8 +329,10 @@ class TfmccRate:
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:
         left = self._receivers.pop(peer_id, None)
         if left is not None and not self._is_starting and self.holds_back(left.party):
-            # What it said it lost is no reason for the others to begin slowly.
+            # What it said it lost is no reason for the others to begin slowly, nor are the round trips that it had.
             self._is_starting = not any(receiver.has_lost for receiver in self._receivers.values())
+            self._is_silent = True
+            self._rounds.look_soon()
         if peer_id == self._limiting:
             self._elect(now_ns)
 
