@@ -168,7 +168,8 @@ class Cohort:
         self._told_ns[row] = self._arrived_ns[row]
         counter = machine.inflow.counter
         counter.expected, counter.received_count = int(self._expected[row]), int(self._received[row])
-        machine.handle_data(int(self._timestamp_us[row]), int(self._arrived_ns[row]) + self.offsets[row])
+        arrived_ns = int(self._arrived_ns[row]) + self.offsets[row]
+        machine.handle_data(int(self._timestamp_us[row]), machine.server, arrived_ns)
         if machine.state is not MemberState.RECEIVING:
             return False
         done, opened = self._done[row], self._open[row]

@@ -39,6 +39,7 @@ _GROUP_BODIES = {
     GroupPacketType.REPORT: [group_golden.REPORT.encode()],
 }
 _GROUP: Address = ("239.1.2.3", 6332)
+_SERVERS: tuple[Address, ...] = ("10.0.0.1", 6330), ("10.0.0.2", 6330)
 
 Machine = Callable[[random.Random, int], None]
 
@@ -153,10 +154,10 @@ def _group_client(draw: random.Random) -> Machine:
         octets = channel.wrap(packet_type, sequence[0], mutated(draw, _GROUP_BODIES[packet_type]))
         header = GroupHeader.parse(octets)
         assert not isinstance(header, Reject)
-        machine.handle_datagram(octets, header, ("10.0.0.1", 6330), now_ns)
+        machine.handle_datagram(octets, header, _SERVERS[draw.random() < 0.1], now_ns)
         if draw.random() < 0.1:
             machine.inflow.counter.accept(draw.getrandbits(draw.randrange(1, 40)))
-            machine.handle_data(draw.getrandbits(32), now_ns)
+            machine.handle_data(draw.getrandbits(32), draw.choice(_SERVERS), now_ns)
         if draw.random() < 0.01:
             machine.change_state(draw.choice(list(MemberState)), now_ns)
         machine.handle_timeout(now_ns)

@@ -150,7 +150,7 @@ class Download:
         arrival = self.assembly.take(train, self.machine.inflow, now_ns)
         self.pace.note(counter.received_count - before, now_ns)
         if arrival is not None:
-            self.machine.handle_data(arrival[0], now_ns)
+            self.machine.handle_data(arrival[0], train.address, now_ns)
 
     def step(self, now_ns: int) -> int:
         """Do what is due; when to come back at the latest."""

@@ -12,7 +12,8 @@ The rules
 4. Who is asked to leave says so once more, and takes no part from then on.
 5. Where nothing comes back, it says nothing at all.
 6. Packets that arrive are not progress: `standstill` says whether nothing comes of the stream though it is heard.
-7. After a pause of its own (`resume`) packets had waited for it: until one comes that had not, it measures nothing.
+7. In an open group what does not come from where the server is counts for nothing (`Whereabouts`).
+8. After a pause of its own (`resume`) packets had waited for it: until one comes that had not, it measures nothing.
    What was lost in that time was lost here, and not on the way.
 """
 
@@ -38,6 +39,7 @@ from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.protocol.group.polling import REPORT_SIZE
 from fountain.protocol.group.standstill import Standstill, Watch
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
+from fountain.protocol.group.whereabouts import Whereabouts
 from fountain.protocol.rate.loss_events import LossEvents
 from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_from_code
@@ -94,8 +96,8 @@ class GroupClientMachine:
         now_ns: int, sequence: int = 0,
     ) -> None:  # fmt: skip
         self.announce = announce
-        self.server = server
         self.channel = channel
+        self._whereabouts = Whereabouts(server, now_ns, is_open=channel.open)
         self.state = MemberState.JOINING
         self.blocks: BlockTable | None = None
         self.inflow = GroupInflow(channel, announce.next_sequence)
@@ -130,6 +132,11 @@ class GroupClientMachine:
         self._events: deque[GroupEvent] = deque()
         if self.is_final:
             self._events.append(GroupEvent("final"))
+
+    @property
+    def server(self) -> Address:
+        """Where the server is, as far as is known."""
+        return self._whereabouts.address
 
     @property
     def offer(self) -> OfferBody:
@@ -177,6 +184,8 @@ class GroupClientMachine:
             record = Announce.parse(body, open=header.open)
         elif header.packet_type is GroupPacketType.PLAN:
             record = Plan.parse(body)
+        if not isinstance(record, Reject) and not self._whereabouts.hear(address, now_ns):
+            record = Reject.OUT_OF_PLACE  # Its number counts for nothing either.
         accept = self._replay.accept_doubtful if self.channel.open else self._replay.accept
         if not isinstance(record, Reject) and not accept(header.sequence):
             record = Reject.REPLAYED
@@ -189,8 +198,9 @@ class GroupClientMachine:
         else:
             self._handle_plan(record, now_ns)
 
-    def handle_data(self, timestamp_us: int, now_ns: int) -> None:
-        """Data packets arrived, counted by the inflow's counter; the latest of them was sent at `timestamp_us`."""
+    def handle_data(self, timestamp_us: int, address: Address, now_ns: int) -> None:
+        """Data packets came from `address`, counted by the inflow's counter; the latest was sent at `timestamp_us`."""
+        self._whereabouts.hear_data(address, now_ns)
         self._hear(now_ns)
         self._hear_life(now_ns)
         self._watch.note_data(self.inflow.counter.expected, now_ns)
@@ -319,7 +329,7 @@ class GroupClientMachine:
         if self._announced - CONTROL_WINDOW < sequence < self._announced:
             return  # Late, or played again from somewhere else: where the server is, and whether, newer ones say.
         self._announced = sequence
-        self.server = address
+        self._whereabouts.move(address)
         is_waiting = bool(announce.flags & AnnounceFlag.WAITING)
         self._watch.note_server(announce.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
         self.announce = replace(announce, next_sequence=self.announce.next_sequence)  # of when it came in
