@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Protocol, TextIO
 
+from fountain.cli.collector import QuietCollector
 from fountain.cli.streams import Stream
 from fountain.config import FetchConfig, ServeConfig
 from fountain.events import Observer
@@ -45,21 +46,23 @@ SignalHook = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeOutcome:
-    from fountain.engine.runtime.loading import check_can_load, loading
+    from fountain.engine.runtime.loading import check_can_load
 
     check_can_load()
-    with loading():
+    with QuietCollector(observer) as collector:
         from fountain.engine.serving.serve import serve  # Loads numpy and the kernels, which --help must not.
-    return serve(config, observer, stop)
+
+        return serve(config, collector, stop)
 
 
 def _fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> object:
     from fountain.engine.runtime.loading import check_can_load
 
     check_can_load()
-    from fountain.engine.receiving.fetch import fetch  # Loads numpy and the kernels, which --help must not.
+    with QuietCollector(observer) as collector:
+        from fountain.engine.receiving.fetch import fetch  # Loads numpy and the kernels, which --help must not.
 
-    return fetch(config, observer, stop)
+        return fetch(config, collector, stop)
 
 
 def _standard(file: TextIO | None) -> TextIO:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from fountain._version import __version__
 from fountain.doctor.finding import Finding, fine, note, problem
-from fountain.engine.runtime.loading import loading
 from fountain.errors import UsageError
 from fountain.integrity import Seal
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE, DATA_TAIL_SIZE, NS
@@ -58,8 +57,7 @@ def check_versions() -> Iterator[Finding]:
 def check_kernels() -> Iterator[Finding]:
     """Which instructions the kernels use, and whether their machine code is at hand."""
     try:
-        with loading():
-            from fountain.engine.runtime import kernel_facts
+        from fountain.engine.runtime import kernel_facts
     except UsageError as error:
         yield problem("vector instructions", error.message, "unset FOUNTAIN_SIMD")
         return

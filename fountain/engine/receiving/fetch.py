@@ -21,7 +21,6 @@ from fountain.engine.receiving.summary import FetchSummary
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
-from fountain.engine.runtime.loading import loading
 from fountain.engine.runtime.standing import await_group, open_group
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import IncompleteError
@@ -57,9 +56,9 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         stack.callback(endpoint.close)
         machine = _machine(config, targets)
         _say_hello(machine, endpoint, targets)
-        with loading():
-            from fountain.engine.receiving.fetching import Fetching
-            from fountain.engine.receiving.receiver import Phase, Receiver
+        from fountain.engine.receiving.fetching import Fetching
+        from fountain.engine.receiving.receiver import Phase, Receiver
+
         waker = Waker()
         stack.callback(waker.close)
         workers = ThreadWorkers(waker.wake)
@@ -107,8 +106,8 @@ def _fetch_group(
         observer.handle(Listening(group.address, group.interface.name, group.port))
         if key is None:
             observer.handle(Warned(OPEN_GROUP_WARNING))
-        with loading():
-            from fountain.engine.receiving.group_fetch import GroupFetch
+        from fountain.engine.receiving.group_fetch import GroupFetch
+
         waker = Waker()
         stack.callback(waker.close)
         peer_id = group_peer_id(config, group.interface.name)

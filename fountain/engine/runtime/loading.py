@@ -1,31 +1,20 @@
-"""Loading the compiler and the kernels: whether that can succeed, and without the garbage collector in the way."""
+"""Whether the compiler and the kernels can be loaded in this process."""
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fountain.errors import LocalError
 
-__all__ = ["check_can_load", "loading"]
+__all__ = ["check_can_load"]
 
 # What a command maps of its address space: 700 MB with the compiler, its threads' stacks and the system's heaps. With
 # less, LLVM ends the process without a word that a user could act on.
 _ADDRESS_SPACE_SIZE_MIN = 1 << 30
 
-# Loading from the cache makes fewer objects than that and almost no garbage. Compiling makes much of both: without any
-# collection it would take 60 MB more.
-_COLLECT_INTERVAL = 50_000
-
 _CPU_FEATURES = re.compile(r"[+-][a-z0-9._-]+(?:,[+-][a-z0-9._-]+)*")
-
-_lock = threading.Lock()
-_thresholds: list[tuple[int, int, int]] = []  # those to go back to, while anybody is loading
 
 
 def check_can_load() -> None:
@@ -57,25 +46,3 @@ def check_can_load() -> None:
             f"{_ADDRESS_SPACE_SIZE_MIN // 1_000_000} MB.",
             f"Raise the limit of the address space: ulimit -v {_ADDRESS_SPACE_SIZE_MIN // 1024}.",
         )
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """While inside, seldom look for garbage; afterwards, never again look at what was loaded.
-
-    Some hundred thousand objects come with the compiler, and all of them stay. Passing over them would take a fifth of
-    the time to load, hold up the receive loop for tens of milliseconds later on, and delay the end of the process by
-    as long as a small transfer takes.
-    """
-    with _lock:
-        _thresholds.append(_thresholds[0] if _thresholds else gc.get_threshold())
-        if _thresholds[0][0]:  # Zero is never.
-            gc.set_threshold(max(_COLLECT_INTERVAL, _thresholds[0][0]))
-    try:
-        yield
-    finally:
-        gc.freeze()
-        with _lock:
-            threshold = _thresholds.pop()
-            if not _thresholds:
-                gc.set_threshold(*threshold)

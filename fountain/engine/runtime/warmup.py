@@ -13,7 +13,6 @@ import numpy as np
 
 from fountain.codes.api import Code
 from fountain.engine.runtime import kernel_facts
-from fountain.engine.runtime.loading import loading
 from fountain.events import Observer, Preparing, Warned
 from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
@@ -56,7 +55,7 @@ def _run(code: Code, before: threading.Thread | None) -> None:
     if before is not None:
         before.join()
     # What a code of somebody else's package, or the compiler, does wrong here fails again where it can be reported.
-    with loading(), suppress(Exception):
+    with suppress(Exception):
         _travel()  # First: a train comes before anything can be decoded.
         _round_trip(code)
 
