@@ -303,6 +303,11 @@ class ServeConfig:
             raise UsageError("The group port is another port of the server too.", "Give --group-port another number.")
         if fleet.min_rate_bps > self.rate_bps:
             raise UsageError("--min-rate is above --rate.", "Give a --min-rate below what the server may send.")
+        if self.expect is not None and fleet.wait_time_ns is None and fleet.wait_count > self.expect:
+            raise UsageError(
+                f"--wait {fleet.wait_count} waits for more receivers than --expect {self.expect} names.",
+                "--wait takes a number of receivers; --wait-time takes seconds.",
+            )
         if fleet.oneway is not None:
             _check_answers("--expect", self.expect is not None)
             _check_answers("--idle-exit", self.idle_exit_ns is not None)

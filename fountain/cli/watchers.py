@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 PLAIN_INTERVAL_S = 5.0
-WAITING_INTERVAL_S = 60.0  # A server may wait all night, and its log need not be full of that.
+SAME_INTERVAL_S = 60.0  # A server may wait all night, and its log need not be full of that.
 PLAIN_PEER_COUNT_MAX = 4
 ACTIVE_STATES = frozenset({"streaming", "waiting", "silent", "leaving"})
 
@@ -72,6 +72,7 @@ class PlainDisplay:
         self._env = env
         self._narrator = Narrator(env.platform)
         self._next_progress_s: dict[str, float] = {}  # by object, where each has a line of its own
+        self._shown: dict[str, tuple[str, float]] = {}  # the last line of progress of each, and when it was written
         self._waited_for: tuple[str, int] | None = None
         self._next_waiting_s = 0.0
         self._is_oneway = False
@@ -81,6 +82,7 @@ class PlainDisplay:
         for line in self._narrator.lines(event):
             self._env.stderr.write_line(line)
         progress = name = ""
+        is_moving = isinstance(event, TransferProgress | PeersProgress | OnewayProgress) and event.rate_bps > 0
         if isinstance(event, Announced):
             self._is_oneway = event.is_oneway
         elif isinstance(event, TransferProgress):
@@ -92,7 +94,7 @@ class PlainDisplay:
             progress = f"{name} {on_air_words(event)} at {format_rate(event.rate_bps)}bit/s"
         elif isinstance(event, Waiting) and self._is_waiting_due(event):
             self._env.stderr.write_line(escape_controls(waiting_line(event)))
-        if progress and self._is_due(name):
+        if progress and self._is_due(name) and (self._is_news(name, progress) or is_moving):
             self._env.stderr.write_line(escape_controls(progress))
 
     def close(self) -> None:
@@ -106,13 +108,22 @@ class PlainDisplay:
             self._next_progress_s[name] = now_s + PLAIN_INTERVAL_S
         return due_s is not None and now_s >= due_s
 
+    def _is_news(self, name: str, line: str) -> bool:
+        """Whether the line differs from the last one, or that is long ago."""
+        now_s = self._env.now_s()
+        before, written_s = self._shown.get(name, ("", 0.0))
+        is_news = line != before or now_s >= written_s + SAME_INTERVAL_S
+        if is_news:
+            self._shown[name] = line, now_s
+        return is_news
+
     def _is_waiting_due(self, event: Waiting) -> bool:
         """Whether somebody came or went since the last line of waiting, or that is long ago."""
         now_s = self._env.now_s()
         now_for = (event.what, event.have_count)
         is_due = now_for != self._waited_for or now_s >= self._next_waiting_s
         if is_due:
-            self._waited_for, self._next_waiting_s = now_for, now_s + WAITING_INTERVAL_S
+            self._waited_for, self._next_waiting_s = now_for, now_s + SAME_INTERVAL_S
         return is_due
 
 

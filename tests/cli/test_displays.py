@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,17 @@ def test_plain_progress_comes_every_few_seconds() -> None:
     stage = Stage(engine)
     lines = stage.fetch("HOST").err.splitlines()
     assert lines == [f"{done}.0% at 412Mbit/s, 10.1% loss, 1m 20s left, receiving" for done in (25, 50, 75)]
+
+
+def test_a_plain_line_comes_once_a_minute_while_nothing_moves() -> None:
+    def engine(observer: Observer, stop: threading.Event) -> Outcome:
+        for _ in range(130):
+            observer.handle(replace(transfer(0.0), rate_bps=0.0))
+            stage.now_s += 1.0
+        return Outcome()
+
+    stage = Stage(engine)
+    assert len(stage.fetch("HOST").err.splitlines()) == 3  # after 5, 65 and 125 s
 
 
 def test_what_is_prepared_is_told_once() -> None:

@@ -168,6 +168,7 @@ def fetch_refusal(argv: str) -> object:
         (f"{ON_GROUP} --wait 0", "--wait needs at least one receiver."),
         (f"{ON_GROUP} --wait-time 0", "--wait-time needs a time above zero."),
         (f"{ON_GROUP} --min-rate 101M", "--min-rate is above --rate."),
+        (f"{ON_GROUP} --wait 5 --expect 1", "--wait 5 waits for more receivers than --expect 1 names."),
         (f"{ON_GROUP} --group-port 6330", "The group port is another port of the server too."),
         (f"{ON_GROUP} --duration 5", "--duration needs --oneway."),
         (f"{ON_GROUP} --plan-loss 0.1", "--plan-loss needs --oneway."),
