@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.download import Download, Opening
 from fountain.engine.receiving.group_receiver import GroupReceiver
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.receiver import Phase
@@ -97,7 +97,7 @@ class Listener(Host):
         identity = ReceiverIdentity(digest(name.encode())[:8], name, world.draw_bytes(32), options.key)
         self.receiver = GroupReceiver(
             self.endpoint, self.answer, identity, wants=self._wants, has=self._has,
-            open_sink=self._open_sink, make_workers=InlineWorkers,
+            prepare=lambda download: Opening(lambda _: self._open_sink(download)), make_workers=InlineWorkers,
             open_endpoint=lambda: world.network.attach((name, world.draw_port())),
             timeout_ns=options.timeout_ns, wait=options.wait, loss=options.loss, seed=world.draw.getrandbits(64),
         )  # fmt: skip

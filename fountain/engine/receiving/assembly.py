@@ -7,7 +7,7 @@ what matters to the protocol.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,17 @@ from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 from fountain.wire.session import Run
 
-__all__ = ["Assembly", "Keeper", "check_cut", "contradiction", "described", "is_as_offered", "runs_of"]
+__all__ = [
+    "Assembly",
+    "Keeper",
+    "Opened",
+    "check_cut",
+    "contradiction",
+    "described",
+    "is_as_offered",
+    "open_for",
+    "runs_of",
+]
 
 FALSE_HINT = "Start the server again; if it happens again, somebody on the network is sending false packets."
 
@@ -50,6 +60,16 @@ class _Adopted:
 @dataclass(frozen=True)
 class _Finished:
     files: Sequence[tuple[str, Path]] = ()
+    error: FountainError | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What became of opening the sink for an offer."""
+
+    offer: OfferBody
+    code: Code | None = None
+    sink: BlockSink | None = None
     error: FountainError | None = None
 
 
@@ -107,6 +127,18 @@ def is_as_offered(manifest: Manifest, offer: OfferBody) -> bool:
     told = (offer.profile_id, offer.object_size, offer.symbol_size, offer.block_symbol_limit, offer.name)
     cut = (manifest.profile_id, manifest.object_size, manifest.symbol_size, manifest.block_symbol_limit, manifest.name)
     return cut == told and manifest.is_tree == offer.is_directory
+
+
+def open_for(offer: OfferBody, open_sink: Callable[[OfferBody], tuple[Code, BlockSink]]) -> Opened:
+    """Open the sink for an offer: a worker's job, for what is there is looked at, and kernels are compiled."""
+    try:
+        code, sink = open_sink(offer)
+    except (FountainError, MemoryError) as error:
+        return Opened(offer, error=local_error(error))
+    if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
+        sink.close()  # Another offer may be of what is there.
+        return Opened(offer, error=contradiction())
+    return Opened(offer, code, sink)
 
 
 def _futile() -> IntegrityError:

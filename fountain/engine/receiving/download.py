@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fountain.codes.api import Code
-from fountain.engine.receiving.assembly import Assembly, contradiction, is_as_offered
+from fountain.engine.receiving.assembly import Assembly, Opened, open_for
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.contenders import Pace
 from fountain.engine.receiving.failures import changed_error
 from fountain.engine.receiving.receiver import Phase, Receiver
-from fountain.engine.runtime.workers import Workers
+from fountain.engine.runtime.workers import InlineWorkers, Workers
 from fountain.errors import FountainError, IncompleteError
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.train import Train
@@ -27,17 +29,30 @@ from fountain.wire.group import MemberState
 from fountain.wire.reject import RejectCounter
 from fountain.wire.session import StopReason
 
-__all__ = ["Download", "sessions_in"]
+__all__ = ["OPENING_ENTRY_SIZE", "OPENING_SIZE_MAX", "Download", "Opening", "sessions_in"]
 
 ONEWAY_MARGIN_COUNT = 2  # What a one-way stream is planned for.
 PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
 SPEECHLESS_NS = 2 * NS  # So long one that failed at its first Announce waits for the Plan that lets it say so.
 PARTING_REPORT_COUNT = 10
+OPENING_SIZE_MAX = 16 << 20  # Octets of data packets that are kept while the sink is opened.
+OPENING_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets.
+CATCH_UP_TRAIN_COUNT = 64  # Kept trains that are taken in one step.
 UNHEARD_COUNT, UNHEARD_NS = 64, NS  # So many packets sent, and not one of them heard since one came, for so long.
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the sink of a download is opened: on a worker, unless it `is_quick`."""
+
+    open_sink: Callable[[OfferBody], tuple[Code, BlockSink]]
+    is_quick: bool = False
 
 
 class Download:
     """Takes part in the stream of `machine`; `apart` serves it by itself once it was asked to leave the group.
+
+    While its sink is opened, data packets are kept, up to `OPENING_SIZE_MAX` octets of them.
 
     `rejects` counts what comes by the group and is no packet of any download.
     """
@@ -68,6 +83,9 @@ class Download:
         self._parted_ns = self._part_again_ns = 0
         self._failed_ns: int | None = None
         self._is_lingering = self._has_given_up = self.has_yielded = False
+        self._opener: Workers | None = None  # who opens the sink, until it is open
+        self._kept: deque[tuple[bytes, int]] = deque()  # data packets that came meanwhile, and the size of each
+        self._kept_size = 0
         self._earlier_drop_count = 0  # what the system had thrown away before this session: no loss of it
 
     @property
@@ -105,31 +123,21 @@ class Download:
         """Times that this system threw packets away."""
         return self.machine.kernel_drop_count
 
-    def begin(
-        self, open_sink: Callable[[OfferBody], tuple[Code, BlockSink]], kernel_drop_count: int, now_ns: int
-    ) -> None:  # fmt: skip
-        """Make room for the object, and take part."""
+    @property
+    def is_refused(self) -> bool:
+        """Whether no sink could be opened for the object."""
+        return self._opener is None and self.assembly is None and self.error is not None
+
+    def begin(self, opening: Opening, kernel_drop_count: int, now_ns: int) -> None:
+        """Make room for the object, and take part as soon as that is done."""
         self._earlier_drop_count = kernel_drop_count
-        offer = self.machine.offer
-        try:
-            code, sink = open_sink(offer)
-            try:
-                if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
-                    raise contradiction()
-                self.assembly = Assembly(code, sink, offer, self.workers, self, loss=self._loss, seed=self._seed)
-            except BaseException:
-                sink.close()
-                raise
-        except FountainError as error:
-            self.failed(error, now_ns)
-            return
-        self._set_margin(self.assembly)
-        self.phase = Phase.RECEIVING
-        self._begun_ns = now_ns
-        self.machine.adopt(self.assembly.table, now_ns)
+        self._opener = InlineWorkers() if opening.is_quick else self.workers
+        self._opener.submit(functools.partial(open_for, self.machine.offer, opening.open_sink))
+        self._settle_opening(self._opener, now_ns)
 
     def follow(self, machine: GroupClientMachine, kernel_drop_count: int, now_ns: int) -> None:
         """The server has started again: the same object comes in another session."""
+        self._forget_kept()
         self._earlier_drop_count = kernel_drop_count
         self.machine = machine
         self.silent_ns = None
@@ -142,9 +150,17 @@ class Download:
 
     def take(self, train: Train, kernel_drop_count: int, now_ns: int) -> None:
         """Take in the packets of this session in a train."""
-        if self.assembly is None or self.apart is not None or self.phase is not Phase.RECEIVING:
+        if self.apart is not None or self.phase not in (Phase.CONNECTING, Phase.RECEIVING):
             return
         self.machine.kernel_drop_count = kernel_drop_count - self._earlier_drop_count
+        if self._opener is not None or self._kept:
+            self._keep(train)
+        else:
+            self._take(train, now_ns)
+
+    def _take(self, train: Train, now_ns: int) -> None:
+        if self.assembly is None:
+            return
         counter = self.machine.inflow.counter
         before = counter.received_count
         arrival = self.assembly.take(train, self.machine.inflow, now_ns)
@@ -156,6 +172,7 @@ class Download:
         """Do what is due; when to come back at the latest."""
         if self.apart is not None:
             return self._step_apart(self.apart, now_ns)
+        goes_on = self._catch_up(now_ns) if self._opener is None else self._settle_opening(self._opener, now_ns)
         self.machine.handle_timeout(now_ns)
         if self.assembly is not None:
             self.assembly.settle(now_ns)
@@ -167,7 +184,7 @@ class Download:
         self._look_for_data(now_ns)
         if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns) and not self._is_speechless(now_ns):
             self.phase = Phase.ENDED
-        return min(self.machine.next_timeout(), now_ns + NS // 10)
+        return now_ns if goes_on else min(self.machine.next_timeout(), now_ns + NS // 10)
 
     @property
     def is_leaving(self) -> bool:
@@ -231,6 +248,7 @@ class Download:
     def release(self) -> None:
         """Free what only a download under way needs, though somebody may still hold this one."""
         self.assembly = None
+        self._forget_kept()
         if self.apart is not None:
             self.apart.assembly = None
 
@@ -308,6 +326,60 @@ class Download:
         self.phase = Phase.STOPPING
 
     # --- Inside --------------------------------------------------------------------------------------------
+
+    def _settle_opening(self, opener: Workers, now_ns: int) -> bool:
+        """Take in what became of the sink, if it is known; whether there is something to go on with at once."""
+        opened = opener.poll()
+        if not isinstance(opened, Opened):
+            return False
+        self._opener = None
+        if self.phase is not Phase.CONNECTING:
+            if opened.sink is not None:
+                opened.sink.close()
+        elif opened.code is not None and opened.sink is not None:
+            self.assembly = Assembly(
+                opened.code, opened.sink, opened.offer, self.workers, self, loss=self._loss, seed=self._seed
+            )
+            self._set_margin(self.assembly)
+            self.phase = Phase.RECEIVING
+            self._begun_ns = now_ns
+            if self._kept:
+                self.machine.resume(now_ns)  # What was lost meanwhile says nothing of the way.
+            self.machine.adopt(self.assembly.table, now_ns)
+        elif opened.error is not None:
+            self.failed(opened.error, now_ns)
+        return bool(self._kept)
+
+    def _keep(self, train: Train) -> None:
+        """Keep the packets of a train until they can be taken; what is too much is lost, as on the way."""
+        length = train.length - len(train.remainder)
+        is_ours = train.segment_size == self.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
+        if is_ours and self._kept_size + length + OPENING_ENTRY_SIZE <= OPENING_SIZE_MAX:
+            self._kept.append((bytes(train.view[:length]), train.segment_size))
+            self._kept_size += length + OPENING_ENTRY_SIZE
+
+    def _catch_up(self, now_ns: int) -> bool:
+        """Take some of what was kept, as far as workers keep pace; whether to go on at once."""
+        if not self._kept:
+            return False
+        train = Train()
+        for _ in range(CATCH_UP_TRAIN_COUNT):
+            if self.assembly is None or self.phase is not Phase.RECEIVING:
+                self._forget_kept()
+            if not self._kept:
+                return False
+            if self.assembly is not None and self.assembly.table.is_busy and not self.assembly.table.is_lacking:
+                return False  # What came now would find no room.
+            octets, segment_size = self._kept.popleft()
+            self._kept_size -= len(octets) + OPENING_ENTRY_SIZE
+            train.octets[: len(octets)] = memoryview(octets)
+            train.length, train.segment_size = len(octets), segment_size
+            self._take(train, now_ns)
+        return bool(self._kept)
+
+    def _forget_kept(self) -> None:
+        self._kept.clear()
+        self._kept_size = 0
 
     def _look_for_data(self, now_ns: int) -> None:
         """Where small packets arrive and none of many large ones, none ever will: go on by oneself."""

@@ -62,6 +62,8 @@ class Fetching:
         self._warm_up = WarmUp(code_by_name("raptorq")) if warm_up is None else warm_up
         self._placing = placing
         self._part: Part | PendingPart | None = None
+        self._lock = threading.Lock()  # guards the part, for a worker may be opening it when this is closed
+        self._is_closed = False
         self._offer: OfferBody | None = None
         self.failure: FountainError | None = None
         self.was_asked_to_leave = False
@@ -107,9 +109,9 @@ class Fetching:
             overwrite = self._overwrites(destination)
             check_place(destination, overwrite=overwrite)
             free = functools.partial(make_room, beside.parent)
-            self._part = PendingPart(offer.object_id, offer.name, destination, open_part, free)
+            part = self._hold(PendingPart(offer.object_id, offer.name, destination, open_part, free))
         else:
-            self._part = open_part()
+            part = self._hold(open_part())
         self._tell_other_parts(beside, offer.object_id)
         self._warm_up.add(code)
         self._warm_up.finish(self._observer, self._stop)
@@ -120,7 +122,24 @@ class Fetching:
         self._start_ns = now_ns()
         self._meter = RateMeter(self._start_ns, verified_size)
         self._offer = offer  # Last: from here on there is something to show.
-        return code, self._part
+        return code, part
+
+    def opens_quickly(self, offer: OfferBody) -> bool:
+        """Whether `open_sink` takes too little time to be worth a thread: nothing is to be looked at or compiled."""
+        config = self._config
+        code = code_by_profile(offer.profile_id)
+        if not config.listen or code is None or not self._warm_up.is_over(code):
+            return False
+        return not has_part(resolve_destination(config.out, offer.name), offer.object_id)
+
+    def _hold(self, part: Part | PendingPart) -> Part | PendingPart:
+        """Keep the part, unless it comes too late: then it must not stay locked."""
+        with self._lock:
+            if not self._is_closed:
+                self._part = part
+                return part
+        part.close()
+        raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
 
     def _open_part(self, offer: OfferBody, destination: Path, beside: Path) -> Part:
         config = self._config
@@ -170,7 +189,7 @@ class Fetching:
             )
 
     def _checking(self, done: int, total: int) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._is_closed:
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
         self._observer.handle(Preparing("checking what is there", done, total))
 
@@ -216,7 +235,9 @@ class Fetching:
         return self._part.destination
 
     def close(self) -> None:
-        """Keep the part, if there is one."""
+        """Keep the part, if there is one; one that is being opened is closed by whoever opens it."""
+        with self._lock:
+            self._is_closed = True
         if self._part is not None:
             self._part.close()
 

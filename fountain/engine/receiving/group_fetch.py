@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
-from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.download import Download
+from fountain.engine.receiving.download import Download, Opening
 from fountain.engine.receiving.failures import KEPT_HINT, standstill_error
 from fountain.engine.receiving.fetching import Fetching
 from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
@@ -101,7 +99,7 @@ class GroupFetch:
         self._receiver = GroupReceiver(
             endpoint, answer, identity,
             wants=self._wants, has=self._has,
-            open_sink=self._open_sink, make_workers=lambda: ThreadWorkers(waker.wake),
+            prepare=self._prepare, make_workers=lambda: ThreadWorkers(waker.wake),
             open_endpoint=lambda: open_endpoint(family=group.family), timeout_ns=config.timeout_ns,
             wait=config.wait or config.listen, download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
             loss=config.loss_test, seed=secrets.randbits(64),
@@ -186,8 +184,8 @@ class GroupFetch:
             error = self._nobody()
             self._observer.handle(Warned(error.message, error.hint))
 
-    def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
-        """Make room for the object of a download that begins."""
+    def _prepare(self, download: Download) -> Opening:
+        """How to make room for the object of a download that begins."""
         machine = download.machine
         announce = machine.announce
         is_shown = not self._config.listen or self._reticence.may_show(now_ns())
@@ -205,13 +203,9 @@ class GroupFetch:
         placing = None if self._hooks is None else self._expect_hook
         fetch = _Fetch(download, Fetching(self._config, gate, self._stop, self._warm_up, placing), gate)
         self._fetches.append(fetch)
-        try:
-            return fetch.fetching.open_sink(announce.offer, text(machine.server))
-        except FountainError as error:
-            if self._config.listen:
-                self._fetches.remove(fetch)
-                self._tell_loss(fetch, error)
-            raise
+        address = text(machine.server)
+        is_quick = fetch.fetching.opens_quickly(announce.offer)
+        return Opening(lambda offer: fetch.fetching.open_sink(offer, address), is_quick)
 
     def _tell(self, now: int) -> None:
         self._reticence.step(now)

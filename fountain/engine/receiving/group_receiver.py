@@ -16,12 +16,12 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from fountain.codes.api import Code
+from fountain.engine.receiving.assembly import contradiction
 from fountain.engine.receiving.bystanders import Bystanders
-from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.contenders import IDLE_NS, Contender, Contenders
-from fountain.engine.receiving.download import Download, sessions_in
+from fountain.engine.receiving.download import OPENING_SIZE_MAX, Download, Opening, sessions_in
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.receiver import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COUNT_MAX, Phase, Receiver
 from fountain.engine.runtime.workers import Workers
@@ -44,6 +44,7 @@ __all__ = ["DOWNLOAD_COUNT_MAX", "GroupReceiver"]
 EARLY_SIZE_MAX = 4 << 20  # Octets of packets that are kept until an Announce tells what they are.
 EARLY_ENTRY_SIZE = 1024  # What keeping a train costs beside its octets, a session of its own included.
 DOWNLOAD_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of them is over, or nobody sends it.
+assert DOWNLOAD_COUNT_MAX * OPENING_SIZE_MAX <= LISTENER_MEMORY_SIZE_MAX  # There are no slabs yet.
 PAUSE_NS = NS * 4 // 10  # Who has not looked for so long, four times as long as it ever waits, had been stopped.
 REFUSED_COUNT_MAX = 256
 UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; whoever causes them may cause many.
@@ -54,15 +55,15 @@ class GroupReceiver:
     """Takes objects from a group.
 
     `wants` says of an offer whether it is wanted, and `has` of one that is not how far its object is where it is here
-    already: its server is told that. `open_sink` makes room for an object. `open_endpoint` gives whoever goes on by
-    itself an endpoint of its own, since several may do that at once.
+    already: its server is told that. `prepare` says how room is made for an object. `open_endpoint` gives whoever goes
+    on by itself an endpoint of its own, since several may do that at once.
     """
 
     def __init__(
         self, group: Endpoint, answer: Endpoint, identity: ReceiverIdentity, *,
         wants: Callable[[OfferBody], bool],
         has: Callable[[OfferBody], MemberState | None],
-        open_sink: Callable[[Download], tuple[Code, BlockSink]],
+        prepare: Callable[[Download], Opening],
         make_workers: Callable[[], Workers],
         open_endpoint: Callable[[], Endpoint],
         timeout_ns: int, wait: bool = False, download_count_max: int = DOWNLOAD_COUNT_MAX, loss: float = 0.0,
@@ -77,7 +78,7 @@ class GroupReceiver:
         self._group, self._answer = group, answer
         self._identity = identity
         self._wants, self._has = wants, has
-        self._open_sink, self._make_workers = open_sink, make_workers
+        self._prepare, self._make_workers = prepare, make_workers
         self._open_endpoint = open_endpoint
         self._apart: dict[Download, Endpoint] = {}
         self._timeout_ns, self._wait = timeout_ns, wait
@@ -116,6 +117,7 @@ class GroupReceiver:
             with self.alone(download, now_ns):
                 deadline = min(deadline, download.step(now_ns))
                 download.look(self._timeout_ns, now_ns)
+                self._let_go_of_refused(download)
                 if download.is_leaving:
                     self._part(download, now_ns)
                     deadline = now_ns
@@ -364,12 +366,18 @@ class GroupReceiver:
         )
         self.downloads[machine.channel.session_id] = download
         download.note_way(self._answer.datagram_size_max(machine.server))
-        download.begin(lambda _: self._open_sink(download), self._group.statistics.kernel_drops, now_ns)
-        if download.assembly is None and self._download_count_max > 1:
-            # It cannot be taken. To say so needs no place: those who announce such things may be many.
-            del self.downloads[machine.channel.session_id]
-            self._refuse(machine.channel.session_id)
-            self._let_report(machine)
+        download.begin(self._prepare(download), self._group.statistics.kernel_drops, now_ns)
+        self._let_go_of_refused(download)
+
+    def _let_go_of_refused(self, download: Download) -> None:
+        """Of several: to say that it cannot be taken needs no place. Those who announce such things may be many."""
+        if not download.is_refused or self._download_count_max == 1 or download.phase is Phase.ENDED:
+            return
+        session = download.machine.channel.session_id
+        del self.downloads[session]
+        download.phase = Phase.ENDED
+        self._refuse(session)
+        self._let_report(download.machine)
 
     def _follow(self, download: Download, machine: GroupClientMachine, now_ns: int) -> None:
         before = download.machine
@@ -398,8 +406,7 @@ class GroupReceiver:
         )  # fmt: skip
         target = machine.server[0], machine.announce.control_port
         receiver = Receiver(
-            client, endpoint, [target], download.workers, open_sink=lambda _: self._open_sink(download),
-            assembly=download.assembly,
+            client, endpoint, [target], download.workers, open_sink=_no_other, assembly=download.assembly,
         )  # fmt: skip
         download.go_apart(receiver, now_ns)
 
@@ -485,3 +492,8 @@ class GroupReceiver:
         if len(self._refused) > REFUSED_COUNT_MAX:
             self._refused.popitem(last=False)
         self._forget_early(session)
+
+
+def _no_other(_: OfferBody) -> NoReturn:
+    """Who goes on with an assembly opens no other sink."""
+    raise contradiction()

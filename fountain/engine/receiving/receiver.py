@@ -12,13 +12,11 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.codes.api import Code
-from fountain.engine.receiving.assembly import Assembly, contradiction, described, is_as_offered
+from fountain.engine.receiving.assembly import Assembly, Opened, contradiction, described, open_for
 from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.failures import local_error
 from fountain.engine.runtime.workers import Workers
 from fountain.errors import FountainError, IntegrityError
 from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
@@ -47,16 +45,6 @@ class Phase(enum.Enum):
     FINISHING = "finishing"
     STOPPING = "stopping"
     ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """What became of opening the sink for an offer."""
-
-    offer: OfferBody
-    code: Code | None = None
-    sink: BlockSink | None = None
-    error: FountainError | None = None
 
 
 class Receiver:
@@ -264,22 +252,15 @@ class Receiver:
         self._is_opening = True
         self._workers.submit(functools.partial(self._make_room, offer, earlier))
 
-    def _make_room(self, offer: OfferBody, earlier: Assembly | None) -> _Opened:
+    def _make_room(self, offer: OfferBody, earlier: Assembly | None) -> Opened:
         """Open the sink for an offer, after the one that was opened for an Offer that nothing vouched for."""
         if earlier is not None:
             earlier.sink.close()
-        try:
-            code, sink = self._open_sink(offer)
-        except (FountainError, MemoryError) as error:
-            return _Opened(offer, error=local_error(error))
-        if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
-            sink.close()  # Another Offer may be of what is there.
-            return _Opened(offer, error=contradiction())
-        return _Opened(offer, code, sink)
+        return open_for(offer, self._open_sink)
 
     def _settle_opening(self, now_ns: int) -> bool:
         """Take in what became of the sink that a worker opens; whether there was anything."""
-        if not self._is_opening or not isinstance(opened := self._workers.poll(), _Opened):
+        if not self._is_opening or not isinstance(opened := self._workers.poll(), Opened):
             return False
         self._is_opening = False
         if opened.code is not None and opened.sink is not None:

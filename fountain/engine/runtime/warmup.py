@@ -29,15 +29,21 @@ class WarmUp:
 
     def __init__(self, code: Code) -> None:
         self._codes = [code]
+        self._lock = threading.Lock()  # guards the two, for several workers may ask at once
         self._thread = threading.Thread(target=_run, args=(code, None), name="warm-up", daemon=True)
         self._thread.start()
 
     def add(self, code: Code) -> None:
         """Warm up another code, too: after what is under way, and unless it is the same."""
-        if code not in self._codes:
-            self._codes.append(code)
-            self._thread = threading.Thread(target=_run, args=(code, self._thread), name="warm-up", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if code not in self._codes:
+                self._codes.append(code)
+                self._thread = threading.Thread(target=_run, args=(code, self._thread), name="warm-up", daemon=True)
+                self._thread.start()
+
+    def is_over(self, code: Code) -> bool:
+        """Whether `code` is warm, so that `finish` waits for nothing."""
+        return code in self._codes and not self._thread.is_alive()
 
     def finish(self, observer: Observer, stop: threading.Event) -> None:
         """Wait for the end, but not beyond `stop`; tells what takes long, and why the next start will, too."""
