@@ -29,7 +29,7 @@ from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientEvent
-from fountain.protocol.session.server import ServerEvent
+from fountain.protocol.session.server_events import ServerEvent
 from fountain.testing.group import GROUP, GroupOptions, Listener, ListenerOptions
 from fountain.testing.host import FOREVER_NS, Host
 from fountain.testing.link import Link

@@ -12,6 +12,7 @@ from blake3 import blake3
 from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IntegrityError
 from fountain.limits import NS
+from fountain.protocol.session.server_events import SessionEnded
 from fountain.testing import MemorySink, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from fountain.wire.manifest import Entry, EntryKind, Manifest, build, encode
@@ -128,7 +129,7 @@ def test_a_manifest_that_contradicts_the_offer_ends_the_fetch(seed: int, lie: Ca
     assert client.sink is not None
     assert client.sink.manifest is None
     world.run(lambda: False, 100 * MS)
-    (ended,) = [event.session for event in server.events if event.kind == "ended"]
+    (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
     assert ended.stop_reason is StopReason.INTEGRITY
 

@@ -9,6 +9,7 @@ from fountain.engine.serving.roster import ENDED_COUNT_MAX, SHOWN_COUNT_MAX, Ros
 from fountain.events import PeerFinished, PeerGone
 from fountain.limits import NS
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.server_events import HandshakeRefused, SessionOpened
 from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import PacketType
 from fountain.wire.session import Stop, StopReason
@@ -48,8 +49,8 @@ class Stage:
 
     def listen(self) -> None:
         while (event := self.pair.server.poll_event()) is not None:
-            assert event.session is not None
-            if event.kind == "opened":
+            assert not isinstance(event, HandshakeRefused)
+            if isinstance(event, SessionOpened):
                 self.roster.joined(event.session, self.pair.now_ns)
             else:
                 self.told.append(self.roster.ended(event.session))

@@ -8,6 +8,7 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.places import UNPROVED_PATIENCE_NS
 from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED_NS, UNPROVED_PACKET_COUNT_MAX
 from fountain.protocol.session.server import UNPROVED_COUNT_MAX
+from fountain.protocol.session.server_events import HandshakeRefused
 from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import PacketType, RefusalReason
 from fountain.wire.session import ByeReason, Pong, Report
@@ -34,7 +35,7 @@ def ask_in_vain(pair: Pair, host: str) -> bool:
     list(iter(pair.server.poll_event, None))
     session = pair.connect(pair.client(b"one more"), (host, 50_000))
     told = list(iter(pair.server.poll_event, None))
-    return session is None and [event.refusal for event in told] == [RefusalReason.SERVER_FULL]
+    return session is None and told == [HandshakeRefused((host, 50_000), RefusalReason.SERVER_FULL)]
 
 
 # --- Shares -------------------------------------------------------------------------------------------------
@@ -72,7 +73,8 @@ def test_the_youngest_session_of_the_address_that_has_most_gives_up_its_place_an
         ("reconnecting", "the server is full and gave this place to another network"),
     ]
     # It asked again, and its address has more places than others.
-    assert [event.refusal for event in iter(pair.server.poll_event, None)] == [RefusalReason.SERVER_FULL]
+    refused = HandshakeRefused(session.address, RefusalReason.SERVER_FULL)
+    assert list(iter(pair.server.poll_event, None)) == [refused]
     assert len(pair.server.sessions) == 8
 
 

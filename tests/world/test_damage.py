@@ -10,6 +10,7 @@ from fountain.errors import IntegrityError, RefusedError
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.server_events import SessionEnded
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from fountain.wire.session import StopReason
@@ -77,7 +78,7 @@ def fetch_from(server: Server, world: World) -> Client:
     assert client.sink is not None
     assert client.sink.result is None
     assert isinstance(client.receiver.error, IntegrityError)
-    (*_, ended) = [event.session for event in server.events if event.kind == "ended"]
+    (*_, ended) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
     assert ended.stop_reason is StopReason.INTEGRITY
     return client

@@ -8,6 +8,7 @@ from fountain.engine.receiving.receiver import Phase
 from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IncompleteError
 from fountain.limits import NS
+from fountain.protocol.session.server_events import SessionEnded
 from fountain.testing import Client, Server, World, payload
 from fountain.wire.session import StopReason
 
@@ -78,7 +79,7 @@ def test_an_interrupt_ends_the_work_before_the_object_is_in_its_place(
     assert isinstance(client.receiver.error, IncompleteError)
     assert client.sink is not None
     assert client.sink.result is None
-    (ended,) = [event.session for event in server.events if event.kind == "ended"]
+    (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
     assert ended.stop_reason is StopReason.INTERRUPTED
 

@@ -8,6 +8,7 @@ from collections import Counter
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, HELLO_SIZE, NS
 from fountain.net.address import Address
 from fountain.protocol.session.server import ServerMachine
+from fountain.protocol.session.server_events import SessionOpened
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import HEADER_SIZE, MAGIC, Hello, PacketType
 from fountain.wire.reject import Reject
@@ -64,7 +65,7 @@ def test_a_stop_under_a_wrong_key_stops_nothing(seed: int) -> None:
     assert session in server.sender.machine.sessions
     assert server.sender.machine.rejects.count(Reject.BAD_SEAL) == 6
     finish(world, client)
-    assert len([event for event in server.events if event.kind == "opened"]) == 1
+    assert len([event for event in server.events if isinstance(event, SessionOpened)]) == 1
 
 
 def test_the_stop_of_another_session_stops_nothing(seed: int) -> None:
@@ -107,7 +108,7 @@ def test_a_replayed_request_opens_nothing_while_its_cookie_lives_nor_afterwards(
         world.deliver(request, STRANGER, target)
         world.run(lambda: False, NS)
         assert not server.sender.machine.sessions
-    assert len([event for event in server.events if event.kind == "opened"]) == 1
+    assert len([event for event in server.events if isinstance(event, SessionOpened)]) == 1
 
 
 def test_an_offer_that_answers_no_hello_of_ours_is_ignored(seed: int) -> None:

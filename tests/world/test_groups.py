@@ -10,6 +10,7 @@ from fountain.engine.receiving.receiver import Phase
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.channel import GroupChannel
+from fountain.protocol.group.events import MemberDone, MemberHookEnded, MemberJoined, MemberReturned, MemberSilent
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
 from fountain.testing import GROUP, Link, Server, payload
 from fountain.wire.control import MAGIC
@@ -211,7 +212,7 @@ def test_a_hook_is_told_when_it_begins_and_when_it_has_ended(run: int, seed: int
     assert stage.member(listener).state is MemberState.HOOKING
     stage.wait(3 * NS)
     assert stage.member(listener).state is MemberState.HOOK_FAILED
-    assert [event.kind for event in stage.server.member_events] == ["joined", "done", "hook"]
+    assert [type(event) for event in stage.server.member_events] == [MemberJoined, MemberDone, MemberHookEnded]
 
 
 @RUNS
@@ -228,7 +229,7 @@ def test_nobody_waits_for_one_that_is_silent(run: int, seed: int) -> None:
     stage.wait(7 * NS)
     assert not stage.machine.is_busy
     assert stage.member(stay).state in HOLDING_STATES
-    assert [event.kind for event in stage.server.member_events if event.member.host == gone.name][-1] == "silent"
+    assert [type(event) for event in stage.server.member_events if event.member.host == gone.name][-1] is MemberSilent
 
 
 @RUNS
@@ -242,8 +243,8 @@ def test_one_that_was_silent_may_come_back(run: int, seed: int) -> None:
         stage.world.link(source, target, Link(partitions=cut))
     assert stage.run(30 * NS)
     assert stage.all_exact()
-    kinds = [event.kind for event in stage.server.member_events if event.member.host == "listener 0"]
-    assert kinds == ["joined", "silent", "back", "done"]
+    kinds = [type(event) for event in stage.server.member_events if event.member.host == "listener 0"]
+    assert kinds == [MemberJoined, MemberSilent, MemberReturned, MemberDone]
 
 
 @RUNS

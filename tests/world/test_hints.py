@@ -12,6 +12,7 @@ from fountain.integrity import digest, key_pair
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.protocol.session.server_events import SessionOpened
 from fountain.testing import Client, Link, World, payload
 from fountain.wire.control import (
     MAGIC,
@@ -296,7 +297,7 @@ def test_a_server_that_ends_each_stream_after_its_first_packet_keeps_nobody(seed
     end()
     assert world.run(lambda: client.has_ended, 60 * NS)
     assert failures(client) == [(Failure.UNSTEADY, None)]
-    assert len([event for event in server.events if event.kind == "opened"]) < 20
+    assert len([event for event in server.events if isinstance(event, SessionOpened)]) < 20
 
 
 def test_whoever_waits_is_told_once_what_is_wrong_and_goes_on_when_it_is_mended(seed: int) -> None:

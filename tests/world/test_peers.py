@@ -13,6 +13,7 @@ from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.session.admission import KEY_PERIOD_NS
 from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.server_events import HandshakeRefused, SessionEnded, SessionOpened
 from fountain.testing import Client, Link, MemorySink, World, payload
 from fountain.wire.control import MAGIC, PacketType, RefusalReason, Want
 from fountain.wire.reject import Reject
@@ -126,7 +127,7 @@ class TestSeveralPeers:
         again = world.fetch(sink=client.sink)
         assert world.run(lambda: again.receiver.received_count > 10)
         assert len(server.sender.machine.sessions) == 1
-        ended = [event.session for event in server.events if event.kind == "ended"]
+        ended = [event.session for event in server.events if isinstance(event, SessionEnded)]
         assert [session and session.stop_reason for session in ended] == [StopReason.SUPERSEDED]
 
 
@@ -138,7 +139,7 @@ class TestRefusals:
         assert world.run(lambda: any(client.has_ended for client in clients))
         (refused,) = [client for client in clients if client.has_ended]
         assert the_failure(refused) == (Failure.REFUSED, RefusalReason.SERVER_FULL)
-        refusals = {event.refusal for event in server.events if event.kind == "refused"}
+        refusals = {event.reason for event in server.events if isinstance(event, HandshakeRefused)}
         assert refusals == {RefusalReason.SERVER_FULL}
         clients.remove(refused)
         assert world.run(lambda: all(client.is_done for client in clients))
@@ -242,7 +243,7 @@ class TestEarlyEnds:
         client.stop(world.now_ns)
         assert world.run(lambda: client.has_ended, NS)
         assert world.run(lambda: not server.sender.machine.sessions, 100 * MS)
-        (ended,) = [event.session for event in server.events if event.kind == "ended"]
+        (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
         assert ended is not None
         assert ended.stop_reason is StopReason.INTERRUPTED
 
@@ -258,7 +259,7 @@ class TestEarlyEnds:
         kept = sink.written_block_count
         assert kept == 48  # blocks of 1024 octets
         assert sink.result is None
-        (ended,) = [event.session for event in server.events if event.kind == "ended"]
+        (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
         assert ended is not None
         assert ended.stop_reason is StopReason.STORAGE
         sink.capacity = None
@@ -302,7 +303,7 @@ class TestKeysOverTime:
         world.link("server", "client", Link(delay_ns=100 * MS))
         client = world.fetch()
         assert world.run(lambda: client.is_done)
-        assert [event.kind for event in server.events][:1] == ["opened"]
+        assert [type(event) for event in server.events][:1] == [SessionOpened]
         assert len(requests) == 1
         assert world.now_ns % KEY_PERIOD_NS < NS
 

@@ -8,6 +8,7 @@ import pytest
 
 from fountain.limits import NS
 from fountain.net.address import Address
+from fountain.protocol.session.server_events import SessionOpened
 from fountain.testing import Link, World, payload
 
 MS = NS // 1000
@@ -57,7 +58,7 @@ def test_64_clients_are_served_at_once(seed: int) -> None:
         assert client.sink is not None
         assert client.sink.result == source.content
     assert world.run(lambda: not server.sender.machine.sessions, NS)
-    assert len([event for event in server.events if event.kind == "opened"]) == 64
+    assert len([event for event in server.events if isinstance(event, SessionOpened)]) == 64
 
 
 def test_a_world_in_which_time_stands_still_says_so() -> None:

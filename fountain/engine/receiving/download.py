@@ -20,6 +20,7 @@ from fountain.engine.runtime.workers import InlineWorkers, Workers
 from fountain.errors import FountainError, IncompleteError
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.train import Train
+from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.standstill import Standstill
 from fountain.protocol.session.client_events import ClientEvent
@@ -407,19 +408,19 @@ class Download:
 
     def _handle_events(self, now_ns: int) -> None:
         while (event := self.machine.poll_event()) is not None:
-            if event.kind in ("silent", "final") and self.silent_ns is None:
+            if event in (GroupEvent.SILENT, GroupEvent.FINAL) and self.silent_ns is None:
                 self.silent_ns = now_ns
                 if self.assembly is not None:
                     self.assembly.collector.take_what_is_there()
-                reason = "the server has left" if event.kind == "final" else "the group is silent"
+                reason = "the server has left" if event is GroupEvent.FINAL else "the group is silent"
                 if not self.succeeded:
                     self.events.append(ClientEvent("reconnecting", reason=reason))
-            elif event.kind == "back" and not self.machine.is_final:
+            elif event is GroupEvent.HEARD and not self.machine.is_final:
                 self.silent_ns = None
                 if self.assembly is not None:
                     self._set_margin(self.assembly)
                 self.events.append(ClientEvent("connected"))
-            elif event.kind == "leave":
+            elif event is GroupEvent.LEAVE:
                 self.was_asked = True
                 self.leave_reason = self.leave_reason or "this receiver holds the group back"
 

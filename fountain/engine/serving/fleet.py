@@ -29,7 +29,17 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.group import Group, parse_group
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.events import MemberEvent
+from fountain.protocol.group.events import (
+    MemberDone,
+    MemberEvent,
+    MemberFailed,
+    MemberFellBack,
+    MemberHookEnded,
+    MemberJoined,
+    MemberLeft,
+    MemberReturned,
+    MemberSilent,
+)
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
@@ -224,21 +234,21 @@ def _told(machine: GroupServerMachine, event: MemberEvent) -> list[Event]:
     """What is told of something that happened to a receiver."""
     member, name = event.member, machine.stream.offer.name
     session_id, address = member.peer_id.hex(), text(member.address)
-    if event.kind == "joined":
+    if isinstance(event, MemberJoined):
         return [PeerJoined(session_id, address, member.host, name, member.fraction, 0, 0)]
-    if event.kind == "done":
+    if isinstance(event, MemberDone):
         seconds = (member.ended_ns - member.joined_ns) / NS
         sent_count = member.expected_sequence - max(0, member.first_sequence)
         return [PeerFinished(session_id, address, member.host, name, seconds, sent_count, member.total_loss)]
-    if event.kind == "hook":
+    if isinstance(event, MemberHookEnded):
         is_success = member.state is MemberState.HOOK_DONE
         return [HookReported(session_id, address, member.host, name, is_success)]
-    if event.kind == "back":
+    if isinstance(event, MemberReturned):
         return []
     reason = {
-        "failed": "could not store it",
-        "left": "interrupted",
-        "silent": "silent",
-        "apart": "too slow for the group; it fetches by itself",
-    }[event.kind]
+        MemberFailed: "could not store it",
+        MemberLeft: "interrupted",
+        MemberSilent: "silent",
+        MemberFellBack: "too slow for the group; it fetches by itself",
+    }[type(event)]
     return [PeerGone(session_id, address, member.host, name, member.fraction, reason)]

@@ -24,7 +24,8 @@ from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate import ControlFactory
 from fountain.protocol.schedule.group import GroupCarousel
-from fountain.protocol.session.server import ServerEvent, ServerMachine
+from fountain.protocol.session.server import ServerMachine
+from fountain.protocol.session.server_events import ServerEvent, SessionEnded
 from fountain.wire.group import is_group_packet
 from fountain.wire.parts import part_size, split
 from fountain.wire.session import ByeReason
@@ -90,7 +91,7 @@ class Sender:
     def poll_event(self) -> ServerEvent | None:
         """What the machine wants told."""
         event = self.machine.poll_event()
-        if event is not None and event.kind == "ended" and event.session is not None:
+        if isinstance(event, SessionEnded):
             self._stock.forget(event.session.session_id)
         return event
 

@@ -45,7 +45,7 @@ from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
 from fountain.protocol.rate import control_factory
-from fountain.protocol.session.server import ServerEvent
+from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionOpened
 from fountain.storage.source import FileSource, check_source, object_name, open_source
 from fountain.wire.control import Listing
 
@@ -356,19 +356,20 @@ class _Server:
         return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now))
 
     def _tell_event(self, event: ServerEvent, now: int) -> None:
-        if event.session is not None:
-            told: PeerJoined | PeerFinished | PeerGone
-            members = None if self._fleet is None else self._fleet.members
-            if event.kind == "opened":
-                # It may come as a receiver of the group: to whoever watches it is the same one.
-                shown_id = None if members is None else members.id_apart(event.session)
-                told = self._roster.joined(event.session, now, shown_id)
-            else:
-                told = self._roster.ended(event.session)
-            if members is not None:
-                members.note(told, now)
-            self._observer.handle(told)
-        elif event.refusal is not None and now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
-            self._refusal_ns = now
-            reason = event.refusal.name.lower().replace("_", " ")
-            self._observer.handle(PeerRefused(text(event.address), reason))
+        if isinstance(event, HandshakeRefused):
+            if now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
+                self._refusal_ns = now
+                reason = event.reason.name.lower().replace("_", " ")
+                self._observer.handle(PeerRefused(text(event.address), reason))
+            return
+        told: PeerJoined | PeerFinished | PeerGone
+        members = None if self._fleet is None else self._fleet.members
+        if isinstance(event, SessionOpened):
+            # It may come as a receiver of the group: to whoever watches it is the same one.
+            shown_id = None if members is None else members.id_apart(event.session)
+            told = self._roster.joined(event.session, now, shown_id)
+        else:
+            told = self._roster.ended(event.session)
+        if members is not None:
+            members.note(told, now)
+        self._observer.handle(told)

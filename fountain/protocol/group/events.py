@@ -1,49 +1,95 @@
-"""What a group's server and receivers tell the application."""
+"""What happened at a group's server and at its receivers, for the application."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
-from fountain.protocol.base.stream import Address
 from fountain.protocol.group.member import HOLDING_STATES, Member
-from fountain.wire.group import Announce, MemberState
+from fountain.wire.group import MemberState
 
-__all__ = ["GroupEvent", "MemberEvent", "member_events"]
-
-_KINDS = {
-    MemberState.HOOK_DONE: "hook",
-    MemberState.HOOK_FAILED: "hook",
-    MemberState.FAILED: "failed",
-    MemberState.LEFT: "left",
-    MemberState.APART: "apart",
-}
+__all__ = [
+    "GroupEvent",
+    "MemberDone",
+    "MemberEvent",
+    "MemberFailed",
+    "MemberFellBack",
+    "MemberHookEnded",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberReturned",
+    "MemberSilent",
+    "member_events",
+]
 
 
 @dataclass(frozen=True)
 class MemberEvent:
-    """At the server: a receiver `joined`, is `done`, its `hook` ended, it `failed`, `left`, was asked to leave
-    (`apart`), is `silent`, or is `back`."""
+    """Base of what happened to a receiver, as its server knows it."""
 
-    kind: str
     member: Member
 
 
-@dataclass(frozen=True)
-class GroupEvent:
-    """At a receiver: `announced` (announce, address), `leave` (asked to leave), `silent`, `back`, `final` (the server
-    has left), `acknowledged` (it knows that all is here), `nobody` (no Announce within the time-out)."""
+class MemberJoined(MemberEvent):
+    """Its first report came."""
 
-    kind: str
-    announce: Announce | None = None
-    address: Address | None = None
+
+class MemberReturned(MemberEvent):
+    """It reports again after a silence."""
+
+
+class MemberDone(MemberEvent):
+    """It has the object."""
+
+
+class MemberHookEnded(MemberEvent):
+    """Its hook ended; `member.state` says how."""
+
+
+class MemberFailed(MemberEvent):
+    """It could not store the object."""
+
+
+class MemberLeft(MemberEvent):
+    """It was interrupted."""
+
+
+class MemberFellBack(MemberEvent):
+    """It leaves the group and fetches the rest by unicast."""
+
+
+class MemberSilent(MemberEvent):
+    """Its reports stopped."""
+
+
+class GroupEvent(enum.Enum):
+    """What happened at a receiver."""
+
+    LEAVE = enum.auto()  # The server asks it to leave the group.
+    SILENT = enum.auto()  # Nothing of the group is heard any more.
+    HEARD = enum.auto()  # The group is heard again.
+    FINAL = enum.auto()  # The server has left.
+
+
+_EVENTS: dict[MemberState, type[MemberEvent]] = {
+    MemberState.HOOK_DONE: MemberHookEnded,
+    MemberState.HOOK_FAILED: MemberHookEnded,
+    MemberState.FAILED: MemberFailed,
+    MemberState.LEFT: MemberLeft,
+    MemberState.APART: MemberFellBack,
+}
 
 
 def member_events(member: Member, before: MemberState, *, is_new: bool, was_silent: bool) -> list[MemberEvent]:
-    """What a report of a receiver tells, which was in the state `before`."""
-    kinds = ["joined"] if is_new else ["back"] if was_silent else []
+    """What a report of a receiver says has happened since it was in the state `before`."""
+    events: list[MemberEvent] = []
+    if is_new:
+        events.append(MemberJoined(member))
+    elif was_silent:
+        events.append(MemberReturned(member))
     if member.state is not before:
         if member.state in HOLDING_STATES and before not in HOLDING_STATES:
-            kinds.append("done")
-        if member.state in _KINDS:
-            kinds.append(_KINDS[member.state])
-    return [MemberEvent(kind, member) for kind in kinds]
+            events.append(MemberDone(member))
+        if member.state in _EVENTS:
+            events.append(_EVENTS[member.state](member))
+    return events

@@ -131,7 +131,7 @@ class GroupClientMachine:
         self._datagrams: deque[tuple[bytes, Address]] = deque()
         self._events: deque[GroupEvent] = deque()
         if self.is_final:
-            self._events.append(GroupEvent("final"))
+            self._events.append(GroupEvent.FINAL)
 
     @property
     def server(self) -> Address:
@@ -232,7 +232,7 @@ class GroupClientMachine:
         """Let time pass: reports, and the server's silence."""
         if not self.is_silent and now_ns >= self._silent_at_ns:
             self.is_silent = True
-            self._events.append(GroupEvent("silent"))
+            self._events.append(GroupEvent.SILENT)
         if now_ns >= self._times.due_ns:
             self._report(now_ns)
 
@@ -314,13 +314,13 @@ class GroupClientMachine:
         if self.is_silent:
             self.is_silent = False
             self._watch.restart(now_ns)
-            self._events.append(GroupEvent("back"))
+            self._events.append(GroupEvent.HEARD)
 
     def _hear_life(self, now_ns: int) -> None:
         """Data came, or a Plan. In an open group anybody can have said that the server leaves: it has not."""
         if self.is_final and self.channel.open and now_ns - self._final_ns >= LIFE_NS:
             self.is_final, self._changed_ns = False, None
-            self._events.append(GroupEvent("back"))
+            self._events.append(GroupEvent.HEARD)
 
     def _handle_announce(self, announce: Announce, sequence: int, address: Address, now_ns: int) -> None:
         if announce.offer != self.announce.offer:
@@ -340,7 +340,7 @@ class GroupClientMachine:
             self._changed_ns = now_ns
         if is_final != self.is_final:
             self.is_final, self._final_ns = is_final, now_ns
-            self._events.append(GroupEvent("final" if is_final else "back"))
+            self._events.append(GroupEvent.FINAL if is_final else GroupEvent.HEARD)
 
     def _handle_plan(self, plan: Plan, now_ns: int) -> None:
         self._plan = plan
@@ -355,10 +355,9 @@ class GroupClientMachine:
         if self._peer_id in plan.acknowledged and self.state in FINAL_STATES:
             self.is_acknowledged = True
             self._times.rest()
-            self._events.append(GroupEvent("acknowledged"))
         if self._peer_id in plan.leaving and not self._is_leaving:
             self._is_leaving = True
-            self._events.append(GroupEvent("leave"))
+            self._events.append(GroupEvent.LEAVE)
         if self.is_oneway or self.is_acknowledged or self._number > plan.poll_threshold:
             return
         if plan.limiting_peer == self._peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).

@@ -32,7 +32,7 @@ from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address, Segment, train_packet_count_max
 from fountain.protocol.group.api import GroupOrder, GroupSettings
 from fountain.protocol.group.channel import GroupChannel
-from fountain.protocol.group.events import MemberEvent, member_events
+from fountain.protocol.group.events import MemberEvent, MemberSilent, member_events
 from fountain.protocol.group.least_rate import LeastRate
 from fountain.protocol.group.member import (
     AWAY_NS,
@@ -422,7 +422,7 @@ class GroupServerMachine:
             if member.is_expected and now_ns - member.heard_ns >= limit_ns:
                 member.is_silent = True
                 self._release(member, now_ns)
-                self._events.append(MemberEvent("silent", member))
+                self._events.append(MemberSilent(member))
             self._recount(member, did_count=False)
             if member.is_active:
                 round_trips.append((member.party, member.rtt.smoothed_ns))

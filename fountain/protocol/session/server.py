@@ -36,6 +36,7 @@ from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.admission import CookieJar, HelloGate, KeyRing, Openings, Verdict
 from fountain.protocol.session.places import Places
+from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.protocol.session.server_session import (
     GONE_NS,
     PING_INTERVAL_NS,
@@ -75,7 +76,7 @@ from fountain.wire.session import (
     parse_body,
 )
 
-__all__ = ["Order", "ServerEvent", "ServerMachine"]
+__all__ = ["Order", "ServerMachine"]
 
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
@@ -91,16 +92,6 @@ class Order:
     sequence: int
     timestamp_us: int
     segments: list[Segment]
-
-
-@dataclass(frozen=True)
-class ServerEvent:
-    """Something happened to a session (`opened`, `ended`), or somebody was `refused`."""
-
-    kind: str
-    address: Address
-    session: ServerSession | None = None
-    refusal: RefusalReason | None = None
 
 
 class ServerMachine:
@@ -304,7 +295,7 @@ class ServerMachine:
         return offer
 
     def _refuse(self, nonce: bytes, reason: RefusalReason, address: Address) -> bytes:
-        self._events.append(ServerEvent("refused", address, refusal=reason))
+        self._events.append(HandshakeRefused(address, reason))
         return Refusal(nonce, reason).encode()
 
     def _handle_request(self, request: Request, address: Address, now_ns: int) -> None:
@@ -374,7 +365,7 @@ class ServerMachine:
         self.sessions[request.session] = session
         self._places.add(session)
         self._turns.add(session)
-        self._events.append(ServerEvent("opened", address, session))
+        self._events.append(SessionOpened(session))
         self._ping(session, now_ns)
         return None
 
@@ -475,4 +466,4 @@ class ServerMachine:
         self._places.remove(session)
         self._held.pop(session.session_id, None)
         self._tombstones[session.session_id] = Tombstone(session)
-        self._events.append(ServerEvent("ended", session.address, session))
+        self._events.append(SessionEnded(session))
