@@ -223,7 +223,7 @@ def test_who_leaves_is_followed_by_who_allows_least_and_the_rate_does_not_leap()
 
 def test_when_one_that_held_all_others_back_leaves_they_begin_with_a_packet_per_round_trip_of_their_own() -> None:
     desk = Desk()
-    while not desk.rate.holds_back("far"):
+    while not desk.rate.blames(b"a"):
         slow_bps = desk.report("a", rtt_ms=900, event_rate=0.9, receive_bps=1_000, party="far")
         desk.report("b", rtt_ms=10, receive_bps=SIZE * 8, party="near")
     assert slow_bps < SIZE * 8

@@ -76,6 +76,20 @@ def test_a_liar_that_reports_all_the_time_takes_no_more_than_half_of_the_rate(li
     assert needed_ns(stage) <= 2 * alone_ns(cc)
 
 
+@pytest.mark.parametrize(
+    ("cc", "lie"), [("tfmcc", "losses"), ("tfmcc", "ever new"), pytest.param("fixed", "needs", marks=pytest.mark.slow)]
+)
+def test_who_shares_the_address_of_a_liar_stays_in_the_group(cc: str, lie: str, seed: int) -> None:
+    """Behind one translator, or because the liar sends in its name: all who were at that address had to leave."""
+    stage = play(seed, cc)
+    stage.begin(0.001)
+    liar = Liar(stage, lie, address=("listener 0", 4_000))
+    assert needed_ns(stage) <= 2 * alone_ns(cc)
+    assert liar.count > 50
+    assert not any(download.leave_reason for listener in stage.listeners for download in listener.downloads)
+    assert {member.is_leaving for member in stage.machine.members.values() if member.host == "listener 0"} <= {False}
+
+
 # --- Asleep ------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ class LeastRate:
 
         `sequence` is that of the next packet. Who hears Plans but no data would have everything sent for ever.
         """
-        if self._hears_nothing(member, sequence, now_ns) or controller.holds_back(member.party):
+        if self._hears_nothing(member, sequence, now_ns):
             member.is_leaving = True
         elif not self._rate_bps or not self._is_below(member, controller):
             member.slow_since_ns = None

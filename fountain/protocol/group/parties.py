@@ -122,8 +122,14 @@ class Parties:
         party.cast_out_count += is_cast_out
         return is_cast_out
 
-    def cast_out(self, host: str, now_ns: int) -> None:
-        """Whoever comes from this address is to leave, for a while: what one did there others would go on with."""
+    def cast_out(self, host: str, now_ns: int) -> bool:
+        """Whoever comes from this address is to leave, for a while: what one did there others would go on with.
+
+        Returns whether it was not so before.
+        """
         party = self._parties.setdefault(host, _Party())
+        is_new = now_ns >= party.cast_out_until_ns
         party.cast_out_until_ns = now_ns + CAST_OUT_NS
-        party.cast_out_count = 0
+        if is_new:
+            party.cast_out_count = 0
+        return is_new

@@ -11,9 +11,9 @@ The rules
    may report, and how often (`Poll`); whose report told of being done, so that it need not be told again; who should
    leave the group.
 3. A report adds what its receiver lacks beyond all that is planned or on the way (`GroupCarousel`).
-4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. So is one whose address alone
-   holds all others back (`GroupRate.holds_back`), one that goes on asking for what it must have
-   (`GroupCarousel.greedy`), and one that hears no data for long. Until then nobody waits for who hears nothing
+4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. So is one that holds all
+   others back, and does so at an address that alone does (`GroupRate.blames`), one that goes on asking for what it must
+   have (`GroupCarousel.greedy`), and one that hears no data for long. Until then nobody waits for who hears nothing
    (`Member.is_deaf`). One that says nothing for long is silent, and nobody waits for it; it may come back. What it
    missed meanwhile tells nothing.
 5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `Turns`).
@@ -353,13 +353,16 @@ class GroupServerMachine:
                 has_lost=member.has_dropped(report) or report.event_rate > 0,
             )  # fmt: skip
             self.pacer.change_rate(self.controller.rate_bps, now_ns)
+        if self.controller.blames(member.peer_id):
+            self._cast_out(member, now_ns)
+            return
         added = self.carousel.settle(
             member.peer_id, report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
             came=member.came_sequence, is_last_word=not self.carousel.is_passing, party=member.party,
             is_deaf=member.is_deaf,
         )  # fmt: skip
         if member.peer_id in self.carousel.greedy and not member.is_deaf:
-            self._cast_out(member.party, now_ns)
+            self._cast_out(member, now_ns)
         elif added:
             self._teller.plan_soon(now_ns)
 
@@ -367,21 +370,26 @@ class GroupServerMachine:
         """Whether a receiver is to leave, now or since before."""
         if not member.is_leaving:
             self._least.judge(member, self.controller, self.sequence, self.stream.rtt.smoothed_ns, now_ns)
-            if self.controller.holds_back(member.party):
-                self._cast_out(member.party, now_ns)
-            elif member.is_leaving:
+            if member.is_leaving:
                 self._active.remove(member.party)
                 self._ask_to_leave(member, now_ns)
         return member.is_leaving
 
-    def _cast_out(self, party: str, now_ns: int) -> None:
-        """All receivers at an address are to leave, and whoever comes from there."""
-        self._parties.cast_out(party, now_ns)
-        for member in self.members.values():
-            if member.party == party and member.is_active:
-                did_count = member.counts
-                self._ask_to_leave(member, now_ns)
-                self._recount(member, did_count=did_count)
+    def _cast_out(self, member: Member, now_ns: int) -> None:
+        """A receiver is to leave, with others at its address that are no better, and whoever comes from there.
+
+        Those who are well off stay: they may share the address (a translator), or somebody may lie in its name.
+        """
+        is_new = self._parties.cast_out(member.party, now_ns)
+        for other in self.members.values() if is_new else (member,):
+            if other.party == member.party and other.is_active and self._is_to_blame(other):
+                did_count = other.counts
+                self._ask_to_leave(other, now_ns)
+                self._recount(other, did_count=did_count)
+
+    def _is_to_blame(self, member: Member) -> bool:
+        assert isinstance(self.carousel, GroupCarousel)
+        return self.controller.blames(member.peer_id) or member.peer_id in self.carousel.greedy
 
     def _ask_to_leave(self, member: Member, now_ns: int) -> None:
         member.is_leaving = True

@@ -11,9 +11,9 @@ Why and from where: docs/concepts/congestion.md, "Groups". The rules
    per round trip in each round trip, whether that receiver is better off now or another one has taken its place.
 4. A limiting receiver that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When
    nobody reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
-5. One address alone that allows less than half of what all others do takes no more than half of the rate, and after
-   HELD_NS it is to leave: be its way slow or its reports false, the others go on. Who is slow for a while now and then
-   stays: the time is forgotten at a twentieth of its speed.
+5. One address alone that allows less than half of what all others do takes no more than half of the rate; after
+   HELD_NS whoever allows so little there is to leave: be its way slow or its reports false, the others go on. Who is
+   slow for a while now and then stays: the time is forgotten at a twentieth of its speed.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class GroupRate(Protocol):
     ) -> None:  # fmt: skip
         """A receiver at the address `party` reported; `rtt_ns` is what this report alone measured, 0 for nothing."""
 
-    def holds_back(self, party: str) -> bool:
-        """Whether an address alone has held all others back for so long that it should leave."""
+    def blames(self, peer_id: bytes) -> bool:
+        """Whether a receiver's address alone has held all others back for too long, and this receiver does so."""
 
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:
         """A receiver has all that it wants, or was asked to leave."""
@@ -143,6 +143,7 @@ class _Receiver:
         self.has_lost = False
         self.is_worse = False  # It lost more since the report before.
         self.allowed_bps = math.inf
+        self.equation_bps = math.inf  # TCP's throughput; without a loss all
         self.doubled_bps = math.inf  # twice what arrives, or a packet per round trip
         self.heard_ns = 0
 
@@ -154,9 +155,10 @@ class _Receiver:
     def judge(self, packet_size: int, group_rtt_ns: int) -> None:
         """What rate this receiver allows."""
         self.doubled_bps = max(2.0 * self.receive_bps, packet_size * 8 * NS / group_rtt_ns)
-        self.allowed_bps = self.doubled_bps
+        self.allowed_bps, self.equation_bps = self.doubled_bps, math.inf
         if self.has_lost:
             rate_bps = throughput_bps(packet_size, self.rtt_ns or group_rtt_ns, max(self.event_rate, EVENT_RATE_MIN))
+            self.equation_bps = rate_bps
             self.allowed_bps = min(rate_bps, self.doubled_bps) if self.is_worse else rate_bps
 
 
@@ -164,6 +166,8 @@ class _Receiver:
 class _Hold:
     """How an address has held all others back."""
 
+    limit_bps: float  # Who allows less there holds others back, ...
+    has_lost: bool  # ... of those who have lost packets, if who was looked at had.
     floor_bps: float  # The rate does not fall below this for it.
     floor_until_ns: int
     looked_ns: int
@@ -217,7 +221,7 @@ class FixedGroupRate:
             receiver.smooth(rtt_ns, SMOOTHING_OTHERS)
             self._rounds.note(receiver.rtt_ns, self._receivers.values(), now_ns)
 
-    def holds_back(self, party: str) -> bool:  # noqa: ARG002  an interface
+    def blames(self, peer_id: bytes) -> bool:  # noqa: ARG002  an interface
         return False
 
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:  # noqa: ARG002  an interface
@@ -320,15 +324,21 @@ class TfmccRate:
         if peer_id == self._limiting:
             self._is_halved = False
             self._watch(receiver, now_ns)
-            self._follow(receiver, now_ns)
+            if not self.blames(peer_id):  # Else it is to leave, and nobody waits for it meanwhile.
+                self._follow(receiver, now_ns)
 
-    def holds_back(self, party: str) -> bool:
-        hold = self._holds.get(party)
-        return hold is not None and hold.total_ns >= HELD_NS
+    def blames(self, peer_id: bytes) -> bool:
+        receiver = self._receivers.get(peer_id)
+        if receiver is None or receiver.party != self._held_by or not self._has_held(receiver.party):
+            return False
+        hold = self._holds[receiver.party]
+        if hold.has_lost:  # Others there may be well off: that little arrives is no fault of theirs.
+            return receiver.has_lost and receiver.equation_bps < hold.limit_bps
+        return receiver.allowed_bps < hold.limit_bps
 
     def on_leave(self, peer_id: bytes, now_ns: int) -> None:
         left = self._receivers.pop(peer_id, None)
-        if left is not None and not self._is_starting and self.holds_back(left.party):
+        if left is not None and not self._is_starting and self._has_held(left.party):
             # What it said it lost is no reason for the others to begin slowly, nor are the round trips that it had.
             self._is_starting = not any(receiver.has_lost for receiver in self._receivers.values())
             self._is_silent = True
@@ -400,11 +410,15 @@ class TfmccRate:
         is_new = self._held_by != limiting.party
         if not is_new and hold is not None and now_ns - hold.looked_ns < HELD_LOOK_NS:
             return
-        is_held = self._is_alone(limiting, now_ns)
+        limit_bps = self._alone_limit_bps(limiting, now_ns)
+        is_held = limiting.allowed_bps < limit_bps
         if is_held and hold is None:
             until_ns = now_ns + 2 * HELD_NS
-            hold = self._holds[limiting.party] = _Hold(HELD_SHARE * self.rate_bps, until_ns, now_ns)
+            hold = self._holds[limiting.party] = _Hold(
+                limit_bps, limiting.has_lost, HELD_SHARE * self.rate_bps, until_ns, now_ns
+            )
         if hold is not None:
+            hold.limit_bps, hold.has_lost = limit_bps, limiting.has_lost
             if is_held and now_ns >= hold.floor_until_ns:
                 hold.floor_bps, hold.floor_until_ns = HELD_SHARE * self.rate_bps, now_ns + 2 * HELD_NS
             hold.look(now_ns, is_held=is_held)
@@ -412,11 +426,16 @@ class TfmccRate:
                 del self._holds[limiting.party]
         self._held_by = limiting.party if is_held else None
 
-    def _is_alone(self, limiting: _Receiver, now_ns: int) -> bool:
-        """Whether the limiting receiver allows far less than all receivers of other addresses do."""
+    def _has_held(self, party: str) -> bool:
+        """Whether an address alone has held all others back for so long that who does so there should leave."""
+        hold = self._holds.get(party)
+        return hold is not None and hold.total_ns >= HELD_NS
+
+    def _alone_limit_bps(self, limiting: _Receiver, now_ns: int) -> float:
+        """Far less than all receivers of other addresses than the limiting one's allow; 0 if there are none."""
         share = HELD_SHARE if limiting.has_lost else HELD_SHARE_CLEAN
         if limiting.allowed_bps >= share * self._cap_bps:
-            return False
+            return 0.0
         since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
         least_bps, is_alone = self._cap_bps, False
         for receiver in self._receivers.values():
@@ -424,7 +443,7 @@ class TfmccRate:
                 is_alone = True
                 if receiver.has_lost or not limiting.has_lost:
                     least_bps = min(least_bps, receiver.allowed_bps)
-        return is_alone and limiting.allowed_bps < share * least_bps
+        return share * least_bps if is_alone else 0.0
 
     def _follow(self, receiver: _Receiver, now_ns: int) -> None:
         """Go where the limiting receiver allows."""
