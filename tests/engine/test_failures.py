@@ -34,6 +34,13 @@ def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> Non
     assert "is kept" in error.hint
 
 
+def test_a_server_that_was_preparing_is_not_said_to_be_there_still() -> None:
+    """It may have died since: "is there, but still reads its files" was said of it all the same."""
+    error = fetch_failure(ClientEvent("failed", failure=Failure.PREPARING), "HOST", 6330, 10.0)
+    assert error.message == "HOST said that it was reading its files or compiling, and has not become ready since."
+    assert "whether fountain-serve still runs" in error.hint
+
+
 def test_a_refused_name_is_told() -> None:
     event = ClientEvent("failed", failure=Failure.REFUSED, refusal=RefusalReason.NO_SUCH_OBJECT)
     assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named 'a\\nb'."

@@ -50,7 +50,8 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
             )
         case Failure.PREPARING:
             return NobodyAnsweredError(
-                f"{host} is there, but still reads its files or compiles.", "See what the server says, or add --wait."
+                f"{host} said that it was reading its files or compiling, and has not become ready since.",
+                "See whether fountain-serve still runs there and what it shows, or add --wait to keep asking.",
             )
         case Failure.NO_DATA:
             return NobodyAnsweredError(

@@ -224,7 +224,7 @@ class GroupFetch:
                 self._observer.handle(AskedToLeave(fetch.download.leave_reason))
 
     def _tell_standstill(self, fetch: _Fetch) -> None:
-        """Say once, until it is over, that nothing comes of a group that is heard."""
+        """Report why nothing comes of a group that is heard, unless the last report of it gave the same cause."""
         cause = fetch.download.standstill
         if cause is not None and cause is not fetch.standstill:
             fetch.standstill = cause
