@@ -82,7 +82,7 @@ def fetch_parser() -> CommandParser:
         "--max-size",
         metavar="SIZE",
         type=named("--max-size", parse_size),
-        help="take no object that is larger: 4G (default: any that fits)",
+        help="take no object whose files are larger, with their holes: 4G (default: any that fits)",
     )
     add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
     add(

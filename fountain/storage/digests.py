@@ -35,10 +35,7 @@ class FileDigests(Sequence[str]):
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        sparse = manifest.file_entries[manifest.kinds[manifest.file_entries] == EntryKind.SPARSE]
-        sizes = manifest.entries["size"]
-        # As Python's integers: 64 bits overflow with the sizes of three files, and what is left would look like little.
-        self.hole_size = sum(sizes[sparse].tolist()) - int(manifest.extents["size"].sum())
+        self.hole_size = manifest.hole_size
         limit = min(HOLE_SIZE_MAX, HOLE_FREE_SIZE + HOLE_FACTOR * manifest.object_size)
         self.skips_sparse: bool = self.hole_size > limit
         if self.skips_sparse:

@@ -13,7 +13,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from fountain.errors import DiskFullError, IncompleteError, IntegrityError
+from fountain.errors import DiskFullError, IncompleteError, IntegrityError, StorageError
 from fountain.storage.blocks import PartBlocks
 from fountain.storage.destination import check_destination, put_in_place
 from fountain.storage.digests import FileDigests
@@ -104,6 +104,7 @@ class Part:
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
         self._free_size_min = _SPARE_SIZE
+        self._size_max: int | None = None
         self._placing: Callable[[Sequence[str]], None] | None = None
         self._is_open = True
         self._door = _Door()
@@ -122,12 +123,14 @@ class Part:
         beside: Path | None = None,
         placing: Callable[[Sequence[str]], None] | None = None,
         free_size_min: int | None = None,
+        size_max: int | None = None,
     ) -> Part:
         """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
 
         The part lies beside the destination, or beside the path `beside`, as if that were the destination. `placing` is
         called with the hex digests of the files, on the thread of `finish`, right before the object gets its place.
-        A listener's part carries a mark, and leaves `free_size_min` octets of the disk free.
+        A listener's part carries a mark, and leaves `free_size_min` octets of the disk free. An object whose files have
+        more than `size_max` octets with their holes is refused: whoever reads them, such as a backup, reads as many.
 
         Raises:
             NameClashError: something stands at the destination that is not to be replaced (the rules of `overwrite` are
@@ -144,6 +147,7 @@ class Part:
         workspace = Workspace.open(destination if beside is None else Path(os.path.abspath(beside)), object_id)
         part = cls(workspace, destination, object_id, name, object_size, overwrite)
         part._placing = placing
+        part._size_max = size_max
         try:
             # Once more: whoever had the workspace until now may have finished.
             check_destination(destination, overwrite=overwrite)
@@ -343,6 +347,7 @@ class Part:
             raise IntegrityError(f"The manifest of {printable(self.name)} is malformed: {manifest.value}.")
         if manifest.name != self.name or manifest.object_size != self.object_size:
             raise IntegrityError(f"The manifest of {printable(self.name)} contradicts what was announced.")
+        self._check_size(manifest)
         check_names(manifest)
         check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
         tree = PartTree(self._workspace.directory, manifest)
@@ -368,6 +373,15 @@ class Part:
             tree.close()
             raise
         self.manifest, self._tree, self._blocks = manifest, tree, blocks
+
+    def _check_size(self, manifest: Manifest) -> None:
+        size = manifest.object_size + manifest.hole_size
+        if self._size_max is not None and size > self._size_max:
+            raise StorageError(
+                f"The files of {printable(self.name)} have {size:,} octets with their holes, and no more than "
+                f"{self._size_max:,} are taken.",
+                "Raise --max-size to take it.",
+            )
 
     def _check_space(self, wanted: int) -> None:
         free = free_size(self._workspace.path)

@@ -27,7 +27,7 @@ from fountain.storage.paths import printable
 from fountain.storage.workspace import JOURNAL_NAME, LISTENER_NAME, PART_NAME, Workspace, is_workspace_name
 from fountain.wire.manifest import Manifest
 
-__all__ = ["PendingPart", "kept_free", "make_room", "tidy_parts"]
+__all__ = ["PendingPart", "disk_size", "kept_free", "make_room", "tidy_parts"]
 
 PART_AGE_NS_MAX = 7 * 86_400 * NS  # A server that wants to go on does so within a week.
 PART_SHARE = 4  # All parts that nobody writes take at most this part of the file system, or are a single one.
@@ -44,11 +44,17 @@ class _Left:
     path: Path
     written_ns: int
     size: int
+    is_empty: bool  # A listener that was killed made it, and had not laid out anything in it.
+
+
+def disk_size(directory: Path) -> int:
+    """Octets that the file system of `directory` has: a listener takes no object with more, holes included."""
+    return shutil.disk_usage(directory).total
 
 
 def kept_free(directory: Path) -> int:
     """Octets that a listener leaves free on the file system of `directory` unless it is told otherwise."""
-    return min(FREE_SIZE_MAX, shutil.disk_usage(directory).total // FREE_SHARE)
+    return min(FREE_SIZE_MAX, disk_size(directory) // FREE_SHARE)
 
 
 def make_room(directory: Path) -> bool:
@@ -57,11 +63,19 @@ def make_room(directory: Path) -> bool:
 
 
 def tidy_parts(directory: Path, now_ns: int) -> list[str]:
-    """Remove what is too old or too much at `now_ns` of the wall clock; the names of the parts that are gone."""
-    parts, gone = _left_parts(directory), []
+    """Remove what is too old or too much at `now_ns` of the wall clock; the names of the parts that are gone.
+
+    A workspace in which nothing was laid out holds nothing, and is removed without a word.
+    """
+    parts, gone = [], []
+    for left in _left_parts(directory):
+        if left.is_empty:
+            _remove(left)
+        else:
+            parts.append(left)
     total = sum(left.size for left in parts)
     with contextlib.suppress(OSError):
-        limit = shutil.disk_usage(directory).total // PART_SHARE
+        limit = disk_size(directory) // PART_SHARE
         for number, left in enumerate(parts, 1):
             is_too_much = total > limit and number < len(parts)
             if (is_too_much or now_ns - left.written_ns > PART_AGE_NS_MAX) and _remove(left):
@@ -79,7 +93,9 @@ def _left_parts(directory: Path) -> list[_Left]:
             is_workspace = is_workspace_name(entry.name) and entry.is_dir(follow_symlinks=False)
             if is_workspace and (path / LISTENER_NAME).exists():
                 with contextlib.suppress(OSError):
-                    found.append(_Left(path, _written_ns(path), _disk_size(path)))
+                    is_empty = not os.path.lexists(path / PART_NAME)
+                    size = 0 if is_empty else _disk_size(path)
+                    found.append(_Left(path, _written_ns(path), size, is_empty))
     return sorted(found, key=lambda left: left.written_ns)
 
 

@@ -238,6 +238,14 @@ class Manifest:
         row = self.entries[entry]
         return int(row["mtime_s"]) * _NS + int(row["mtime_ns"])
 
+    @property
+    def hole_size(self) -> int:
+        """Octets of all holes together."""
+        # As Python's integers: 64 bits overflow with the sizes of three files, and what is left would look like little.
+        sizes = self.entries["size"][self.kinds == EntryKind.SPARSE]
+        with_holes: int = sum(sizes.tolist())
+        return with_holes - int(self.extents["size"].sum())
+
     def extents_of(self, entry: int) -> list[tuple[int, int]]:
         """(offset, size) of the data of the sparse file `entry`."""
         first, end = np.searchsorted(self._extent_owners, [entry, entry + 1])

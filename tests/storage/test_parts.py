@@ -139,6 +139,23 @@ def test_parts_older_than_a_week_are_removed(tmp_path: Path, place: Path) -> Non
     assert leftovers(place) == []
 
 
+@pytest.mark.parametrize("has_manifest", [False, True])
+def test_a_workspace_that_a_killed_listener_left_empty_is_removed_at_once(
+    tmp_path: Path, place: Path, has_manifest: bool
+) -> None:
+    """What had its mark and no part was passed over, and stayed for ever."""
+    with a_source(tmp_path, "object") as source:
+        part = open_part(source, place)
+        if has_manifest:
+            part._workspace.save_manifest(source.manifest_bytes)
+        assert tidy_parts(place, 0) == []
+        assert len(leftovers(place)) == 1  # Somebody is about to lay it out.
+        crash(part)
+    assert len(leftovers(place)) == 1
+    assert tidy_parts(place, 0) == []
+    assert leftovers(place) == []
+
+
 def test_too_many_parts_are_removed_and_the_newest_stays(
     tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.session.client_events import ClientEvent, Failure
 from fountain.storage.destination import check_place, make_object_directory, object_directory
 from fountain.storage.part import Part, resolve_destination
-from fountain.storage.parts import PendingPart, kept_free, make_room
+from fountain.storage.parts import PendingPart, disk_size, kept_free, make_room
 from fountain.storage.paths import is_typed, printable
 from fountain.storage.workspace import has_part, other_workspaces
 from fountain.wire.control import OfferBody
@@ -143,14 +143,16 @@ class Fetching:
 
     def _open_part(self, offer: OfferBody, destination: Path, beside: Path) -> Part:
         config = self._config
-        free_size_min = config.free_size_min
+        free_size_min, size_max = config.free_size_min, config.size_max
         if config.listen and free_size_min is None:
             free_size_min = kept_free(beside.parent)
+        if config.listen and size_max is None:
+            size_max = disk_size(beside.parent)  # Anybody may announce holes without end.
         part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
             overwrite=self._overwrites(destination), progress=self._checking, beside=beside,
             placing=None if self._placing is None else functools.partial(self._place, self._placing, offer),
-            free_size_min=free_size_min,
+            free_size_min=free_size_min, size_max=size_max,
         )  # fmt: skip
         if not part.is_locked:
             self._observer.handle(
