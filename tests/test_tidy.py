@@ -11,11 +11,58 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fountain"
 
 FUNCTION_LINES_MAX = 70
+CLASS_ATTRIBUTES_MAX = 15
+FUNCTION_PARAMETERS_MAX = 8
+
+# Classes and functions above these limits: "file:name" -> how many it has. Entries only shrink: a number that is higher
+# than what the code has, or that is not needed any more, fails as well.
+CLASSES_ABOVE: dict[str, int] = {
+    "fountain/engine/receiving/download.py:Download": 30,
+    "fountain/engine/receiving/fetching.py:Fetching": 18,
+    "fountain/engine/receiving/group_fetch.py:GroupFetch": 21,
+    "fountain/engine/receiving/group_receiver.py:GroupReceiver": 28,
+    "fountain/engine/receiving/receiver.py:Receiver": 22,
+    "fountain/engine/serving/fleet.py:Fleet": 17,
+    "fountain/protocol/group/member.py:Member": 26,
+    "fountain/protocol/group/receiver.py:GroupClientMachine": 35,
+    "fountain/protocol/group/server.py:GroupServerMachine": 31,
+    "fountain/protocol/rate/feedback.py:Feedback": 21,
+    "fountain/protocol/rate/loss_events.py:LossEvents": 22,
+    "fountain/protocol/rate/tfmcc.py:TfmccRate": 18,
+    "fountain/protocol/rate/tolerant.py:TolerantRate": 23,
+    "fountain/protocol/schedule/group.py:GroupCarousel": 24,
+    "fountain/protocol/schedule/oneway.py:OnewayCarousel": 17,
+    "fountain/protocol/session/client.py:ClientMachine": 35,
+    "fountain/protocol/session/patience.py:Patience": 17,
+    "fountain/protocol/session/server.py:ServerMachine": 26,
+    "fountain/protocol/session/server_session.py:ServerSession": 40,
+    "fountain/storage/blocks.py:PartBlocks": 18,
+    "fountain/testing/cohort.py:Cohort": 28,
+    "fountain/testing/fleet.py:Fleet": 19,
+    "fountain/testing/group.py:Listener": 16,
+    "fountain/testing/link.py:Link": 17,
+    "fountain/wire/group.py:GroupReport": 16,
+}
+FUNCTIONS_ABOVE: dict[str, int] = {
+    "fountain/engine/receiving/group_receiver.py:GroupReceiver.__init__": 13,
+    "fountain/engine/serving/fleet.py:Fleet.__init__": 9,
+    "fountain/engine/serving/sender.py:Sender.__init__": 11,
+    "fountain/field/__init__.py:combine_rows": 9,
+    "fountain/protocol/group/server.py:GroupServerMachine.__init__": 10,
+    "fountain/protocol/group/streams.py:GroupStreams.__init__": 9,
+    "fountain/protocol/schedule/group.py:GroupCarousel.settle": 9,
+    "fountain/protocol/session/client.py:ClientMachine.__init__": 10,
+    "fountain/protocol/session/server_session.py:ServerSession.__init__": 10,
+    "fountain/storage/part.py:Part.open": 10,
+    "fountain/testing/world.py:Client.__init__": 9,
+    "fountain/testing/world.py:World.listen": 11,
+}
 
 # --- Who may import whom -----------------------------------------------------------------------------------
 
@@ -359,6 +406,76 @@ def test_functions_are_short(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= FUNCTION_LINES_MAX, f"{named(path)}:{node.lineno}: {node.name} has {length} lines"
+
+
+def defined(path: Path, *kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
+    """(dotted name, node) of every definition of these kinds in the file, nested ones included."""
+
+    def below(node: ast.AST, outer: str) -> Iterator[tuple[str, Any]]:
+        for child in ast.iter_child_nodes(node):
+            name = outer
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                name = f"{outer}.{child.name}" if outer else child.name
+                if isinstance(child, kinds):
+                    yield name, child
+            yield from below(child, name)
+
+    return below(tree(path), "")
+
+
+def attributes(class_: ast.ClassDef) -> set[str]:
+    """Names that its methods assign to self, or that its body annotates; not what belongs to the class itself."""
+    found = set()
+    for item in class_.body:
+        if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation):
+            found.add(ast.unparse(item.target))
+        elif isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in ast.walk(item):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and dotted(node.value) == "self":
+                    found.add(node.attr)
+    return found
+
+
+def parameter_count(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Parameters without self or cls."""
+    arguments = function.args
+    names = [item.arg for item in (*arguments.posonlyargs, *arguments.args)]
+    several = sum(item is not None for item in (arguments.vararg, arguments.kwarg))
+    return len(names) - (names[:1] in (["self"], ["cls"])) + len(arguments.kwonlyargs) + several
+
+
+def compare_with(exceptions: dict[str, int], limit: int, counts: dict[str, int]) -> None:
+    above = {name: count for name, count in counts.items() if count > limit}
+    wrong = [
+        f"{name}: {count}; at most {exceptions.get(name, limit)}"
+        for name, count in above.items()
+        if count > exceptions.get(name, limit)
+    ]
+    wrong += [
+        f"{name}: it has {counts.get(name, 0)}; write that for {count}, or drop the entry at {limit} or fewer"
+        for name, count in exceptions.items()
+        if count > above.get(name, 0)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_classes_hold_few_attributes() -> None:
+    counts = {
+        f"{named(path)}:{name}": len(attributes(class_))
+        for path in sources("fountain")
+        for name, class_ in defined(path, ast.ClassDef)
+    }
+    compare_with(CLASSES_ABOVE, CLASS_ATTRIBUTES_MAX, counts)
+
+
+def test_functions_take_few_parameters() -> None:
+    counts = {
+        f"{named(path)}:{name}": parameter_count(function)
+        for path in sources("fountain")
+        for name, function in defined(path, ast.FunctionDef, ast.AsyncFunctionDef)
+        if name not in jitted(path)
+    }
+    compare_with(FUNCTIONS_ABOVE, FUNCTION_PARAMETERS_MAX, counts)
 
 
 # --- Words -------------------------------------------------------------------------------------------------
