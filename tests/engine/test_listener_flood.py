@@ -39,12 +39,15 @@ STRANGER = ("stranger", 1)
 FLOOD_COUNT = 1_500
 
 
-def announce(number: int, *, is_final: bool = False, size: int = 3_000_000, name: str = "") -> bytes:
+def announce(
+    number: int, *, is_final: bool = False, size: int = 3_000_000, name: str = "", symbol_size: int = 1408,
+    block: int = 1002,
+) -> bytes:  # fmt: skip
     """A forged Announce of session and object `number`."""
     offer = OfferBody(
         object_id=number.to_bytes(32, "big"), server_public=bytes(32), key_index=0,
-        profile_id=code_by_name("raptorq").profile_id, object_size=size, manifest_size=400, symbol_size=1408,
-        block_symbol_limit=1002, data_port=6331, is_directory=False, name=name or f"forged {number}", open=True,
+        profile_id=code_by_name("raptorq").profile_id, object_size=size, manifest_size=400, symbol_size=symbol_size,
+        block_symbol_limit=block, data_port=6331, is_directory=False, name=name or f"forged {number}", open=True,
     )  # fmt: skip
     flags = AnnounceFlag.FINAL if is_final else AnnounceFlag(0)
     told = Announce(0, 0, flags, 100_000_000, 0, 0, 6330, 1000, 0, offer)

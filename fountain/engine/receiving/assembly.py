@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from fountain.codes.api import Code
-from fountain.engine.receiving.collector import BlockOutcome, BlockSink, Collector, open_block_limit
+from fountain.engine.receiving.collector import BlockOutcome, BlockSink, Collector, least_memory_size, open_block_limit
 from fountain.engine.receiving.failures import KEPT_HINT, described_defect, local_error
 from fountain.engine.receiving.unpacker import Inflow, Unpacker
 from fountain.engine.runtime.workers import Workers
@@ -37,6 +37,7 @@ __all__ = [
     "contradiction",
     "described",
     "is_as_offered",
+    "least_memory",
     "open_for",
     "runs_of",
 ]
@@ -113,13 +114,23 @@ def check_cut(code: Code, offer: OfferBody) -> None:
     Raises:
         IntegrityError: it takes no blocks of so many symbols, so that nobody can have made them.
     """
-    largest = max(offer.geometry.block_symbols_max, offer.manifest_geometry.block_symbols_max)
+    largest = _largest(offer)
     if largest > code.symbol_count_max:
         raise IntegrityError(
             f"The server announced blocks of {largest} symbols, and the code {code.name!r} takes at most "
             f"{code.symbol_count_max}.",
             FALSE_HINT,
         )
+
+
+def least_memory(offer: OfferBody) -> int:
+    """Octets of memory that the slabs of an offer's object take in any case, however little there is."""
+    return least_memory_size(_largest(offer), offer.symbol_size)
+
+
+def _largest(offer: OfferBody) -> int:
+    """Symbols of the largest block, the manifest's included."""
+    return max(offer.geometry.block_symbols_max, offer.manifest_geometry.block_symbols_max)
 
 
 def is_as_offered(manifest: Manifest, offer: OfferBody) -> bool:
@@ -158,7 +169,7 @@ class Assembly:
         self.is_finishing = False
         self.defect = ""  # the first thing of all that went wrong here and that nobody foresaw
         geometry, manifest = offer.geometry, offer.manifest_geometry
-        self._largest = max(geometry.block_symbols_max, manifest.block_symbols_max)
+        self._largest = _largest(offer)
         self._memory_size = RECEIVE_MEMORY_SIZE_MAX
         limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, self._memory_size)
         self.table = BlockTable(geometry, manifest, limit)
@@ -175,7 +186,7 @@ class Assembly:
         if size == self._memory_size:
             return
         self._memory_size, offer = size, self.offer
-        self.table.open_limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, size)
+        self.collector.limit_open(open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, size))
 
     def take(self, train: Train, session: Inflow, now_ns: int) -> tuple[int, int] | None:
         """Take in a train, as `Unpacker.take`. One that nobody foresaw is dropped: a stranger decides what comes."""

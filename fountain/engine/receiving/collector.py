@@ -19,9 +19,10 @@ from fountain.protocol.base.blocks import BlockTable
 from fountain.wire.manifest import Manifest
 from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["BlockOutcome", "BlockSink", "Collector", "open_block_limit"]
+__all__ = ["BlockOutcome", "BlockSink", "Collector", "least_memory_size", "open_block_limit"]
 
 OPEN_BLOCK_COUNT_MAX = 40  # Needs of all open blocks fit one Report.
+OPEN_BLOCK_COUNT_MIN = 2  # One of the manifest, beside one of the object that waits for it.
 BAD_BLOCK_COUNT_MAX = 8  # So many bad blocks or manifests without a good one between, ...
 BAD_AGAIN_COUNT_MAX = 3  # ... one of them so often, and the source itself is taken to be wrong.
 
@@ -34,9 +35,17 @@ def open_block_limit(
     `memory_size` is for all of it. The manifest of a million files takes as much memory as all slabs: up to three
     quarters of theirs are left to it.
     """
-    slab_size = slab_row_count(max(1, symbol_count)) * symbol_size
     room = max(memory_size // 4, memory_size - manifest_size)
-    return max(2, min(OPEN_BLOCK_COUNT_MAX, room // slab_size))
+    return max(OPEN_BLOCK_COUNT_MIN, min(OPEN_BLOCK_COUNT_MAX, room // _slab_size(symbol_count, symbol_size)))
+
+
+def least_memory_size(symbol_count: int, symbol_size: int) -> int:
+    """Octets of the slabs of blocks of K = `symbol_count` that are open at once in any case."""
+    return OPEN_BLOCK_COUNT_MIN * _slab_size(symbol_count, symbol_size)
+
+
+def _slab_size(symbol_count: int, symbol_size: int) -> int:
+    return slab_row_count(max(1, symbol_count)) * symbol_size
 
 
 class BlockSink(Protocol):
@@ -114,6 +123,16 @@ class Collector:
         """
         bad = self._bad_since_good
         return bad.total() >= BAD_BLOCK_COUNT_MAX and max(bad.values()) >= BAD_AGAIN_COUNT_MAX
+
+    @property
+    def memory_size(self) -> int:
+        """Octets of all slabs, in use or free."""
+        return sum(slab.nbytes for slabs in (self._slab_of.values(), self._slabs) for slab in slabs)
+
+    def limit_open(self, count: int) -> None:
+        """Let so many blocks be open from now on. Those that are open stay so; no slab is kept for more."""
+        self.table.open_limit = count
+        del self._slabs[max(0, count - len(self._decoders)) :]
 
     def would_open(self, block: int) -> bool:
         """Whether `decoder` would open `block`, and so take memory, and a place from others."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fountain.codes.api import Code
-from fountain.engine.receiving.assembly import Assembly, Opened, open_for
+from fountain.engine.receiving.assembly import Assembly, Opened, least_memory, open_for
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.contenders import Pace
 from fountain.engine.receiving.failures import changed_error
@@ -99,6 +99,12 @@ class Download:
     def may_yield(self) -> bool:
         """Whether another object can have its place: nothing but data from the group is waited for."""
         return self.phase is Phase.RECEIVING and self.apart is None
+
+    @property
+    def memory_size(self) -> int:
+        """Octets of slabs that it has, and at least those that it may take in any case."""
+        held = 0 if self.assembly is None else self.assembly.collector.memory_size
+        return max(held, least_memory(self.machine.offer))
 
     @property
     def received_count(self) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from fountain.engine.receiving.assembly import contradiction
+from fountain.engine.receiving.assembly import contradiction, least_memory
 from fountain.engine.receiving.bystanders import Bystanders
 from fountain.engine.receiving.contenders import IDLE_NS, Contender, Contenders
 from fountain.engine.receiving.download import OPENING_SIZE_MAX, Download, Opening, sessions_in
@@ -131,10 +131,15 @@ class GroupReceiver:
         return deadline
 
     def _share_memory(self) -> None:
-        """Give each download its part of the memory for slabs. As many as before may be others than before."""
-        assemblies = [download.assembly for download in self._holders if download.assembly is not None]
-        for assembly in assemblies:
-            assembly.limit_memory(min(RECEIVE_MEMORY_SIZE_MAX, LISTENER_MEMORY_SIZE_MAX // len(assemblies)))
+        """Give each download its part of the memory for slabs, but no more than the others leave of it."""
+        holders = [download for download in self._holders if download.assembly is not None]
+        total = sum(download.memory_size for download in holders)
+        for download in holders:
+            left = LISTENER_MEMORY_SIZE_MAX - (total - download.memory_size)
+            assert download.assembly is not None
+            download.assembly.limit_memory(
+                min(RECEIVE_MEMORY_SIZE_MAX, LISTENER_MEMORY_SIZE_MAX // len(holders), max(0, left))
+            )
 
     def flush(self) -> None:
         """Send the reports that wait. One that the socket does not take is lost, as on the way."""
@@ -259,7 +264,7 @@ class GroupReceiver:
             return
         if same is not None and same.apart is not None:
             return
-        if same is not None or not self._has_room():
+        if same is not None or not self._has_room(announce.offer):
             holder = self._yielding(header.session, channel, announce, same, now_ns)
             if holder is None:
                 if same is None:  # Else another server has it as well, and there is nothing to wait for.
@@ -279,7 +284,7 @@ class GroupReceiver:
     def _is_last_word(self, session: int, announce: Announce, same: Download | None) -> bool:
         """Whether a one-way stream that is over can still be taken: from what was kept of it, by who has a place."""
         is_oneway = bool(announce.flags & AnnounceFlag.ONEWAY)
-        return is_oneway and session in self._early and same is None and self._has_room()
+        return is_oneway and session in self._early and same is None and self._has_room(announce.offer)
 
     def _yielding(
         self, session: int, channel: GroupChannel, announce: Announce, same: Download | None, now_ns: int
@@ -295,7 +300,9 @@ class GroupReceiver:
             is_silent = same.silent_ns is not None
             is_won = same.may_yield and self._contenders.wins(contender, same.machine, same.pace, now_ns)
             return same if is_silent or is_won else None
-        holders = [holder for holder in self._holders if holder.may_yield]
+        holders = [
+            holder for holder in self._holders if holder.may_yield and self._has_room(announce.offer, instead_of=holder)
+        ]
         slowest = min(holders, key=lambda holder: holder.pace.recent(now_ns), default=None)
         if slowest is None or not self._contenders.wins(contender, slowest.machine, slowest.pace, now_ns):
             return None
@@ -318,9 +325,9 @@ class GroupReceiver:
         """Give free places to objects that wait for one; the next Announce of each may be seconds away."""
         has_taken = False
         for machine in list(self.bystanders.machines):
-            if not self._has_room():
-                break
             session, offer = machine.channel.session_id, machine.offer
+            if not self._has_room(offer):
+                continue
             if machine.state is not MemberState.JOINING or machine.is_silent or machine.is_final:
                 continue
             if self._same_object(offer) is not None or not self._wants(offer):
@@ -367,6 +374,7 @@ class GroupReceiver:
         self.downloads[machine.channel.session_id] = download
         download.note_way(self._answer.datagram_size_max(machine.server))
         download.begin(self._prepare(download), self._group.statistics.kernel_drops, now_ns)
+        self._share_memory()  # Before what came early is taken.
         self._let_go_of_refused(download)
 
     def _let_go_of_refused(self, download: Download) -> None:
@@ -430,8 +438,12 @@ class GroupReceiver:
         """Those that have a place: silent ones too, and those whose end is yet to be told."""
         return [download for download in self.downloads.values() if download.phase is not Phase.ENDED]
 
-    def _has_room(self) -> bool:
-        return len(self._holders) < self._download_count_max
+    def _has_room(self, offer: OfferBody, instead_of: Download | None = None) -> bool:
+        """Whether there is a place for an object, and memory for its blocks; one alone may take what it needs."""
+        holders = [holder for holder in self._holders if holder is not instead_of]
+        wanted = sum(holder.memory_size for holder in holders) + least_memory(offer)
+        has_memory = not holders or wanted <= LISTENER_MEMORY_SIZE_MAX
+        return len(holders) < self._download_count_max and has_memory
 
     @contextmanager
     def alone(self, stream: int | Download, now_ns: int) -> Iterator[None]:
