@@ -7,11 +7,14 @@ the thread that runs the engine; an observer must return at once. One that raise
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from fountain.wire.control import RefusalReason
 
 __all__ = [
     "OPEN_GROUP_WARNING",
@@ -19,6 +22,7 @@ __all__ = [
     "Announced",
     "AskedToLeave",
     "DigestComputed",
+    "EndReason",
     "Event",
     "Fetched",
     "GroupOpened",
@@ -37,10 +41,13 @@ __all__ = [
     "PeerFinished",
     "PeerGone",
     "PeerJoined",
+    "PeerReason",
     "PeerRefused",
     "PeerSnapshot",
+    "PeerState",
     "PeersProgress",
     "Preparing",
+    "ReceiverOutcome",
     "ReceiverResult",
     "Reconnecting",
     "Resumed",
@@ -57,6 +64,64 @@ OPEN_GROUP_WARNING = (
     "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
     "packets into it."
 )
+
+
+# --- States and reasons ------------------------------------------------------------------------------------
+# The value of a state is its word in JSON. `fountain.sentences` has the sentences of reasons.
+
+
+class EndReason(enum.Enum):
+    """Why a server ends."""
+
+    COMPLETE = enum.auto()
+    ONEWAY_OVER = enum.auto()
+    INTERRUPTED = enum.auto()
+    IDLE = enum.auto()
+
+
+class PeerState(enum.Enum):
+    """How a peer fares; those that a person may have to look at come first."""
+
+    FAILED = "failed"  # of a group: it could not store the object
+    SILENT = "silent"  # it does not report, or receives nothing
+    LEAVING = "leaving"  # of a group: it was asked to leave, or fetches by unicast
+    STREAMING = "streaming"
+    WAITING = "waiting"  # It wants nothing right now.
+    GONE = "gone"
+    DONE = "done"
+
+
+class ReceiverOutcome(enum.Enum):
+    """What became of one object at one receiver of a group."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SILENT = "silent"
+    LEFT = "left"
+    INCOMPLETE = "incomplete"
+
+
+class PeerReason(enum.Enum):
+    """Why a peer has not got an object, or what else went wrong there."""
+
+    INTERRUPTED = enum.auto()
+    STORAGE = enum.auto()  # It could not write the object.
+    INTEGRITY = enum.auto()  # The object did not verify there.
+    SUPERSEDED = enum.auto()  # It started another session.
+    NOT_SENT = enum.auto()  # It says that it has the object, and was sent less than that takes.
+    STOPPING = enum.auto()  # The server stops.
+    SOURCE_CHANGED = enum.auto()
+    IDLE = enum.auto()  # Its session ended, since it did not report.
+    KEYS_SPENT = enum.auto()
+    CONGESTED = enum.auto()
+    PLACE_TAKEN = enum.auto()  # Another network has fewer sessions.
+    FAILED = enum.auto()  # of a group: it could not store or verify the object
+    SILENT = enum.auto()
+    DEAF = enum.auto()  # of a group: it reports, and receives no data
+    TOO_SLOW = enum.auto()  # of a group: it leaves the group and fetches by unicast
+    UNICAST = enum.auto()  # of a group: it is fetching by unicast
+    UNFINISHED = enum.auto()  # It was still receiving.
+    HOOK_FAILED = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -100,9 +165,9 @@ class Warned(Event):
 
 @dataclass(frozen=True)
 class Stopped(Event):
-    """The engine ends. `reason` is a phrase: "every expected peer is done", "idle", "interrupted"."""
+    """The server ends."""
 
-    reason: str
+    reason: EndReason
 
 
 @dataclass(frozen=True)
@@ -145,9 +210,7 @@ class Serving(Event):
 
 @dataclass(frozen=True)
 class PeerSnapshot:
-    """One peer, now. `loss` is a fraction; `eta_s` is None while unknown; `state` is one of
-    streaming, waiting (nothing wanted right now), silent, done, gone; a receiver of a group may also be
-    leaving (asked to, served by itself) or failed."""
+    """One peer, now. `loss` is a fraction; `eta_s` is None while unknown."""
 
     session_id: str  # hex
     address: str
@@ -156,7 +219,7 @@ class PeerSnapshot:
     fraction: float
     rate_bps: float
     loss: float
-    state: str
+    state: PeerState
     eta_s: float | None
     sent_count: int  # data packets
 
@@ -198,14 +261,14 @@ class PeerFinished(Event):
 
 @dataclass(frozen=True)
 class PeerGone(Event):
-    """A peer left without the object. `reason` is a phrase: "interrupted", "silent for 30 s", "the file changed"."""
+    """A peer left without the object."""
 
     session_id: str
     address: str
     host: str
     name: str
     fraction: float
-    reason: str
+    reason: PeerReason
 
 
 @dataclass(frozen=True)
@@ -213,7 +276,7 @@ class PeerRefused(Event):
     """A request was turned down. At most one a second is told."""
 
     address: str
-    reason: str
+    reason: RefusalReason
 
 
 @dataclass(frozen=True)
@@ -278,17 +341,17 @@ class HookReported(Event):
 
 @dataclass(frozen=True)
 class ReceiverResult:
-    """What became of one object at one receiver. `state` is one of done, failed, silent, left, incomplete."""
+    """What became of one object at one receiver. `reason` says why it is not done, or what else went wrong."""
 
     session_id: str
     address: str
     host: str
     name: str
-    state: str
+    state: ReceiverOutcome
     fraction: float
     duration_s: float | None  # since it joined until it was done; None when it is not
     loss: float
-    reason: str  # why it is not done, or what else went wrong; may be empty
+    reason: PeerReason | None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from fountain.events import (
     PeerFinished,
     PeerSnapshot,
     PeersProgress,
+    PeerState,
     Preparing,
     Searching,
     Serving,
@@ -68,17 +69,26 @@ REDRAW_SHARE = 0.02  # of the engine's time: a slow redraw (many rows, a slow te
 SNAPSHOTS = (PeersProgress, TransferProgress, OnewayProgress)
 STATE_HEADING = "state"
 STATE_STYLES = {
-    "done": "green",
-    "gone": "red",
-    "failed": "red",
-    "silent": "yellow",
-    "leaving": "yellow",
+    PeerState.DONE.value: "green",
+    PeerState.GONE.value: "red",
+    PeerState.FAILED.value: "red",
+    PeerState.SILENT.value: "yellow",
+    PeerState.LEAVING.value: "yellow",
     "reconnecting": "yellow",
 }
-STATE_ORDER = {"streaming": 0, "leaving": 1, "waiting": 2, "silent": 3, "failed": 4, "done": 5, "gone": 6}
+_SHOWN_STATES = (
+    PeerState.STREAMING,
+    PeerState.LEAVING,
+    PeerState.WAITING,
+    PeerState.SILENT,
+    PeerState.FAILED,
+    PeerState.DONE,
+    PeerState.GONE,
+)
+STATE_ORDER = {state: place for place, state in enumerate(_SHOWN_STATES)}
 # Where not all fit: what a person may have to look at comes first, and what is done can be left out.
-TROUBLE_ORDER = {"failed": 0, "silent": 1, "leaving": 2, "streaming": 3, "waiting": 4, "gone": 5, "done": 6}
-ENDED_STATES = frozenset({"done", "gone", "failed"})
+TROUBLE_ORDER = {state: place for place, state in enumerate(PeerState)}
+ENDED_STATES = frozenset({PeerState.DONE, PeerState.GONE, PeerState.FAILED})
 
 
 class LiveDisplay:
@@ -123,7 +133,7 @@ class LiveDisplay:
             self._waiting = event
         elif isinstance(event, PeersProgress):
             self._peers_now = event
-            if any(peer.state == "streaming" for peer in event.peers):
+            if any(peer.state is PeerState.STREAMING for peer in event.peers):
                 self._waiting = None
         elif isinstance(event, OnewayProgress):
             self._on_air[event.name] = event
@@ -252,7 +262,7 @@ class LiveDisplay:
         if self._waiting is not None:
             return escape_controls(hidden + waiting_line(self._waiting))
         active_count = sum(peer.state not in ENDED_STATES for peer in event.peers)
-        failed_count = sum(peer.state == "failed" for peer in event.peers)
+        failed_count = sum(peer.state is PeerState.FAILED for peer in event.peers)
         ended = f"{self._done_count} done" + (f", {failed_count} failed" if failed_count else "")
         if active_count == 0:
             return f"waiting for peers, {ended}; Ctrl-C ends"
@@ -297,18 +307,18 @@ class LiveDisplay:
                 format_percent(peer.fraction),
                 *[format_rate(peer.rate_bps)] * has_rate,
                 *[format_loss(peer.loss)] * has_loss,
-                *[_eta(peer.eta_s if peer.state == "streaming" else None, "")] * has_details,
-                *[Text(peer.state, style=_style(peer.state))] * has_details,
+                *[_eta(peer.eta_s if peer.state is PeerState.STREAMING else None, "")] * has_details,
+                *[Text(peer.state.value, style=_style(peer.state.value))] * has_details,
             )
         return table
 
 
 def _by_state(peer: PeerSnapshot) -> int:
-    return STATE_ORDER.get(peer.state, 0)
+    return STATE_ORDER[peer.state]
 
 
 def _by_trouble(peer: PeerSnapshot) -> tuple[int, float]:
-    return TROUBLE_ORDER.get(peer.state, 0), peer.fraction
+    return TROUBLE_ORDER[peer.state], peer.fraction
 
 
 def _bar(fraction: float) -> ProgressBar:

@@ -18,7 +18,7 @@ from typing import Protocol, TextIO
 from fountain.cli.collector import QuietCollector
 from fountain.cli.streams import Stream
 from fountain.config import FetchConfig, ServeConfig
-from fountain.events import Observer
+from fountain.events import Observer, ReceiverResult
 from fountain.storage.system import hold_standard_descriptors
 
 __all__ = ["Environment", "FetchFunction", "ServeFunction", "ServeOutcome", "SignalHook", "catch_interrupts"]
@@ -36,8 +36,8 @@ class ServeOutcome(Protocol):
         """How many were waited for, if any."""
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """The receivers of a group that are known, and not done."""
+    def results(self) -> tuple[ReceiverResult, ...]:
+        """What became of each receiver of a group."""
 
 
 ServeFunction = Callable[[ServeConfig, Observer, threading.Event], ServeOutcome]

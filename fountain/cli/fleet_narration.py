@@ -23,15 +23,16 @@ from fountain.events import (
     HookReported,
     InterfaceChanged,
     Listening,
+    ReceiverOutcome,
     ReceiverResult,
 )
 from fountain.limits import GROUP_PORT_DEFAULT
+from fountain.sentences import reason_of
 
 __all__ = ["fleet_tellers", "group_command"]
 
 NAME_COUNT_MAX = 5
 DONE_COUNT_MAX = 8  # Of those that are done a summary tells the slowest; those with a reason, it tells all.
-STATES = ("done", "failed", "silent", "left", "incomplete")
 
 
 def fleet_tellers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]]:
@@ -120,20 +121,20 @@ def _group_summary(event: GroupSummary) -> list[str]:
             "no receiver of the group was ever heard: if one says that it fetches, this firewall keeps its reports out"
         ]
     counts = Counter(result.state for result in event.results)
-    told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+    told = ", ".join(f"{counts[state]:,} {state.value}" for state in ReceiverOutcome if counts[state])
     others = [
         result
-        for state in STATES
+        for state in ReceiverOutcome
         for result in event.results
-        if result.state == state and (state != "done" or result.reason)
+        if result.state is state and (state is not ReceiverOutcome.DONE or result.reason)
     ]
     done = sorted(
-        (result for result in event.results if result.state == "done" and not result.reason),
+        (result for result in event.results if result.state is ReceiverOutcome.DONE and not result.reason),
         key=lambda result: result.duration_s or 0.0,
         reverse=True,
     )
     named = len({result.name for result in event.results}) > 1
-    width = max(map(len, counts))
+    width = max(len(state.value) for state in counts)
     lines = [f"receivers: {told}", *_rows(others, width, named)]
     if len(done) > DONE_COUNT_MAX:
         lines.append(f"  the slowest of {len(done):,} others that are done:")
@@ -141,16 +142,16 @@ def _group_summary(event: GroupSummary) -> list[str]:
 
 
 def _rows(results: Sequence[ReceiverResult], width: int, is_named: bool) -> list[str]:
-    return [f"  {result.state:<{width}}  {_row(result, is_named)}" for result in results]
+    return [f"  {result.state.value:<{width}}  {_row(result, is_named)}" for result in results]
 
 
 def _row(result: ReceiverResult, is_named: bool) -> str:
     name = f" {result.name}" if is_named else ""
-    if result.state != "done":
+    if result.state is not ReceiverOutcome.DONE:
         how = f" at {format_percent(result.fraction)},"
     else:
         how = "" if result.duration_s is None else f" after {format_duration(result.duration_s)},"
-    reason = f": {result.reason}" if result.reason else ""
+    reason = f": {reason_of(result)}" if result.reason else ""
     return f"{peer_label(result)}{name}{how} {format_loss(result.loss)} loss{reason}"
 
 

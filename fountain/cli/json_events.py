@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.streams import Stream
 from fountain.errors import FountainError
 from fountain.events import Event
+from fountain.sentences import sentence
 
 __all__ = ["JsonEvents", "event_name"]
 
@@ -31,7 +34,7 @@ class JsonEvents:
 
     def handle(self, event: Event) -> None:
         """Write one event."""
-        self._write(event_name(type(event)), asdict(event))
+        self._write(event_name(type(event)), asdict(event, dict_factory=_fields))
 
     def failed(self, error: FountainError, status: ExitStatus) -> None:
         """Write how the command fails: the only line that is no event of the engine."""
@@ -42,7 +45,17 @@ class JsonEvents:
         self._stdout.write_line(json.dumps(record, default=_plain))
 
 
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of an event, or of a part of it, with its reason in words."""
+    fields = dict(pairs)
+    if not isinstance(reason := fields.get("reason", ""), str):
+        fields["reason"] = sentence(reason, **fields)
+    return fields
+
+
 def _plain(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Enum):
+        return str(value.value)
     raise TypeError(f"an event holds a {type(value).__name__}, which JSON lacks")

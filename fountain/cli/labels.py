@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fountain.cli.units import format_duration, format_percent
-from fountain.events import OnewayProgress, PeerSnapshot, Waiting
+from fountain.events import OnewayProgress, PeerSnapshot, ReceiverOutcome, ReceiverResult, Waiting
+from fountain.sentences import reason_of
 
-__all__ = ["Named", "counted", "on_air_words", "peer_label", "short_labels", "waiting_line"]
+__all__ = ["Named", "counted", "missing_names", "on_air_words", "peer_label", "short_labels", "waiting_line"]
 
 
 class Named(Protocol):
@@ -38,6 +39,18 @@ def short_labels(peers: Sequence[PeerSnapshot]) -> list[str]:
     """For each peer the name that it gives itself, where nobody else has that too, else its address."""
     counts = Counter(peer.host for peer in peers)
     return [peer.host if peer.host and counts[peer.host] == 1 else peer.address for peer in peers]
+
+
+def missing_names(results: Sequence[ReceiverResult]) -> list[str]:
+    """Receivers that have not got what they take, each with its reason, and once with each reason."""
+    host_counts = Counter({(result.session_id, result.address): result.host for result in results}.values())
+    names = []
+    for result in results:
+        if result.state is not ReceiverOutcome.DONE:
+            is_ambiguous = result.host and host_counts[result.host] > 1
+            where = f"{result.address}, " if is_ambiguous else ""
+            names.append(f"{result.host or result.address} ({where}{reason_of(result)})")
+    return list(dict.fromkeys(names))
 
 
 def waiting_line(event: Waiting) -> str:

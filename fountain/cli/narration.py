@@ -35,6 +35,7 @@ from fountain.events import (
     Warned,
 )
 from fountain.limits import CONTROL_PORT_DEFAULT
+from fountain.sentences import reason_of
 
 __all__ = ["Narrator", "fetch_command", "left_out_lines"]
 
@@ -125,7 +126,7 @@ class Narrator:
         return left_out_lines(event)
 
     def _stopped(self, event: Stopped) -> list[str]:
-        return [f"stopped: {event.reason}"]
+        return [f"stopped: {reason_of(event)}"]
 
     # --- Server --------------------------------------------------------------------------------------------
 
@@ -179,12 +180,11 @@ class Narrator:
         return [f"{peer_label(event)} has{what}, verified, {after}"]
 
     def _peer_gone(self, event: PeerGone) -> list[str]:
-        return [
-            f"{peer_label(event)} left{self._name_of(event.name)} at {format_percent(event.fraction)}: {event.reason}"
-        ]
+        where = f"{self._name_of(event.name)} at {format_percent(event.fraction)}"
+        return [f"{peer_label(event)} left{where}: {reason_of(event)}"]
 
     def _peer_refused(self, event: PeerRefused) -> list[str]:
-        return [f"{event.address} refused: {event.reason}"]
+        return [f"{event.address} refused: {reason_of(event)}"]
 
     # --- Client --------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from fountain.events import (
     PeerFinished,
     PeerSnapshot,
     PeersProgress,
+    PeerState,
+    ReceiverOutcome,
     ReceiverResult,
 )
 
@@ -36,13 +38,13 @@ class ResultLines:
         if isinstance(event, ObjectServed):
             self._sizes[event.name] = event.size
         elif isinstance(event, PeerFinished):
-            self._tell(event, "done", event.duration_s)
+            self._tell(event, ReceiverOutcome.DONE, event.duration_s)
         elif isinstance(event, HookReported):
             self._tell_hook(event)
         elif isinstance(event, PeersProgress):
             for peer in event.peers:
-                if peer.state == "failed":
-                    self._tell(peer, "failed", None)
+                if peer.state is PeerState.FAILED:
+                    self._tell(peer, ReceiverOutcome.FAILED, None)
         elif isinstance(event, GroupSummary):
             for result in event.results:
                 self._tell(result, result.state, result.duration_s)
@@ -51,15 +53,17 @@ class ResultLines:
         """Write the lines that a live display held back."""
         self._lines.write()
 
-    def _tell(self, peer: PeerFinished | PeerSnapshot | ReceiverResult, state: str, duration_s: float | None) -> None:
+    def _tell(
+        self, peer: PeerFinished | PeerSnapshot | ReceiverResult, state: ReceiverOutcome, duration_s: float | None
+    ) -> None:
         key = (peer.session_id, peer.name)
         told = self._told.get(key)
-        if told is not None and told[0] == state:
+        if told is not None and told[0] == state.value:
             return
         seconds = "" if duration_s is None else f"{duration_s:.2f}"
         size = str(self._sizes.get(peer.name, ""))
         hook = self._hooks.get(key, "")
-        self._add(key, (state, peer.host, peer.address, peer.name, size, seconds, f"{peer.loss:.4f}", hook))
+        self._add(key, (state.value, peer.host, peer.address, peer.name, size, seconds, f"{peer.loss:.4f}", hook))
 
     def _tell_hook(self, event: HookReported) -> None:
         key = (event.session_id, event.name)

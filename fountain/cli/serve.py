@@ -13,6 +13,7 @@ from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment, ServeOutcome
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
+from fountain.cli.labels import missing_names
 from fountain.cli.results import ResultLines
 from fountain.cli.units import format_rate, parse_fraction, parse_integer, parse_rate, parse_seconds_ns
 from fountain.config import (
@@ -210,10 +211,11 @@ def _is_complete(outcome: ServeOutcome) -> bool:
 
 def _missing(outcome: ServeOutcome) -> str:
     """Who should have the object and has it not, in a sentence; empty when nobody is missing."""
-    if _is_complete(outcome) or (outcome.expected_count is None and not outcome.missing):
+    missing = missing_names(outcome.results)
+    if _is_complete(outcome) or (outcome.expected_count is None and not missing):
         return ""
-    shown = ", ".join(outcome.missing[:MISSING_COUNT_MAX])
-    more = len(outcome.missing) - MISSING_COUNT_MAX
+    shown = ", ".join(missing[:MISSING_COUNT_MAX])
+    more = len(missing) - MISSING_COUNT_MAX
     names = f"{shown} and {more} more" if more > 0 else shown
     if outcome.expected_count is None:
         return f"Not everybody has everything; not done: {names}."

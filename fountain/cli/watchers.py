@@ -22,6 +22,7 @@ from fountain.events import (
     Observer,
     OnewayProgress,
     PeersProgress,
+    PeerState,
     Shield,
     TransferProgress,
     Waiting,
@@ -40,7 +41,7 @@ __all__ = [
 PLAIN_INTERVAL_S = 5.0
 SAME_INTERVAL_S = 60.0  # A server may wait all night, and its log need not be full of that.
 PLAIN_PEER_COUNT_MAX = 4
-ACTIVE_STATES = frozenset({"streaming", "waiting", "silent", "leaving"})
+ACTIVE_STATES = frozenset({PeerState.STREAMING, PeerState.WAITING, PeerState.SILENT, PeerState.LEAVING})
 
 
 class Display(Observer, Protocol):

@@ -23,6 +23,7 @@ from fountain.events import (
     Announced,
     AskedToLeave,
     DigestComputed,
+    EndReason,
     Event,
     Fetched,
     GroupOpened,
@@ -40,10 +41,13 @@ from fountain.events import (
     PeerFinished,
     PeerGone,
     PeerJoined,
+    PeerReason,
     PeerRefused,
     PeerSnapshot,
     PeersProgress,
+    PeerState,
     Preparing,
+    ReceiverOutcome,
     ReceiverResult,
     Reconnecting,
     Resumed,
@@ -54,6 +58,7 @@ from fountain.events import (
     Waiting,
     Warned,
 )
+from fountain.wire.control import RefusalReason
 
 DIGEST = "ab" * 32
 ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -63,7 +68,7 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Outcome:
     done_count: int = 0
     expected_count: int | None = None
-    missing: tuple[str, ...] = ()
+    results: tuple[ReceiverResult, ...] = ()
 
 
 class Result(NamedTuple):
@@ -85,7 +90,7 @@ def peer(address: str = "10.0.0.2:40000", **changes: object) -> PeerSnapshot:
         "fraction": 0.375,
         "rate_bps": 412e6,
         "loss": 0.103,
-        "state": "streaming",
+        "state": PeerState.STREAMING,
         "eta_s": 80.0,
         "sent_count": 1000,
     }
@@ -142,11 +147,11 @@ def receiver_result(host: str = "pc1", **changes: object) -> ReceiverResult:
         "address": "10.0.0.2:40000",
         "host": host,
         "name": "image.iso",
-        "state": "done",
+        "state": ReceiverOutcome.DONE,
         "fraction": 1.0,
         "duration_s": 12.0,
         "loss": 0.1,
-        "reason": "",
+        "reason": None,
     }
     return ReceiverResult(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -158,15 +163,15 @@ ONE_OF_EACH: tuple[Event, ...] = (
     LeftOut("photos", 2, ("photos/pipe: a named pipe",)),
     LeftOut("photos", 1),
     Warned("A part of another object is left.", "Remove it."),
-    Stopped("idle"),
+    Stopped(EndReason.IDLE),
     served(),
     serving(),
     PeerJoined("aa", "10.0.0.2:40000", "laptop", "image.iso", 0.25, 7, 9),
-    PeersProgress((peer(), peer("10.0.0.3:40000", state="done", fraction=1.0, eta_s=None)), 412e6),
+    PeersProgress((peer(), peer("10.0.0.3:40000", state=PeerState.DONE, fraction=1.0, eta_s=None)), 412e6),
     PeersProgress((), 0.0),
     PeerFinished("aa", "10.0.0.2:40000", "laptop", "image.iso", 12.0, 1000, 0.1),
-    PeerGone("aa", "10.0.0.2:40000", "", "image.iso", 0.5, "silent for 30 s"),
-    PeerRefused("10.0.0.4:40000", "too many peers"),
+    PeerGone("aa", "10.0.0.2:40000", "", "image.iso", 0.5, PeerReason.IDLE),
+    PeerRefused("10.0.0.4:40000", RefusalReason.SERVER_FULL),
     Searching("10.0.0.1", 6330),
     Listed((("image.iso", 5), ("photos", 7))),
     offered(),
@@ -183,7 +188,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
     OnewayProgress("image.iso", 1, 2, 4.0, 9.1, 100e6),
     OnewayProgress("image.iso", 3, None, 40.0, None, 100e6),
     HookReported("aa", "10.0.0.2:40000", "laptop", "image.iso", is_success=True),
-    GroupSummary((receiver_result(), receiver_result("pc2", state="silent", fraction=0.5, duration_s=None))),
+    GroupSummary(
+        (receiver_result(), receiver_result("pc2", state=ReceiverOutcome.SILENT, fraction=0.5, duration_s=None))
+    ),
     Listening("239.63.30.1", "eth0", 6332),
     InterfaceChanged("eth0", is_usable=False, reason="The interface eth0 is gone."),
     InterfaceChanged("eth0", is_usable=True, reason=""),

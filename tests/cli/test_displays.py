@@ -19,6 +19,7 @@ from fountain.events import (
     PeerFinished,
     PeerJoined,
     PeersProgress,
+    PeerState,
     Preparing,
     Reconnecting,
     Resumed,
@@ -118,7 +119,7 @@ def test_what_is_prepared_is_told_once() -> None:
 def test_a_plain_server_tells_who_comes_and_goes_and_where_they_are() -> None:
     events = (
         PeerJoined("aa", "10.0.0.2:40000", "laptop", "image.iso", 0.25, 0, 0),
-        PeersProgress((peer(), peer("10.0.0.3:40000", state="done")), 412e6),
+        PeersProgress((peer(), peer("10.0.0.3:40000", state=PeerState.DONE)), 412e6),
         PeerFinished("aa", "10.0.0.2:40000", "laptop", "image.iso", 12.0, 1000, 0.1),
     )
     assert Stage(script(served(), *events)).serve("a").err.splitlines() == [
@@ -142,8 +143,8 @@ def late_progress(event: Event) -> str:
 
 
 def test_a_plain_server_is_silent_while_nobody_is_active() -> None:
-    assert late_progress(PeersProgress((peer(state="done"), peer(state="gone")), 0.0)) == ""
-    late = late_progress(PeersProgress((peer(), peer(state="gone")), 1e6))
+    assert late_progress(PeersProgress((peer(state=PeerState.DONE), peer(state=PeerState.GONE)), 0.0)) == ""
+    late = late_progress(PeersProgress((peer(), peer(state=PeerState.GONE)), 1e6))
     assert late == "1 peer at 1Mbit/s: 10.0.0.2:40000 37.5%\n"
 
 
@@ -180,7 +181,11 @@ def test_a_narrow_terminal_has_numbers_without_a_bar() -> None:
 
 
 def test_the_table_has_a_row_a_peer_active_ones_first() -> None:
-    peers = (peer("10.0.0.9:9", state="done", fraction=1.0), peer("10.0.0.2:2"), peer("10.0.0.3:3", state="silent"))
+    peers = (
+        peer("10.0.0.9:9", state=PeerState.DONE, fraction=1.0),
+        peer("10.0.0.2:2"),
+        peer("10.0.0.3:3", state=PeerState.SILENT),
+    )
     heading, *rows, footer = last_region(Stage(width=80), PeersProgress(peers, 412e6))
     assert heading.split() == ["peer", "got", "bit/s", "loss", "ETA", "state"]
     assert [row.split()[0] for row in rows] == ["10.0.0.2:2", "10.0.0.3:3", "10.0.0.9:9"]
@@ -278,7 +283,7 @@ def test_names_in_brackets_are_names_and_controls_are_escaped() -> None:
 
 
 def test_no_color_is_obeyed() -> None:
-    events = (PeersProgress((peer(state="gone"),), 1.0),)
+    events = (PeersProgress((peer(state=PeerState.GONE),), 1.0),)
     colored = Stage(script(*events), on_terminal=True)
     plain = Stage(script(*events), on_terminal=True, variables={"NO_COLOR": "1"})
     assert "\x1b[31m" in colored.serve("a").err

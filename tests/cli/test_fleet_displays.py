@@ -20,7 +20,10 @@ from fountain.events import (
     Observer,
     OnewayProgress,
     PeerFinished,
+    PeerReason,
     PeersProgress,
+    PeerState,
+    ReceiverOutcome,
     Waiting,
 )
 from tests.cli.stage import (
@@ -112,7 +115,7 @@ def test_a_plain_server_says_who_is_waited_for_when_that_changes_and_now_and_the
 
 def test_a_live_server_shows_whom_it_has_and_how_long_it_waits() -> None:
     waiting = Waiting("waiting for receivers", 1, 8, None)
-    here = PeersProgress((peer(host="pc1", state="waiting", fraction=0.0, eta_s=None),), 0.0)
+    here = PeersProgress((peer(host="pc1", state=PeerState.WAITING, fraction=0.0, eta_s=None),), 0.0)
     for events in ((here, waiting), (waiting, here)):
         _, row, footer = last_region(Stage(width=80), *events)
         assert row.split()[0] == "pc1"
@@ -132,12 +135,12 @@ def test_waiting_is_over_when_somebody_receives() -> None:
 def test_where_not_all_fit_trouble_and_the_slowest_are_on_top() -> None:
     fast = [peer(f"10.0.1.{number}:1", fraction=0.5 + number / 1000) for number in range(100)]
     others = [
-        peer("10.0.0.1:1", state="done", fraction=1.0),
-        peer("10.0.0.2:1", state="waiting", fraction=0.4),
+        peer("10.0.0.1:1", state=PeerState.DONE, fraction=1.0),
+        peer("10.0.0.2:1", state=PeerState.WAITING, fraction=0.4),
         peer("10.0.0.3:1", fraction=0.01),
-        peer("10.0.0.4:1", state="leaving", fraction=0.3),
-        peer("10.0.0.5:1", state="silent", fraction=0.2),
-        peer("10.0.0.6:1", state="failed", fraction=0.1),
+        peer("10.0.0.4:1", state=PeerState.LEAVING, fraction=0.3),
+        peer("10.0.0.5:1", state=PeerState.SILENT, fraction=0.2),
+        peer("10.0.0.6:1", state=PeerState.FAILED, fraction=0.1),
     ]
     _, *rows, footer = last_region(Stage(width=80), PeersProgress((*fast, *others), 1e8))
     assert [row.split()[0] for row in rows[:5]] == [
@@ -151,8 +154,8 @@ def test_where_not_all_fit_trouble_and_the_slowest_are_on_top() -> None:
 
 
 def test_where_all_fit_those_that_receive_are_on_top() -> None:
-    states = ("failed", "done", "silent", "waiting", "leaving", "streaming")
-    peers = tuple(peer(f"10.0.0.{number}:1", host=state, state=state) for number, state in enumerate(states))
+    states = [state for state in PeerState if state is not PeerState.GONE]
+    peers = tuple(peer(f"10.0.0.{number}:1", host=state.value, state=state) for number, state in enumerate(states))
     _, *rows, _ = last_region(Stage(width=80), PeersProgress(peers, 1e8))
     assert [row.split()[0] for row in rows] == ["streaming", "leaving", "waiting", "silent", "failed", "done"]
 
@@ -280,7 +283,7 @@ def test_each_receiver_has_its_result_as_soon_as_that_is_final() -> None:
         return Outcome(2, None)
 
     written: list[str] = []
-    broken = peer(session_id="bb", host="pc2", state="failed", loss=0.02)
+    broken = peer(session_id="bb", host="pc2", state=PeerState.FAILED, loss=0.02)
     events = (
         PeersProgress((peer(), peer(session_id="bb", host="pc2")), 1e8),
         FINISHED,
@@ -310,10 +313,10 @@ def test_the_summary_adds_those_that_have_no_result_and_what_has_changed() -> No
         (
             receiver_result("pc;1", session_id="aa"),
             receiver_result("pc2", session_id="bb", loss=0.02),
-            receiver_result("pc3", state="silent", fraction=0.5, duration_s=None),
+            receiver_result("pc3", state=ReceiverOutcome.SILENT, fraction=0.5, duration_s=None),
         )
     )
-    failed = PeersProgress((peer(session_id="bb", host="pc2", state="failed"),), 1e8)
+    failed = PeersProgress((peer(session_id="bb", host="pc2", state=PeerState.FAILED),), 1e8)
     lines = Stage(script(served(), FINISHED, failed, summary)).serve("a", *GROUP).out.splitlines()
     assert [line.split(";")[1:3] for line in lines] == [
         ["done", "pc\\x3b1"],
@@ -353,15 +356,15 @@ def test_on_one_terminal_results_wait_for_the_end_of_the_live_display() -> None:
 def test_the_summary_names_who_is_not_done_and_the_slowest() -> None:
     done = tuple(receiver_result(f"pc{number}", duration_s=float(number)) for number in range(10, 30))
     others = (
-        receiver_result("pc1", state="silent", fraction=0.375, duration_s=None, reason="nothing heard for 30 s"),
-        receiver_result("pc2", state="failed", fraction=0.5, duration_s=None, reason="disk full"),
-        receiver_result("pc3", state="incomplete", fraction=0.9, duration_s=None),
+        receiver_result("pc1", state=ReceiverOutcome.SILENT, fraction=0.375, duration_s=None, reason=PeerReason.SILENT),
+        receiver_result("pc2", state=ReceiverOutcome.FAILED, fraction=0.5, duration_s=None, reason=PeerReason.FAILED),
+        receiver_result("pc3", state=ReceiverOutcome.INCOMPLETE, fraction=0.9, duration_s=None),
     )
     lines = told(GroupSummary(done + others))
     assert lines[:6] == [
         "receivers: 20 done, 1 failed, 1 silent, 1 incomplete",
-        "  failed      pc2 (10.0.0.2:40000) at 50.0%, 10.0% loss: disk full",
-        "  silent      pc1 (10.0.0.2:40000) at 37.5%, 10.0% loss: nothing heard for 30 s",
+        "  failed      pc2 (10.0.0.2:40000) at 50.0%, 10.0% loss: could not store it",
+        "  silent      pc1 (10.0.0.2:40000) at 37.5%, 10.0% loss: silent",
         "  incomplete  pc3 (10.0.0.2:40000) at 90.0%, 10.0% loss",
         "  the slowest of 20 others that are done:",
         "  done        pc29 (10.0.0.2:40000) after 29s, 10.0% loss",
@@ -371,7 +374,7 @@ def test_the_summary_names_who_is_not_done_and_the_slowest() -> None:
 
 def test_the_summary_names_who_is_done_but_for_a_reason_to_look() -> None:
     done = tuple(receiver_result(f"pc{number}", duration_s=float(number)) for number in range(10, 30))
-    hooked = receiver_result("pc1", duration_s=1.0, reason="the hook failed")
+    hooked = receiver_result("pc1", duration_s=1.0, reason=PeerReason.HOOK_FAILED)
     lines = told(GroupSummary((*done, hooked)))
     assert lines[:2] == ["receivers: 21 done", "  done  pc1 (10.0.0.2:40000) after 1s, 10.0% loss: the hook failed"]
 

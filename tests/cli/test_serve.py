@@ -10,7 +10,7 @@ import pytest
 
 from fountain.config import ServeConfig
 from fountain.errors import PeersMissingError, TransportError
-from fountain.events import LeftOut, Observer, Stopped
+from fountain.events import EndReason, LeftOut, Observer, Stopped
 from tests.cli.stage import ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
@@ -262,4 +262,4 @@ def test_what_was_left_out_is_named_at_the_server() -> None:
 
 
 def test_the_end_is_told() -> None:
-    assert "stopped: idle\n" in Stage(script(Stopped("idle"))).serve("a").err
+    assert "stopped: idle\n" in Stage(script(Stopped(EndReason.IDLE))).serve("a").err

@@ -14,7 +14,7 @@ from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.fetching import Fetching
 from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
-from fountain.events import Event, ObjectServed, Preparing, Stopped
+from fountain.events import EndReason, Event, ObjectServed, Preparing, Stopped
 from fountain.integrity import digest
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
@@ -60,9 +60,9 @@ def test_a_server_that_digests_a_large_file_stops_when_it_is_told_to(large: Path
     observer = Stopper("reading")
     config = ServeConfig(paths=(large,), port=0, data_port=0, bind="127.0.0.1")
     summary = serve(config, observer, observer.stop)
-    assert summary.reason == "interrupted"
+    assert summary.reason is EndReason.INTERRUPTED
     assert observer.count() == 1
-    assert observer.events[-1] == Stopped("interrupted")
+    assert observer.events[-1] == Stopped(EndReason.INTERRUPTED)
     assert not any(isinstance(event, ObjectServed) for event in observer.events)
     assert not digest_threads()
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from fountain.cli.labels import missing_names
 from fountain.engine.serving.members import SNAPSHOT_COUNT_MAX, Members
-from fountain.events import PeerFinished, PeerGone, PeerJoined, PeerSnapshot, ReceiverResult
+from fountain.events import (
+    PeerFinished,
+    PeerGone,
+    PeerJoined,
+    PeerReason,
+    PeerSnapshot,
+    PeerState,
+    ReceiverOutcome,
+    ReceiverResult,
+)
 from fountain.limits import NS
 from fountain.protocol.group.member import Member
 from fountain.protocol.group.server import GroupServerMachine
@@ -46,14 +56,14 @@ class Group:
         return member
 
     def result(self) -> ReceiverResult:
-        return self.members.summary(set()).results[0]
+        return self.members.results(set())[0]
 
 
-def single(member: Member, state: str, fraction: float) -> PeerSnapshot:
+def single(member: Member, state: PeerState, fraction: float) -> PeerSnapshot:
     return PeerSnapshot(member.peer_id.hex(), "10.0.0.1:40001", "pc1", "a", fraction, 5e6, 0.1, state, 9.0, 77)
 
 
-def gone(member: Member, reason: str) -> PeerGone:
+def gone(member: Member, reason: PeerReason) -> PeerGone:
     return PeerGone(member.peer_id.hex(), "10.0.0.1:40001", "pc1", "a", 0.6, reason)
 
 
@@ -99,8 +109,8 @@ def test_who_has_one_object_as_a_single_peer_still_lacks_what_else_it_joined() -
 def test_a_receiver_that_left_the_group_is_shown_once_with_what_its_single_session_has() -> None:
     group = Group("a")
     member = group.apart("a")
-    (shown,) = group.members.snapshots([single(member, "streaming", 0.6)])
-    assert (shown.state, shown.fraction, shown.rate_bps) == ("leaving", 0.6, 5e6)
+    (shown,) = group.members.snapshots([single(member, PeerState.STREAMING, 0.6)])
+    assert (shown.state, shown.fraction, shown.rate_bps) == (PeerState.LEAVING, 0.6, 5e6)
 
 
 def test_a_receiver_whose_reports_come_and_that_hears_no_data_is_shown_as_silent_with_the_reason() -> None:
@@ -108,39 +118,41 @@ def test_a_receiver_whose_reports_come_and_that_hears_no_data_is_shown_as_silent
     member = group.join("a", 1, MemberState.RECEIVING, host="pc1")
     member.deaf_since_ns = NS
     (shown,) = group.members.snapshots([])
-    assert shown.state == "silent"
-    assert group.members.missing_names(set()) == ("pc1 (hears no data)",)
+    assert shown.state is PeerState.SILENT
+    assert missing_names(group.members.results(set())) == ["pc1 (hears no data)"]
 
 
 def test_a_single_peer_that_is_no_receiver_of_the_group_is_shown_as_it_is() -> None:
     group = Group("a")
     member = group.join("a", 1, MemberState.RECEIVING)
-    other = PeerSnapshot("0123456789abcdef", "10.0.0.9:4", "", "a", 0.5, 1.0, 0.0, "streaming", None, 1)
+    other = PeerSnapshot("0123456789abcdef", "10.0.0.9:4", "", "a", 0.5, 1.0, 0.0, PeerState.STREAMING, None, 1)
     assert [peer.session_id for peer in group.members.snapshots([other])] == [other.session_id, member.peer_id.hex()]
 
 
 def test_the_summary_has_what_the_single_session_came_to() -> None:
     group = Group("a")
     member = group.apart("a")
-    group.members.snapshots([single(member, "streaming", 0.6)])
-    group.members.note(gone(member, "the server stopped"), NS)
+    group.members.snapshots([single(member, PeerState.STREAMING, 0.6)])
+    group.members.note(gone(member, PeerReason.STOPPING), NS)
     result = group.result()
-    assert (result.state, result.reason, result.fraction, result.loss) == ("incomplete", "fetching by itself", 0.6, 0.1)
+    assert (result.state, result.reason) == (ReceiverOutcome.INCOMPLETE, PeerReason.UNICAST)
+    assert (result.fraction, result.loss) == (0.6, 0.1)
     group.members.note(PeerFinished(member.peer_id.hex(), "", "pc1", "a", 3.0, 9, 0.04), 5 * NS)
-    (done,) = group.members.summary({(member.address[0], member.peer_id, "a")}).results
-    assert (done.state, done.fraction, done.duration_s, done.loss) == ("done", 1.0, 5.0, 0.04)
+    (done,) = group.members.results({(member.address[0], member.peer_id, "a")})
+    assert (done.state, done.fraction, done.duration_s, done.loss) == (ReceiverOutcome.DONE, 1.0, 5.0, 0.04)
 
 
 def test_who_was_interrupted_or_fell_silent_by_itself_is_not_fetching() -> None:
     group = Group("a")
     member = group.apart("a")
-    group.members.snapshots([single(member, "silent", 0.6)])
-    group.members.note(gone(member, "the server stopped"), NS)
-    assert (group.result().state, group.result().reason) == ("silent", "silent")
-    group.members.note(gone(member, "interrupted"), NS)
-    assert (group.result().state, group.result().reason) == ("left", "interrupted")
-    assert group.members.missing_names(set()) == ("pc1 (interrupted)",)
-    assert [peer.state for peer in group.members.snapshots([single(member, "gone", 0.6)])] == ["gone"]
+    group.members.snapshots([single(member, PeerState.SILENT, 0.6)])
+    group.members.note(gone(member, PeerReason.STOPPING), NS)
+    assert (group.result().state, group.result().reason) == (ReceiverOutcome.SILENT, PeerReason.SILENT)
+    group.members.note(gone(member, PeerReason.INTERRUPTED), NS)
+    assert (group.result().state, group.result().reason) == (ReceiverOutcome.LEFT, PeerReason.INTERRUPTED)
+    assert missing_names(group.members.results(set())) == ["pc1 (interrupted)"]
+    (shown,) = group.members.snapshots([single(member, PeerState.GONE, 0.6)])
+    assert shown.state is PeerState.GONE
 
 
 # --- Who is named --------------------------------------------------------------------------------------------
@@ -151,11 +163,11 @@ def test_receivers_of_one_name_are_told_apart_by_their_addresses() -> None:
     group.join("a", 1, MemberState.LEFT, host="pc")
     group.join("a", 2, MemberState.LEFT, host="pc")
     group.join("a", 3, MemberState.LEFT, host="other")
-    assert group.members.missing_names(set()) == (
+    assert missing_names(group.members.results(set())) == [
         "pc (10.0.0.1:40001, interrupted)",
         "pc (10.0.0.1:40002, interrupted)",
         "other (interrupted)",
-    )
+    ]
 
 
 def test_three_hosts_are_named_whose_hooks_are_running() -> None:
@@ -173,7 +185,7 @@ def test_of_too_many_receivers_those_in_trouble_and_the_slow_ones_are_shown() ->
     group.join("a", 10_000, MemberState.FAILED).fraction = 0.9
     shown = group.members.snapshots([])
     assert len(shown) == SNAPSHOT_COUNT_MAX
-    assert shown[0].state == "failed"
-    receiving = [peer.fraction for peer in shown if peer.state == "streaming"]
+    assert shown[0].state is PeerState.FAILED
+    receiving = [peer.fraction for peer in shown if peer.state is PeerState.STREAMING]
     assert receiving == sorted(receiving)
     assert len(receiving) == SNAPSHOT_COUNT_MAX // 2 + 50

@@ -14,7 +14,7 @@ from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.fetch import fetch
 from fountain.engine.serving.serve import serve
 from fountain.errors import NobodyAnsweredError
-from fountain.events import Event, Shield, Stopped, Warned
+from fountain.events import EndReason, Event, Shield, Stopped, Warned
 
 
 class Failing:
@@ -55,7 +55,7 @@ def test_an_observer_that_fails_is_told_nothing_more_and_the_failure_is_logged(
 def test_the_other_observers_of_a_command_see_every_event() -> None:
     keeping = Keeping()
     watchers = Watchers([Failing(), keeping])
-    events = [Warned("one"), Stopped("idle")]
+    events = [Warned("one"), Stopped(EndReason.IDLE)]
     for event in events:
         watchers.handle(event)
     assert keeping.events == events
@@ -65,7 +65,7 @@ def test_a_server_ends_as_it_should_under_an_observer_that_fails(tmp_path: Path)
     path = tmp_path / "object"
     path.write_bytes(bytes(5_000))
     config = ServeConfig(paths=(path,), port=0, data_port=0, bind="127.0.0.1", idle_exit_ns=1)
-    assert serve(config, Failing(), threading.Event()).reason == "idle"
+    assert serve(config, Failing(), threading.Event()).reason is EndReason.IDLE
 
 
 def test_a_fetch_ends_as_it_should_under_an_observer_that_fails(tmp_path: Path) -> None:

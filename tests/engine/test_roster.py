@@ -6,7 +6,7 @@ import pytest
 
 from fountain.engine.serving import roster as roster_module
 from fountain.engine.serving.roster import ENDED_COUNT_MAX, SHOWN_COUNT_MAX, Roster
-from fountain.events import PeerFinished, PeerGone
+from fountain.events import PeerFinished, PeerGone, PeerReason, PeerState
 from fountain.limits import NS
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.server_events import HandshakeRefused, SessionOpened
@@ -65,10 +65,10 @@ def test_peers_that_say_they_are_done_and_were_sent_nothing_do_not_count() -> No
         client, session = stage.join(number, has_manifest=number % 2 == 1)
         told = stage.say_done(session, client)
         assert isinstance(told, PeerGone)
-        assert "was not sent it" in told.reason
+        assert told.reason is PeerReason.NOT_SENT
     assert not stage.roster.done_peers
     assert not stage.roster.done_objects
-    assert {peer.state for peer in stage.roster.progress(stage.pair.now_ns).peers} == {"gone"}
+    assert {peer.state for peer in stage.roster.progress(stage.pair.now_ns).peers} == {PeerState.GONE}
 
 
 @pytest.mark.parametrize("missing", [0, 1])

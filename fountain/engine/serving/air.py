@@ -9,6 +9,7 @@ from fountain.events import AirTime
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.schedule.oneway import CONFIDENCE, PASS_MIN_NS, OnewayPlan
+from fountain.sentences import Notice, sentence
 
 __all__ = ["AirPlan"]
 
@@ -49,8 +50,7 @@ class AirPlan:
         if duration_s is None or duration_s >= needed_s:
             return None
         name = self._objects[index].offer.name
-        times = f"{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s"
-        return f"{times}: no receiver can be sure to have it all."
+        return sentence(Notice.TOO_SHORT_ON_AIR, name=name, needed_s=needed_s, duration_s=duration_s)
 
     def _seconds(self, index: int, count: int, pass_count: int) -> float:
         """Until `count` packets of an object, so many passes, are sent; of each other one as many, or all it has."""

@@ -20,6 +20,7 @@ from fountain.events import (
     PeerFinished,
     PeerGone,
     PeerJoined,
+    PeerReason,
     Waiting,
     Warned,
 )
@@ -44,6 +45,7 @@ from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.schedule.oneway import OnewayCarousel
+from fountain.sentences import Notice, sentence
 from fountain.storage.key import read_key
 from fountain.wire.group import MemberState
 
@@ -190,8 +192,9 @@ class Fleet:
         self._has_begun = True
         have_count = self.members.present_count
         if have_count < self._config.wait_count:
-            told = f"The time to wait is over: starting with {have_count:,} of {self._config.wait_count:,} receivers."
-            self._observer.handle(Warned(told))
+            want_count = self._config.wait_count
+            message = sentence(Notice.STARTING_WITHOUT_ALL, have_count=have_count, want_count=want_count)
+            self._observer.handle(Warned(message))
 
     def _tell_waiting(self, now_ns: int) -> None:
         for machine in self._machines:
@@ -200,11 +203,11 @@ class Fleet:
                 limit_ns = self._config.wait_time_ns
                 left_ns = None if limit_ns is None else max(0, limit_ns - (now_ns - machine.started_ns))
                 left_s = None if left_ns is None else left_ns / NS
-                self._observer.handle(Waiting("waiting for receivers", *waited_for, left_s))
+                self._observer.handle(Waiting(sentence(Notice.WAITING_FOR_RECEIVERS), *waited_for, left_s))
                 return
         hooking_count = len(self.members.hooking)
         if hooking_count:
-            what = f"waiting for hooks to end on {self.members.hooking_hosts}"
+            what = sentence(Notice.WAITING_FOR_HOOKS, hosts=self.members.hooking_hosts)
             self._observer.handle(Waiting(what, 0, hooking_count, None))
 
     def _end_oneway(self, now_ns: int) -> None:
@@ -246,9 +249,9 @@ def _told(machine: GroupServerMachine, event: MemberEvent) -> list[Event]:
     if isinstance(event, MemberReturned):
         return []
     reason = {
-        MemberFailed: "could not store it",
-        MemberLeft: "interrupted",
-        MemberSilent: "silent",
-        MemberFellBack: "too slow for the group; it fetches by itself",
+        MemberFailed: PeerReason.FAILED,
+        MemberLeft: PeerReason.INTERRUPTED,
+        MemberSilent: PeerReason.SILENT,
+        MemberFellBack: PeerReason.TOO_SLOW,
     }[type(event)]
     return [PeerGone(session_id, address, member.host, name, member.fraction, reason)]

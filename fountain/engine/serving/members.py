@@ -7,16 +7,17 @@ stands for it from then on.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fountain.events import (
-    GroupSummary,
     PeerFinished,
     PeerGone,
     PeerJoined,
+    PeerReason,
     PeerSnapshot,
+    PeerState,
+    ReceiverOutcome,
     ReceiverResult,
 )
 from fountain.limits import NS
@@ -37,21 +38,26 @@ SETTLE_BITS = 6_000_000  # of the rate, while that is so small that Announces ar
 HOST_COUNT_MAX = 3
 
 _STATES = {
-    MemberState.JOINING: "waiting",
-    MemberState.RECEIVING: "streaming",
-    MemberState.APART: "leaving",
-    MemberState.FAILED: "failed",
-    MemberState.LEFT: "gone",
+    MemberState.JOINING: PeerState.WAITING,
+    MemberState.RECEIVING: PeerState.STREAMING,
+    MemberState.APART: PeerState.LEAVING,
+    MemberState.FAILED: PeerState.FAILED,
+    MemberState.LEFT: PeerState.GONE,
 }
-_URGENCY = {"failed": 0, "silent": 1, "leaving": 2, "streaming": 3, "waiting": 4, "gone": 5, "done": 6}
-_STOPPED = "the server stopped"  # It says nothing of the receiver.
-_ENDS = {
-    "interrupted": "left",
-    "silent": "silent",
-    "silent for 30 s": "silent",
-    "could not write the object": "failed",
-    "the object did not verify": "failed",
+_URGENCY = {state: place for place, state in enumerate(PeerState)}
+_REASONS = {
+    MemberState.FAILED: PeerReason.FAILED,
+    MemberState.LEFT: PeerReason.INTERRUPTED,
+    MemberState.APART: PeerReason.UNICAST,
 }
+_OUTCOMES = {
+    PeerReason.INTERRUPTED: ReceiverOutcome.LEFT,
+    PeerReason.SILENT: ReceiverOutcome.SILENT,
+    PeerReason.IDLE: ReceiverOutcome.SILENT,
+    PeerReason.STORAGE: ReceiverOutcome.FAILED,
+    PeerReason.INTEGRITY: ReceiverOutcome.FAILED,
+}
+_ENDS = {MemberState.FAILED: ReceiverOutcome.FAILED, MemberState.LEFT: ReceiverOutcome.LEFT}
 
 Peer = tuple[str, bytes]  # (host, peer id): who is expected
 DoneObject = tuple[str, bytes, str]  # (host, peer id, name of the object): what a single peer has
@@ -64,7 +70,7 @@ class Members:
     def __init__(self, machines: Sequence[GroupServerMachine], rate_bps: int) -> None:
         self._machines = machines
         self._alone: dict[_Key, PeerSnapshot | None] = {}  # who fetches by itself, as last seen while it did
-        self._ends: dict[_Key, str] = {}  # why that ended, if not well
+        self._ends: dict[_Key, PeerReason] = {}  # why that ended, if not well
         self._losses: dict[_Key, float] = {}
         self._settle_ns = 0
         if len(machines) > 1:
@@ -105,7 +111,7 @@ class Members:
         if isinstance(told, PeerFinished):
             member.ended_ns = now_ns
             self._losses[key] = told.loss
-        elif isinstance(told, PeerGone) and told.reason != _STOPPED:
+        elif isinstance(told, PeerGone) and told.reason is not PeerReason.STOPPING:
             self._ends[key] = told.reason
 
     # --- What is told --------------------------------------------------------------------------------------
@@ -120,30 +126,16 @@ class Members:
             key = single.session_id, single.name
             if key not in self._alone:
                 others.append(single)
-            elif single.state != "gone":
+            elif single.state is not PeerState.GONE:
                 self._alone[key] = single
         shown = list(self._each())
         if len(shown) > SNAPSHOT_COUNT_MAX:
             shown = heapq.nsmallest(SNAPSHOT_COUNT_MAX, shown, key=lambda pair: self._urgency(*pair))
         return (*others, *(self._snapshot(machine, member) for machine, member in shown))
 
-    def summary(self, done: set[DoneObject]) -> GroupSummary:
+    def results(self, done: set[DoneObject]) -> tuple[ReceiverResult, ...]:
         """What became of everybody; `done` is what single peers have."""
-        return GroupSummary(tuple(self._result(machine, member, done) for machine, member in self._each()))
-
-    def missing_names(self, done: set[DoneObject]) -> tuple[str, ...]:
-        """Receivers that are known and have not got what they take, each once."""
-        peers = {_peer(member): member.host for _, member in self._each()}
-        host_counts = Counter(peers.values())
-        names = []
-        for machine, member in self._each():
-            if _has_object(machine, member, done):
-                continue
-            reason = self._reason(machine, member)
-            if member.host and host_counts[member.host] > 1:
-                reason = f"{text(member.address)}, {reason}"
-            names.append(f"{member.host or text(member.address)} ({reason})")
-        return tuple(dict.fromkeys(names))
+        return tuple(self._result(machine, member, done) for machine, member in self._each())
 
     # --- Who has it ----------------------------------------------------------------------------------------
 
@@ -181,18 +173,18 @@ class Members:
             for member in machine.members.values():
                 yield machine, member
 
-    def _state(self, machine: GroupServerMachine, member: Member) -> str:
+    def _state(self, machine: GroupServerMachine, member: Member) -> PeerState:
         if member.state in HOLDING_STATES:
-            return "done"
+            return PeerState.DONE
         key = _key(machine, member)
         alone = self._alone.get(key)
         if key in self._ends:
-            return "gone"
-        if alone is not None and alone.state in ("silent", "done"):
+            return PeerState.GONE
+        if alone is not None and alone.state in (PeerState.SILENT, PeerState.DONE):
             return alone.state
         if (member.is_silent or (member.is_deaf and not member.is_leaving)) and alone is None:
-            return "silent"
-        return "leaving" if member.is_leaving or alone is not None else _STATES[member.state]
+            return PeerState.SILENT
+        return PeerState.LEAVING if member.is_leaving or alone is not None else _STATES[member.state]
 
     def _urgency(self, machine: GroupServerMachine, member: Member) -> tuple[int, float]:
         return _URGENCY[self._state(machine, member)], member.fraction
@@ -202,7 +194,7 @@ class Members:
         alone = self._alone.get(_key(machine, member))
         if alone is not None and member.state not in HOLDING_STATES:
             return replace(alone, state=state)
-        rate_bps = member.receive_rate_bps if state == "streaming" else 0
+        rate_bps = member.receive_rate_bps if state is PeerState.STREAMING else 0
         left_bits = (1.0 - member.fraction) * machine.stream.offer.object_size * 8
         return PeerSnapshot(
             session_id=member.peer_id.hex(),
@@ -217,30 +209,26 @@ class Members:
             sent_count=member.expected_sequence - max(0, member.first_sequence),
         )
 
-    def _reason(self, machine: GroupServerMachine, member: Member) -> str:
-        """Why a receiver has not got the object, in a phrase."""
+    def _reason(self, machine: GroupServerMachine, member: Member) -> PeerReason:
+        """Why a receiver has not got the object."""
         key = _key(machine, member)
         alone = self._alone.get(key)
         if key in self._ends:
             return self._ends[key]
         if alone is not None:
-            return "silent" if alone.state == "silent" else "fetching by itself"
+            return PeerReason.SILENT if alone.state is PeerState.SILENT else PeerReason.UNICAST
         if member.is_silent:
-            return "silent"
-        if member.is_deaf:
-            return "hears no data"
-        return {
-            MemberState.FAILED: "could not store it",
-            MemberState.LEFT: "interrupted",
-            MemberState.APART: "fetching by itself",
-        }.get(member.state, f"at {member.fraction:.0%}")
+            return PeerReason.SILENT
+        return PeerReason.DEAF if member.is_deaf else _REASONS.get(member.state, PeerReason.UNFINISHED)
 
     def _result(self, machine: GroupServerMachine, member: Member, done: set[DoneObject]) -> ReceiverResult:
         is_done = _has_object(machine, member, done)
         key = _key(machine, member)
         alone = self._alone.get(key) if member.state not in HOLDING_STATES else None
-        reason = "" if is_done else self._reason(machine, member)
-        state = {MemberState.FAILED: "failed", MemberState.LEFT: "left"}.get(member.state, "incomplete")
+        reason = None if is_done else self._reason(machine, member)
+        state = ReceiverOutcome.DONE
+        if reason is not None:
+            state = _OUTCOMES.get(reason) or _ENDS.get(member.state, ReceiverOutcome.INCOMPLETE)
         fraction, loss = member.fraction, member.total_loss
         if alone is not None:
             fraction, loss = alone.fraction, self._losses.get(key, alone.loss)
@@ -250,11 +238,11 @@ class Members:
             address=text(member.address),
             host=member.host,
             name=machine.stream.offer.name,
-            state="done" if is_done else _ENDS.get(reason, state),
+            state=state,
             fraction=1.0 if is_done else fraction,
             duration_s=(member.ended_ns - member.joined_ns) / NS if has_ended else None,
             loss=loss,
-            reason="the hook failed" if member.state is MemberState.HOOK_FAILED else reason,
+            reason=PeerReason.HOOK_FAILED if member.state is MemberState.HOOK_FAILED else reason,
         )
 
 

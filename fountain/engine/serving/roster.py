@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from fountain.engine.runtime.meter import RateMeter
-from fountain.events import PeerFinished, PeerGone, PeerJoined, PeerSnapshot, PeersProgress
+from fountain.events import PeerFinished, PeerGone, PeerJoined, PeerReason, PeerSnapshot, PeersProgress, PeerState
 from fountain.limits import NS
 from fountain.net.address import text
 from fountain.protocol.session.server_session import ServerSession, SessionState
@@ -18,18 +18,19 @@ ENDED_COUNT_MAX = 64  # ... if no more than these have ended since.
 SHOWN_COUNT_MAX = 500  # Rows of a table: more than anybody looks at.
 PEER_COUNT_MAX = 65_536  # Peers of which it is remembered what they got, and that they have the object.
 _REASONS = {
-    StopReason.INTERRUPTED: "interrupted",
-    StopReason.STORAGE: "could not write the object",
-    StopReason.INTEGRITY: "the object did not verify",
-    StopReason.SUPERSEDED: "started anew",
+    StopReason.DONE: PeerReason.NOT_SENT,
+    StopReason.INTERRUPTED: PeerReason.INTERRUPTED,
+    StopReason.STORAGE: PeerReason.STORAGE,
+    StopReason.INTEGRITY: PeerReason.INTEGRITY,
+    StopReason.SUPERSEDED: PeerReason.SUPERSEDED,
 }
 _BYE_REASONS = {
-    ByeReason.STOPPING: "the server stopped",
-    ByeReason.SOURCE_CHANGED: "the file changed",
-    ByeReason.IDLE: "silent for 30 s",
-    ByeReason.KEYS_SPENT: "sent to get new keys",
-    ByeReason.CONGESTED: "most packets were lost for 30 s",
-    ByeReason.PLACE_TAKEN: "all places are taken, and another network has fewer",
+    ByeReason.STOPPING: PeerReason.STOPPING,
+    ByeReason.SOURCE_CHANGED: PeerReason.SOURCE_CHANGED,
+    ByeReason.IDLE: PeerReason.IDLE,
+    ByeReason.KEYS_SPENT: PeerReason.KEYS_SPENT,
+    ByeReason.CONGESTED: PeerReason.CONGESTED,
+    ByeReason.PLACE_TAKEN: PeerReason.PLACE_TAKEN,
 }
 
 
@@ -83,9 +84,7 @@ class Roster:
                 sent_count=session.sent_count,
                 loss=session.lost_fraction,
             )
-        if session.stop_reason is StopReason.DONE:
-            reason = "said that it has the object, but was not sent it"
-        elif session.stop_reason is not None:
+        if session.stop_reason is not None:
             reason = _REASONS[session.stop_reason]
         else:
             reason = _BYE_REASONS[ByeReason.IDLE if session.bye_reason is None else session.bye_reason]
@@ -114,8 +113,8 @@ class Roster:
         self._sent_size += new_count * session.offer.symbol_size
         self._sent_counts[session.session_id] = session.sent_count
 
-    def _snapshot(self, session: ServerSession, state: str) -> PeerSnapshot:
-        rate = self._meters[session.session_id].rate_bps if state == "streaming" else 0.0
+    def _snapshot(self, session: ServerSession, state: PeerState) -> PeerSnapshot:
+        rate = self._meters[session.session_id].rate_bps if state is PeerState.STREAMING else 0.0
         left_bits = (1.0 - session.fraction) * session.offer.object_size * 8
         return PeerSnapshot(
             session_id=self._shown_ids[session.session_id],
@@ -141,7 +140,7 @@ class Roster:
         if len(self._sent_to) > PEER_COUNT_MAX:
             self._sent_to.popitem(last=False)
         has_object = session.stop_reason is StopReason.DONE and self._sent_to[peer_key] >= session.needed_count
-        self._peers[key] = self._snapshot(session, "done" if has_object else "gone")
+        self._peers[key] = self._snapshot(session, PeerState.DONE if has_object else PeerState.GONE)
         self._ended_ns[key] = session.ended_ns
         del self._meters[key], self._sent_counts[key]
         self._forget(session.ended_ns)
@@ -159,7 +158,8 @@ def _peer_key(session: ServerSession) -> tuple[str, bytes, str]:
     return session.address[0], session.peer_id, session.offer.name
 
 
-def _state(session: ServerSession) -> str:
+def _state(session: ServerSession) -> PeerState:
     if session.state is SessionState.SILENT:
-        return "silent"
-    return "streaming" if session.carousel.has_work or not session.carousel.is_complete else "waiting"
+        return PeerState.SILENT
+    is_waiting = session.carousel.is_complete and not session.carousel.has_work
+    return PeerState.WAITING if is_waiting else PeerState.STREAMING

@@ -24,6 +24,8 @@ from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
 from fountain.errors import TransportError, UsageError
 from fountain.events import (
+    EndReason,
+    GroupSummary,
     LeftOut,
     ObjectServed,
     Observer,
@@ -33,6 +35,7 @@ from fountain.events import (
     PeerRefused,
     PeersProgress,
     Preparing,
+    ReceiverResult,
     Serving,
     Shield,
     Stopped,
@@ -46,6 +49,7 @@ from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
 from fountain.protocol.rate import control_factory
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionOpened
+from fountain.sentences import Notice, sentence
 from fountain.storage.source import FileSource, check_source, object_name, open_source
 from fountain.wire.control import Listing
 
@@ -64,13 +68,13 @@ BLOCKED_NS = NS // 100  # While the socket takes no more, what is due can wait s
 class ServeSummary:
     """How a server ended: distinct peers that hold the verified object, and how many were expected, if any.
 
-    `missing` names the receivers of a group that are known, and not done.
+    `results` has all receivers of a group.
     """
 
     done_count: int
     expected_count: int | None
-    reason: str
-    missing: tuple[str, ...] = ()
+    reason: EndReason
+    results: tuple[ReceiverResult, ...] = ()
 
 
 class _InterruptedError(Exception):
@@ -87,8 +91,8 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
     try:
         return _serve(config, observer, stop)
     except _InterruptedError:
-        observer.handle(Stopped("interrupted"))
-        return ServeSummary(0, config.expect, "interrupted")
+        observer.handle(Stopped(EndReason.INTERRUPTED))
+        return ServeSummary(0, config.expect, EndReason.INTERRUPTED)
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
@@ -141,12 +145,12 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
     def tell(done: int, total: int) -> None:
         if stop.is_set():
             raise _InterruptedError
-        observer.handle(Preparing(f"reading {path}", done, total))
+        observer.handle(Preparing(sentence(Notice.READING, path=path), done, total))
 
     def scanned(count: int) -> None:
         if stop.is_set():
             raise _InterruptedError
-        observer.handle(Preparing(f"listing {path}", entry_count=count))
+        observer.handle(Preparing(sentence(Notice.LISTING, path=path), entry_count=count))
 
     source = open_source(
         path,
@@ -255,8 +259,8 @@ class _Server:
             raise
 
     def _run(self) -> ServeSummary:
-        reason = ""
-        while not reason:
+        reason: EndReason | None = None
+        while reason is None:
             now = now_ns()
             if self._fleet is not None:
                 self._fleet.look(now)
@@ -267,44 +271,44 @@ class _Server:
             if blocked:
                 deadline = now + BLOCKED_NS
             deadline = min(deadline, self._progress_ns, now + STOP_CHECK_NS)
-            if not reason and deadline > now:
+            if reason is None and deadline > now:
                 wait([self._control, self._data], deadline - now_ns(), blocked=blocked)  # A step may have taken long.
         self._end(reason)
-        missing: tuple[str, ...] = ()
-        self._summarize()
-        if self._fleet is not None:
-            missing = self._fleet.members.missing_names(self._roster.done_objects)
+        results = self._summarize()
         self._observer.handle(Stopped(reason))
-        return ServeSummary(len(self._done_peers), self._config.expect, reason, missing)
+        return ServeSummary(len(self._done_peers), self._config.expect, reason, results)
 
-    def _summarize(self) -> None:
+    def _summarize(self) -> tuple[ReceiverResult, ...]:
         fleet = self._config.fleet
-        if self._fleet is not None and fleet is not None and fleet.oneway is None:
-            self._observer.handle(self._fleet.members.summary(self._roster.done_objects))
+        if self._fleet is None or fleet is None or fleet.oneway is not None:
+            return ()
+        results = self._fleet.members.results(self._roster.done_objects)
+        self._observer.handle(GroupSummary(results))
+        return results
 
-    def _reason_to_stop(self, now: int) -> str:
+    def _reason_to_stop(self, now: int) -> EndReason | None:
         config = self._config
         if self._sender.machine.sessions or (self._fleet is not None and self._fleet.is_busy):
             self._busy_ns = now
         is_complete = config.expect is not None and len(self._done_peers) >= config.expect
         if is_complete and (self._fleet is None or not self._fleet.members.hooking):
-            return "every expected peer is done"
+            return EndReason.COMPLETE
         if self._fleet is not None and self._fleet.is_over:
-            return "the one-way stream is over"
+            return EndReason.ONEWAY_OVER
         if self._stop.is_set():
-            return "interrupted"
+            return EndReason.INTERRUPTED
         if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
-            return "idle"
-        return ""
+            return EndReason.IDLE
+        return None
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: EndReason) -> None:
         """Say Bye, and acknowledge what is still asked, for a moment."""
         self._is_ending = True  # All that was to be done is done: a source that changes now spoils nothing.
         now = now_ns()
         self._sender.machine.close(now)
         self._tell(now)
         limit = now + LINGER_NS
-        while reason == "every expected peer is done" and now < limit:
+        while reason is EndReason.COMPLETE and now < limit:
             self._sender.step(now)
             wait([self._control, self._data], limit - now)
             now = now_ns()
@@ -359,8 +363,7 @@ class _Server:
         if isinstance(event, HandshakeRefused):
             if now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
                 self._refusal_ns = now
-                reason = event.reason.name.lower().replace("_", " ")
-                self._observer.handle(PeerRefused(text(event.address), reason))
+                self._observer.handle(PeerRefused(text(event.address), event.reason))
             return
         told: PeerJoined | PeerFinished | PeerGone
         members = None if self._fleet is None else self._fleet.members

@@ -1,0 +1,73 @@
+"""The words for reasons and for what is waited for: one table, which people and JSON read, and nothing else.
+
+Code decides by the members of the enums. A sentence may be reworded here, and changes nothing but itself.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from fountain.events import EndReason, PeerReason
+from fountain.wire.control import RefusalReason
+
+__all__ = ["Notice", "reason_of", "sentence"]
+
+
+class Notice(enum.Enum):
+    """What the engine says to a person that is no reason of an event."""
+
+    READING = enum.auto()
+    LISTING = enum.auto()
+    WAITING_FOR_RECEIVERS = enum.auto()
+    WAITING_FOR_HOOKS = enum.auto()
+    STARTING_WITHOUT_ALL = enum.auto()
+    TOO_SHORT_ON_AIR = enum.auto()
+
+
+_SENTENCES: dict[enum.Enum, str] = {
+    EndReason.COMPLETE: "every expected peer is done",
+    EndReason.ONEWAY_OVER: "the one-way stream is over",
+    EndReason.INTERRUPTED: "interrupted",
+    EndReason.IDLE: "idle",
+    PeerReason.INTERRUPTED: "interrupted",
+    PeerReason.STORAGE: "could not write the object",
+    PeerReason.INTEGRITY: "the object did not verify",
+    PeerReason.SUPERSEDED: "started anew",
+    PeerReason.NOT_SENT: "said that it has the object, but was not sent it",
+    PeerReason.STOPPING: "the server stopped",
+    PeerReason.SOURCE_CHANGED: "the file changed",
+    PeerReason.IDLE: "silent for 30 s",
+    PeerReason.KEYS_SPENT: "sent to get new keys",
+    PeerReason.CONGESTED: "most packets were lost for 30 s",
+    PeerReason.PLACE_TAKEN: "all places are taken, and another network has fewer",
+    PeerReason.FAILED: "could not store it",
+    PeerReason.SILENT: "silent",
+    PeerReason.DEAF: "hears no data",
+    PeerReason.TOO_SLOW: "too slow for the group; it fetches by itself",
+    PeerReason.UNICAST: "fetching by itself",
+    PeerReason.UNFINISHED: "at {fraction:.0%}",
+    PeerReason.HOOK_FAILED: "the hook failed",
+    **{reason: reason.name.lower().replace("_", " ") for reason in RefusalReason},
+    Notice.READING: "reading {path}",
+    Notice.LISTING: "listing {path}",
+    Notice.WAITING_FOR_RECEIVERS: "waiting for receivers",
+    Notice.WAITING_FOR_HOOKS: "waiting for hooks to end on {hosts}",
+    Notice.STARTING_WITHOUT_ALL: (
+        "The time to wait is over: starting with {have_count:,} of {want_count:,} receivers."
+    ),
+    Notice.TOO_SHORT_ON_AIR: (
+        "{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s: no receiver can be "
+        "sure to have it all."
+    ),
+}
+
+
+def sentence(what: enum.Enum | None, /, **fields: object) -> str:
+    """The sentence for `what`, with `fields` in their places; empty for None."""
+    return "" if what is None else _SENTENCES[what].format(**fields)
+
+
+def reason_of(event: Any) -> str:
+    """The sentence for the `reason` of an event or a result."""
+    return sentence(event.reason, **vars(event))
