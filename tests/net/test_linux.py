@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="segmentation of
 
 SECOND_NS = 1_000_000_000
 UDP_SEGMENT, UDP_GRO = 103, 104
+SO_RXQ_OVFL = 40
 Refuse = Callable[[list[tuple[int, int, bytes]], int], int | None]
 
 
@@ -295,6 +296,26 @@ def test_drops_of_the_kernel_are_counted() -> None:
     assert receiver.statistics.kernel_drops > 0
     sender.close()
     receiver.close()
+
+
+def test_a_drop_counter_of_the_kernel_that_begins_again_counts_on() -> None:
+    """The kernel's counter has 32 bits; what a receiver reports of it never falls."""
+    counts = [2**32 - 2, 2**32 - 1, 3, 3, 10]
+    dropped = []
+
+    def receive(buffers: Sequence[memoryview], _size: int) -> Received:
+        if not counts:
+            raise BlockingIOError
+        buffers[0][:1] = b"x"
+        return 1, [(socket.SOL_SOCKET, SO_RXQ_OVFL, counts.pop(0).to_bytes(4, sys.byteorder))], 0, ("127.0.0.1", 9)
+
+    with contextlib.closing(open_endpoint("127.0.0.1")) as receiver:
+        assert isinstance(receiver, LinuxEndpoint)
+        receiver._recvmsg_into = receive
+        receiver._gather = lambda train: None  # type: ignore[method-assign]
+        while receiver.receive(Train()):
+            dropped.append(receiver.statistics.kernel_drops)
+    assert dropped == [2**32 - 2, 2**32 - 1, 2**32 + 3, 2**32 + 3, 2**32 + 10]
 
 
 def test_the_table_of_routes_forgets_the_peer_not_heard_for_longest() -> None:

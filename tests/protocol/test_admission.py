@@ -157,6 +157,15 @@ class TestEstimates:
         assert rtt.smoothed_ns <= max(1_000, *samples) if len(samples) > 1 else True
         assert rtt.upper_ns >= rtt.smoothed_ns - 4 * len(samples)
 
+    def test_the_round_trip_is_smoothed_as_in_rfc_6298(self) -> None:
+        rtt = RttEstimate()
+        rtt.sample(100 * MS)
+        assert (rtt.smoothed_ns, rtt.upper_ns) == (100 * MS, 300 * MS)
+        rtt.sample(180 * MS)
+        assert rtt.smoothed_ns == 110 * MS  # 7/8 of the old, 1/8 of the new
+        assert rtt.upper_ns == 110 * MS + 4 * (57 * MS + MS // 2)  # 3/4 of 50 ms, 1/4 of 80 ms
+        assert rtt.minimum_ns == 100 * MS
+
     @given(st.lists(st.tuples(st.integers(-5, 500), st.integers(-5, 600)), max_size=100))
     def test_loss_is_a_fraction(self, samples: list[tuple[int, int]]) -> None:
         loss = LossEstimate()

@@ -70,6 +70,20 @@ def test_packets_under_way_are_not_sent_again() -> None:
     assert blocks_of(stream.take(K, 2 * K)) == [2]
 
 
+def test_packets_that_a_report_has_counted_are_not_under_way() -> None:
+    stream = carousel(has_manifest=True)
+    stream.take(2 * K, 0)
+    stream.settle([], [(0, 8), (1, 10)], 5, 0.0, has_manifest=True)  # Of five that had the time to come, two came.
+    assert [(block, len(esis)) for block, esis in stream.take(3, 2 * K)] == [(0, 3)]
+
+
+def test_a_client_gets_no_more_of_a_block_than_twice_what_the_block_has() -> None:
+    stream = carousel(block_count=1, has_manifest=True)
+    stream.take(K, 0)
+    stream.settle([], [(0, 65_535)], K, 0.0, has_manifest=True)
+    assert count_of(stream.take(1_000, K)) == 2 * K
+
+
 def test_packets_that_were_lost_are_replaced_first_and_by_fresh_ones() -> None:
     stream = carousel(has_manifest=True)
     first = stream.take(2 * K, 0)

@@ -9,6 +9,7 @@ import pytest
 
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.session import admission
 from fountain.protocol.session import server as server_module
 from fountain.protocol.session.admission import (
     COOKIE_PERIOD_NS,
@@ -70,6 +71,16 @@ def test_ipv4_addresses_that_are_mapped_into_ipv6_are_told_apart() -> None:
 def test_from_ever_other_addresses_no_more_than_a_burst_is_answered() -> None:
     hosts = [f"10.0.{host >> 8}.{host & 255}" for host in range(9_000)]
     assert answered(HelloGate(bytes(32)), hosts) == 2_000
+
+
+def test_of_ever_other_addresses_the_one_not_seen_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "ADDRESS_COUNT_MAX", 100)
+    gate = HelloGate(bytes(32))
+    assert answered(gate, ["192.0.2.1"] * 100) == HELLO_BURST_COUNT
+    assert answered(gate, [f"10.0.0.{host}" for host in range(99)]) == 99
+    assert answered(gate, ["192.0.2.1"]) == 0
+    assert answered(gate, [f"10.0.1.{host}" for host in range(100)]) == 100
+    assert answered(gate, ["192.0.2.1"]) == 1
 
 
 # --- Tokens -------------------------------------------------------------------------------------------------

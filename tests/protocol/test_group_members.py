@@ -202,6 +202,22 @@ def test_made_up_receivers_do_not_let_the_others_report_seldom(seed: int) -> Non
     assert desk.stage.machine._poll.interval_ns <= (parties.ALONE_COUNT + 1) * max(alone_ns, INTERVAL_MIN_NS)
 
 
+def test_an_address_that_was_sent_away_gets_few_places_until_its_time_is_over() -> None:
+    known = parties.Parties()
+    known.join("liar", 0)
+    known.cast_out("liar", 0)
+    now_ns, join_count = 0, 0
+    while now_ns < parties.CAST_OUT_NS - NS:
+        now_ns += NS
+        if known.may_join("liar", now_ns):
+            assert known.join("liar", now_ns), "it is to leave at once"
+            join_count += 1
+        assert known.may_join("somebody else", now_ns)
+    assert join_count == parties.CAST_OUT_COUNT_MAX
+    assert known.may_join("liar", parties.CAST_OUT_NS)
+    assert not known.join("liar", parties.CAST_OUT_NS)
+
+
 # --- Shares ------------------------------------------------------------------------------------------------
 
 K = 50

@@ -93,6 +93,13 @@ def test_one_host_of_a_network_of_ipv6_keeps_its_neighbours_out_no_more_than_oth
     assert len(pair.server.sessions) == 8
 
 
+def test_a_host_that_would_then_have_more_than_its_neighbour_takes_no_place_from_it() -> None:
+    pair = Pair(peer_count_max=9)
+    join(pair, 5, "2001:db8::1")
+    join(pair, 4, "2001:db8::2", first=50)
+    assert ask_in_vain(pair, "2001:db8::2")
+
+
 def test_a_peer_that_is_back_at_a_full_server_takes_its_own_place_alone() -> None:
     pair = Pair(peer_count_max=8)
     join(pair, 8, "192.0.2.1")

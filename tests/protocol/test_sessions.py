@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from fountain.limits import NS
+from fountain.protocol.session import server
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState, Failure
-from fountain.protocol.session.server_session import ServerSession
+from fountain.protocol.session.server_session import GONE_NS, ServerSession, SessionState
 from fountain.wire.control import Hello, PacketType, Request, Retry, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Ping, Pong, Report, SessionHeader, Stop, StopReason
@@ -189,6 +190,31 @@ def test_a_report_that_comes_late_is_not_believed() -> None:
     assert 7 not in session.carousel.done
 
 
+def test_the_time_for_which_a_client_held_an_echo_is_no_round_trip() -> None:
+    pair, _, session = connected()
+    session.record_train(10, pair.now_ns)
+    echo_us = pair.now_ns // 1000 & 0xFFFF_FFFF
+    pair.now_ns += 70 * MS
+    session.handle_report(Report(10, 10, echo_us, 50_000, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
+    assert session.rtt.smoothed_ns == 20 * MS
+
+
+def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, client, session = connected()
+    assert client.session is not None
+    session.record_train(100, pair.now_ns)
+    learned: list[int] = []
+    monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
+    pair.now_ns += 10 * MS
+    reports = [Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ()) for count in (1, 2, 3)]
+    first, second, third = (client.session.seal_packet(PacketType.REPORT, report.encode()) for report in reports)
+    for packet in (first, third, second):
+        pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
+    pair.now_ns += MS
+    pair.server.handle_timeout(pair.now_ns)
+    assert learned == [1, 3]
+
+
 def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learned_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -267,6 +293,27 @@ def test_a_peer_that_connects_anew_does_not_close_the_breaker() -> None:
     assert stranger.controller.breaker is not first.controller.breaker
 
 
+# --- Time that nobody watched -------------------------------------------------------------------------------
+
+
+def test_time_in_which_the_server_did_not_run_is_no_silence_of_its_peers() -> None:
+    pair, _, session = connected()
+    pair.server.handle_timeout(pair.now_ns)
+    pair.now_ns += 60 * NS
+    pair.server.handle_timeout(pair.now_ns)
+    assert list(pair.server.sessions.values()) == [session]
+    assert session.state is SessionState.STREAMING
+    end_ns = pair.now_ns + GONE_NS
+    while pair.now_ns < end_ns - NS:
+        pair.now_ns += NS // 10
+        pair.server.handle_timeout(pair.now_ns)
+    assert session.state is SessionState.SILENT
+    while pair.now_ns < end_ns + NS:
+        pair.now_ns += NS // 10
+        pair.server.handle_timeout(pair.now_ns)
+    assert not pair.server.sessions
+
+
 # --- What is left of a session ------------------------------------------------------------------------------
 
 
@@ -295,6 +342,27 @@ def test_an_ended_session_leaves_no_more_than_what_acknowledges_its_stop() -> No
     header = parse_header(answer[0])
     assert not isinstance(header, Reject)
     assert header[0] is PacketType.STOP_ACK
+
+
+def test_of_ended_sessions_no_more_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "TOMBSTONE_COUNT_MAX", 3)
+    pair = Pair()
+    clients = [pair.client(b"peer %d ." % index) for index in range(5)]
+    for client in clients:
+        assert pair.connect(client) is not None
+    stops = [client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()) for client in clients]  # type: ignore[union-attr]
+    for stop in stops:
+        pair.server.handle_datagram(stop, HOME, pair.now_ns, on_data_port=False)
+    pair.now_ns += NS
+    pair.server.handle_timeout(pair.now_ns)
+    list(iter(pair.server.poll_datagram, None))
+    acknowledged = []
+    for client in clients:
+        again = client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())  # type: ignore[union-attr]
+        pair.server.handle_datagram(again, HOME, pair.now_ns, on_data_port=False)
+        acknowledged.append(pair.server.poll_datagram() is not None)
+    assert acknowledged == [False, False, True, True, True]
+    assert pair.server.rejects.count(Reject.UNKNOWN_SESSION) == 2
 
 
 def test_packets_that_are_still_under_way_at_the_end_are_not_lost() -> None:

@@ -11,7 +11,8 @@ from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.schedule.oneway import OnewayPlan
 from fountain.testing import Link
-from fountain.wire.group import GroupPacketType
+from fountain.wire.group import GroupPacketType, GroupReport, MemberState
+from fountain.wire.reject import Reject
 from tests.world.groups import MS, Stage, packet_type
 
 RUNS = pytest.mark.parametrize("run", range(3))
@@ -39,6 +40,25 @@ def test_one_pass_is_enough_for_whoever_loses_no_more_than_was_planned_for(run: 
     assert stage.run(20 * NS)
     assert stage.all_exact()
     assert speakers == []
+
+
+def test_a_report_steers_no_stream_that_nobody_answers(seed: int) -> None:
+    stage, _ = oneway(seed, OnewayPlan(loss=0.1, pass_count=1))
+    listener = stage.listen()
+    stage.wait(50 * MS)
+    machine = stage.machine
+    report = GroupReport(
+        peer_id=bytes(8), echo_timestamp_us=0, hold_us=0, expected_sequence=0, received_count=0, event_rate=0,
+        receive_rate_bps=0, kernel_drop_count=0, damaged_count=0, done_count=0, fraction=0,
+        state=MemberState.RECEIVING, has_manifest=False, host="", needs=((0, 16),), missing=(),
+    )  # fmt: skip
+    datagram = machine.stream.keys.wrap(GroupPacketType.REPORT, 1 << 32 | 1, report.encode())
+    stage.world.deliver(datagram, (listener.name, 4_000), (stage.server.name, 6330))
+    stage.wait(MS)
+    assert machine.rejects.count(Reject.OUT_OF_PLACE) == 1
+    assert not machine.members
+    assert stage.run(20 * NS)
+    assert stage.all_exact()
 
 
 @RUNS
