@@ -64,11 +64,17 @@ def _check_most(what: str, value: float | None, most: float) -> None:
         raise UsageError(f"{what} is too large.", f"Give at most {most:g}.")
 
 
-def _check_duration(what: str, value_ns: int | None, hint: str) -> None:
-    if value_ns is not None and value_ns <= 0:
+def _check_duration(what: str, value_s: float | None, hint: str) -> None:
+    if value_s is None:
+        return
+    if not value_s * NS >= 1.0:
         raise UsageError(f"{what} needs a time above zero.", hint)
-    if value_ns is not None and value_ns > DURATION_NS_MAX:
+    if value_s * NS > DURATION_NS_MAX:
         raise UsageError(f"{what} is too long.", f"Give at most ten years: {DURATION_NS_MAX // NS // 3600}h.")
+
+
+def _in_ns(value_s: float | None) -> int | None:
+    return None if value_s is None else round(value_s * NS)
 
 
 def _parse_address(name: str, text: str) -> IPv4Address | IPv6Address:
@@ -159,16 +165,16 @@ class OnewayConfig:
         UsageError: a value is out of range, or more than one end is given.
     """
 
-    duration_ns: int | None = None
+    duration_s: float | None = None
     pass_count: int | None = None
     overhead: float | None = None
     plan_loss: float = PLAN_LOSS_DEFAULT
 
     def __post_init__(self) -> None:
-        ends = (self.duration_ns, self.pass_count, self.overhead)
+        ends = (self.duration_s, self.pass_count, self.overhead)
         if sum(end is not None for end in ends) > 1:
             raise UsageError("A one-way stream has one end.", "Give one of --duration, --passes and --overhead.")
-        _check_duration("--duration", self.duration_ns, "Leave it out to send until you stop the server.")
+        _check_duration("--duration", self.duration_s, "Leave it out to send until you stop the server.")
         if self.pass_count is not None and self.pass_count < 1:
             raise UsageError("--passes needs at least one pass.", "Leave it out to send until you stop the server.")
         if self.overhead is not None and self.overhead < 0.0:
@@ -181,12 +187,17 @@ class OnewayConfig:
                 f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the worst that you expect of the link.",
             )
 
+    @property
+    def duration_ns(self) -> int | None:
+        """`duration_s` as the engine counts it."""
+        return _in_ns(self.duration_s)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FleetConfig:
     """A server's stream to a group, beside what single peers fetch from it.
 
-    It starts with `wait_count` receivers, or, when `wait_time_ns` is given, after that time with those that are there.
+    It starts with `wait_count` receivers, or, when `wait_time_s` is given, after that time with those that are there.
     Receivers that would hold the stream below `min_rate_bps` are asked to leave, and served by themselves.
 
     Raises:
@@ -197,7 +208,7 @@ class FleetConfig:
     ttl: int = 1
     congestion_control: str = GROUP_CONTROL_DEFAULT
     wait_count: int = 1
-    wait_time_ns: int | None = None
+    wait_time_s: float | None = None
     min_rate_bps: int = 0
     oneway: OnewayConfig | None = None
 
@@ -214,16 +225,21 @@ class FleetConfig:
         if self.wait_count < 1:
             raise UsageError("--wait needs at least one receiver.", "Leave it out to start with the first.")
         _check_most("--wait", self.wait_count, PEER_COUNT_MAX)
-        _check_duration("--wait-time", self.wait_time_ns, "Leave it out to wait without limit.")
+        _check_duration("--wait-time", self.wait_time_s, "Leave it out to wait without limit.")
         if self.min_rate_bps < 0:
             raise UsageError("--min-rate cannot be below zero.", "Rates are bits per second: 10M.")
         if self.oneway is not None:
             for option, is_given in (
                 ("--wait", self.wait_count != 1),
-                ("--wait-time", self.wait_time_ns is not None),
+                ("--wait-time", self.wait_time_s is not None),
                 ("--min-rate", self.min_rate_bps != 0),
             ):
                 _check_answers(option, is_given)
+
+    @property
+    def wait_time_ns(self) -> int | None:
+        """`wait_time_s` as the engine counts it."""
+        return _in_ns(self.wait_time_s)
 
 
 def _check_answers(option: str, is_given: bool) -> None:
@@ -257,7 +273,7 @@ class ServeConfig:
     congestion_control: str = CONTROL_DEFAULT
     loss_tolerance: float = LOSS_TOLERANCE_DEFAULT
     expect: int | None = None
-    idle_exit_ns: int | None = None
+    idle_exit_s: float | None = None
     peer_count_max: int = PEER_COUNT_MAX_DEFAULT
     code: str = CODE_DEFAULT
     fleet: FleetConfig | None = None
@@ -287,7 +303,7 @@ class ServeConfig:
         if self.expect is not None and self.expect < 1:
             raise UsageError("--expect needs at least one peer.", "Leave it out to serve until you stop the server.")
         _check_most("--expect", self.expect, PEER_COUNT_MAX)
-        _check_duration("--idle-exit", self.idle_exit_ns, "Give seconds, such as --idle-exit 60.")
+        _check_duration("--idle-exit", self.idle_exit_s, "Give seconds, such as --idle-exit 60.")
         if self.peer_count_max < 1:
             raise UsageError("--max-peers needs at least one peer.", "Give a number of one or more.")
         _check_most("--max-peers", self.peer_count_max, PEER_COUNT_MAX)
@@ -295,6 +311,11 @@ class ServeConfig:
             raise UsageError("There is nothing to serve.", "Name a file or a directory.")
         if self.fleet is not None:
             self._check_fleet(self.fleet)
+
+    @property
+    def idle_exit_ns(self) -> int | None:
+        """`idle_exit_s` as the engine counts it."""
+        return _in_ns(self.idle_exit_s)
 
     def _check_fleet(self, fleet: FleetConfig) -> None:
         if self.open:
@@ -310,7 +331,7 @@ class ServeConfig:
             )
         if fleet.oneway is not None:
             _check_answers("--expect", self.expect is not None)
-            _check_answers("--idle-exit", self.idle_exit_ns is not None)
+            _check_answers("--idle-exit", self.idle_exit_s is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,7 +352,7 @@ class FetchConfig:
     name: str | None = None
     out: Path | None = None
     port: int = CONTROL_PORT_DEFAULT
-    timeout_ns: int = 10_000_000_000
+    timeout_s: float = 10.0
     wait: bool = False
     overwrite: bool = False
     open: bool = False
@@ -347,11 +368,16 @@ class FetchConfig:
         _check_port("The port", self.port, "Choose one between 1 and 65535.")
         if self.port == 0:
             raise UsageError("Port 0 is not a port that a server has.", "Leave --port out, or give the server's.")
-        _check_duration("--timeout", self.timeout_ns, "Give seconds, such as --timeout 10.")
+        _check_duration("--timeout", self.timeout_s, "Give seconds, such as --timeout 10.")
         if not 0.0 <= self.loss_test < 1.0:
             raise UsageError(
                 f"A loss of {self.loss_test:g} leaves nothing to receive.", "Give a fraction from 0 up to, but not, 1."
             )
+
+    @property
+    def timeout_ns(self) -> int:
+        """`timeout_s` as the engine counts it."""
+        return round(self.timeout_s * NS)
 
     def _check_place(self) -> None:
         """Whether what a host and what a group is asked are kept apart."""

@@ -17,10 +17,10 @@ _INTERVAL = 50_000
 class QuietCollector:
     """An observer between an engine and `observer`: while inside, seldom look for garbage until the kernels are loaded.
 
-    The first `Serving` or `TransferProgress` reports that they are. From then on, and at the end, what was loaded is
-    never looked at again. Some hundred thousand objects come with the compiler, and all of them stay. Passing over them
-    would take a fifth of the time to load, hold up the receive loop for tens of milliseconds later on, and delay the
-    end of the process by as long as a small transfer takes.
+    The first `Serving` or `TransferProgress` reports that they are. From then on what was loaded is never looked at
+    again, and at the end neither is what came since. Some hundred thousand objects come with the compiler, and all of
+    them stay. Passing over them would take a fifth of the time to load, hold up the receive loop for tens of
+    milliseconds later on, and delay the end of the process by as long as a small transfer takes.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -36,7 +36,10 @@ class QuietCollector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:  # fmt: skip
-        self._settle()
+        if self._is_loaded:
+            self._settle()
+        else:  # A thread may still compile. What it needs must not be frozen: the process is about to end beneath it.
+            gc.set_threshold(*self._threshold)
 
     def handle(self, event: Event) -> None:
         """Hand the event on."""

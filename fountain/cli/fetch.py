@@ -15,12 +15,12 @@ from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
 from fountain.cli.place import Place, is_address, read_place
-from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds_ns, parse_size
+from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.config import FetchConfig, GroupConfig
 from fountain.errors import NameClashError, StorageError, UsageError
 from fountain.events import Event, Listed, Observer, Offered
-from fountain.limits import CONTROL_PORT_DEFAULT, NS
+from fountain.limits import CONTROL_PORT_DEFAULT
 from fountain.storage.destination import check_out, may_be_replaced
 from fountain.storage.paths import is_typed
 
@@ -64,13 +64,13 @@ def fetch_parser() -> CommandParser:
         type=named("--port", parse_integer),
         help=f"the server's control port (default {CONTROL_PORT_DEFAULT})",
     )
-    timeout_ns = FetchConfig.timeout_ns
+    timeout_s = FetchConfig.timeout_s
     add(
         "--timeout",
         metavar="SECONDS",
-        type=named("--timeout", parse_seconds_ns),
-        default=timeout_ns,
-        help=f"give up when nothing has advanced for so long (default {format_duration(timeout_ns / NS)})",
+        type=named("--timeout", parse_seconds),
+        default=timeout_s,
+        help=f"give up when nothing has advanced for so long (default {format_duration(timeout_s)})",
     )
     add("--wait", action="store_true", help="never give up: ask, or listen, until a server comes, or comes back")
     add(
@@ -207,7 +207,7 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
         name=place.name and (place.name.rstrip("/") or place.name),  # A shell completes directories with a slash.
         out=None if options.out is None else Path(options.out),
         port=CONTROL_PORT_DEFAULT if place.port is None else place.port,
-        timeout_ns=options.timeout,
+        timeout_s=options.timeout,
         wait=options.wait,
         overwrite=options.overwrite,
         open=options.open,

@@ -15,7 +15,7 @@ from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group, refuse
 from fountain.cli.labels import missing_names
 from fountain.cli.results import ResultLines
-from fountain.cli.units import format_rate, parse_fraction, parse_integer, parse_rate, parse_seconds_ns
+from fountain.cli.units import format_rate, parse_fraction, parse_integer, parse_rate, parse_seconds
 from fountain.config import (
     CODE_DEFAULT,
     GROUP_CONTROL_DEFAULT,
@@ -88,7 +88,7 @@ def serve_parser() -> CommandParser:
     add(
         "--idle-exit",
         metavar="SECONDS",
-        type=named("--idle-exit", parse_seconds_ns),
+        type=named("--idle-exit", parse_seconds),
         help="exit when nobody was served for so long",
     )
     add(
@@ -148,7 +148,7 @@ def _add_fleet_options(parser: CommandParser) -> None:
     add(
         "--wait-time",
         metavar="SECONDS",
-        type=named("--wait-time", parse_seconds_ns),
+        type=named("--wait-time", parse_seconds),
         help="wait no longer than that, and start with those that are there",
     )
     add(
@@ -161,7 +161,7 @@ def _add_fleet_options(parser: CommandParser) -> None:
     add(
         "--duration",
         metavar="SECONDS",
-        type=named("--duration", parse_seconds_ns),
+        type=named("--duration", parse_seconds),
         help="end the one-way stream after that",
     )
     add("--passes", metavar="N", type=named("--passes", parse_integer), help="end it after so many times all blocks")
@@ -241,7 +241,7 @@ def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
         congestion_control=CONTROL_DEFAULT if fleet is not None or options.cc is None else options.cc,
         loss_tolerance=options.loss_tolerance,
         expect=options.expect,
-        idle_exit_ns=options.idle_exit,
+        idle_exit_s=options.idle_exit,
         peer_count_max=options.max_peers,
         code=options.code,
         fleet=fleet,
@@ -272,7 +272,7 @@ def _read_fleet(options: argparse.Namespace) -> FleetConfig | None:
         ttl=1 if options.ttl is None else options.ttl,
         congestion_control=_read_group_control(options),
         wait_count=1 if options.wait is None else options.wait,
-        wait_time_ns=options.wait_time,
+        wait_time_s=options.wait_time,
         min_rate_bps=options.min_rate or 0,
         oneway=_read_oneway(options) if options.oneway else None,
     )
@@ -291,7 +291,7 @@ def _read_group_control(options: argparse.Namespace) -> str:
 
 def _read_oneway(options: argparse.Namespace) -> OnewayConfig:
     return OnewayConfig(
-        duration_ns=options.duration,
+        duration_s=options.duration,
         pass_count=options.passes,
         overhead=options.overhead,
         plan_loss=PLAN_LOSS_DEFAULT if options.plan_loss is None else options.plan_loss,

@@ -11,7 +11,6 @@ import re
 from fractions import Fraction
 
 from fountain.errors import UsageError
-from fountain.limits import NS
 
 __all__ = [
     "format_duration",
@@ -22,7 +21,7 @@ __all__ = [
     "parse_fraction",
     "parse_integer",
     "parse_rate",
-    "parse_seconds_ns",
+    "parse_seconds",
     "parse_size",
 ]
 
@@ -63,8 +62,8 @@ def parse_size(text: str) -> int:
     return int(Fraction(match[1]) * _SIZE_FACTORS[match[2]])
 
 
-def parse_seconds_ns(text: str) -> int:
-    """A time in nanoseconds, typed as seconds or with a unit: `10`, `1.5`, `30s`, `2m`, `1h`.
+def parse_seconds(text: str) -> float:
+    """A time in seconds, typed as such or with a unit: `10`, `1.5`, `30s`, `2m`, `1h`.
 
     Raises:
         UsageError: `text` is no time.
@@ -72,7 +71,7 @@ def parse_seconds_ns(text: str) -> int:
     match = _SECONDS.fullmatch(text)
     if match is None:
         raise UsageError(f"{text!r} is not a time.", "Times are seconds, or have a unit: 10, 1.5, 2m, 1h.")
-    return int(Fraction(match[1]) * _SECONDS_FACTORS[match[2]] * NS)
+    return float(Fraction(match[1]) * _SECONDS_FACTORS[match[2]])
 
 
 def parse_fraction(text: str) -> float:

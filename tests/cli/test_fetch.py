@@ -33,7 +33,7 @@ def test_options_become_the_configuration(tmp_path: Path, monkeypatch: pytest.Mo
             name="photos",
             out=Path("out/dir"),
             port=7000,
-            timeout_ns=1_500_000_000,
+            timeout_s=1.5,
             wait=True,
             overwrite=True,
             open=True,

@@ -63,7 +63,7 @@ def test_options_of_a_server_become_its_group() -> None:
         ttl=4,
         congestion_control="fixed",
         wait_count=8,
-        wait_time_ns=120_000_000_000,
+        wait_time_s=120.0,
         min_rate_bps=10_000_000,
     )
     assert (config.rate_bps, config.expect) == (2_000_000_000, 30)
@@ -87,7 +87,7 @@ def test_options_of_a_fetch_become_its_group(tmp_path: Path) -> None:
     ("argv", "end"),
     [
         ("", OnewayConfig()),
-        ("--duration 2m", OnewayConfig(duration_ns=120_000_000_000)),
+        ("--duration 2m", OnewayConfig(duration_s=120.0)),
         ("--passes 3 --plan-loss 0.2", OnewayConfig(pass_count=3, plan_loss=0.2)),
         ("--overhead 0.3", OnewayConfig(overhead=0.3)),
     ],

@@ -42,7 +42,7 @@ def test_options_become_the_configuration() -> None:
             mtu=9000,
             open=True,
             expect=3,
-            idle_exit_ns=120_000_000_000,
+            idle_exit_s=120.0,
             peer_count_max=4,
         )
     ]

@@ -52,7 +52,7 @@ def test_without_an_end_all_objects_have_equal_shares() -> None:
 
 
 def test_a_stream_that_ends_before_an_object_is_sure_to_be_there_is_warned_of() -> None:
-    air = AirPlan(OnewayConfig(duration_ns=5 * NS), [SMALL, LARGE], RATE)
+    air = AirPlan(OnewayConfig(duration_s=5.0), [SMALL, LARGE], RATE)
     assert air.planned_s(0) == 5
     assert air.warning(0) is None
     warning = air.warning(1)

@@ -64,7 +64,7 @@ def test_the_other_observers_of_a_command_see_every_event() -> None:
 def test_a_server_ends_as_it_should_under_an_observer_that_fails(tmp_path: Path) -> None:
     path = tmp_path / "object"
     path.write_bytes(bytes(5_000))
-    config = ServeConfig(paths=(path,), port=0, data_port=0, bind="127.0.0.1", idle_exit_ns=1)
+    config = ServeConfig(paths=(path,), port=0, data_port=0, bind="127.0.0.1", idle_exit_s=1e-9)
     assert serve(config, Failing(), threading.Event()).reason is EndReason.IDLE
 
 
@@ -72,6 +72,6 @@ def test_a_fetch_ends_as_it_should_under_an_observer_that_fails(tmp_path: Path) 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    config = FetchConfig(host="127.0.0.1", port=port, out=tmp_path, name="\udcff", timeout_ns=3_000_000_000)
+    config = FetchConfig(host="127.0.0.1", port=port, out=tmp_path, name="\udcff", timeout_s=3.0)
     with pytest.raises(NobodyAnsweredError):
         fetch(config, Failing(), threading.Event())

@@ -71,7 +71,7 @@ def test_a_fetch_waits_for_a_server_that_prepares_for_longer_than_its_time_out(
     server.start()
     assert ports.wait(60)
     summary = fetch(
-        FetchConfig(host="127.0.0.1", port=found[0], out=tmp_path / "out" / "object", timeout_ns=NS), Observer(), stop
+        FetchConfig(host="127.0.0.1", port=found[0], out=tmp_path / "out" / "object", timeout_s=1.0), Observer(), stop
     )
     server.join()
     assert summary is not None

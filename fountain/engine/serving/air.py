@@ -21,7 +21,7 @@ class AirPlan:
         # An overhead is that of one pass.
         pass_count = 1 if config.overhead is not None else config.pass_count
         self.plan = OnewayPlan(config.plan_loss, config.overhead, pass_count)
-        self._duration_s = None if config.duration_ns is None else config.duration_ns / NS
+        self._duration_s = config.duration_s
         self._objects = objects
         self._rate_bps = rate_bps
         needed = OnewayPlan(config.plan_loss)
