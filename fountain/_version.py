@@ -1,4 +1,4 @@
-"""The version, in its one place: the build, `--version` and the documentation read it here."""
+"""The version, in its one place: the build, the commands and the documentation read it here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the engine is asked to do: frozen, checked on creation, free of any command line."""
+"""What the engine is asked to do: frozen, and checked on creation. Each check of a value stands here, and here alone.
+
+An error names the parameter that is wrong: by its field, or, of a `GroupConfig`, as `group.port`.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ __all__ = [
     "GroupConfig",
     "OnewayConfig",
     "ServeConfig",
+    "check_port",
 ]
 
 RATE_BPS_DEFAULT = 1_000_000_000
@@ -53,37 +57,56 @@ OVERHEAD_MAX = float(PASS_COUNT_MAX)
 PLAN_LOSS_MAX = 0.9  # Ten packets sent for one that arrives: what is planned beyond that is no link.
 
 
-def _check_port(name: str, port: int, hint: str) -> None:
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"{name} {port} is not a port number.", hint)
+def check_port(field: str, port: int, *, can_be_any: bool = False) -> None:
+    """Refuse what is no port number; 0 is one where the system may choose.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    hint = "Choose one between 1 and 65535, or 0 for any that is free." if can_be_any else "Choose 1 to 65535."
+    _check_range(field, port, 0 if can_be_any else 1, 65_535, hint)
 
 
-def _check_most(what: str, value: float | None, most: float) -> None:
-    """Refuse a number that no one can mean; one that is not given is fine."""
-    if value is not None and not value <= most:
-        raise UsageError(f"{what} is too large.", f"Give at most {most:g}.")
+def _wrong(field: str, what: str, hint: str) -> UsageError:
+    """An error about one parameter, of which `what` says what is wrong."""
+    return UsageError(f"`{field}` {what}", hint, field=field)
 
 
-def _check_duration(what: str, value_s: float | None, hint: str) -> None:
+def _check_range(field: str, value: float, low: float, high: float, hint: str) -> None:
+    if not low <= value <= high:
+        raise _wrong(field, f"{value} is out of range.", hint)
+
+
+def _check_count(field: str, count: int | None, most: int, noun: str, hint: str) -> None:
+    """Refuse a number of things that is none, or that no one can mean; one that is not given is fine."""
+    if count is not None and count < 1:
+        raise _wrong(field, f"needs at least one {noun}.", hint)
+    if count is not None and count > most:
+        raise _wrong(field, "is too large.", f"Give at most {most}.")
+
+
+def _check_duration(field: str, value_s: float | None, hint: str) -> None:
     if value_s is None:
         return
     if not value_s * NS >= 1.0:
-        raise UsageError(f"{what} needs a time above zero.", hint)
+        raise _wrong(field, "needs a time above zero.", hint)
     if value_s * NS > DURATION_NS_MAX:
-        raise UsageError(f"{what} is too long.", f"Give at most ten years: {DURATION_NS_MAX // NS // 3600}h.")
+        raise _wrong(field, "is too long.", f"Give at most ten years: {DURATION_NS_MAX // NS // 3600} hours.")
 
 
 def _in_ns(value_s: float | None) -> int | None:
     return None if value_s is None else round(value_s * NS)
 
 
-def _parse_address(name: str, text: str) -> IPv4Address | IPv6Address:
+def _parse_address(field: str, name: str, text: str, example: str) -> IPv4Address | IPv6Address:
     if "%" in text:
-        raise UsageError(f"{name} {text!r} names an interface.", "Name that with -i: ff02::63:30 -i eth0.")
+        hint = "Leave out what follows the %, and name it with `group.interface`."
+        raise UsageError(f"{name} {text!r} names an interface.", hint, field=field)
     try:
         return ip_address(text)
     except ValueError:
-        raise UsageError(f"{name} {text!r} is not an IP address.", "Groups have addresses: 239.63.30.1.") from None
+        hint = f"Give it in numbers: {example}."
+        raise UsageError(f"{name} {text!r} is not an IP address.", hint, field=field) from None
 
 
 def _check_bind(host: str) -> None:
@@ -93,16 +116,12 @@ def _check_bind(host: str) -> None:
     except ValueError:
         return  # a name
     if address.is_multicast or host == BROADCAST_ADDRESS_DEFAULT:
-        option = f"--group {host}" if address.is_multicast else "--broadcast"
-        raise UsageError(
-            f"--bind {host} is no address of one machine.",
-            f"Leave --bind out to serve on all of this machine's addresses. To send to many at once: {option}",
-        )
+        group = f"`group.address` {host}" if address.is_multicast else "`group.is_broadcast`"
+        hint = f"Leave `bind` out to serve on all of this machine's addresses. To send to many at once: {group}"
+        raise _wrong("bind", f"{host} is no address of one machine.", hint)
     if isinstance(address, IPv6Address) and address.is_link_local and address.scope_id is None:
-        raise UsageError(
-            f"--bind {host} is an address within one network, and does not say which.",
-            f"Name the interface that has it: --bind {host}%eth0",
-        )
+        hint = f"Name the interface that has it: `bind` {host}%eth0"
+        raise _wrong("bind", f"{host} is an address within one network, and does not say which.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,32 +144,29 @@ class GroupConfig:
     key_path: Path | None = None
 
     def __post_init__(self) -> None:
-        address = _parse_address("The address", self.address)
+        field = "group.address"
+        address = _parse_address(field, "The address", self.address, "239.63.30.1")
         if self.is_broadcast and (address.version != 4 or address.is_multicast):
-            raise UsageError(
-                f"{self.address} is not a broadcast address.",
-                "Leave --broadcast-address out, or give that of the network: 192.168.1.255. IPv6 has groups alone.",
-            )
+            hint = "Give that of the network, for example 192.168.1.255, or none at all. IPv6 has groups alone."
+            raise UsageError(f"{self.address} is not a broadcast address.", hint, field=field)
         if not self.is_broadcast and not address.is_multicast:
-            raise UsageError(
-                f"{self.address} is not a multicast group.",
-                "Groups are 224.0.0.0 to 239.255.255.255, of which 239.x.x.x are yours to use, and ff00::/8.",
-            )
-        _check_port("The group port", self.port, "Choose one between 1 and 65535, the same for all.")
-        if self.port == 0:
-            raise UsageError("The group port cannot be 0.", "Choose one between 1 and 65535, the same for all.")
+            hint = "Groups are 224.0.0.0 to 239.255.255.255, of which 239.x.x.x are yours to use, and ff00::/8."
+            if self.address == BROADCAST_ADDRESS_DEFAULT:
+                hint = "Use `group.is_broadcast` instead."
+            raise UsageError(f"{self.address} is not a multicast group.", hint, field=field)
+        check_port("group.port", self.port)
         if self.source:
             self._check_source(address)
 
-    def _check_source(self, address: IPv4Address | IPv6Address) -> None:
+    def _check_source(self, group: IPv4Address | IPv6Address) -> None:
+        field = "group.source"
         if self.is_broadcast:
-            raise UsageError("--source goes with --group only.", "A broadcast reaches everybody, whoever sent it.")
-        source = _parse_address("The source", self.source)
-        if source.is_multicast or source.version != address.version:
-            raise UsageError(
-                f"{self.source} cannot be the source of group {self.address}.",
-                "Give the server's own address, of the same kind (IPv4 or IPv6) as the group's.",
-            )
+            raise _wrong(field, "goes with `group.address` only.", "A broadcast reaches everybody, whoever sent it.")
+        source = _parse_address(field, "The source", self.source, "192.0.2.1")
+        is_of_one = not source.is_multicast and not source.is_unspecified and self.source != BROADCAST_ADDRESS_DEFAULT
+        if not is_of_one or source.version != group.version:
+            hint = "Give the server's own address, of the same kind (IPv4 or IPv6) as the group's."
+            raise UsageError(f"{self.source} cannot be the source of group {self.address}.", hint, field=field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,19 +189,16 @@ class OnewayConfig:
     def __post_init__(self) -> None:
         ends = (self.duration_s, self.pass_count, self.overhead)
         if sum(end is not None for end in ends) > 1:
-            raise UsageError("A one-way stream has one end.", "Give one of --duration, --passes and --overhead.")
-        _check_duration("--duration", self.duration_s, "Leave it out to send until you stop the server.")
-        if self.pass_count is not None and self.pass_count < 1:
-            raise UsageError("--passes needs at least one pass.", "Leave it out to send until you stop the server.")
-        if self.overhead is not None and self.overhead < 0.0:
-            raise UsageError("--overhead cannot be below zero.", "Give a share: 0.3 sends 30 % more than the object.")
-        _check_most("--passes", self.pass_count, PASS_COUNT_MAX)
-        _check_most("--overhead", self.overhead, OVERHEAD_MAX)
-        if not 0.0 <= self.plan_loss <= PLAN_LOSS_MAX:
-            raise UsageError(
-                f"A planned loss of {self.plan_loss:g} is out of range.",
-                f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the worst that you expect of the link.",
-            )
+            hint = "Give one of `duration_s`, `pass_count` and `overhead`."
+            raise UsageError("A one-way stream has one end.", hint, field="oneway")
+        hint = "Leave it out to send until you stop the server."
+        _check_duration("duration_s", self.duration_s, hint)
+        _check_count("pass_count", self.pass_count, PASS_COUNT_MAX, "pass", hint)
+        if self.overhead is not None:
+            hint = f"Give a share from 0 to {OVERHEAD_MAX:g}: 0.3 sends 30 % more than the object."
+            _check_range("overhead", self.overhead, 0.0, OVERHEAD_MAX, hint)
+        hint = f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the worst that you expect of the link."
+        _check_range("plan_loss", self.plan_loss, 0.0, PLAN_LOSS_MAX, hint)
 
     @property
     def duration_ns(self) -> int | None:
@@ -197,57 +210,65 @@ class OnewayConfig:
 class FleetConfig:
     """A server's stream to a group, beside what single peers fetch from it.
 
-    It starts with `wait_count` receivers, or, when `wait_time_s` is given, after that time with those that are there.
-    Receivers that would hold the stream below `min_rate_bps` are asked to leave, and served by themselves.
+    A multicast group spans `ttl` networks (None: one). The stream starts with `wait_count` receivers (None: with the
+    first), or, when `wait_time_s` is given, after that time with those that are there. Receivers that would hold it
+    below `min_rate_bps` are asked to leave, and served by themselves. Its `congestion_control` is None for the one that
+    fits: "tfmcc", or "fixed" one-way.
 
     Raises:
         UsageError: a value is out of range, or asks for answers in a one-way stream.
     """
 
     group: GroupConfig
-    ttl: int = 1
-    congestion_control: str = GROUP_CONTROL_DEFAULT
-    wait_count: int = 1
+    ttl: int | None = None
+    congestion_control: str | None = None
+    wait_count: int | None = None
     wait_time_s: float | None = None
-    min_rate_bps: int = 0
+    min_rate_bps: int | None = None
     oneway: OnewayConfig | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.ttl <= 255:
-            raise UsageError(f"A TTL of {self.ttl} is out of range.", "Give the number of networks to cross: 1 to 255.")
-        if self.ttl != 1 and self.group.is_broadcast:
-            raise UsageError("--ttl goes with --group only.", "No router lets a broadcast through.")
-        if self.congestion_control not in GROUP_CONTROL_NAMES:
-            names = " or ".join(GROUP_CONTROL_NAMES)
-            raise UsageError(
-                f"There is no congestion control {self.congestion_control!r} for a group.", f"Choose {names}."
-            )
-        if self.wait_count < 1:
-            raise UsageError("--wait needs at least one receiver.", "Leave it out to start with the first.")
-        _check_most("--wait", self.wait_count, PEER_COUNT_MAX)
-        _check_duration("--wait-time", self.wait_time_s, "Leave it out to wait without limit.")
-        if self.min_rate_bps < 0:
-            raise UsageError("--min-rate cannot be below zero.", "Rates are bits per second: 10M.")
+        if self.ttl is not None:
+            _check_range("ttl", self.ttl, 1, 255, "Give the number of networks to cross: 1 to 255.")
+            if self.group.is_broadcast:
+                raise _wrong("ttl", "goes with `group.address` only.", "No router lets a broadcast through.")
+        _check_count("wait_count", self.wait_count, PEER_COUNT_MAX, "receiver", "Leave it out to start with the first.")
+        _check_duration("wait_time_s", self.wait_time_s, "Leave it out to wait without limit.")
+        if self.min_rate_bps is not None and self.min_rate_bps < 0:
+            raise _wrong("min_rate_bps", "cannot be below zero.", "Give bits per second.")
         if self.oneway is not None:
-            for option, is_given in (
-                ("--wait", self.wait_count != 1),
-                ("--wait-time", self.wait_time_s is not None),
-                ("--min-rate", self.min_rate_bps != 0),
-            ):
-                _check_answers(option, is_given)
+            _refuse_answers(self, "wait_count", "wait_time_s", "min_rate_bps")
+        self._check_control()
 
     @property
     def wait_time_ns(self) -> int | None:
         """`wait_time_s` as the engine counts it."""
         return _in_ns(self.wait_time_s)
 
+    @property
+    def control_name(self) -> str:
+        """The congestion control of the stream: one that nothing comes back from has the rate that was asked for."""
+        return self.congestion_control or (GROUP_CONTROL_DEFAULT if self.oneway is None else "fixed")
 
-def _check_answers(option: str, is_given: bool) -> None:
+    def _check_control(self) -> None:
+        field, name = "congestion_control", self.control_name
+        names = " or ".join(GROUP_CONTROL_NAMES)
+        if name in CONTROL_NAMES and name not in GROUP_CONTROL_NAMES:
+            hint = f"Choose {names} for the group; single peers have {name} anyway."
+            raise _wrong(field, f"{name} is for single peers.", hint)
+        if name not in GROUP_CONTROL_NAMES:
+            raise UsageError(f"There is no congestion control {name!r} for a group.", f"Choose {names}.", field=field)
+        if self.oneway is not None and name != "fixed":
+            hint = "Nothing comes back one-way: give the `rate_bps`."
+            raise _wrong(field, f"{name} cannot go with `oneway`.", hint)
+
+
+def _refuse_answers(config: object, *fields: str) -> None:
     """Refuse what a one-way stream cannot do."""
-    if is_given:
-        raise UsageError(
-            f"{option} cannot go with --oneway.", "Nothing comes back one-way, so the server knows of no receiver."
-        )
+    for field in fields:
+        if getattr(config, field) is not None:
+            hint = "Nothing comes back one-way, so the server knows of no receiver."
+            raise _wrong(field, "cannot go with `oneway`.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,35 +301,23 @@ class ServeConfig:
     skip_unportable: bool = False  # leave out of a tree what cannot travel
 
     def __post_init__(self) -> None:
-        hint = "Choose one between 1 and 65535, or 0 for any that is free."
-        _check_port("The control port", self.port, hint)
-        _check_port("The data port", self.data_port, hint)
+        check_port("port", self.port, can_be_any=True)
+        check_port("data_port", self.data_port, can_be_any=True)
         if self.port == self.data_port != 0:
-            raise UsageError("The control port and the data port are the same.", "Give --data-port another number.")
+            hint = "Give `data_port` another number."
+            raise UsageError("The control port and the data port are the same.", hint, field="data_port")
         _check_bind(self.bind)
-        if not MTU_MIN <= self.mtu <= MTU_MAX:
-            raise UsageError(f"An MTU of {self.mtu} cannot be used.", f"Choose one between {MTU_MIN} and {MTU_MAX}.")
-        if self.rate_bps < RATE_BPS_MIN:
-            raise UsageError(f"A rate of {self.rate_bps} bit/s is too low.", "Rates are bits per second: 100M, 2.5G.")
-        if self.rate_bps > RATE_BPS_MAX:
-            raise UsageError("The rate is above what any link carries.", "Rates are bits per second: 100M, 2.5G.")
-        if self.congestion_control not in CONTROL_NAMES:
-            names = " or ".join(CONTROL_NAMES)
-            raise UsageError(f"There is no congestion control {self.congestion_control!r}.", f"Choose {names}.")
-        if not 0.0 <= self.loss_tolerance <= LOSS_TOLERANCE_MAX:
-            raise UsageError(
-                f"A loss tolerance of {self.loss_tolerance:g} is out of range.",
-                f"Give a fraction from 0 to {LOSS_TOLERANCE_MAX:g}: the loss of the link when nothing else uses it.",
-            )
-        if self.expect is not None and self.expect < 1:
-            raise UsageError("--expect needs at least one peer.", "Leave it out to serve until you stop the server.")
-        _check_most("--expect", self.expect, PEER_COUNT_MAX)
-        _check_duration("--idle-exit", self.idle_exit_s, "Give seconds, such as --idle-exit 60.")
-        if self.peer_count_max < 1:
-            raise UsageError("--max-peers needs at least one peer.", "Give a number of one or more.")
-        _check_most("--max-peers", self.peer_count_max, PEER_COUNT_MAX)
+        _check_range("mtu", self.mtu, MTU_MIN, MTU_MAX, f"Choose one between {MTU_MIN} and {MTU_MAX}.")
+        hint = f"Give bits per second, {RATE_BPS_MIN:,} to {RATE_BPS_MAX:,}."
+        _check_range("rate_bps", self.rate_bps, RATE_BPS_MIN, RATE_BPS_MAX, hint)
+        self._check_control()
+        hint = f"Give a fraction from 0 to {LOSS_TOLERANCE_MAX:g}: the loss of the link when nothing else uses it."
+        _check_range("loss_tolerance", self.loss_tolerance, 0.0, LOSS_TOLERANCE_MAX, hint)
+        _check_count("expect", self.expect, PEER_COUNT_MAX, "peer", "Leave it out to serve until you stop the server.")
+        _check_duration("idle_exit_s", self.idle_exit_s, "Leave it out to serve until you stop the server.")
+        _check_count("peer_count_max", self.peer_count_max, PEER_COUNT_MAX, "peer", "Give a number of one or more.")
         if not self.paths:
-            raise UsageError("There is nothing to serve.", "Name a file or a directory.")
+            raise UsageError("There is nothing to serve.", "Name a file or a directory.", field="paths")
         if self.fleet is not None:
             self._check_fleet(self.fleet)
 
@@ -317,21 +326,31 @@ class ServeConfig:
         """`idle_exit_s` as the engine counts it."""
         return _in_ns(self.idle_exit_s)
 
+    def _check_control(self) -> None:
+        field, name, names = "congestion_control", self.congestion_control, " or ".join(CONTROL_NAMES)
+        if name in GROUP_CONTROL_NAMES and name not in CONTROL_NAMES:
+            raise _wrong(field, f"{name} needs a group.", f"Choose {names}.")
+        if name not in CONTROL_NAMES:
+            raise UsageError(f"There is no congestion control {name!r}.", f"Choose {names}.", field=field)
+
     def _check_fleet(self, fleet: FleetConfig) -> None:
         if self.open:
-            raise UsageError("--open cannot go with a group.", "A group is open unless it has a --key.")
+            raise _open_group()
         if fleet.group.port in (self.port, self.data_port):
-            raise UsageError("The group port is another port of the server too.", "Give --group-port another number.")
-        if fleet.min_rate_bps > self.rate_bps:
-            raise UsageError("--min-rate is above --rate.", "Give a --min-rate below what the server may send.")
-        if self.expect is not None and fleet.wait_time_ns is None and fleet.wait_count > self.expect:
-            raise UsageError(
-                f"--wait {fleet.wait_count} waits for more receivers than --expect {self.expect} names.",
-                "--wait takes a number of receivers; --wait-time takes seconds.",
-            )
+            hint = "Give `group.port` another number."
+            raise UsageError("The group port is another port of the server too.", hint, field="group.port")
+        if fleet.min_rate_bps is not None and fleet.min_rate_bps > self.rate_bps:
+            raise _wrong("min_rate_bps", "is above `rate_bps`.", "Give less than what the server may send.")
+        if self.expect is not None and fleet.wait_time_s is None and (fleet.wait_count or 1) > self.expect:
+            what = f"{fleet.wait_count} waits for more receivers than `expect` {self.expect} names."
+            hint = "`wait_count` takes a number of receivers; `wait_time_s` takes seconds."
+            raise _wrong("wait_count", what, hint)
         if fleet.oneway is not None:
-            _check_answers("--expect", self.expect is not None)
-            _check_answers("--idle-exit", self.idle_exit_s is not None)
+            _refuse_answers(self, "expect", "idle_exit_s")
+
+
+def _open_group() -> UsageError:
+    return _wrong("open", "cannot go with a group.", "A group is open unless it has a key (`group.key_path`).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -365,14 +384,11 @@ class FetchConfig:
 
     def __post_init__(self) -> None:
         self._check_place()
-        _check_port("The port", self.port, "Choose one between 1 and 65535.")
-        if self.port == 0:
-            raise UsageError("Port 0 is not a port that a server has.", "Leave --port out, or give the server's.")
-        _check_duration("--timeout", self.timeout_s, "Give seconds, such as --timeout 10.")
+        check_port("port", self.port)
+        _check_duration("timeout_s", self.timeout_s, "Give how long to wait, for example ten seconds.")
         if not 0.0 <= self.loss_test < 1.0:
-            raise UsageError(
-                f"A loss of {self.loss_test:g} leaves nothing to receive.", "Give a fraction from 0 up to, but not, 1."
-            )
+            hint = "Give a fraction from 0 up to, but not, 1: something must be left to receive."
+            raise _wrong("loss_test", f"{self.loss_test} is out of range.", hint)
 
     @property
     def timeout_ns(self) -> int:
@@ -383,17 +399,18 @@ class FetchConfig:
         """Whether what a host and what a group is asked are kept apart."""
         if self.group is None:
             if not self.host:
-                raise UsageError("There is nobody to fetch from.", "Name a HOST, or a --group.")
+                raise UsageError("There is nobody to fetch from.", "Give `host`, or `group.address`.", field="host")
             if self.listen:
-                raise UsageError("--listen needs a group.", "Add --group ADDR or --broadcast.")
+                raise _wrong("listen", "needs a group.", "Add `group.address` or `group.is_broadcast`.")
         else:
             if self.host:
-                raise UsageError("A HOST and a group cannot go together.", "Leave one of them out.")
+                raise _wrong("host", "cannot go with a group.", "Leave one of them out.")
             if self.open:
-                raise UsageError("--open cannot go with a group.", "A group is open unless it has a --key.")
+                raise _open_group()
         if self.listen and self.name is not None:
-            raise UsageError("--listen takes every object, and no NAME.", "Leave NAME or --listen out.")
-        if self.free_size_min is not None and not self.listen:
-            raise UsageError("--keep-free needs --listen.", "Leave it out: a fetch by hand takes what is there.")
-        if self.hook is not None and not self.listen:
-            raise UsageError("--hook needs --listen.", "Without it the command ends; let the shell go on: && COMMAND.")
+            raise _wrong("listen", "takes every object, and no `name`.", "Leave `name` or `listen` out.")
+        if not self.listen:
+            if self.free_size_min is not None:
+                raise _wrong("free_size_min", "needs `listen`.", "Leave it out: a fetch by hand takes what is there.")
+            if self.hook is not None:
+                raise _wrong("hook", "needs `listen`.", "Leave it out, and run what follows when the fetch has ended.")

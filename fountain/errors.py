@@ -1,10 +1,13 @@
 """Every error that fountain raises on purpose.
 
-The message is one sentence that says what happened; `hint` says what to do about it. Remote garbage is never
-an exception (it is counted), a shortage of symbols is a status, and a bug is an assertion.
+The message is one sentence that says what happened; `hint` says what to do about it. `field` is the parameter that is
+wrong, where one is: a field of a class of `fountain.config`, as `wait_count`, or `group.port` of a `GroupConfig`. The
+texts of errors and events name parameters in this way, between backticks; `fountain.cli` alone knows their options.
+
+Remote garbage is never an exception (it is counted), a shortage of symbols is a status, and a bug is an assertion.
 
     FountainError
-    |-- UsageError                 a wrong option, argument or configuration
+    |-- UsageError                 a wrong parameter
     |-- NobodyAnsweredError        no server answered at that address
     |-- IncompleteError            the transfer ended early; what was received is kept and can be resumed
     |-- IntegrityError             the object cannot be what the server announced
@@ -40,16 +43,18 @@ __all__ = [
 
 
 class FountainError(Exception):
-    """Base of all errors for people: `message` says what happened, `hint` what to do (may be empty)."""
+    """Base of all errors for people: `message` says what happened, `hint` what to do, `field` which parameter is wrong
+    (both may be empty)."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, field: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.field = field
 
 
 class UsageError(FountainError):
-    """A wrong option, argument or configuration."""
+    """A parameter is wrong, or does not go with another."""
 
 
 class NobodyAnsweredError(FountainError):
@@ -71,8 +76,8 @@ class LocalError(FountainError):
 class StorageError(LocalError):
     """A path could not be read or written."""
 
-    def __init__(self, message: str, hint: str = "", *, path: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, hint: str = "", *, field: str = "", path: str = "") -> None:
+        super().__init__(message, hint, field=field)
         self.path = path
 
 
@@ -91,8 +96,8 @@ class HostileNameError(StorageError):
 class TransportError(LocalError):
     """A socket could not be opened or used."""
 
-    def __init__(self, message: str, hint: str = "", *, address: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, hint: str = "", *, field: str = "", address: str = "") -> None:
+        super().__init__(message, hint, field=field)
         self.address = address
 
 

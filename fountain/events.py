@@ -61,8 +61,8 @@ __all__ = [
 ]
 
 OPEN_GROUP_WARNING = (
-    "Without --key a group is protected against accidents only: anybody on this network can disturb it or put false "
-    "packets into it."
+    "Without a key (`group.key_path`) a group is protected against accidents only: anybody on this network can disturb "
+    "it or put false packets into it."
 )
 
 

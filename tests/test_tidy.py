@@ -492,6 +492,20 @@ def test_one_noun_for_one_thing(path: Path) -> None:
             assert not OTHER_WORDS.search(name), f"{named(path)}: {name}: say block, symbol, packet or batch"
 
 
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+
+@IN_PACKAGE
+def test_only_the_command_line_names_options(path: Path) -> None:
+    if area(path) == "cli":
+        return
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        found = OPTION.search(line)
+        assert not found, (
+            f"{named(path)}:{number}: {found and found[0]}: name the parameter, `field` of fountain.config"
+        )
+
+
 def texts() -> list[Path]:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
     return sources("fountain", "tests", "bench", "examples") + pages

@@ -6,16 +6,16 @@ import argparse
 import difflib
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NoReturn
 
 from fountain._version import __version__
 from fountain.cli.exit_status import EXIT_STATUS_MEANINGS
+from fountain.cli.options import OPTIONS
 from fountain.errors import UsageError
 
-__all__ = ["CommandParser", "TextRequested", "named", "nonempty"]
-
-T = TypeVar("T")
+__all__ = ["CommandParser", "TextRequested", "add_flag", "add_value", "nonempty", "picked", "refuse"]
 
 HELP_WIDTH_MAX = 100
 _NEGATIVE = re.compile(r"-\.?[0-9]")  # No option of ours begins with a digit.
@@ -90,8 +90,9 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--version", nargs=0, action=_VersionAction, help="show the version and exit")
         self.add_argument("-h", "--help", nargs=0, action=_HelpAction, help="show this text and exit")
 
-    def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """The options and the arguments of `argv`; behind `--` everything is an argument.
+    def parse(self, argv: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
+        """What the options of `argv` say, by field, where they are given, and its arguments; behind `--` everything is
+        an argument.
 
         Raises:
             UsageError: an option or argument is wrong, missing or unknown.
@@ -111,7 +112,7 @@ class CommandParser(argparse.ArgumentParser):
             raise UsageError(f"Missing: {self._first_name}.", self._help_hint)
         if self._count_max is not None and len(arguments) > self._count_max:
             raise UsageError(f"{arguments[self._count_max]!r} is one argument too many.", self._help_hint)
-        return options, [nonempty(argument) for argument in arguments]
+        return vars(options), [nonempty(argument) for argument in arguments]
 
     def _with_negative_values(self, words: Sequence[str]) -> list[str]:
         """`words` with `--rate -5M` as `--rate=-5M`: argparse takes the value for an option, and calls it missing."""
@@ -151,16 +152,49 @@ def _epilog(examples: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def named(option: str, parse: Callable[[str], T]) -> Callable[[str], T]:
-    """`parse`, whose errors also say which option they are about."""
+def add_flag(where: argparse._ActionsContainer, field: str, text: str) -> None:
+    """Give `where` the option of `field`, which is True when it is given; `text` is for its help."""
+    where.add_argument(OPTIONS[field], dest=field, action="store_true", default=argparse.SUPPRESS, help=text)
 
-    def parse_named(text: str) -> T:
+
+def add_value(
+    where: argparse._ActionsContainer, field: str, text: str, parse: Callable[[str], object], metavar: str = "",
+    *short: str,
+) -> None:  # fmt: skip
+    """Give `where` the option of `field`, and `short` names of it; its value is what `parse` makes of it.
+
+    An error of `parse` gets the option's name in front. `metavar` stands for the value in the help; it is the option
+    in capitals where none is given.
+    """
+    option = OPTIONS[field]
+
+    def parse_named(typed: str) -> object:
         try:
-            return parse(text)
+            return parse(typed)
         except UsageError as error:
-            raise UsageError(f"{option}: {error.message}", error.hint) from None
+            raise UsageError(f"`{field}`: {error.message}", error.hint, field=field) from None
 
-    return parse_named
+    metavar = metavar or option.lstrip("-").upper()
+    where.add_argument(
+        *short, option, dest=field, metavar=metavar, type=parse_named, default=argparse.SUPPRESS, help=text
+    )
+
+
+def picked(config: type[Any], given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of a class of `fountain.config` that are given, each under `prefix` and its name."""
+    names = [field.name for field in fields(config)]
+    return {name: given[prefix + name] for name in names if prefix + name in given}
+
+
+def refuse(given: Mapping[str, Any], names: Iterable[str], what: str, hint: str) -> None:
+    """Refuse the first of `names` that is given.
+
+    Raises:
+        UsageError: one is.
+    """
+    for field in names:
+        if field in given:
+            raise UsageError(f"`{field}` {what}.", hint, field=field)
 
 
 def nonempty(text: str) -> str:

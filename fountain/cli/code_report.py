@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fountain.cli.arguments import CommandParser, named, nonempty
+from fountain.cli.arguments import CommandParser, add_value, nonempty, picked
 from fountain.cli.command import run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.units import format_loss, parse_integer
-from fountain.errors import UsageError
 
 if TYPE_CHECKING:
     from fountain.doctor.code_report import CodeReport
@@ -34,11 +33,11 @@ EXAMPLES = (
 @dataclass(frozen=True)
 class _Options:
     name: str
-    symbol_counts: tuple[int, ...] | None
-    trial_count: int
-    output: Path | None
     is_json: bool
     is_quiet: bool
+    symbol_counts: tuple[int, ...] | None = None
+    trial_count: int = TRIAL_COUNT_DEFAULT
+    output: Path | None = None
 
 
 def code_report_parser() -> CommandParser:
@@ -51,28 +50,17 @@ def code_report_parser() -> CommandParser:
         is_last_repeated=False,
         examples=EXAMPLES,
     )
-    add = parser.add_argument
-    add(
-        "--blocks",
-        metavar="K,...",
-        type=named("--blocks", _parse_counts),
-        help="symbols in a block, one number or several (default 10,100,1000)",
-    )
-    add(
-        "--trials",
-        metavar="N",
-        type=named("--trials", parse_integer),
-        default=TRIAL_COUNT_DEFAULT,
-        help=f"blocks of each size for the failures (default {TRIAL_COUNT_DEFAULT})",
-    )
-    add(
-        "--output",
-        metavar="DIR",
-        type=named("--output", nonempty),
-        help="write code-NAME.svg and code-NAME.json there",
-    )
+    text = "symbols in a block, one number or several (default 10,100,1000)"
+    add_value(parser, "symbol_counts", text, _parse_counts, "K,...")
+    text = f"blocks of each size for the failures (default {TRIAL_COUNT_DEFAULT})"
+    add_value(parser, "trial_count", text, parse_integer, "N")
+    add_value(parser, "output", "write code-NAME.svg and code-NAME.json there", _parse_path, "DIR")
     parser.add_common_options()
     return parser
+
+
+def _parse_path(text: str) -> Path:
+    return Path(nonempty(text))
 
 
 def _parse_counts(text: str) -> tuple[int, ...]:
@@ -87,11 +75,9 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
 
 
 def _read(argv: Sequence[str]) -> _Options:
-    options, words = code_report_parser().parse(argv)
-    if options.trials < 1:
-        raise UsageError("--trials needs at least one.", "Hundreds show shares of some per cent.")
-    output = None if options.output is None else Path(options.output)
-    return _Options(words[0], options.blocks, options.trials, output, options.json, options.quiet)
+    given, words = code_report_parser().parse(argv)
+    values = picked(_Options, given)
+    return _Options(name=words[0], is_json=given["json"], is_quiet=given["quiet"], **values)
 
 
 def _report(options: _Options, env: Environment) -> ExitStatus:

@@ -13,6 +13,7 @@ from fountain.cli.arguments import TextRequested
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus, exit_status_of
 from fountain.cli.json_events import JsonEvents
+from fountain.cli.options import error_with_options
 from fountain.cli.text import escape_controls, system_words
 from fountain.cli.watchers import Watchers, choose_display
 from fountain.errors import FountainError, LocalError
@@ -96,7 +97,7 @@ def run_engine(
 def as_error(raised: Exception) -> FountainError | None:
     """What `raised` says to a person; None for a bug, of which the traceback says more than a sentence would."""
     if isinstance(raised, FountainError):
-        return raised
+        return error_with_options(raised)
     if isinstance(raised, MemoryError) or (isinstance(raised, OSError) and raised.errno == errno.ENOMEM):
         return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
     if isinstance(raised, RuntimeError) and str(raised) == "can't start new thread":

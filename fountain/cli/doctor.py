@@ -8,16 +8,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fountain.cli.arguments import CommandParser, named
+from fountain.cli.arguments import CommandParser, add_value
 from fountain.cli.command import run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.firewall import firewall_lines
+from fountain.cli.options import command_line, with_options
 from fountain.cli.place import Place, read_place
 from fountain.cli.text import escape_controls
 from fountain.cli.units import parse_integer
+from fountain.config import check_port
 from fountain.doctor.finding import Finding, Verdict
-from fountain.errors import UsageError
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT
 
 __all__ = ["doctor_parser", "main"]
@@ -52,19 +53,8 @@ def doctor_parser() -> CommandParser:
         is_first_optional=True,
         examples=EXAMPLES,
     )
-    add = parser.add_argument
-    add(
-        "--port",
-        type=named("--port", parse_integer),
-        help=f"control port, here and at HOST (default {CONTROL_PORT_DEFAULT})",
-    )
-    add(
-        "--data-port",
-        metavar="PORT",
-        type=named("--data-port", parse_integer),
-        default=DATA_PORT_DEFAULT,
-        help=f"data port (default {DATA_PORT_DEFAULT})",
-    )
+    add_value(parser, "port", f"control port, here and at HOST (default {CONTROL_PORT_DEFAULT})", parse_integer)
+    add_value(parser, "data_port", f"data port (default {DATA_PORT_DEFAULT})", parse_integer, "PORT")
     parser.add_common_options()
     return parser
 
@@ -103,8 +93,15 @@ def _findings(options: _Options, env: Environment) -> Iterable[Finding]:
 
 def _as_lines(finding: Finding) -> list[str]:
     """The line of a finding, and under it the command that mends it, alone, ready to be copied."""
-    line = f"{finding.verdict.value:<8} {finding.check:<{CHECK_WIDTH}} {finding.text}"
-    return [escape_controls(line), *([MEND_INDENT + escape_controls(finding.mend)] if finding.mend else [])]
+    line = f"{finding.verdict.value:<8} {finding.check:<{CHECK_WIDTH}} {with_options(finding.text)}"
+    mend = _mend(finding)
+    return [escape_controls(line), *([MEND_INDENT + escape_controls(mend)] if mend else [])]
+
+
+def _mend(finding: Finding) -> str:
+    """The command that mends it, as it is typed."""
+    mend = finding.mend
+    return with_options(mend) if isinstance(mend, str) else command_line(mend.program, mend.given, *mend.arguments)
 
 
 def _as_json(finding: Finding) -> str:
@@ -112,8 +109,8 @@ def _as_json(finding: Finding) -> str:
         {
             "check": finding.check,
             "verdict": finding.verdict.value,
-            "text": finding.text,
-            "mend": finding.mend,
+            "text": with_options(finding.text),
+            "mend": _mend(finding),
             "is_remote": finding.is_remote,
         }
     )
@@ -138,10 +135,10 @@ def _status(found: Sequence[Finding]) -> ExitStatus:
 
 
 def _read(argv: Sequence[str]) -> _Options:
-    options, words = doctor_parser().parse(argv)
-    for name, given in (("--port", options.port), ("--data-port", options.data_port)):
-        if given is not None and not 1 <= given <= 65_535:
-            raise UsageError(f"{name} {given} is not a port number.", "Choose one between 1 and 65535.")
-    place = read_place(words, options.port) if words else Place("", options.port)
+    given, words = doctor_parser().parse(argv)
+    place = read_place(words, given.get("port")) if words else Place("", given.get("port"))
     port = CONTROL_PORT_DEFAULT if place.port is None else place.port
-    return _Options(place.host or None, port, options.data_port, options.json, options.quiet)
+    data_port = given.get("data_port", DATA_PORT_DEFAULT)
+    check_port("port", port)
+    check_port("data_port", data_port)
+    return _Options(place.host or None, port, data_port, given["json"], given["quiet"])

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from fountain.cli.arguments import CommandParser, named, nonempty
+from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, picked, refuse
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
-from fountain.cli.group_options import add_group_options, read_group, refuse
+from fountain.cli.group_options import add_group_options, read_group
 from fountain.cli.place import Place, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
-from fountain.config import FetchConfig, GroupConfig
+from fountain.config import FetchConfig
 from fountain.errors import NameClashError, StorageError, UsageError
 from fountain.events import Event, Listed, Observer, Offered
 from fountain.limits import CONTROL_PORT_DEFAULT
@@ -51,69 +51,29 @@ def fetch_parser() -> CommandParser:
         is_first_optional=True,  # with a group
         examples=EXAMPLES,
     )
-    add = parser.add_argument
-    add(
-        "-o",
-        dest="out",
-        metavar="DIR|PATH",
-        type=nonempty,
-        help="an existing directory to put the object in, or else the path that it gets (default: here)",
-    )
-    add(
-        "--port",
-        type=named("--port", parse_integer),
-        help=f"the server's control port (default {CONTROL_PORT_DEFAULT})",
-    )
-    timeout_s = FetchConfig.timeout_s
-    add(
-        "--timeout",
-        metavar="SECONDS",
-        type=named("--timeout", parse_seconds),
-        default=timeout_s,
-        help=f"give up when nothing has advanced for so long (default {format_duration(timeout_s)})",
-    )
-    add("--wait", action="store_true", help="never give up: ask, or listen, until a server comes, or comes back")
-    add(
-        "--overwrite",
-        action="store_true",
-        help="replace a file, or an empty directory, that NAME or -o names, or with --listen any",
-    )
-    add(
-        "--max-size",
-        metavar="SIZE",
-        type=named("--max-size", parse_size),
-        help="take no object whose files are larger, with their holes: 4G (default: any that fits)",
-    )
-    add("--open", action="store_true", help="accept data packets that are not encrypted, from a server with --open")
-    add(
-        "--loss-test",
-        metavar="FRACTION",
-        type=named("--loss-test", parse_fraction),
-        default=0.0,
-        help="throw away this share of data packets, to watch the code work: 0.1",
-    )
+    text = "an existing directory to put the object in, or else the path that it gets (default: here)"
+    add_value(parser, "out", text, nonempty, "DIR|PATH")
+    add_value(parser, "port", f"the server's control port (default {CONTROL_PORT_DEFAULT})", parse_integer)
+    timeout = format_duration(FetchConfig.timeout_s)
+    text = f"give up when nothing has advanced for so long (default {timeout})"
+    add_value(parser, "timeout_s", text, parse_seconds, "SECONDS")
+    add_flag(parser, "wait", "never give up: ask, or listen, until a server comes, or comes back")
+    text = "replace a file, or an empty directory, that NAME or -o names, or with --listen any"
+    add_flag(parser, "overwrite", text)
+    text = "take no object whose files are larger, with their holes: 4G (default: any that fits)"
+    add_value(parser, "size_max", text, parse_size, "SIZE")
+    add_flag(parser, "open", "accept data packets that are not encrypted, from a server with --open")
+    text = "throw away this share of data packets, to watch the code work: 0.1"
+    add_value(parser, "loss_test", text, parse_fraction, "FRACTION")
     parser.add_common_options()
-    _add_fleet_options(parser)
-    return parser
-
-
-def _add_fleet_options(parser: CommandParser) -> None:
     fleet = add_group_options(parser, "name or address of what to listen on (default: the only one that fits)")
-    add = fleet.add_argument
-    add("--source", metavar="ADDR", type=nonempty, help="listen to this sender alone")
-    add("--listen", action="store_true", help="stay, and take every new object once")
-    add(
-        "--keep-free",
-        metavar="SIZE",
-        type=named("--keep-free", parse_size),
-        help="with --listen, leave so much of the disk free: 10G (default a twentieth, 1G at most)",
-    )
-    add(
-        "--hook",
-        metavar="COMMAND",
-        type=nonempty,
-        help="run this for each object that --listen took, with its path in $FOUNTAIN_PATH",
-    )
+    add_value(fleet, "group.source", "listen to this sender alone", nonempty, "ADDR")
+    add_flag(fleet, "listen", "stay, and take every new object once")
+    text = "with --listen, leave so much of the disk free: 10G (default a twentieth, 1G at most)"
+    add_value(fleet, "free_size_min", text, parse_size, "SIZE")
+    text = "run this for each object that --listen took, with its path in $FOUNTAIN_PATH"
+    add_value(fleet, "hook", text, nonempty, "COMMAND")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
@@ -192,42 +152,31 @@ def _command_with(argv: Sequence[str], name: str) -> str:
 def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     """The configuration, -o as it was typed (a path forgets the slash at its end), and what to show."""
     parser = fetch_parser()
-    options, words = parser.parse(argv)
-    group = _read_group(options)
-    if group is None and not words:
+    given, words = parser.parse(argv)
+    group = read_group(given)
+    if group is not None:
+        place = _read_name(given, words)
+    elif words:
+        place = read_place(words, given.get("port"))
+    else:
         parser.error("Missing: HOST")
-    if group is not None and len(words) > 1:
+    values = picked(FetchConfig, given)
+    if place.port is not None:
+        values["port"] = place.port
+    if place.name is not None:
+        values["name"] = place.name.rstrip("/") or place.name  # A shell completes directories with a slash.
+    if "out" in values:
+        values["out"] = Path(values["out"])
+    config = FetchConfig(**{**values, "host": place.host, "group": group})
+    return config, given.get("out"), Output(is_json=given["json"], is_quiet=given["quiet"])
+
+
+def _read_name(given: Mapping[str, Any], words: Sequence[str]) -> Place:
+    """What to fetch from a group, which has no HOST."""
+    if len(words) > 1:
         hint = "With a group there is no HOST: leave the first argument out."
         raise UsageError(f"{words[1]!r} is one argument too many.", hint)
-    if group is not None and words and is_address(words[0]):
+    if words and is_address(words[0]):
         raise UsageError(f"With a group there is no HOST, and {words[0]} would be a NAME.", "Leave it out.")
-    place = Place("", None, words[0] if words else None) if group is not None else read_place(words, options.port)
-    config = FetchConfig(
-        host=place.host,
-        name=place.name and (place.name.rstrip("/") or place.name),  # A shell completes directories with a slash.
-        out=None if options.out is None else Path(options.out),
-        port=CONTROL_PORT_DEFAULT if place.port is None else place.port,
-        timeout_s=options.timeout,
-        wait=options.wait,
-        overwrite=options.overwrite,
-        open=options.open,
-        loss_test=options.loss_test,
-        group=group,
-        listen=options.listen,
-        hook=options.hook,
-        size_max=options.max_size,
-        free_size_min=options.keep_free,
-    )
-    return config, options.out, Output(is_json=options.json, is_quiet=options.quiet)
-
-
-def _read_group(options: argparse.Namespace) -> GroupConfig | None:
-    group = read_group(options, options.source or "")
-    if group is None:
-        given = [("--source", options.source), ("--listen", options.listen), ("--hook", options.hook)]
-        given.append(("--keep-free", options.keep_free))
-        refuse("needs --group or --broadcast", "Name the group: --group 239.63.30.1.", given)
-    else:
-        hint = "It is a port of HOST; the port of a group is --group-port."
-        refuse("goes with HOST only", hint, [("--port", options.port)])
-    return group
+    refuse(given, ["port"], "goes with `host` only", "It is a port of `host`; the port of a group is `group.port`.")
+    return Place("", None, words[0] if words else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -10,6 +9,7 @@ from typing import Any
 
 from fountain.cli.firewall import firewall_lines
 from fountain.cli.labels import peer_label
+from fountain.cli.options import command_line
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
 from fountain.config import BROADCAST_ADDRESS_DEFAULT
 from fountain.events import (
@@ -55,22 +55,20 @@ def group_command(event: GroupOpened) -> str:
     from fountain.net.group import Group  # Loads numpy, which --help must not.
     from fountain.net.interfaces import Interface
 
-    words = ["fountain-fetch"]
+    given: dict[str, object] = {}
     if ip_address(event.group).is_multicast:
-        words += ["--group", event.group]
+        given["group.address"] = event.group
         if Group(event.group, event.port, Interface(event.interface, 0)).is_source_specific:
-            words += ["--source", "ADDR"]
+            given["group.source"] = "ADDR"
     else:
-        words.append("--broadcast")
+        given["group.is_broadcast"] = True
         if event.group != BROADCAST_ADDRESS_DEFAULT:
-            words += ["--broadcast-address", event.group]
+            given["broadcast_address"] = event.group
     if event.port != GROUP_PORT_DEFAULT:
-        words += ["--group-port", str(event.port)]
+        given["group.port"] = event.port
     if event.is_keyed:
-        words += ["--key", "FILE"]
-    if len(event.names) > 1:
-        words.append("NAME")
-    return shlex.join(words)
+        given["group.key_path"] = "FILE"
+    return command_line("fountain-fetch", given, *["NAME"] * (len(event.names) > 1))
 
 
 # --- Both roles --------------------------------------------------------------------------------------------

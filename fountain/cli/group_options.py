@@ -3,76 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from fountain.cli.arguments import CommandParser, named, nonempty
+from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, picked, refuse
 from fountain.cli.units import parse_integer
 from fountain.config import BROADCAST_ADDRESS_DEFAULT, GroupConfig
 from fountain.errors import UsageError
 from fountain.limits import GROUP_PORT_DEFAULT
 
-__all__ = ["FLEET_TITLE", "add_group_options", "read_group", "refuse"]
+__all__ = ["FLEET_TITLE", "GROUP_NEEDED", "add_group_options", "read_group"]
 
 FLEET_TITLE = "fleet options"
+GROUP_NEEDED = "needs `group.address` or `group.is_broadcast`", "Name the group: `group.address` 239.63.30.1."
 
 
 def add_group_options(parser: CommandParser, interface_help: str) -> argparse._ArgumentGroup:
     """Give `parser` a section of options for groups; the command adds its own to what is returned."""
     fleet = parser.add_argument_group(FLEET_TITLE)
-    add = fleet.add_argument
-    add("--group", metavar="ADDR", type=nonempty, help="a multicast group: 239.63.30.1, or one of IPv6")
-    add("--broadcast", action="store_true", help="everybody on the network, where it has no multicast")
-    add(
-        "--broadcast-address",
-        metavar="ADDR",
-        type=nonempty,
-        help=f"the broadcast address of the network (default {BROADCAST_ADDRESS_DEFAULT})",
-    )
-    add("-i", "--interface", metavar="IFACE", type=nonempty, help=interface_help)
-    add(
-        "--group-port",
-        metavar="PORT",
-        type=named("--group-port", parse_integer),
-        help=f"UDP port of the group, the same for all (default {GROUP_PORT_DEFAULT})",
-    )
-    add("--key", metavar="FILE", type=nonempty, help="a key that all have: 32 octets, raw or in hex")
+    add_value(fleet, "group.address", "a multicast group: 239.63.30.1, or one of IPv6", nonempty, "ADDR")
+    add_flag(fleet, "group.is_broadcast", "everybody on the network, where it has no multicast")
+    text = f"the broadcast address of the network (default {BROADCAST_ADDRESS_DEFAULT})"
+    add_value(fleet, "broadcast_address", text, nonempty, "ADDR")
+    add_value(fleet, "group.interface", interface_help, nonempty, "IFACE", "-i")
+    text = f"UDP port of the group, the same for all (default {GROUP_PORT_DEFAULT})"
+    add_value(fleet, "group.port", text, parse_integer, "PORT")
+    text = "a key that all have: 32 octets, raw or in hex"
+    add_value(fleet, "group.key_path", text, lambda typed: Path(nonempty(typed)), "FILE")
     return fleet
 
 
-def read_group(options: argparse.Namespace, source: str = "") -> GroupConfig | None:
+def read_group(given: Mapping[str, Any]) -> GroupConfig | None:
     """The group that the options name, if any.
 
     Raises:
         UsageError: options contradict each other, or belong to a group that is not named.
     """
-    if options.broadcast and options.group is not None:
-        raise UsageError("--group and --broadcast cannot go together.", "Leave one of them out.")
-    if not options.broadcast:
-        refuse("needs --broadcast", "Add it.", [("--broadcast-address", options.broadcast_address)])
-    if not options.broadcast and options.group is None:
-        refuse(
-            "needs --group or --broadcast",
-            "Name the group: --group 239.63.30.1.",
-            [("--interface", options.interface), ("--group-port", options.group_port), ("--key", options.key)],
-        )
+    values = picked(GroupConfig, given, "group.")
+    is_broadcast = "is_broadcast" in values
+    if is_broadcast and "address" in values:
+        raise UsageError("`group.address` and `group.is_broadcast` cannot go together.", "Leave one of them out.")
+    if not is_broadcast:
+        refuse(given, ["broadcast_address"], "needs `group.is_broadcast`", "Add it.")
+    if not is_broadcast and "address" not in values:
+        refuse(given, [f"group.{name}" for name in values], *GROUP_NEEDED)
         return None
-    return GroupConfig(
-        address=options.group or options.broadcast_address or BROADCAST_ADDRESS_DEFAULT,
-        is_broadcast=options.broadcast,
-        interface=options.interface or "",
-        port=GROUP_PORT_DEFAULT if options.group_port is None else options.group_port,
-        source=source,
-        key_path=None if options.key is None else Path(options.key),
-    )
-
-
-def refuse(what: str, hint: str, given: Iterable[tuple[str, object]]) -> None:
-    """Refuse the first of `given` (option, value) that has a value.
-
-    Raises:
-        UsageError: one has.
-    """
-    for option, value in given:
-        if value is not None and value is not False:
-            raise UsageError(f"{option} {what}.", hint)
+    values.setdefault("address", given.get("broadcast_address", BROADCAST_ADDRESS_DEFAULT))
+    return GroupConfig(**values)

@@ -5,7 +5,6 @@ Snapshots (progress) are the displays' own; everything that happens once is told
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from fountain.cli.firewall import firewall_lines
 from fountain.cli.fleet_narration import fleet_tellers
 from fountain.cli.labels import counted, peer_label
+from fountain.cli.options import command_line
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
 from fountain.events import (
@@ -48,17 +48,12 @@ LISTED_COUNT_MAX = 50
 
 def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
     """The command that fetches from a server, with just the options that it needs."""
-    words = ["fountain-fetch"]
+    given: dict[str, object] = {}
     if port != CONTROL_PORT_DEFAULT:
-        words += ["--port", str(port)]
+        given["port"] = port
     if is_open:
-        words.append("--open")
-    if name is not None and name.startswith("-"):
-        words.append("--")
-    words.append(host)
-    if name is not None:
-        words.append(name)
-    return shlex.join(words)
+        given["open"] = True
+    return command_line("fountain-fetch", given, host, *([] if name is None else [name]))
 
 
 def left_out_lines(event: LeftOut) -> list[str]:

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from fountain.cli.units import parse_integer
+from fountain.config import check_port
 from fountain.errors import UsageError
 
 __all__ = ["SCHEME", "Place", "is_address", "parse_place", "read_place"]
@@ -56,7 +57,7 @@ def read_place(words: Sequence[str], port: int | None) -> Place:
     """
     place = parse_place(words[0])
     if place.port is not None and port is not None and place.port != port:
-        raise UsageError(f"{words[0]!r} has another port than --port {port}.", "Leave one of them out.")
+        raise UsageError(f"{words[0]!r} has another port than `port` {port}.", "Leave one of them out.")
     if place.name is not None and len(words) > 1:
         raise UsageError(f"{words[0]!r} names an object, and so does {words[1]!r}.", "Leave one of them out.")
     name = words[1] if len(words) > 1 else place.name
@@ -84,10 +85,9 @@ def _split_port(text: str) -> tuple[str, int | None]:
 def _parse_port(port: str, text: str) -> int:
     try:
         number = parse_integer(port)
+        check_port("port", number)
     except UsageError:
-        raise UsageError(f"{text!r} has no port behind its colon.", _FORMS) from None
-    if not 1 <= number <= 65_535:
-        raise UsageError(f"{text!r} names port {number}.", "Ports are 1 to 65535.")
+        raise UsageError(f"{text!r} has no port, 1 to 65535, behind its colon.", _FORMS) from None
     return number
 
 

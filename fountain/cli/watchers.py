@@ -7,11 +7,13 @@ quiet. Only the live one loads rich.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from fountain.cli.environment import Environment
 from fountain.cli.labels import counted, on_air_words, short_labels, waiting_line
 from fountain.cli.narration import Narrator, left_out_lines
+from fountain.cli.options import with_options
 from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.events import (
@@ -26,6 +28,7 @@ from fountain.events import (
     Shield,
     TransferProgress,
     Waiting,
+    Warned,
 )
 
 __all__ = [
@@ -192,13 +195,16 @@ class DigestLines:
 
 
 class Watchers:
-    """Hands every event to several observers, in order; one that fails takes nothing from the others."""
+    """Hands every event to several observers, in order and in the words of the command line; one that fails takes
+    nothing from the others."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(map(Shield, observers))
 
     def handle(self, event: Event) -> None:
         """Hand one event on."""
+        if isinstance(event, Warned):
+            event = replace(event, message=with_options(event.message), hint=with_options(event.hint))
         for observer in self._observers:
             observer.handle(event)
 

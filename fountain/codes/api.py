@@ -80,7 +80,7 @@ class BlockDecoder(Protocol):
 class Code(Protocol):
     """A code, ready to encode and decode blocks of any shape. Stateless, safe to share between threads."""
 
-    name: str  # as `--code` takes it
+    name: str  # as a server's `code` takes it
     profile_id: bytes  # 8 octets on the wire: frozen with every rule that changes an equation
     systematic: bool  # ESIs 0..K-1 are the source symbols themselves
     symbol_count_max: int  # largest K

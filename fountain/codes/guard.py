@@ -70,13 +70,13 @@ class GuardedCode:
         if symbol_count > self.symbol_count_max:
             raise LocalError(
                 f"The code {self.name!r} takes blocks of at most {self.symbol_count_max} symbols, not {symbol_count}.",
-                "Serve with another code, such as --code raptorq.",
+                "Serve with another code, such as `code` raptorq.",
             )
 
     def _error(self, what: str) -> LocalError:
         return LocalError(
             f"The code {self.name!r} ({self._origin}) is broken: {what}.",
-            "Tell its authors, or serve with another code, such as --code raptorq.",
+            "Tell its authors, or serve with another code, such as `code` raptorq.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Codes by name (as `--code` takes it) and by profile id (as the wire carries it).
+"""Codes by name (as a server's `code` takes it) and by profile id (as the wire carries it).
 
 `raptorq` and `lt` are built in. A third-party package adds a code with an entry point in the group "fountain.codes":
 the entry point's name is the code's name, its object a class or function without arguments that returns a `Code`. Entry

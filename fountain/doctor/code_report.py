@@ -97,14 +97,19 @@ def measure_code(
     """Measure `code` for blocks of these sizes; `tell` hears what is being measured.
 
     Raises:
-        UsageError: the code does not take blocks of such a size.
+        UsageError: there is no trial, or the code does not take blocks of such a size.
         IntegrityError: a block came back wrong, or never.
     """
+    if trial_count < 1:
+        raise UsageError(
+            "`trial_count` needs at least one.", "Hundreds show shares of some per cent.", field="trial_count"
+        )
     for count in symbol_counts:
         if not 1 <= count <= code.symbol_count_max:
             raise UsageError(
                 f"The code {code.name!r} takes blocks of 1 to {code.symbol_count_max} symbols, not {count}.",
-                "Give other sizes with --blocks.",
+                "Give other `symbol_counts`.",
+                field="symbol_counts",
             )
     random = np.random.default_rng(seed)
     overheads, speeds = [], []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Finding", "Verdict", "fine", "note", "problem"]
+__all__ = ["Command", "Finding", "Verdict", "fine", "note", "problem"]
 
 
 class Verdict(enum.Enum):
@@ -17,13 +18,22 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command of fountain itself: the program, its parameters by their fields in `fountain.config`, and arguments."""
+
+    program: str
+    given: Mapping[str, object]
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
-    """The result of one check. `mend` is a command to type, or empty; `is_remote` says that it is about HOST."""
+    """The result of one check. `mend` is a command to type, or empty; `is_remote` says that it is about the host."""
 
     check: str
     verdict: Verdict
     text: str
-    mend: str = ""
+    mend: str | Command = ""
     is_remote: bool = False
 
 
@@ -32,11 +42,11 @@ def fine(check: str, text: str, *, is_remote: bool = False) -> Finding:
     return Finding(check, Verdict.OK, text, is_remote=is_remote)
 
 
-def note(check: str, text: str, mend: str = "", *, is_remote: bool = False) -> Finding:
+def note(check: str, text: str, mend: str | Command = "", *, is_remote: bool = False) -> Finding:
     """Something that may matter."""
     return Finding(check, Verdict.NOTE, text, mend, is_remote)
 
 
-def problem(check: str, text: str, mend: str = "", *, is_remote: bool = False) -> Finding:
+def problem(check: str, text: str, mend: str | Command = "", *, is_remote: bool = False) -> Finding:
     """Something that costs speed or keeps transfers from working."""
     return Finding(check, Verdict.PROBLEM, text, mend, is_remote)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import statistics
 import sys
@@ -14,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fountain._version import __version__
-from fountain.doctor.finding import Finding, fine, note, problem
+from fountain.doctor.finding import Command, Finding, fine, note, problem
 from fountain.errors import UsageError
 from fountain.integrity import Seal
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE, DATA_TAIL_SIZE, NS
@@ -65,7 +64,7 @@ def check_kernels() -> Iterator[Finding]:
     if kernel_facts.has_checksum_instruction():
         yield fine("CRC-32C", "by the processor's own instruction")
     else:
-        yield note("CRC-32C", "by tables: this processor has no instruction for it, so --open costs more time")
+        yield note("CRC-32C", "by tables: this processor has no instruction for it, so `open` costs more time")
     trouble = kernel_facts.cache_trouble()
     if trouble:
         yield problem("kernel cache", f"kernels cannot be kept, every start compiles anew: {trouble}", _CACHE_MEND)
@@ -94,7 +93,8 @@ def _cache_finding(directories: list[Path], compiled_count: int, kernel_count: i
     if compiled_count == kernel_count:
         return fine("kernel cache", f"{kernel_count} kernels are compiled, below {where}")
     text = f"{compiled_count} of {kernel_count} kernels are compiled, below {where}; the first transfer does the rest"
-    return note("kernel cache", text, f"fountain-serve --bind 127.0.0.1 --idle-exit 1 {shlex.quote(__file__)}")
+    mend = Command("fountain-serve", {"bind": "127.0.0.1", "idle_exit_s": 1}, (__file__,))
+    return note("kernel cache", text, mend)
 
 
 # --- Time ---------------------------------------------------------------------------------------------------
@@ -143,15 +143,16 @@ def check_cipher() -> Iterator[Finding]:
     if rate_bps >= _CIPHER_RATE_BPS:
         yield fine("cipher", text)
     else:
-        yield note("cipher", f"{text}; on a wire that you trust, --open on both sides spares it")
+        yield note("cipher", f"{text}; on a wire that you trust, `open` on both sides spares it")
 
 
 def check_disk() -> Iterator[Finding]:
     """Whether the current directory takes files, and how many octets."""
     here = Path.cwd()
     if not os.access(here, os.W_OK):
-        yield problem("disk", f"{here} cannot be written", 'fountain-fetch -o "$HOME" HOST')
+        yield problem("disk", f"{here} cannot be written", Command("fountain-fetch", {"out": Path.home()}, ("HOST",)))
         return
     free = shutil.disk_usage(here).free
     text = f"{free / 1e9:.1f} GB free in {here}"
-    yield fine("disk", text) if free >= _SPACE_SIZE_LOW else note("disk", text, "fountain-fetch -o DIR HOST")
+    mend = Command("fountain-fetch", {"out": "DIR"}, ("HOST",))
+    yield fine("disk", text) if free >= _SPACE_SIZE_LOW else note("disk", text, mend)

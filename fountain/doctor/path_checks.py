@@ -1,4 +1,4 @@
-"""What the doctor looks at between this machine and HOST: name, route, MTU, and a server that answers."""
+"""What the doctor looks at between this machine and a host: name, route, MTU, and a server that answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fountain.doctor.finding import Finding, fine, note, problem
+from fountain.doctor.finding import Command, Finding, fine, note, problem
 from fountain.doctor.network_checks import interface_of
 from fountain.errors import FountainError
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
@@ -47,7 +47,7 @@ class _Server:
 
 
 def check_path(host: str, port: int) -> Iterator[Finding]:
-    """Everything about HOST, as far as one check can stand on the one before."""
+    """Everything about `host`, as far as one check can stand on the one before."""
     targets = _resolve(host, port)
     if isinstance(targets, Finding):
         yield targets
@@ -160,4 +160,4 @@ def _packet_findings(offer: Offer, target: Address, mtu: int) -> Iterator[Findin
         yield fine("packet size", f"{size} octets with all headers", is_remote=True)
     else:
         message = f"{size} octets with all headers, more than the path takes: packets are cut up or lost"
-        yield problem("packet size", message, f"fountain-serve --mtu {mtu} PATH", is_remote=True)
+        yield problem("packet size", message, Command("fountain-serve", {"mtu": mtu}, ("PATH",)), is_remote=True)

@@ -73,8 +73,8 @@ def resolve(host: str, port: int) -> list[Address]:
     except socket.gaierror as error:
         more = _MORE_THAN_A_HOST.fullmatch(host)
         if more:
-            option = f"--port {more['port']} " if more["port"] else ""
-            hint = f"Give it as: {option}{more['host'] or more['brackets']}"
+            port_words = f" and `port` {more['port']}" if more["port"] else ""
+            hint = f"Give `host` {more['host'] or more['brackets']}{port_words}."
             raise UsageError(f"'{host}' is more than the name or address of a host.", hint) from error
         if error.errno == socket.EAI_AGAIN:
             message = f"The name '{host}' could not be looked up: no name server answered."
@@ -104,9 +104,12 @@ def _fault(address: Address) -> tuple[str, ...]:
             f"Give the address of the server; on this machine that is {here}."
         )
     if parsed.is_multicast:
-        return "is the address of a group, not of a machine.", f"Receive from the group: --group {parsed}"
+        return "is the address of a group, not of a machine.", f"Receive from the group: `group.address` {parsed}"
     if str(parsed) == _EVERYBODY or _is_broadcast(address):
-        return "is the address of everybody on a network, not of one machine.", "Receive broadcasts: --broadcast"
+        return (
+            "is the address of everybody on a network, not of one machine.",
+            "Receive broadcasts: `group.is_broadcast`",
+        )
     if parsed.version == 6 and parsed.is_link_local and "%" not in host:
         names = [name for _, name in socket.if_nameindex() if not name.startswith("lo")] or ["eth0"]
         return "is an address within one network, and does not say which.", (

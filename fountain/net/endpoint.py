@@ -94,21 +94,22 @@ class Endpoint(Protocol):
 
 def open_endpoint(
     bind_host: str = "", port: int = 0, *, buffer_size: int = RECEIVE_BUFFER_SIZE, portable: bool = False,
-    family: int = socket.AF_UNSPEC,
+    family: int = socket.AF_UNSPEC, field: str = "port",
 ) -> Endpoint:  # fmt: skip
     """A UDP endpoint bound to `bind_host` (a numeric address or a name) and `port` (0: any that is free).
 
     Without a host it serves IPv6 and IPv4 on every address, or IPv4 alone where there is no IPv6. `buffer_size` is
     what is asked of the system for receiving; `receive_buffer_size` is what it gave. `portable` renounces the
     fast paths of the operating system. `family` may ask for AF_INET or AF_INET6 alone: elsewhere than on Linux only
-    an IPv4 socket can `aim` at an IPv4 group.
+    an IPv4 socket can `aim` at an IPv4 group. `field` is the parameter that an error names where the port is wrong.
 
     Raises:
         TransportError: the port is in use, the address is not one of this machine, or permission is missing.
     """
-    if not 0 <= port <= 65_535:
-        raise TransportError(f"Port {port} is not in 0..65535.", "Choose a port from 1024 to 65535 with --port.")
-    bound = _bind_everywhere(port, family) if not bind_host else _bind(bind_host, port, family)
+    try:
+        bound = _bind_everywhere(port, family) if not bind_host else _bind(bind_host, port, family)
+    except OSError as error:
+        raise _bind_error(error, bind_host, port, field) from error
     return _endpoint(bound, buffer_size, portable=portable)
 
 
@@ -126,12 +127,12 @@ def open_group_receiver(group: Group, *, buffer_size: int = RECEIVE_BUFFER_SIZE,
     try:
         opened = socket.socket(group.family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise _bind_error(error, group.address, group.port) from error
+        raise _bind_error(error, group.address, group.port, "group.port") from error
     try:
         try:
             grouping.bind(opened, group)
         except OSError as error:
-            raise _bind_error(error, group.address, group.port, "--group-port") from error
+            raise _bind_error(error, group.address, group.port, "group.port") from error
         try:
             grouping.join(opened, group)
         except OSError as error:
@@ -174,22 +175,19 @@ def _bind_everywhere(port: int, family: int) -> socket.socket:
             return _bind_one(socket.AF_INET6, ("::", port, 0, 0))
     except OSError as error:
         if error.errno not in _NO_IPV6 or family == socket.AF_INET6:
-            raise _bind_error(error, "", port) from error
-    try:
-        return _bind_one(socket.AF_INET, ("0.0.0.0", port))
-    except OSError as error:
-        raise _bind_error(error, "", port) from error
+            raise
+    return _bind_one(socket.AF_INET, ("0.0.0.0", port))
 
 
 def _bind(host: str, port: int, family: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
-        return _bind_one(found[0][0], found[0][4])
     except (socket.gaierror, UnicodeError) as error:
         hint = "Give an address of this machine, or leave it out to use all of them."
-        raise TransportError(f"The address '{host}' to bind to is not known.", hint, address=host) from error
-    except OSError as error:
-        raise _bind_error(error, host, port) from error
+        raise TransportError(
+            f"The address '{host}' to bind to is not known.", hint, field="bind", address=host
+        ) from error
+    return _bind_one(found[0][0], found[0][4])
 
 
 def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
@@ -204,37 +202,37 @@ def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
     return opened
 
 
-def _bind_error(error: OSError, host: str, port: int, option: str = "--port") -> TransportError:
+def _bind_error(error: OSError, host: str, port: int, field: str) -> TransportError:
     number = error.errno
     if number == errno.EADDRINUSE:
         message = f"UDP port {port} is already in use on this machine."
-        hint = f"Stop the program that uses it, or choose another port with {option}."
+        hint = f"Stop the program that uses it, or choose another port with `{field}`."
     elif number in (errno.EACCES, errno.EPERM):
         message = f"No permission to use UDP port {port}."
-        hint = f"Choose a port above 1023 with {option}, or run with the rights that low ports need."
+        hint = f"Choose a port above 1023 with `{field}`, or run with the rights that low ports need."
     elif number == errno.EADDRNOTAVAIL:
-        message = f"The address {host} is not one of this machine."
+        field, message = "bind", f"The address {host} is not one of this machine."
         hint = "Give one of this machine's own addresses, or leave it out to use all of them."
     else:
-        message = f"A UDP socket at {host or 'any address'} port {port} could not be opened: {error}."
+        field, message = "", f"A UDP socket at {host or 'any address'} port {port} could not be opened: {error}."
         hint = "Check that this machine's network is set up and that the program may use it."
-    return TransportError(message, hint, address=f"{host}:{port}")
+    return TransportError(message, hint, field=field, address=f"{host}:{port}")
 
 
 def _join_error(error: OSError, group: Group) -> TransportError:
     name = group.interface.name
     if error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO):
         message = f"The group {group.address} cannot be joined on {name}: it is gone or has no address of that family."
-        hint = "Set the interface up, or choose another with -i."
+        hint = "Set the interface up, or choose another `group.interface`."
     elif error.errno == errno.EOPNOTSUPP:
         message = "This system cannot limit an IPv6 group to one source."
-        hint = "Leave --source out, or choose an IPv4 group."
+        hint = "Leave `group.source` out, or choose an IPv4 group."
     elif error.errno == errno.ENOBUFS:
         message = f"The group {group.address} cannot be joined: this machine is in as many groups as it allows."
         hint = "Raise the limit (on Linux: sysctl net.ipv4.igmp_max_memberships, net.ipv4.igmp_max_msf)."
     else:
         message = f"The group {group.address} cannot be joined on {name}: {error}."
-        hint = "Check that the interface can carry multicast, or choose another with -i."
+        hint = "Check that the interface can carry multicast, or choose another `group.interface`."
     return TransportError(message, hint, address=group.address)
 
 

@@ -80,65 +80,29 @@ def parse_group(
 ) -> Group:
     """The group that a person asked for, with the interface chosen (`choose_interface`).
 
-    A broadcast without an address is the limited one. A scope in an IPv6 address (`ff02::7%eth0`) names the interface.
+    The values are those of a `GroupConfig`, which has checked them one by one.
 
     Raises:
-        UsageError: the address is no group, or is reserved; or a number, the source or the interface does not fit.
+        UsageError: the group is reserved, or the interface does not fit.
         TransportError: the interface cannot carry it.
     """
-    if not 1 <= port <= 65_535:
-        raise UsageError(f"Port {port} is not in 1..65535.", "Choose a port from 1024 to 65535 with --group-port.")
-    if not 1 <= ttl <= 255:
-        raise UsageError(f"The TTL {ttl} is not in 1..255.", "1 stays in this network; each router on the way costs 1.")
-    bare, _, scope = (address or (BROADCAST if broadcast else "")).partition("%")
-    if scope and interface_name and scope != interface_name:
-        raise UsageError(
-            f"The address {address} names the interface {scope}, and the option -i another: {interface_name}.",
-            "Leave one of them out.",
-        )
-    parsed = _parsed(bare, "group")
-    if broadcast:
-        if parsed.version == 6 or parsed.is_multicast:
-            raise UsageError(
-                f"{bare} is no broadcast address.",
-                "Leave --broadcast-address out, or choose a multicast group with --group.",
-            )
-    else:
-        _check_multicast(parsed)
+    parsed = ip_address(address)
+    if not broadcast and _is_reserved(parsed):
+        example = _EXAMPLE_IPV6 if parsed.version == 6 else _EXAMPLE_IPV4
+        hint = f"Choose one for use inside an organization, for example {example}."
+        message = f"The group {parsed} is reserved for what runs the network itself."
+        raise UsageError(message, hint, field="group.address")
     family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
-    interface = choose_interface(interface_name or scope, family, for_broadcast=broadcast)
+    interface = choose_interface(interface_name, family, for_broadcast=broadcast)
     if broadcast:
         _check_broadcast(str(parsed), interface)
-    return Group(str(parsed), port, interface, ttl, _checked_source(source, parsed))
+    return Group(str(parsed), port, interface, ttl, str(ip_address(source)) if source else "")
 
 
 def group_fault(address: str, interface_name: str = "", *, broadcast: bool = False) -> str:
     """Why no interface can carry the group as things are, in a sentence; empty where time would not change that."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return interface_fault(interface_name, family, for_broadcast=broadcast)
-
-
-def _parsed(text: str, role: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError as error:
-        example = f"{_EXAMPLE_IPV4} or {_EXAMPLE_IPV6}" if role == "group" else "192.0.2.1 or 2001:db8::1"
-        raise UsageError(
-            f"'{text}' is not the address of a {role}.", f"Give it in numbers, for example {example}."
-        ) from error
-
-
-def _check_multicast(parsed: IPv4Address | IPv6Address) -> None:
-    example = _EXAMPLE_IPV6 if parsed.version == 6 else _EXAMPLE_IPV4
-    hint = f"Choose one for use inside an organization, for example {example}."
-    if str(parsed) == BROADCAST:
-        raise UsageError(
-            f"{parsed} is the broadcast address, not a multicast group.", "Say --broadcast instead of --group."
-        )
-    if not parsed.is_multicast:
-        raise UsageError(f"{parsed} is the address of one machine, not a multicast group.", hint)
-    if _is_reserved(parsed):
-        raise UsageError(f"The group {parsed} is reserved for what runs the network itself.", hint)
 
 
 def _is_reserved(parsed: IPv4Address | IPv6Address) -> bool:
@@ -155,24 +119,6 @@ def _check_broadcast(address: str, interface: Interface) -> None:
     known = " or ".join(interface.broadcast_addresses)
     raise UsageError(
         f"{address} is not the broadcast address of the interface {interface}.",
-        f"Leave --broadcast-address out to reach everybody on that network, or give {known}.",
+        f"Give {BROADCAST}, which reaches everybody on that network, or {known}.",
+        field="group.address",
     )
-
-
-def _checked_source(source: str, group: IPv4Address | IPv6Address) -> str:
-    if not source:
-        return ""
-    parsed = _parsed(source.partition("%")[0], "sender")
-    if not group.is_multicast:
-        raise UsageError(
-            "A broadcast cannot be limited to one source.",
-            "Leave --source out, or choose a multicast group with --group.",
-        )
-    if parsed.version != group.version:
-        raise UsageError(
-            f"The source {source} and the group {group} are not of one family.",
-            "Give both as IPv4 addresses or both as IPv6 addresses.",
-        )
-    if parsed.is_multicast or parsed.is_unspecified or str(parsed) == BROADCAST:
-        raise UsageError(f"The source {source} is not the address of one machine.", "Give the sender's own address.")
-    return str(parsed)

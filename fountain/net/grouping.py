@@ -106,7 +106,7 @@ def join(bound: socket.socket, group: Group) -> None:
     elif group.is_source_specific:
         raise UsageError(
             f"The group {group.address} is source-specific: it carries nothing for receivers that name no sender.",
-            "Name the sender's address with --source, or choose another group, for example 239.255.63.30.",
+            "Name the sender's address with `group.source`, or choose another group, for example 239.255.63.30.",
         )
     else:
         _set_membership(bound, group, socket.IPV6_JOIN_GROUP, socket.IP_ADD_MEMBERSHIP)
@@ -229,11 +229,11 @@ def _aim_error(error: OSError, group: Group) -> TransportError:
     name = group.interface.name
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         message = f"No route leads to the group {group.address} through the interface {name}."
-        hint = "Choose another interface with -i, or an IPv4 group, which needs no route."
+        hint = "Choose another `group.interface`, or an IPv4 group, which needs no route."
     elif error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL):
         message = f"The interface {name} is gone or has no address for the group {group.address}."
-        hint = "Set it up, or choose another with -i."
+        hint = "Set it up, or choose another `group.interface`."
     else:
         message = f"This system cannot send to the group {group.address} through {name} from this socket: {error}."
-        hint = "Bind to an address of the group's family, or choose another interface with -i."
+        hint = "Bind to an address of the group's family, or choose another `group.interface`."
     return TransportError(message, hint, address=group.address)

@@ -95,12 +95,13 @@ def choose_interface(wanted: str, family: int, *, for_broadcast: bool = False) -
     if fitting:
         raise UsageError(
             f"Several interfaces could carry the group: {_list(fitting)}.",
-            f"Choose one, for example: -i {fitting[0].name}",
+            f"Choose one, for example `group.interface` {fitting[0].name}.",
+            field="group.interface",
         )
     way = "broadcast" if for_broadcast else "multicast"
     raise TransportError(
         f"No interface of this machine is connected, has an {_family_name(family)} address and can carry {way}.",
-        "Connect one; for a test on this machine alone, choose loopback: -i lo",
+        "Connect one; for a test on this machine alone, choose loopback: `group.interface` lo",
     )
 
 
@@ -153,7 +154,9 @@ def _find(wanted: str, interfaces: list[Interface]) -> Interface:
         if _same(bare, each.addresses or ()) and scope in ("", each.name, str(each.index)):
             return each
     raise UsageError(
-        f"This machine has no interface '{wanted}'.", f"Choose one of these with -i: {_list(interfaces) or 'none'}."
+        f"This machine has no interface '{wanted}'.",
+        f"Choose one of these as `group.interface`: {_list(interfaces) or 'none'}.",
+        field="group.interface",
     )
 
 
@@ -168,7 +171,10 @@ def _checked(interface: Interface, family: int, *, for_broadcast: bool) -> Inter
     fault = _fault(interface, family, for_broadcast)
     if fault:
         raise TransportError(
-            f"The interface {interface.name} {fault}.", "Set it up, or choose another with -i.", address=interface.name
+            f"The interface {interface.name} {fault}.",
+            "Set it up, or choose another `group.interface`.",
+            field="group.interface",
+            address=interface.name,
         )
     return interface
 

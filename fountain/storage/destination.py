@@ -1,6 +1,6 @@
 """What may be replaced where an object is to stand, and the one step that puts it there.
 
-`--overwrite` replaces a file by a file and an empty directory by a directory, nothing else: a directory that holds
+`overwrite` replaces a file by a file and an empty directory by a directory, nothing else: a directory that holds
 something is never removed, and a device, a socket, a named pipe or a symbolic link is never taken for a file.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
     "stands",
 ]
 
-_AWAY_HINT = "Move it away, or choose another place with -o."
+_AWAY_HINT = "Move it away, or choose another place with `out`."
 _OBJECT_DIRECTORY_MODE = 0o755
 _REFUSALS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 
@@ -52,7 +52,7 @@ def check_out(out: str) -> None:
         raise storage_error(error, "write in", place.parent) from error
     if not is_directory:
         shown = printable(str(place.parent))
-        raise StorageError(f"{shown} is not a directory.", "Choose another place with -o.", path=shown)
+        raise StorageError(f"{shown} is not a directory.", "Choose another place with `out`.", path=shown)
 
 
 def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | None = None) -> None:
@@ -70,7 +70,7 @@ def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | Non
     if obstacle:
         raise _clash(destination, obstacle, _AWAY_HINT)
     if not overwrite:
-        raise _clash(destination, "exists already", "Choose another place with -o, or add --overwrite.")
+        raise _clash(destination, "exists already", "Choose another place with `out`, or add `overwrite`.")
 
 
 def check_place(destination: Path, *, overwrite: bool) -> None:

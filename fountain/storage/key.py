@@ -31,13 +31,17 @@ def read_key(path: Path) -> bytes:
             octets = file.read(_OCTET_COUNT_MAX)
     except OSError as error:
         raise StorageError(
-            f"The key {path} cannot be read: {error.strerror}.", "Give --key a file that you may read.", path=str(path)
+            f"The key {path} cannot be read: {error.strerror}.",
+            "Give `group.key_path` a file that you may read.",
+            field="group.key_path",
+            path=str(path),
         ) from error
     key = bytes.fromhex(octets.decode("ascii")) if _HEX.fullmatch(octets) else octets
     if len(key) != KEY_SIZE or not any(key) or _TEXT.issuperset(key):  # Zeros are what no key stands for.
         raise UsageError(
             f"{path} holds no key: that is {KEY_SIZE} random octets, or {2 * KEY_SIZE} hexadecimal digits.",
             f"Make one, the same for all: (umask 077; head -c {KEY_SIZE} /dev/urandom > group.key)",
+            field="group.key_path",
         )
     return key
 

@@ -380,7 +380,7 @@ class Part:
             raise StorageError(
                 f"The files of {printable(self.name)} have {size:,} octets with their holes, and no more than "
                 f"{self._size_max:,} are taken.",
-                "Raise --max-size to take it.",
+                "Raise `size_max` to take it.",
             )
 
     def _check_space(self, wanted: int) -> None:
@@ -391,6 +391,6 @@ class Part:
             place = printable(str(self.destination.parent))
             raise DiskFullError(
                 f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free{stay}.",
-                "Free some space, or choose another place with -o.",
+                "Free some space, or choose another place with `out`.",
                 path=place,
             )

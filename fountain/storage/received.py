@@ -30,7 +30,7 @@ from fountain.storage.workspace import is_workspace_name
 __all__ = ["RECEIVED_NAME", "PendingHook", "ReceivedList", "Standing", "is_own_name"]
 
 RECEIVED_NAME = ".fountain-received"
-_HINT = "Choose another directory with -o, or move that file away."
+_HINT = "Choose another directory with `out`, or move that file away."
 _ID = f"[0-9a-f]{{{2 * DIGEST_SIZE}}}"
 _LINE = re.compile(rf"(?:(?P<failed>failed )|hook (?P<hook>[0-9]{{1,9}} [\w.-]+ [\w-]+ [\w.%~/-]+) )?(?P<id>{_ID})")
 

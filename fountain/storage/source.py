@@ -308,7 +308,7 @@ def _unportable(path: Path, left_out: LeftOut) -> StorageError:
     named = "; ".join(left_out.examples)
     more = f"; and {count - len(left_out.examples):,} more" if count > len(left_out.examples) else ""
     what = "an entry that cannot travel" if count == 1 else f"{count:,} entries that cannot travel"
-    hint = "Leave out what cannot travel with --skip-unportable, or serve another directory."
+    hint = "Leave out what cannot travel with `skip_unportable`, or serve another directory."
     return StorageError(f"{shown} holds {what}: {named}{more}.", hint, path=shown)
 
 

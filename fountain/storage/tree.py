@@ -382,7 +382,7 @@ class PartTree:
             shown = printable(str(self._workspace.path.parent))
             raise StorageError(
                 f"The tree holds symbolic links ({count:,}), and the file system of {shown} has none.",
-                "Choose another place with -o.",
+                "Choose another place with `out`.",
                 path=shown,
             ) from error
         self._workspace.remove(_LINK_PROBE)

@@ -131,7 +131,7 @@ class Workspace:
             if locked is Lock.TAKEN:
                 raise NameClashError(
                     f"Another fountain-fetch is writing {printable(destination.name)}.",
-                    "Wait for it, or choose another place with -o.",
+                    "Wait for it, or choose another place with `out`.",
                     path=printable(str(destination)),
                 )
             if directory.exists(_LOCK_NAME) and os.path.samestat(directory.stat(_LOCK_NAME), os.fstat(lock)):
@@ -192,7 +192,7 @@ def _check_owner(parent: Directory, path: Path) -> None:
     if stat.S_ISDIR(status.st_mode) and status.st_uid in (owner, _owner_of_new_files(parent)):
         return
     shown = printable(str(path))
-    raise StorageError(f"{shown} belongs to somebody else.", "Choose another place with -o.", path=shown)
+    raise StorageError(f"{shown} belongs to somebody else.", "Choose another place with `out`.", path=shown)
 
 
 def _owner_of_new_files(parent: Directory) -> int:

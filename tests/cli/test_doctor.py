@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fountain.cli.doctor import doctor_parser, main
+from fountain.cli.doctor import _as_lines, doctor_parser, main
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.doctor import checks as doctor
 from fountain.doctor import machine_checks, network_checks, path_checks
 from fountain.doctor.checks import Examination, examine
-from fountain.doctor.finding import Finding, Verdict, fine, note, problem
+from fountain.doctor.finding import Command, Finding, Verdict, fine, note, problem
 from fountain.engine.runtime import kernel_facts
 from fountain.errors import TransportError
 from fountain.geometry import symbol_size_for_mtu
@@ -134,7 +134,7 @@ def test_a_real_machine_is_examined_without_an_error() -> None:
     found = list(examine(Examination()))
     checks = {finding.check for finding in found}
     assert {"versions", "receive buffer", "kernel cache", "cipher", "clock", "sleep", "disk", "port 6330"} <= checks
-    assert all(finding.text and "\n" not in finding.text + finding.mend for finding in found)
+    assert all(finding.text and "\n" not in f"{finding.text}{finding.mend}" for finding in found)
 
 
 def test_the_page_explains_every_check_of_a_real_machine() -> None:
@@ -286,7 +286,8 @@ def test_packets_that_the_path_does_not_take_come_with_the_option_that_cuts_them
 ) -> None:
     found = path_to(monkeypatch, lambda nonce: answered(Offer(nonce, bytes(20), offer_body(1500))), mtu=1400)
     assert found[-1].verdict is Verdict.PROBLEM
-    assert found[-1].mend == "fountain-serve --mtu 1400 PATH"
+    assert found[-1].mend == Command("fountain-serve", {"mtu": 1400}, ("PATH",))
+    assert _as_lines(found[-1])[1].strip() == "fountain-serve --mtu 1400 PATH"
 
 
 @pytest.mark.parametrize(

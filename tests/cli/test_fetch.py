@@ -74,15 +74,15 @@ def test_without_options_the_configuration_has_its_defaults() -> None:
         ((), "Missing: HOST."),
         (("",), "An argument is empty."),
         (("a", ""), "An argument is empty."),
-        (("a", "-o", ""), "An argument is empty."),
+        (("a", "-o", ""), "-o: An argument is empty."),
         (("a", "-dash"), "There is no option -dash."),
         (("a", "--rate", "1M"), "There is no option --rate."),
         (("a", "b", "c"), "'c' is one argument too many."),
         (("a", "--timeout", "x"), "--timeout: 'x' is not a time."),
         (("a", "--timeout", "0"), "--timeout needs a time above zero."),
         (("a", "--loss-test", "10%"), "--loss-test: '10%' is not a fraction."),
-        (("a", "--loss-test", "1"), "A loss of 1 leaves nothing to receive."),
-        (("a", "--port", "0"), "Port 0 is not a port that a server has."),
+        (("a", "--loss-test", "1"), "--loss-test 1.0 is out of range."),
+        (("a", "--port", "0"), "--port 0 is out of range."),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_a_hint(argv: tuple[str, ...], message: str) -> None:

@@ -140,7 +140,7 @@ def test_what_is_too_large_or_cannot_be_placed_takes_no_place_and_few_lines(tmp_
         assert not listener.taking._fetches
         told = [event for event in listener.observer.events if isinstance(event, Warned)]
         assert 0 < len(told) <= SHOWN_COUNT
-        assert "more than --max-size 1,000,000" in told[0].message
+        assert "more than `size_max` 1,000,000" in told[0].message
         assert os.listdir(tmp_path) == ["taken"]
 
 

@@ -17,9 +17,7 @@ SMALL = {"symbol_size": 1_408, "block": 100}
 
 def open_all(listener: Listening) -> int:
     """Open as many blocks of every object as may be; octets of all slabs."""
-    collectors = [
-        download.assembly.collector for download in listener.receiver.downloads.values() if download.assembly
-    ]
+    collectors = [download.assembly.collector for download in listener.receiver.downloads.values() if download.assembly]
     for collector in collectors:
         for block in range(OPEN_BLOCK_COUNT_MAX):
             collector.decoder(block)

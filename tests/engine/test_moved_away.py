@@ -36,7 +36,7 @@ def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: 
     place.mkdir()
     config = FetchConfig(host="127.0.0.1", out=place, size_max=SIZE - 1)
     fetching = Fetching(config, KeepingObserver(), threading.Event())
-    with pytest.raises(StorageError, match=f"object has 3,000 octets, more than --max-size {SIZE - 1:,}"):
+    with pytest.raises(StorageError, match=f"object has 3,000 octets, more than `size_max` {SIZE - 1:,}"):
         fetching.open_sink(offer)
     fetching.close()
     assert os.listdir(place) == []

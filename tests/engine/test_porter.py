@@ -53,8 +53,8 @@ def test_a_fetch_waits_for_a_server_that_prepares_for_longer_than_its_time_out(
         threading.Event().wait(1.5)
         return open_object(*arguments)  # type: ignore[arg-type]
 
-    def open_here(host: str = "", port: int = 0) -> object:
-        endpoint = open_endpoint(host, port)
+    def open_here(host: str, port: int, **options: str) -> object:
+        endpoint = open_endpoint(host, port, **options)  # type: ignore[arg-type]
         found.append(endpoint.local_address[1])
         return endpoint
 

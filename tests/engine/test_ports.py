@@ -14,8 +14,8 @@ from fountain.engine.serving.serve import serve
 from fountain.errors import StorageError, TransportError
 
 
-@pytest.mark.parametrize(("field", "option"), [("port", "--port"), ("data_port", "--data-port")])
-def test_a_taken_port_is_told_with_the_option_that_names_another(field: str, option: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["port", "data_port"])
+def test_a_taken_port_is_reported_with_the_parameter_that_names_another(field: str, tmp_path: Path) -> None:
     path = tmp_path / "object.bin"
     path.write_bytes(b"1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
@@ -23,7 +23,8 @@ def test_a_taken_port_is_told_with_the_option_that_names_another(field: str, opt
         ports = {"port": 0, "data_port": 0, field: taken.getsockname()[1]}
         with pytest.raises(TransportError, match="already in use") as caught:
             serve(ServeConfig(paths=(path,), bind="127.0.0.1", **ports), Mock(), threading.Event())
-    assert caught.value.hint.endswith(f"choose another port with {option}.")
+    assert caught.value.hint.endswith(f"choose another port with `{field}`.")
+    assert caught.value.field == field
 
 
 def test_a_path_that_is_not_there_is_told_before_a_port_is_asked_for(tmp_path: Path) -> None:

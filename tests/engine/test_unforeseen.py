@@ -115,9 +115,7 @@ def test_a_server_that_fails_in_an_unforeseen_way_says_bye(
         raise RuntimeError("nobody foresaw this")
 
     try:
-        config = FetchConfig(
-            host="127.0.0.1", port=server.wait_for_port(), out=tmp_path / "copy", timeout_s=4.0
-        )
+        config = FetchConfig(host="127.0.0.1", port=server.wait_for_port(), out=tmp_path / "copy", timeout_s=4.0)
         with pytest.raises(IncompleteError):
             fetch(config, Watching(), threading.Event())
     finally:

@@ -30,10 +30,7 @@ class Mutant:
         Raises:
             LookupError: none has it, or it occurs more than once.
         """
-        found = [
-            (path, path.read_text().count(self.before))
-            for path in sorted((root / "fountain").rglob("*.py"))
-        ]
+        found = [(path, path.read_text().count(self.before)) for path in sorted((root / "fountain").rglob("*.py"))]
         places = [path for path, count in found for _ in range(count)]
         if len(places) != 1:
             raise LookupError(f"{self.name}: its text occurs {len(places)} times: {self.before!r}")

@@ -43,7 +43,7 @@ def test_of_several_interfaces_a_person_must_choose(monkeypatch: pytest.MonkeyPa
     pretend(monkeypatch, LOOPBACK, WIRED, WIRELESS)
     with pytest.raises(UsageError, match=r"eth0 \(192\.168\.1\.5\), wlan0 \(10\.0\.0\.7\)") as caught:
         choose_interface("", IPV4)
-    assert "-i eth0" in caught.value.hint
+    assert "`group.interface` eth0" in caught.value.hint
 
 
 @pytest.mark.parametrize("wanted", ["wlan0", "3", "10.0.0.7"])
@@ -76,7 +76,7 @@ def test_a_machine_alone_is_told_of_loopback(monkeypatch: pytest.MonkeyPatch) ->
     pretend(monkeypatch, LOOPBACK, BRIDGE, TUNNEL, BARE)
     with pytest.raises(TransportError, match="No interface of this machine") as caught:
         choose_interface("", IPV4)
-    assert "-i lo" in caught.value.hint
+    assert "`group.interface` lo" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,8 @@ def test_an_interface_that_cannot_carry_the_group_says_why(
     pretend(monkeypatch, LOOPBACK, BRIDGE, TUNNEL, WIRELESS, BARE)
     with pytest.raises(TransportError, match=said) as caught:
         choose_interface(wanted, family, for_broadcast=for_broadcast)
-    assert "-i" in caught.value.hint
+    assert "`group.interface`" in caught.value.hint
+    assert caught.value.field == "group.interface"
 
 
 def test_a_system_that_tells_no_addresses_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:

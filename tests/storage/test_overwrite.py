@@ -1,4 +1,4 @@
-"""What --overwrite replaces, and all that it never touches."""
+"""What `overwrite` replaces, and all that it never touches."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_overwrite_never_replaces_anything_else(
             with pytest.raises(NameClashError, match="exists already") as caught:
                 part.finish()
             part.close()
-    assert caught.value.hint == "Move it away, or choose another place with -o."
+    assert caught.value.hint == "Move it away, or choose another place with `out`."
     assert before is not None
     assert os.path.samestat(os.lstat(place), before)
     if old == "tree":

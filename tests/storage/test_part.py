@@ -321,7 +321,7 @@ def test_an_existing_destination_is_refused_before_anything_is_created(tmp_path:
         for name in ("taken", "dangling"):
             with pytest.raises(NameClashError, match="exists already") as caught:
                 open_part(source, tmp_path / name)
-            assert ("--overwrite" in caught.value.hint) == (name == "taken")
+            assert ("`overwrite`" in caught.value.hint) == (name == "taken")
     assert leftovers(tmp_path) == []
     assert (tmp_path / "taken").read_bytes() == b"mine"
 

@@ -143,7 +143,7 @@ def test_what_cannot_travel_is_an_error_that_names_it(tmp_path: Path, rng: rando
     with pytest.raises(StorageError, match="2 entries that cannot travel") as caught:
         serve(root)
     assert f"{root}/socket: a socket; {root}/d/pipe: a named pipe." in caught.value.message
-    assert "--skip-unportable" in caught.value.hint
+    assert "`skip_unportable`" in caught.value.hint
 
 
 def test_what_cannot_travel_is_left_out_and_counted_when_asked_for(tmp_path: Path, rng: random.Random) -> None:

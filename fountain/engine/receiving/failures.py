@@ -40,18 +40,18 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
         case Failure.UNREACHABLE:
             return NobodyAnsweredError(
                 f"{host} says that nothing listens on UDP port {port}.",
-                "Start fountain-serve there, give its --port, or add --wait to wait for it.",
+                "Start fountain-serve there, give its `port`, or add `wait` to wait for it.",
             )
         case Failure.NOBODY:
             return NobodyAnsweredError(
                 f"No server answered at {host} port {port} within {timeout_s:g} s.",
                 "Check the address, that fountain-serve runs there, and that its firewall lets the port in; "
-                "--wait keeps asking.",
+                "`wait` keeps asking.",
             )
         case Failure.PREPARING:
             return NobodyAnsweredError(
                 f"{host} said that it was reading its files or compiling, and has not become ready since.",
-                "See whether fountain-serve still runs there and what it shows, or add --wait to keep asking.",
+                "See whether fountain-serve still runs there and what it shows, or add `wait` to keep asking.",
             )
         case Failure.NO_DATA:
             return NobodyAnsweredError(
@@ -61,17 +61,17 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
         case Failure.TOO_LARGE:
             return NobodyAnsweredError(
                 f"Small packets come from port {data_port} of {host}, but none with data came within {timeout_s:g} s.",
-                "They are probably too large for the way (MTU): start the server with a lower --mtu, such as 1280.",
+                "They are probably too large for the way (MTU): start the server with a lower `mtu`, such as 1280.",
             )
         case Failure.NOT_SENT:
             return NobodyAnsweredError(
                 f"{host} is there, but as far as it says, it has sent no data within {timeout_s:g} s.",
-                "It may be busy: see what the server shows, or wait longer with --timeout.",
+                "It may be busy: see what the server shows, or wait longer with `timeout_s`.",
             )
         case Failure.REPLACED:
             return _replaced_error(event, host, name)
         case Failure.LISTED:
-            return UsageError(f"{host} serves several objects.", f"Name one of them: fountain-fetch {host} NAME")
+            return UsageError(f"{host} serves several objects.", "Give the `name` of one of them.")
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(event.offer and event.offer.open))
         case Failure.REFUSED:
@@ -97,7 +97,7 @@ def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, t
         case Failure.STALLED:
             return IncompleteError(
                 f"{host} is there and answers, but for {timeout_s:g} s nothing has come that is still missing here.",
-                f"If the way has changed, its packets may be too large for it now: try the server's --mtu. {KEPT_HINT}",
+                f"If the way has changed, its packets may be too large for it now: try the server's `mtu`. {KEPT_HINT}",
             )
         case Failure.UNSTEADY:
             return IncompleteError(
@@ -109,9 +109,9 @@ def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, t
         case Failure.CONGESTED:
             return IncompleteError(
                 f"{host} stopped sending: for half a minute most of what it sent was lost on the way.",
-                "If the way is narrow or other traffic fills it, start the server with a lower --rate; if nothing "
-                "at all comes, with a lower --mtu; if the link loses so much by itself, with a higher "
-                f"--loss-tolerance or with --cc fixed. {KEPT_HINT}",
+                "If the way is narrow or other traffic fills it, start the server with a lower `rate_bps`; if nothing "
+                "at all comes, with a lower `mtu`; if the link loses so much by itself, with a higher "
+                f"`loss_tolerance` or with `congestion_control` fixed. {KEPT_HINT}",
             )
         case Failure.STOPPED:
             return IncompleteError(
@@ -135,7 +135,7 @@ def standstill_error(cause: Standstill, timeout_s: float) -> IncompleteError:
         case Standstill.DEAF:
             return IncompleteError(
                 f"The group is heard, but for {timeout_s:g} s none of its data has arrived here.",
-                "Look at this machine's firewall, the switch (IGMP), and the server's --mtu.",
+                "Look at this machine's firewall, the switch (IGMP), and the server's `mtu`.",
             )
         case Standstill.UNHEARD:
             return IncompleteError(
@@ -181,15 +181,15 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
     match reason:
         case RefusalReason.NO_SUCH_OBJECT:
             what = "no such object" if name is None else f"no object named '{printable(name)}'"
-            return RefusedError(f"The server has {what}.", "Leave the NAME out to see what it has.")
+            return RefusedError(f"The server has {what}.", "Leave the `name` out to see what it has.")
         case RefusalReason.SERVER_FULL:
             return RefusedError(
-                "The server has as many peers as it takes.", "Try again later, or raise --max-peers on the server."
+                "The server has as many peers as it takes.", "Try again later, or raise `peer_count_max` on the server."
             )
         case RefusalReason.KEY_MISMATCH:
             return RefusedError(
                 "The server's objects are under a key that this fetch does not have.",
-                "Join its group with the same --key: fountain-fetch --group ADDR --key FILE.",
+                "Join its group with the same key: give its `group.address` and `group.key_path`.",
             )
         case RefusalReason.SOURCE_CHANGED:
             return RefusedError("The server's file changed.", "Start the server again.")
@@ -200,9 +200,9 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
 def _seal_error(*, server_is_open: bool) -> FountainError:
     if server_is_open:
         return RefusedError(
-            "The server sends without encryption (--open), and this side did not agree to that.",
-            "Add --open here, or start the server without it.",
+            "The server sends without encryption (`open`), and this side did not agree to that.",
+            "Add `open` here, or start the server without it.",
         )
     return RefusedError(
-        "The server encrypts, and this side asked for --open.", "Leave --open out here, or start the server with it."
+        "The server encrypts, and this side asked for `open`.", "Leave `open` out here, or start the server with it."
     )

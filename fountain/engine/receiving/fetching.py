@@ -45,7 +45,7 @@ from fountain.wire.control import OfferBody
 __all__ = ["Fetching"]
 
 PROGRESS_INTERVAL_NS = NS // 5
-WAITING_HINT = "Going on to wait (--wait)."
+WAITING_HINT = "Going on to wait (`wait`)."
 ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 
 
@@ -87,8 +87,8 @@ class Fetching:
         self._address = address or self._address
         size_max = self._config.size_max
         if size_max is not None and offer.object_size > size_max:
-            message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than --max-size {size_max:,}."
-            raise StorageError(message, "Raise --max-size to take it.")
+            message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than `size_max` {size_max:,}."
+            raise StorageError(message, "Raise `size_max` to take it.")
         beside = destination = resolve_destination(self._config.out, offer.name)
         if self._placing is not None:
             destination = object_directory(beside.parent, offer.object_id) / offer.name
@@ -275,7 +275,7 @@ class Fetching:
         elif event.kind == "narrow" and event.offer is not None:
             size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
             message = f"Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
-            self._observer.handle(Warned(message, "Serve with a lower --mtu; 1280 suits every path."))
+            self._observer.handle(Warned(message, "Serve with a lower `mtu`; 1280 suits every path."))
         elif event.kind == "connected":
             self._reconnecting = False
         elif event.kind == "hindered":
@@ -294,7 +294,7 @@ class Fetching:
         self._observer.handle(
             Warned(
                 f"Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts.",
-                "That costs speed. Serve with a lower --mtu; 1280 suits every path.",
+                "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",
             )
         )
 

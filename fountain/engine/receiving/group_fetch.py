@@ -325,9 +325,9 @@ class GroupFetch:
         """What to do about an object that was not taken: nobody is there to type the command again."""
         if not isinstance(error, NameClashError) or not os.path.lexists(error.path):
             return error.hint
-        hint = "Move it away and start the listener again, or use another -o"
+        hint = "Move it away and start the listener again, or use another `out`"
         may_help = not self._config.overwrite and may_be_replaced(Path(error.path))
-        return f"{hint}, or let it replace files with --overwrite." if may_help else f"{hint}."
+        return f"{hint}, or let it replace files with `overwrite`." if may_help else f"{hint}."
 
     # --- The end -------------------------------------------------------------------------------------------
 
@@ -360,7 +360,7 @@ class GroupFetch:
             return NobodyAnsweredError(
                 f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "
                 "uses any.",
-                "Give both the same --key, or none.",
+                "Give both the same `group.key_path`, or none.",
             )
         if self._announced:
             names = ", ".join(printable(name) for name in self._announced)
@@ -373,7 +373,7 @@ class GroupFetch:
             f"Nobody announced {what} in group {group.address}, port {group.port}, on {group.interface.name} within "
             f"{seconds:g} s.",
             f"Start fountain-serve with the same group, open UDP port {group.port} in this machine's firewall, choose "
-            "the interface with -i, or wait longer with --wait.",
+            "the interface with `group.interface`, or wait longer with `wait`.",
         )
 
     def _interrupt(self, now: int) -> FetchSummary | None:

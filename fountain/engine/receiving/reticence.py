@@ -46,7 +46,7 @@ class Reticence:
             self._told_ns = now_ns
             message = f"{self._hidden_count:,} announces came to nothing, and were not shown."
             self._hidden_count = 0
-            hint = "If that is more than is sent here, somebody makes them up: use --key, or --source."
+            hint = "If that is more than is sent here, somebody makes them up: use `group.key_path`, or `group.source`."
             self._observer.handle(Warned(message, hint))
 
 

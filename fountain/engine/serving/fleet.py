@@ -72,7 +72,7 @@ class GroupPlace:
         """
         where = config.group
         group = parse_group(
-            where.address, where.port, where.interface, config.ttl, where.source, broadcast=where.is_broadcast
+            where.address, where.port, where.interface, config.ttl or 1, where.source, broadcast=where.is_broadcast
         )
         return cls(group, read_key(where.key_path) if where.key_path is not None else None)
 
@@ -89,7 +89,10 @@ class Fleet:
         self._objects = list(objects)
         self._air = None if config.oneway is None else AirPlan(config.oneway, objects, rate_bps)
         settings = GroupSettings(
-            config.wait_count, config.wait_time_ns, config.min_rate_bps, None if self._air is None else self._air.plan
+            config.wait_count or 1,
+            config.wait_time_ns,
+            config.min_rate_bps or 0,
+            None if self._air is None else self._air.plan,
         )
         self._rate_bps = rate_bps
         self.group = place.group
@@ -99,7 +102,7 @@ class Fleet:
         self._is_keyed = place.key is not None
         self.streams = GroupStreams(
             objects, self.group.target, secret=secret, key=place.key,
-            controller=lambda size: group_rate(config.congestion_control, size, rate_bps, now_ns),
+            controller=lambda size: group_rate(config.control_name, size, rate_bps, now_ns),
             settings=settings, control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
         self._machines = list(self.streams.machines.values())  # Their sessions may change; they stay.
@@ -191,8 +194,8 @@ class Fleet:
             return
         self._has_begun = True
         have_count = self.members.present_count
-        if have_count < self._config.wait_count:
-            want_count = self._config.wait_count
+        want_count = self._config.wait_count or 1
+        if have_count < want_count:
             message = sentence(Notice.STARTING_WITHOUT_ALL, have_count=have_count, want_count=want_count)
             self._observer.handle(Warned(message))
 

@@ -22,7 +22,7 @@ from fountain.engine.serving.porter import Porter
 from fountain.engine.serving.roster import Roster
 from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
-from fountain.errors import TransportError, UsageError
+from fountain.errors import UsageError
 from fountain.events import (
     EndReason,
     GroupSummary,
@@ -107,7 +107,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
             check_source(path)
         control = open_endpoint(config.bind, config.port)
         stack.callback(control.close)
-        data = _open_data(config)
+        data = open_endpoint(config.bind, config.data_port, field="data_port")
         stack.callback(data.close)
         porter = Porter(control)
         stack.callback(porter.close)
@@ -131,14 +131,6 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         server = _Server(config, observer, stop, objects, control, data, executor, place)
         server.announce(sources)
         return server.run()
-
-
-def _open_data(config: ServeConfig) -> Endpoint:
-    try:
-        return open_endpoint(config.bind, config.data_port)
-    except TransportError as error:
-        hint = error.hint.replace("--port", "--data-port")  # An endpoint does not know which of the two it is.
-        raise TransportError(error.message, hint, address=error.address) from error
 
 
 def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop: threading.Event) -> FileSource:
@@ -166,7 +158,7 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
         raise UsageError(
             f"{path} would have blocks of {source.geometry.block_symbols_max} symbols, "
             f"and the code {code.name!r} takes {code.symbol_count_max} at most.",
-            "Serve it with --code raptorq.",
+            "Serve it with `code` raptorq.",
         )
     if source.left_out.count:
         observer.handle(LeftOut(source.name, source.left_out.count, tuple(source.left_out.examples)))
