@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -240,10 +241,12 @@ class PeerJoined(Event):
 
 @dataclass(frozen=True)
 class PeersProgress(Event):
-    """All peers of the last minute, and the whole server's rate in bits per second."""
+    """The peers of the last minute, the whole server's rate in bits per second, and how many distinct peers have
+    got all that they take since the server started."""
 
     peers: tuple[PeerSnapshot, ...]
     rate_bps: float
+    done_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -452,6 +455,12 @@ class Fetched(Event):
     overhead_count: int  # distinct symbols that blocks needed beyond K, summed over all blocks
     block_count: int
     loss: float
+    files: Sequence[tuple[str, Path]] = ()  # hex digest and path of each; no part of JSON, as they may be a million
+
+    @property
+    def digest(self) -> str:
+        """The BLAKE3 of an object that is one file, in hex; empty for a directory, and for a file of many holes."""
+        return self.files[0][0] if len(self.files) == 1 and self.files[0][1] == self.path else ""
 
 
 class Observer(Protocol):

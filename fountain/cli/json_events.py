@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.streams import Stream
 from fountain.errors import FountainError
-from fountain.events import Event
+from fountain.events import Event, Fetched
 from fountain.sentences import sentence
 
 __all__ = ["JsonEvents", "event_name"]
@@ -34,7 +34,11 @@ class JsonEvents:
 
     def handle(self, event: Event) -> None:
         """Write one event."""
-        self._write(event_name(type(event)), asdict(event, dict_factory=_fields))
+        if isinstance(event, Fetched):
+            event = replace(event, files=())  # `DigestComputed` has reported each of them.
+        fields = asdict(event, dict_factory=_fields)
+        fields.pop("files", None)
+        self._write(event_name(type(event)), fields)
 
     def failed(self, error: FountainError, status: ExitStatus) -> None:
         """Write how the command fails: the only line that is no event of the engine."""

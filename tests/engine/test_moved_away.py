@@ -64,7 +64,7 @@ def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Pat
     ended: Any = SimpleNamespace(
         error=None, succeeded=True, files=files, finished_ns=0, received_count=1, assembly=None, loss_fraction=0.0
     )
-    assert fetching.finish(ended) == tmp_path / "copy"
+    assert fetching.finish(ended).path == tmp_path / "copy"
     fetching.close()
     computed = [event for event in watcher.events if isinstance(event, DigestComputed)]
     assert [(event.path, event.size) for event in computed] == [(tmp_path / "copy", SIZE)]

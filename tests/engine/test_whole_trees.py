@@ -10,10 +10,9 @@ import pytest
 
 from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.fetch import fetch
-from fountain.engine.receiving.summary import FetchSummary
 from fountain.engine.serving.serve import serve
 from fountain.errors import StorageError
-from fountain.events import Event, LeftOut, Serving, TransferProgress, Warned
+from fountain.events import Event, Fetched, LeftOut, Serving, TransferProgress, Warned
 
 PATIENCE_S = 180  # Kernels may have to be compiled first.
 
@@ -43,7 +42,7 @@ class Watching:
         return self.port
 
 
-def transfer(root: Path, out: Path) -> tuple[Watching, Watching, FetchSummary | None]:
+def transfer(root: Path, out: Path) -> tuple[Watching, Watching, Fetched | None]:
     server, client, stop = Watching(), Watching(), threading.Event()
     config = ServeConfig(paths=(root,), port=0, data_port=0, bind="127.0.0.1", expect=1, skip_unportable=True)
     thread = threading.Thread(target=serve, args=(config, server, stop))

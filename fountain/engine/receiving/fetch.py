@@ -1,4 +1,4 @@
-"""A fetch from start to end: the first Hello, the loop, and the summary.
+"""A fetch from start to end: the first Hello, the loop, and the end.
 
 `fountain.engine.receiving.fetching` has what comes between.
 
@@ -17,14 +17,13 @@ from contextlib import ExitStack
 
 from fountain.config import FetchConfig, GroupConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
-from fountain.engine.receiving.summary import FetchSummary
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.standing import await_group, open_group
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import IncompleteError
-from fountain.events import OPEN_GROUP_WARNING, Listening, Observer, Searching, Shield, Warned
+from fountain.events import OPEN_GROUP_WARNING, Fetched, Listening, Observer, Searching, Shield, Warned
 from fountain.integrity import digest
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint, open_endpoint
@@ -37,7 +36,7 @@ from fountain.wire.session import StopReason
 __all__ = ["fetch"]
 
 
-def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> FetchSummary | None:
+def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fetched | None:
     """Fetch one object and return when it stands, verified, at its destination.
 
     From a group, listening, it takes every object that comes, and returns None once `stop` is set.
@@ -84,12 +83,12 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
             receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
             raise
         fetching.tell(receiver, now_ns())
-        return FetchSummary(fetching.finish(receiver), receiver.files)
+        return fetching.finish(receiver)
 
 
 def _fetch_group(
     config: FetchConfig, where: GroupConfig, observer: Observer, stop: threading.Event
-) -> FetchSummary | None:  # fmt: skip
+) -> Fetched | None:  # fmt: skip
     """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
     with ExitStack() as stack:
         key = read_key(where.key_path) if where.key_path is not None else None

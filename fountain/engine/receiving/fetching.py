@@ -209,8 +209,8 @@ class Fetching:
             self._progress_ns = now + PROGRESS_INTERVAL_NS
             self._observer.handle(self._progress(receiver, offer, now))
 
-    def finish(self, receiver: Receiver | Download) -> Path:
-        """The end: raise what went wrong, or tell of the object and return where it stands."""
+    def finish(self, receiver: Receiver | Download) -> Fetched:
+        """The end: raise what went wrong, or report the object, and return what was reported."""
         error = receiver.error or self.failure
         if error is not None:
             raise error
@@ -227,8 +227,9 @@ class Fetching:
         for (hex_digest, path), size in zip(receiver.files, self._part.file_sizes):
             if hex_digest:
                 self._observer.handle(DigestComputed(hex_digest, path, size))
-        self._tell_fetched(receiver, self._offer, self._part.destination)
-        return self._part.destination
+        fetched = self._figures(receiver, self._offer, self._part.destination)
+        self._observer.handle(fetched)
+        return fetched
 
     @property
     def destination(self) -> Path:
@@ -243,21 +244,20 @@ class Fetching:
         if self._part is not None:
             self._part.close()
 
-    def _tell_fetched(self, receiver: Receiver | Download, offer: OfferBody, path: Path) -> None:
+    def _figures(self, receiver: Receiver | Download, offer: OfferBody, path: Path) -> Fetched:
         duration_s = max(1e-9, (receiver.finished_ns - self._start_ns) / NS)
-        self._observer.handle(
-            Fetched(
-                path=path,
-                name=offer.name,
-                object_id=offer.object_id.hex(),
-                size=offer.object_size,
-                duration_s=duration_s,
-                rate_bps=(offer.object_size - self._resumed_size) * 8 / duration_s,
-                received_count=receiver.received_count,
-                overhead_count=receiver.assembly.collector.overhead_count if receiver.assembly else 0,
-                block_count=offer.geometry.block_count,
-                loss=receiver.loss_fraction,
-            )
+        return Fetched(
+            path=path,
+            name=offer.name,
+            object_id=offer.object_id.hex(),
+            size=offer.object_size,
+            duration_s=duration_s,
+            rate_bps=(offer.object_size - self._resumed_size) * 8 / duration_s,
+            received_count=receiver.received_count,
+            overhead_count=receiver.assembly.collector.overhead_count if receiver.assembly else 0,
+            block_count=offer.geometry.block_count,
+            loss=receiver.loss_fraction,
+            files=receiver.files,
         )
 
     def _tell_event(self, event: ClientEvent) -> None:

@@ -21,13 +21,12 @@ from fountain.engine.receiving.hooks import Hooks
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.receiver import Phase
 from fountain.engine.receiving.reticence import Gate, Reticence
-from fountain.engine.receiving.summary import FetchSummary
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns, wall_ns
 from fountain.engine.runtime.standing import Standing
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import FountainError, IncompleteError, NameClashError, NobodyAnsweredError, StorageError
-from fountain.events import Announced, AskedToLeave, Observer, Warned
+from fountain.events import Announced, AskedToLeave, Fetched, Observer, Warned
 from fountain.limits import NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint, reopen_group_receiver
@@ -57,7 +56,7 @@ class _Fetch:
     download: Download
     fetching: Fetching
     gate: Gate
-    is_told: bool = False  # its end
+    fetched: Fetched | None = None  # once that was reported
     standstill: Standstill | None = None  # that was told
 
     @property
@@ -105,7 +104,7 @@ class GroupFetch:
             loss=config.loss_test, seed=secrets.randbits(64),
         )  # fmt: skip
 
-    def run(self) -> FetchSummary | None:
+    def run(self) -> Fetched | None:
         """Take what comes, until that is enough; None for a listener that was stopped.
 
         Raises:
@@ -120,9 +119,9 @@ class GroupFetch:
             self._tell(now)
             self._step_hooks(now)
             self._tidy(now)
-            summary = self._settle(now)
-            if summary is not None:
-                return summary
+            fetched = self._settle(now)
+            if fetched is not None:
+                return fetched
             self._check_patience(now)
             wait(self._receiver.endpoints, min(deadline, now + STOP_CHECK_NS) - now_ns(), self._waker)
 
@@ -231,18 +230,17 @@ class GroupFetch:
             error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
             self._observer.handle(Warned(error.message, error.hint))
 
-    def _settle(self, now: int) -> FetchSummary | None:
-        """See to what has ended; the summary, if that was all."""
+    def _settle(self, now: int) -> Fetched | None:
+        """See to what has ended; the object, if that was all."""
         for fetch in list(self._fetches):
             download = fetch.download
             if download.unforeseen is not None and not self._config.listen:
                 raise download.unforeseen
-            if download.succeeded and not fetch.is_told:
-                fetch.is_told = True
-                path = fetch.fetching.finish(download)
+            if download.succeeded and fetch.fetched is None:
+                fetch.fetched = fetch.fetching.finish(download)
                 if self._hooks is not None:
                     digests = [digest for digest, _ in download.files] if len(download.files) == 1 else []
-                    self._hooks.begin(_pending_hook(download.machine.offer, digests), path, now)
+                    self._hooks.begin(_pending_hook(download.machine.offer, digests), fetch.fetched.path, now)
                     download.machine.change_state(MemberState.HOOKING, now)
                 elif self._received is not None:
                     self._remember(self._received, download.machine.offer.object_id)
@@ -251,8 +249,7 @@ class GroupFetch:
                 continue
             if not self._config.listen:
                 self._explain(fetch)
-                path = fetch.fetching.finish(download) if not fetch.is_told else fetch.fetching.destination
-                return FetchSummary(path, download.files)
+                return fetch.fetched or fetch.fetching.finish(download)
             self._drop(fetch)
         return None
 
@@ -376,7 +373,7 @@ class GroupFetch:
             "the interface with `group.interface`, or wait longer with `wait`.",
         )
 
-    def _interrupt(self, now: int) -> FetchSummary | None:
+    def _interrupt(self, now: int) -> Fetched | None:
         for fetch in self._fetches:
             fetch.download.stop(StopReason.INTERRUPTED, now)
             if self._hooks is not None and self._hooks.is_open(fetch.download.machine.offer.object_id):
@@ -390,8 +387,7 @@ class GroupFetch:
         if not self._fetches:
             raise IncompleteError("The fetch was interrupted.")
         fetch = self._fetches[0]
-        path = fetch.fetching.destination if fetch.is_told else fetch.fetching.finish(fetch.download)
-        return FetchSummary(path, fetch.download.files)
+        return fetch.fetched or fetch.fetching.finish(fetch.download)
 
 
 def _pending_hook(offer: OfferBody, digests: Sequence[str]) -> PendingHook:

@@ -101,7 +101,7 @@ class Roster:
         live = [peer for peer in self._peers.values() if isinstance(peer, ServerSession)]
         snapshots = [self._snapshot(peer, _state(peer)) for peer in live[:SHOWN_COUNT_MAX]]
         ended = [peer for peer in self._peers.values() if not isinstance(peer, ServerSession)]
-        return PeersProgress((*snapshots, *ended), self._total.rate_bps)
+        return PeersProgress((*snapshots, *ended), self._total.rate_bps, len(self.done_peers))
 
     @property
     def count(self) -> int:

@@ -349,7 +349,7 @@ class _Server:
         if self._fleet is None:
             return progress
         peers = self._fleet.members.snapshots(progress.peers)
-        return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now))
+        return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now), len(self._done_peers))
 
     def _tell_event(self, event: ServerEvent, now: int) -> None:
         if isinstance(event, HandshakeRefused):
