@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fountain.errors import UsageError
 from fountain.limits import (
+    BROADCAST_ADDRESS,
     CONTROL_PORT_DEFAULT,
     DATA_PORT_DEFAULT,
     DURATION_NS_MAX,
@@ -27,7 +28,6 @@ from fountain.limits import (
 from fountain.protocol.rate import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
 __all__ = [
-    "BROADCAST_ADDRESS_DEFAULT",
     "CODE_DEFAULT",
     "GROUP_CONTROL_DEFAULT",
     "GROUP_CONTROL_NAMES",
@@ -49,7 +49,6 @@ PEER_COUNT_MAX_DEFAULT = 256
 LOSS_TOLERANCE_MAX = 0.5  # Beyond it two packets are sent for one that arrives, and nobody can say whose fault it is.
 CODE_DEFAULT = "raptorq"
 
-BROADCAST_ADDRESS_DEFAULT = "255.255.255.255"
 GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
 GROUP_CONTROL_DEFAULT = "tfmcc"
 PLAN_LOSS_DEFAULT = 0.05
@@ -115,7 +114,7 @@ def _check_bind(host: str) -> None:
         address = ip_address(host)
     except ValueError:
         return  # a name
-    if address.is_multicast or host == BROADCAST_ADDRESS_DEFAULT:
+    if address.is_multicast or host == BROADCAST_ADDRESS:
         group = f"`group.address` {host}" if address.is_multicast else "`group.is_broadcast`"
         hint = f"Leave `bind` out to serve on all of this machine's addresses. To send to many at once: {group}"
         raise _wrong("bind", f"{host} is no address of one machine.", hint)
@@ -151,7 +150,7 @@ class GroupConfig:
             raise UsageError(f"{self.address} is not a broadcast address.", hint, field=field)
         if not self.is_broadcast and not address.is_multicast:
             hint = "Groups are 224.0.0.0 to 239.255.255.255, of which 239.x.x.x are yours to use, and ff00::/8."
-            if self.address == BROADCAST_ADDRESS_DEFAULT:
+            if self.address == BROADCAST_ADDRESS:
                 hint = "Use `group.is_broadcast` instead."
             raise UsageError(f"{self.address} is not a multicast group.", hint, field=field)
         check_port("group.port", self.port)
@@ -163,7 +162,7 @@ class GroupConfig:
         if self.is_broadcast:
             raise _wrong(field, "goes with `group.address` only.", "A broadcast reaches everybody, whoever sent it.")
         source = _parse_address(field, "The source", self.source, "192.0.2.1")
-        is_of_one = not source.is_multicast and not source.is_unspecified and self.source != BROADCAST_ADDRESS_DEFAULT
+        is_of_one = not source.is_multicast and not source.is_unspecified and self.source != BROADCAST_ADDRESS
         if not is_of_one or source.version != group.version:
             hint = "Give the server's own address, of the same kind (IPv4 or IPv6) as the group's."
             raise UsageError(f"{self.source} cannot be the source of group {self.address}.", hint, field=field)

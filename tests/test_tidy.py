@@ -492,7 +492,7 @@ def test_one_noun_for_one_thing(path: Path) -> None:
             assert not OTHER_WORDS.search(name), f"{named(path)}: {name}: say block, symbol, packet or batch"
 
 
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OPTION = re.compile(r"(?<![\w-])(?:--[a-z][a-z-]+|-[io](?![\w-]))")
 
 
 @IN_PACKAGE

@@ -11,7 +11,6 @@ from fountain.cli.firewall import firewall_lines
 from fountain.cli.labels import peer_label
 from fountain.cli.options import command_line
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
-from fountain.config import BROADCAST_ADDRESS_DEFAULT
 from fountain.events import (
     AirTime,
     Announced,
@@ -26,7 +25,7 @@ from fountain.events import (
     ReceiverOutcome,
     ReceiverResult,
 )
-from fountain.limits import GROUP_PORT_DEFAULT
+from fountain.limits import BROADCAST_ADDRESS, GROUP_PORT_DEFAULT
 from fountain.sentences import reason_of
 
 __all__ = ["fleet_tellers", "group_command"]
@@ -62,7 +61,7 @@ def group_command(event: GroupOpened) -> str:
             given["group.source"] = "ADDR"
     else:
         given["group.is_broadcast"] = True
-        if event.group != BROADCAST_ADDRESS_DEFAULT:
+        if event.group != BROADCAST_ADDRESS:
             given["broadcast_address"] = event.group
     if event.port != GROUP_PORT_DEFAULT:
         given["group.port"] = event.port

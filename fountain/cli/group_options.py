@@ -9,9 +9,9 @@ from typing import Any
 
 from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, picked, refuse
 from fountain.cli.units import parse_integer
-from fountain.config import BROADCAST_ADDRESS_DEFAULT, GroupConfig
+from fountain.config import GroupConfig
 from fountain.errors import UsageError
-from fountain.limits import GROUP_PORT_DEFAULT
+from fountain.limits import BROADCAST_ADDRESS, GROUP_PORT_DEFAULT
 
 __all__ = ["FLEET_TITLE", "GROUP_NEEDED", "add_group_options", "read_group"]
 
@@ -24,7 +24,7 @@ def add_group_options(parser: CommandParser, interface_help: str) -> argparse._A
     fleet = parser.add_argument_group(FLEET_TITLE)
     add_value(fleet, "group.address", "a multicast group: 239.63.30.1, or one of IPv6", nonempty, "ADDR")
     add_flag(fleet, "group.is_broadcast", "everybody on the network, where it has no multicast")
-    text = f"the broadcast address of the network (default {BROADCAST_ADDRESS_DEFAULT})"
+    text = f"the broadcast address of the network (default {BROADCAST_ADDRESS})"
     add_value(fleet, "broadcast_address", text, nonempty, "ADDR")
     add_value(fleet, "group.interface", interface_help, nonempty, "IFACE", "-i")
     text = f"UDP port of the group, the same for all (default {GROUP_PORT_DEFAULT})"
@@ -49,5 +49,5 @@ def read_group(given: Mapping[str, Any]) -> GroupConfig | None:
     if not is_broadcast and "address" not in values:
         refuse(given, [f"group.{name}" for name in values], *GROUP_NEEDED)
         return None
-    values.setdefault("address", given.get("broadcast_address", BROADCAST_ADDRESS_DEFAULT))
+    values.setdefault("address", given.get("broadcast_address", BROADCAST_ADDRESS))
     return GroupConfig(**values)

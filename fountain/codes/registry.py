@@ -53,6 +53,7 @@ def _load(point: metadata.EntryPoint) -> Code:
         raise UsageError(
             f"The code {point.name!r} could not be loaded from {_origin(point)}: {error!r}.",
             "Repair or uninstall the package that registers it, or choose another code.",
+            field="code",
         ) from error
     return _guarded(code, point.name, _origin(point))
 
@@ -113,7 +114,8 @@ def code_by_name(name: str) -> Code:
         if name not in _codes:
             point = _entry_points().get(name)
             if point is None:
-                raise UsageError(f"There is no code called {name!r}.", f"Installed codes: {', '.join(available())}.")
+                hint = f"Installed codes: {', '.join(available())}."
+                raise UsageError(f"There is no code called {name!r}.", hint, field="code")
             _codes[name] = _load(point)
         return _codes[name]
 

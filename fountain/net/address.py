@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from fountain.errors import NobodyAnsweredError, UsageError
+from fountain.limits import BROADCAST_ADDRESS
 
 __all__ = ["UNSPECIFIED", "Address", "SocketAddress", "normalised", "resolve", "socket_address", "text"]
 
@@ -22,7 +23,6 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 UNSPECIFIED: Address = ("", 0)
 
 _MAPPED = "::ffff:"
-_EVERYBODY = "255.255.255.255"
 
 # What people paste: http://host/, host:6330, [2001:db8::1]:6330.
 _MORE_THAN_A_HOST = re.compile(
@@ -75,22 +75,22 @@ def resolve(host: str, port: int) -> list[Address]:
         if more:
             port_words = f" and `port` {more['port']}" if more["port"] else ""
             hint = f"Give `host` {more['host'] or more['brackets']}{port_words}."
-            raise UsageError(f"'{host}' is more than the name or address of a host.", hint) from error
+            raise UsageError(f"'{host}' is more than the name or address of a host.", hint, field="host") from error
         if error.errno == socket.EAI_AGAIN:
             message = f"The name '{host}' could not be looked up: no name server answered."
             hint = "Check the network connection, or give the address in numbers."
         else:
             message = f"The host '{host}' is not known."
             hint = "Check the spelling, or give the address in numbers (192.0.2.1 or 2001:db8::1)."
-        raise NobodyAnsweredError(message, hint) from error
+        raise NobodyAnsweredError(message, hint, field="host") from error
     except UnicodeError as error:
         hint = "Check the spelling, or give the address in numbers."
-        raise UsageError(f"'{host}' is no host name.", hint) from error
+        raise UsageError(f"'{host}' is no host name.", hint, field="host") from error
     addresses = list(dict.fromkeys(normalised(entry[4]) for entry in found))
     faults = [_fault(address) for address in addresses]
     if all(faults):
         message, hint = faults[0]
-        raise UsageError(f"{host} {message}", hint)
+        raise UsageError(f"{host} {message}", hint, field="host")
     return [address for address, fault in zip(addresses, faults) if not fault]
 
 
@@ -105,7 +105,7 @@ def _fault(address: Address) -> tuple[str, ...]:
         )
     if parsed.is_multicast:
         return "is the address of a group, not of a machine.", f"Receive from the group: `group.address` {parsed}"
-    if str(parsed) == _EVERYBODY or _is_broadcast(address):
+    if str(parsed) == BROADCAST_ADDRESS or _is_broadcast(address):
         return (
             "is the address of everybody on a network, not of one machine.",
             "Receive broadcasts: `group.is_broadcast`",

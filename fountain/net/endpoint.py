@@ -233,7 +233,7 @@ def _join_error(error: OSError, group: Group) -> TransportError:
     else:
         message = f"The group {group.address} cannot be joined on {name}: {error}."
         hint = "Check that the interface can carry multicast, or choose another `group.interface`."
-    return TransportError(message, hint, address=group.address)
+    return TransportError(message, hint, field="group.interface", address=group.address)
 
 
 def _size_buffers(bound: socket.socket, buffer_size: int) -> None:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from fountain.errors import UsageError
+from fountain.limits import BROADCAST_ADDRESS
 from fountain.net.address import Address
 from fountain.net.interfaces import Interface, choose_interface, interface_fault
 
-__all__ = ["BROADCAST", "Group", "group_fault", "parse_group"]
-
-# The limited broadcast address reaches every machine of the network, whatever netmask it believes in.
-BROADCAST = "255.255.255.255"
+__all__ = ["Group", "group_fault", "parse_group"]
 
 # Groups that only carry datagrams of the sources that a receiver names (RFC 4607: 232/8, and ff3x::/32 for any x).
 _SOURCE_SPECIFIC_IPV4 = IPv4Network("232.0.0.0/8")
@@ -114,11 +112,11 @@ def _is_reserved(parsed: IPv4Address | IPv6Address) -> bool:
 
 
 def _check_broadcast(address: str, interface: Interface) -> None:
-    if address == BROADCAST or address in interface.broadcast_addresses or interface.addresses is None:
+    if address == BROADCAST_ADDRESS or address in interface.broadcast_addresses or interface.addresses is None:
         return
     known = " or ".join(interface.broadcast_addresses)
     raise UsageError(
         f"{address} is not the broadcast address of the interface {interface}.",
-        f"Give {BROADCAST}, which reaches everybody on that network, or {known}.",
+        f"Give {BROADCAST_ADDRESS}, which reaches everybody on that network, or {known}.",
         field="group.address",
     )

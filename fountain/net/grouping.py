@@ -14,7 +14,8 @@ import struct
 import sys
 
 from fountain.errors import TransportError, UsageError
-from fountain.net.group import BROADCAST, Group
+from fountain.limits import BROADCAST_ADDRESS
+from fountain.net.group import Group
 from fountain.net.routes import Ancillary
 
 __all__ = ["aim", "bind", "join", "leave"]
@@ -72,7 +73,7 @@ def _take_broadcasts_alone(opened: socket.socket, group: Group) -> None:
 
     What came as a broadcast on the wire passes, and what has a broadcast address where nothing tells: on loopback.
     """
-    addresses = sorted({BROADCAST, group.address, *group.interface.broadcast_addresses})
+    addresses = sorted({BROADCAST_ADDRESS, group.address, *group.interface.broadcast_addresses})
     program = [_FILTER_STEP.pack(_FILTER_LOAD, 0, 0, _FILTER_PACKET_TYPE)]
     # Each comparison jumps over all that follows it, and over the refusal, to the last step.
     program.append(_FILTER_STEP.pack(_FILTER_JUMP_EQUAL, len(addresses) + 2, 0, _PACKET_BROADCAST))
@@ -107,6 +108,7 @@ def join(bound: socket.socket, group: Group) -> None:
         raise UsageError(
             f"The group {group.address} is source-specific: it carries nothing for receivers that name no sender.",
             "Name the sender's address with `group.source`, or choose another group, for example 239.255.63.30.",
+            field="group.source",
         )
     else:
         _set_membership(bound, group, socket.IPV6_JOIN_GROUP, socket.IP_ADD_MEMBERSHIP)
@@ -236,4 +238,4 @@ def _aim_error(error: OSError, group: Group) -> TransportError:
     else:
         message = f"This system cannot send to the group {group.address} through {name} from this socket: {error}."
         hint = "Bind to an address of the group's family, or choose another `group.interface`."
-    return TransportError(message, hint, address=group.address)
+    return TransportError(message, hint, field="group.interface", address=group.address)

@@ -45,14 +45,15 @@ def check_out(out: str) -> None:
     shown = printable(out)
     if out.endswith(("/", os.sep)):
         hint = "Create it first, or leave out the slash to give the object that path."
-        raise StorageError(f"{shown} is not a directory.", hint, path=shown)
+        raise StorageError(f"{shown} is not a directory.", hint, field="out", path=shown)
     try:
         is_directory = stat.S_ISDIR(os.stat(place.parent).st_mode)
     except OSError as error:
         raise storage_error(error, "write in", place.parent) from error
     if not is_directory:
         shown = printable(str(place.parent))
-        raise StorageError(f"{shown} is not a directory.", "Choose another place with `out`.", path=shown)
+        hint = "Choose another place with `out`."
+        raise StorageError(f"{shown} is not a directory.", hint, field="out", path=shown)
 
 
 def check_destination(destination: Path, *, overwrite: bool, is_tree: bool | None = None) -> None:

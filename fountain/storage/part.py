@@ -381,6 +381,7 @@ class Part:
                 f"The files of {printable(self.name)} have {size:,} octets with their holes, and no more than "
                 f"{self._size_max:,} are taken.",
                 "Raise `size_max` to take it.",
+                field="size_max",
             )
 
     def _check_space(self, wanted: int) -> None:

@@ -324,13 +324,14 @@ def check_source(path: Path) -> os.stat_result:
         shown = printable(str(path))
         hint = "Check the path; it counts from the current directory."
         raise StorageError(
-            f"There is no {shown}.", "Check the path." if path.is_absolute() else hint, path=shown
+            f"There is no {shown}.", "Check the path." if path.is_absolute() else hint, field="paths", path=shown
         ) from error
     except OSError as error:
         raise storage_error(error, "read", path) from error
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         shown = printable(str(path))
-        raise StorageError(f"{shown} is neither a file nor a directory.", "Copy what it has into a file.", path=shown)
+        hint = "Copy what it has into a file."
+        raise StorageError(f"{shown} is neither a file nor a directory.", hint, field="paths", path=shown)
     return status
 
 

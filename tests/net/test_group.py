@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from fountain.errors import TransportError, UsageError
+from fountain.limits import BROADCAST_ADDRESS
 from fountain.net import Endpoint, Group, Interface, Train, interfaces, open_endpoint, open_group_receiver, parse_group
-from fountain.net.group import BROADCAST
 from fountain.net.linux import LinuxEndpoint
 from fountain.net.routes import ROUTE_COUNT_MAX
 from tests.net.test_endpoints import drain, pattern
@@ -78,7 +78,7 @@ def test_an_address_that_is_reserved_is_refused_with_one_that_is_not(address: st
 
 @pytest.mark.usefixtures("wired")
 def test_a_broadcast_reaches_everybody_on_the_network() -> None:
-    group = parse_group(BROADCAST, 6331, broadcast=True)
+    group = parse_group(BROADCAST_ADDRESS, 6331, broadcast=True)
     assert (group.address, group.is_broadcast, group.is_multicast) == ("255.255.255.255", True, False)
     assert parse_group("192.168.1.255", 6331, broadcast=True).is_broadcast
 
@@ -114,7 +114,7 @@ GROUPS = [
     pytest.param("239.255.63.30", "", False, id="multicast"),
     pytest.param("239.255.63.31", "127.0.0.1", False, id="multicast-of-a-source"),
     pytest.param("232.255.63.30", "127.0.0.1", False, id="source-specific"),
-    pytest.param(BROADCAST, "", True, id="broadcast"),
+    pytest.param(BROADCAST_ADDRESS, "", True, id="broadcast"),
     pytest.param("127.255.255.255", "", True, id="directed-broadcast"),
 ]
 
@@ -199,7 +199,7 @@ def test_a_source_specific_group_needs_its_source_from_receivers_alone(opened: O
 
 
 @linux_only
-@pytest.mark.parametrize(("address", "broadcast"), [("239.255.63.37", False), (BROADCAST, True)])
+@pytest.mark.parametrize(("address", "broadcast"), [("239.255.63.37", False), (BROADCAST_ADDRESS, True)])
 def test_a_port_of_a_program_that_does_not_share_is_in_use(opened: Opened, address: str, broadcast: bool) -> None:
     port = opened(open_endpoint("0.0.0.0")).local_address[1]
     with pytest.raises(TransportError, match=f"port {port} is already in use") as caught:
@@ -231,7 +231,7 @@ def test_a_family_can_be_asked_for(opened: Opened) -> None:
 
 @linux_only
 def test_the_way_to_a_group_outlives_any_number_of_peers(opened: Opened) -> None:
-    group = parse_group(BROADCAST, free_port(), "lo", broadcast=True)
+    group = parse_group(BROADCAST_ADDRESS, free_port(), "lo", broadcast=True)
     sender = opened(open_endpoint())
     assert isinstance(sender, LinuxEndpoint)
     sender.aim(group)
@@ -258,7 +258,7 @@ def test_what_the_kernel_refuses_does_not_change_the_interface(opened: Opened, r
     bound.setblocking(False)
     sender = LinuxEndpoint(bound)
     opened(sender)
-    group = parse_group(BROADCAST, free_port(), "lo", broadcast=True)
+    group = parse_group(BROADCAST_ADDRESS, free_port(), "lo", broadcast=True)
     sender.aim(group)
     assert sender.send(bytes(3000), 3000, 1000, group.target) == 3000
     assert len(asked) > 3
@@ -286,7 +286,7 @@ def test_datagrams_of_changing_sizes_keep_their_borders_on_the_way_to_a_group(op
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells a broadcast from other datagrams")
 @pytest.mark.parametrize("portable", [False, True], ids=["linux", "portable"])
-@pytest.mark.parametrize("address", [BROADCAST, "127.255.255.255"], ids=["limited", "directed"])
+@pytest.mark.parametrize("address", [BROADCAST_ADDRESS, "127.255.255.255"], ids=["limited", "directed"])
 def test_a_receiver_of_broadcasts_hears_nothing_that_is_for_its_machine_alone(address: str, portable: bool) -> None:
     """One datagram that was routed here from another network used to announce an object."""
     group = parse_group(address, free_port(), "lo", broadcast=True)

@@ -71,7 +71,7 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
         case Failure.REPLACED:
             return _replaced_error(event, host, name)
         case Failure.LISTED:
-            return UsageError(f"{host} serves several objects.", "Give the `name` of one of them.")
+            return UsageError(f"{host} serves several objects.", "Give the `name` of one of them.", field="name")
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(event.offer and event.offer.open))
         case Failure.REFUSED:

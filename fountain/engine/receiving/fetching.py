@@ -88,7 +88,7 @@ class Fetching:
         size_max = self._config.size_max
         if size_max is not None and offer.object_size > size_max:
             message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than `size_max` {size_max:,}."
-            raise StorageError(message, "Raise `size_max` to take it.")
+            raise StorageError(message, "Raise `size_max` to take it.", field="size_max")
         beside = destination = resolve_destination(self._config.out, offer.name)
         if self._placing is not None:
             destination = object_directory(beside.parent, offer.object_id) / offer.name

@@ -159,6 +159,7 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
             f"{path} would have blocks of {source.geometry.block_symbols_max} symbols, "
             f"and the code {code.name!r} takes {code.symbol_count_max} at most.",
             "Serve it with `code` raptorq.",
+            field="code",
         )
     if source.left_out.count:
         observer.handle(LeftOut(source.name, source.left_out.count, tuple(source.left_out.examples)))
@@ -168,13 +169,15 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
 def _check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"Two of the paths have the name {name!r}.", "Serve them from two servers, or rename one.")
+            hint = "Serve them from two servers, or rename one."
+            raise UsageError(f"Two of the paths have the name {name!r}.", hint, field="paths")
     page_count = len(Listing.pages([(name, 0) for name in names]))
     if page_count > LISTING_PAGE_COUNT_MAX:
         raise UsageError(
             f"The names of {len(names):,} objects fill {page_count} pages, and a listing has at most "
             f"{LISTING_PAGE_COUNT_MAX}.",
             "Serve a directory as one object, or serve them from several servers.",
+            field="paths",
         )
 
 
