@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fountain.errors import UsageError
 from fountain.limits import (
-    BROADCAST_ADDRESS,
     CONTROL_PORT_DEFAULT,
     DATA_PORT_DEFAULT,
     DURATION_NS_MAX,
@@ -28,6 +27,7 @@ from fountain.limits import (
 from fountain.protocol.rate import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
 
 __all__ = [
+    "BROADCAST_ADDRESS",
     "CODE_DEFAULT",
     "GROUP_CONTROL_DEFAULT",
     "GROUP_CONTROL_NAMES",
@@ -49,6 +49,7 @@ PEER_COUNT_MAX_DEFAULT = 256
 LOSS_TOLERANCE_MAX = 0.5  # Beyond it two packets are sent for one that arrives, and nobody can say whose fault it is.
 CODE_DEFAULT = "raptorq"
 
+BROADCAST_ADDRESS = "255.255.255.255"
 GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
 GROUP_CONTROL_DEFAULT = "tfmcc"
 PLAN_LOSS_DEFAULT = 0.05

@@ -10,7 +10,6 @@ __all__ = [
     "BLOCK_SIZE_MAX",
     "BLOCK_SYMBOL_COUNT_DEFAULT",
     "BLOCK_SYMBOL_COUNT_MAX",
-    "BROADCAST_ADDRESS",
     "CONTROL_PORT_DEFAULT",
     "CONTROL_SIZE_MAX",
     "DATAGRAM_SIZE_MAX",
@@ -63,7 +62,6 @@ SYMBOL_SIZE_MAX = 65_535 - 8 - 40 - 44  # The largest that a UDP datagram over I
 CONTROL_PORT_DEFAULT = 6330
 DATA_PORT_DEFAULT = 6331
 GROUP_PORT_DEFAULT = 6332
-BROADCAST_ADDRESS = "255.255.255.255"  # It reaches every machine of the network, whatever netmask that believes in.
 
 DATA_HEADER_SIZE = 28
 DATA_TAIL_SIZE = 16

@@ -11,6 +11,7 @@ from fountain.cli.firewall import firewall_lines
 from fountain.cli.labels import peer_label
 from fountain.cli.options import command_line
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
+from fountain.config import BROADCAST_ADDRESS
 from fountain.events import (
     AirTime,
     Announced,
@@ -25,7 +26,7 @@ from fountain.events import (
     ReceiverOutcome,
     ReceiverResult,
 )
-from fountain.limits import BROADCAST_ADDRESS, GROUP_PORT_DEFAULT
+from fountain.limits import GROUP_PORT_DEFAULT
 from fountain.sentences import reason_of
 
 __all__ = ["fleet_tellers", "group_command"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, picked, refuse
 from fountain.cli.units import parse_integer
-from fountain.config import GroupConfig
+from fountain.config import BROADCAST_ADDRESS, GroupConfig
 from fountain.errors import UsageError
-from fountain.limits import BROADCAST_ADDRESS, GROUP_PORT_DEFAULT
+from fountain.limits import GROUP_PORT_DEFAULT
 
 __all__ = ["FLEET_TITLE", "GROUP_NEEDED", "add_group_options", "read_group"]
 

@@ -13,14 +13,25 @@ from ipaddress import ip_address
 from typing import Any
 
 from fountain.errors import NobodyAnsweredError, UsageError
-from fountain.limits import BROADCAST_ADDRESS
 
-__all__ = ["UNSPECIFIED", "Address", "SocketAddress", "normalised", "resolve", "socket_address", "text"]
+__all__ = [
+    "BROADCAST_ADDRESS",
+    "UNSPECIFIED",
+    "Address",
+    "SocketAddress",
+    "normalised",
+    "resolve",
+    "socket_address",
+    "text",
+]
 
 Address = tuple[str, int]
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 UNSPECIFIED: Address = ("", 0)
+
+# The limited broadcast address reaches every machine of the network, whatever netmask it believes in.
+BROADCAST_ADDRESS = "255.255.255.255"
 
 _MAPPED = "::ffff:"
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from fountain.errors import UsageError
-from fountain.limits import BROADCAST_ADDRESS
-from fountain.net.address import Address
+from fountain.net.address import BROADCAST_ADDRESS, Address
 from fountain.net.interfaces import Interface, choose_interface, interface_fault
 
 __all__ = ["Group", "group_fault", "parse_group"]

@@ -14,7 +14,7 @@ import struct
 import sys
 
 from fountain.errors import TransportError, UsageError
-from fountain.limits import BROADCAST_ADDRESS
+from fountain.net.address import BROADCAST_ADDRESS
 from fountain.net.group import Group
 from fountain.net.routes import Ancillary
 

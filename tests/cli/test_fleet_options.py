@@ -14,7 +14,8 @@ from fountain.config import (
     ServeConfig,
 )
 from fountain.errors import IncompleteError, NameClashError, UsageError
-from tests.cli.stage import Outcome, Stage, failing, offered
+from fountain.events import PeerReason, ReceiverOutcome, ReceiverResult
+from tests.cli.stage import Outcome, Stage, failing, offered, receiver_result
 
 ADDRESS = "239.63.30.1"
 GROUP = GroupConfig(address=ADDRESS)
@@ -277,15 +278,24 @@ def test_a_listener_is_offered_no_command_that_would_be_refused(
     assert f"replace it by name: fountain-fetch --overwrite --group {ADDRESS} image.iso\n" in named
 
 
+def silent(*hosts: str) -> tuple[ReceiverResult, ...]:
+    """Receivers that fell silent."""
+    return tuple(receiver_result(host, state=ReceiverOutcome.SILENT, reason=PeerReason.SILENT) for host in hosts)
+
+
 @pytest.mark.parametrize(
     ("outcome", "status", "message"),
     [
         (Outcome(30, 30), 0, ""),
-        (Outcome(30, 30, ("pc31",)), 0, ""),
+        (Outcome(30, 30, silent("pc31")), 0, ""),
         (Outcome(0, None), 0, ""),
-        (Outcome(28, 30, ("pc1", "pc2")), 8, "28 of 30 expected peers have the object; not done: pc1, pc2."),
+        (
+            Outcome(28, 30, silent("pc1", "pc2")),
+            8,
+            "28 of 30 expected peers have the object; not done: pc1 (silent), pc2 (silent).",
+        ),
         (Outcome(28, 30), 8, "28 of 30 expected peers have the object."),
-        (Outcome(2, None, ("pc1",)), 8, "Not everybody has everything; not done: pc1."),
+        (Outcome(2, None, silent("pc1")), 8, "Not everybody has everything; not done: pc1 (silent)."),
     ],
 )
 def test_whoever_is_known_and_not_done_is_named(outcome: Outcome, status: int, message: str) -> None:
@@ -296,20 +306,20 @@ def test_whoever_is_known_and_not_done_is_named(outcome: Outcome, status: int, m
 
 
 def test_an_error_names_twenty_receivers_at_most() -> None:
-    outcome = Outcome(0, 500, tuple(f"pc{number}" for number in range(500)))
+    outcome = Outcome(0, 500, silent(*(f"pc{number}" for number in range(500))))
     err = Stage(lambda _observer, _stop: outcome).serve("a", "--group", ADDRESS).err
-    assert "pc19 and 480 more.\n" in err
+    assert "pc19 (silent) and 480 more.\n" in err
 
 
 def test_an_interrupted_server_of_a_group_is_130_and_names_them_too() -> None:
     def engine(_observer: object, _stop: object) -> Outcome:
         stage.interrupt()
-        return Outcome(1, None, ("pc2",))
+        return Outcome(1, None, silent("pc2"))
 
     stage = Stage(engine)
     result = stage.serve("a", "--group", ADDRESS)
     assert result.status == 130
-    assert "not done: pc2." in result.err
+    assert "not done: pc2 (silent)." in result.err
 
 
 def test_an_incomplete_one_way_fetch_is_status_4() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from fountain.errors import TransportError, UsageError
-from fountain.limits import BROADCAST_ADDRESS
 from fountain.net import Endpoint, Group, Interface, Train, interfaces, open_endpoint, open_group_receiver, parse_group
+from fountain.net.address import BROADCAST_ADDRESS
 from fountain.net.linux import LinuxEndpoint
 from fountain.net.routes import ROUTE_COUNT_MAX
 from tests.net.test_endpoints import drain, pattern
