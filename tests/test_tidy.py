@@ -28,7 +28,6 @@ CLASSES_ABOVE: dict[str, int] = {
     "fountain/engine/receiving/group_fetch.py:GroupFetch": 21,
     "fountain/engine/receiving/group_receiver.py:GroupReceiver": 28,
     "fountain/engine/receiving/receiver.py:Receiver": 22,
-    "fountain/engine/serving/fleet.py:Fleet": 17,
     "fountain/protocol/group/member.py:Member": 26,
     "fountain/protocol/group/receiver.py:GroupClientMachine": 35,
     "fountain/protocol/group/server.py:GroupServerMachine": 31,
@@ -51,8 +50,6 @@ CLASSES_ABOVE: dict[str, int] = {
 }
 FUNCTIONS_ABOVE: dict[str, int] = {
     "fountain/engine/receiving/group_receiver.py:GroupReceiver.__init__": 13,
-    "fountain/engine/serving/fleet.py:Fleet.__init__": 9,
-    "fountain/engine/serving/sender.py:Sender.__init__": 11,
     "fountain/field/__init__.py:combine_rows": 9,
     "fountain/protocol/group/server.py:GroupServerMachine.__init__": 10,
     "fountain/protocol/group/streams.py:GroupStreams.__init__": 9,

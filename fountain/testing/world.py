@@ -29,6 +29,7 @@ from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientEvent
+from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent
 from fountain.testing.group import GROUP, GroupOptions, Listener, ListenerOptions
 from fountain.testing.host import FOREVER_NS, Host
@@ -62,12 +63,14 @@ class Server(Host):
             ObjectSymbols(source, world.code, cache, is_directory=False, data_port=DATA_PORT_DEFAULT, open=open)
             for source in sources
         ]
-        self.sender = Sender(
-            objects, *self._endpoints, secret=world.draw_bytes(32), rate_bps=rate_bps, peer_count_max=peer_count_max,
-            now_ns=world.now_ns, congestion=congestion, executor=InlineExecutor(),
-            groups=None if group is None else group.streams(world, objects, rate_bps),
+        machine = ServerMachine(
+            secret=world.draw_bytes(32), objects=[entry.served for entry in objects], rate_bps=rate_bps,
+            peer_count_max=peer_count_max, now_ns=world.now_ns, congestion=congestion,
             key=None if group is None else group.key,
         )  # fmt: skip
+        groups = None if group is None else group.streams(world, objects, rate_bps)
+        control, data = self._endpoints
+        self.sender = Sender(objects, control, data, machine, InlineExecutor(), groups)
 
     def step(self, now_ns: int) -> int:
         """Let the sender do what it can."""

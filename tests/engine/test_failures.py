@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.engine.receiving.failures import fetch_failure
-from fountain.engine.serving.roster import _BYE_REASONS
+from fountain.engine.serving.audience import _BYE_REASONS
 from fountain.protocol.session.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, Failure
 from fountain.wire.control import RefusalReason
 from fountain.wire.session import ByeReason

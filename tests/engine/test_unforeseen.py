@@ -11,7 +11,7 @@ import pytest
 from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.fetch import fetch
 from fountain.engine.receiving.receiver import Receiver
-from fountain.engine.serving.roster import Roster
+from fountain.engine.serving.audience import Audience
 from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
 from fountain.events import Event, NullObserver, PeerGone, PeerReason, Serving
@@ -109,9 +109,9 @@ def test_a_server_that_fails_in_an_unforeseen_way_says_bye(
             name = type(event).__name__
             told.append(getattr(event, "reason", name))
             if name == "TransferProgress" and getattr(event, "received_count", 0) > 10:
-                monkeypatch.setattr(Roster, "progress", fail)
+                monkeypatch.setattr(Audience, "progress", fail)
 
-    def fail(_roster: Roster, _now_ns: int) -> None:
+    def fail(_audience: Audience, _now_ns: int) -> None:
         raise RuntimeError("nobody foresaw this")
 
     try:

@@ -22,7 +22,6 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.group.streams import GroupStreams
-from fountain.protocol.rate import ControlFactory
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent, SessionEnded
@@ -38,23 +37,17 @@ SEND_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these toget
 
 
 class Sender:
-    """Serves objects through `control` and `data`, two endpoints that may have any way to the peers."""
+    """Serves `objects`, which are those of `machine` and of the streams to groups, in this order.
+
+    `control` and `data` are two endpoints that may have any way to the peers; `executor` encodes ahead.
+    """
 
     def __init__(
-        self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, *, secret: bytes, rate_bps: int,
-        peer_count_max: int, now_ns: int, congestion: ControlFactory | None = None, executor: Executor,
-        groups: GroupStreams | None = None, key: bytes | None = None,
+        self, objects: Sequence[ObjectSymbols], control: Endpoint, data: Endpoint, machine: ServerMachine,
+        executor: Executor, groups: GroupStreams | None = None,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
-        self.machine = ServerMachine(
-            secret=secret,
-            objects=[entry.served for entry in self.objects],
-            rate_bps=rate_bps,
-            peer_count_max=peer_count_max,
-            now_ns=now_ns,
-            congestion=congestion,
-            key=key,
-        )
+        self.machine = machine
         self.failures: list[StorageError] = []
         self.groups = groups
         self._control, self._data = control, data

@@ -16,10 +16,9 @@ from fountain.config import ServeConfig
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.warmup import WarmUp
-from fountain.engine.serving.fleet import Fleet, GroupPlace
-from fountain.engine.serving.members import SNAPSHOT_COUNT_MAX
+from fountain.engine.serving.audience import Audience, event_of_member
+from fountain.engine.serving.group import GroupPlace, ServedGroup
 from fountain.engine.serving.porter import Porter
-from fountain.engine.serving.roster import Roster
 from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
 from fountain.errors import UsageError
@@ -29,11 +28,7 @@ from fountain.events import (
     LeftOut,
     ObjectServed,
     Observer,
-    PeerFinished,
-    PeerGone,
-    PeerJoined,
     PeerRefused,
-    PeersProgress,
     Preparing,
     ReceiverResult,
     Serving,
@@ -48,7 +43,8 @@ from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
 from fountain.protocol.rate import control_factory
-from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionOpened
+from fountain.protocol.session.server import ServerMachine
+from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.sentences import Notice, sentence
 from fountain.storage.source import FileSource, check_source, object_name, open_source
 from fountain.wire.control import Listing
@@ -56,8 +52,7 @@ from fountain.wire.control import Listing
 __all__ = ["ServeSummary", "serve"]
 
 PROGRESS_INTERVAL_NS = NS // 5
-LARGE_INTERVAL_NS = NS  # with so many receivers that not all are shown, or ...
-SMALL_COUNT_MAX = 64  # ... more sessions than this, whose table takes some ten kilobytes
+LARGE_INTERVAL_NS = NS  # with so many peers that a table of them takes long, or much room
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
 REFUSAL_INTERVAL_NS = NS
@@ -182,7 +177,7 @@ def _check_names(names: list[str]) -> None:
 
 
 class _Server:
-    """The loop and its bookkeeping."""
+    """The loop, from the first packet to the last Bye."""
 
     def __init__(
         self, config: ServeConfig, observer: Observer, stop: threading.Event, objects: list[ObjectSymbols],
@@ -190,34 +185,121 @@ class _Server:
     ) -> None:  # fmt: skip
         start_ns = now_ns()
         self._config = config
-        self._observer = observer
         self._stop = stop
         self._control, self._data = control, data
-        secret = secrets.token_bytes(32)
-        self._fleet: Fleet | None = None
-        if config.fleet is not None:
-            assert place is not None
-            self._fleet = Fleet(
-                config.fleet, [entry.served for entry in objects], control, data,
-                place=place, secret=secret, rate_bps=config.rate_bps, observer=observer, now_ns=start_ns,
+        secret, served = secrets.token_bytes(32), [entry.served for entry in objects]
+        self._group: ServedGroup | None = None
+        if place is not None:
+            self._group = ServedGroup(
+                place, served, control, data,
+                secret=secret, rate_bps=config.rate_bps, observer=observer, now_ns=start_ns,
             )  # fmt: skip
-        self._sender = Sender(
-            objects, control, data, secret=secret, rate_bps=config.rate_bps,
-            peer_count_max=config.peer_count_max, now_ns=start_ns, executor=executor,
-            congestion=control_factory(config.congestion_control, config.loss_tolerance),
-            groups=None if self._fleet is None else self._fleet.streams,
+        machine = ServerMachine(
+            secret=secret, objects=served, rate_bps=config.rate_bps, peer_count_max=config.peer_count_max,
+            now_ns=start_ns, congestion=control_factory(config.congestion_control, config.loss_tolerance),
             key=None if place is None else place.key,
         )  # fmt: skip
-        self._roster = Roster(start_ns)
-        self._done_peers: set[tuple[str, bytes]] = set()
-        self._progress_ns = start_ns
-        self._refusal_ns = start_ns - REFUSAL_INTERVAL_NS
+        groups = None if self._group is None else self._group.streams
+        self._sender = Sender(objects, control, data, machine, executor, groups)
+        self._notifier = _Notifier(observer, self._sender, self._group, config.rate_bps, start_ns)
         self._busy_ns = start_ns
-        self._failed_count = 0
-        self._is_ending = False
 
     def announce(self, sources: list[FileSource]) -> None:
-        """Tell what is served, and where."""
+        """Report what is served, and where."""
+        self._notifier.announce(sources, self._config, self._control.local_address[1], self._data.local_address[1])
+
+    def run(self) -> ServeSummary:
+        """The loop; peers are notified of its end, whatever that is."""
+        try:
+            reason = self._run_until_over()
+            self._end(reason)
+        except BaseException:
+            self._close(now_ns())
+            self._notifier.summarize()  # What receivers have, they have.
+            raise
+        results = self._notifier.summarize()
+        self._notifier.stopped(reason)
+        return ServeSummary(self._notifier.audience.done_count, self._config.expect, reason, results)
+
+    def _run_until_over(self) -> EndReason:
+        while True:
+            now = now_ns()
+            if self._group is not None:
+                self._group.look(now)
+            deadline = self._sender.step(now)
+            self._notifier.step(now)
+            reason = self._reason_to_stop(now)
+            if reason is not None:
+                return reason
+            blocked = [self._data] if self._sender.is_blocked else []
+            if blocked:
+                deadline = now + BLOCKED_NS
+            deadline = min(deadline, self._notifier.due_ns, now + STOP_CHECK_NS)
+            if deadline > now:
+                wait([self._control, self._data], deadline - now_ns(), blocked=blocked)  # A step may have taken long.
+
+    def _reason_to_stop(self, now: int) -> EndReason | None:
+        config = self._config
+        if self._sender.machine.sessions or (self._group is not None and self._group.is_busy):
+            self._busy_ns = now
+        is_complete = config.expect is not None and self._notifier.audience.done_count >= config.expect
+        if is_complete and not self._notifier.audience.hooking:
+            return EndReason.COMPLETE
+        if self._group is not None and self._group.is_over:
+            return EndReason.ONEWAY_OVER
+        if self._stop.is_set():
+            return EndReason.INTERRUPTED
+        if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
+            return EndReason.IDLE
+        return None
+
+    def _end(self, reason: EndReason) -> None:
+        """Say Bye, and acknowledge what is still asked, for a moment."""
+        self._notifier.is_ending = True
+        now = now_ns()
+        self._sender.machine.close(now)
+        self._notifier.step(now)
+        limit = now + LINGER_NS
+        while reason is EndReason.COMPLETE and now < limit:
+            self._sender.step(now)
+            wait([self._control, self._data], limit - now)
+            now = now_ns()
+        self._close(now)  # Whoever came meanwhile.
+        self._notifier.due_ns = 0
+        self._notifier.step(now)
+
+    def _close(self, now: int) -> None:
+        """Say Bye to everybody."""
+        self._sender.machine.close(now)
+        if self._group is not None:
+            self._group.close()
+            self._group.streams.close(now)
+        self._sender.flush()
+
+
+class _Notifier:
+    """Notifies the observer of what happens at a server, and of how its peers fare.
+
+    Attributes:
+        audience: its peers.
+        due_ns: when they are looked at again.
+        is_ending: All that was to be done is done: a source that changes now spoils nothing.
+    """
+
+    def __init__(
+        self, observer: Observer, sender: Sender, group: ServedGroup | None, rate_bps: int, now: int
+    ) -> None:  # fmt: skip
+        self.audience = Audience(rate_bps, now, () if group is None else group.machines)
+        self.due_ns = now
+        self.is_ending = False
+        self._observer = observer
+        self._sender = sender
+        self._group = group
+        self._refusal_ns = now - REFUSAL_INTERVAL_NS
+        self._failed_count = 0
+
+    def announce(self, sources: list[FileSource], config: ServeConfig, port: int, data_port: int) -> None:
+        """Report what is served, and where."""
         for source in sources:
             self._observer.handle(
                 ObjectServed(
@@ -230,144 +312,66 @@ class _Server:
                     symbol_size=source.geometry.symbol_size,
                 )
             )
-        config = self._config
         self._observer.handle(
             Serving(
                 addresses=tuple(local_addresses(config.bind)),
-                port=self._control.local_address[1],
-                data_port=self._data.local_address[1],
+                port=port,
+                data_port=data_port,
                 open=config.open,
                 rate_bps=config.rate_bps,
                 is_keyed=config.fleet is not None and config.fleet.group.key_path is not None,
             )
         )
-        if self._fleet is not None:
-            self._fleet.announce()
+        if self._group is not None:
+            self._group.announce()
 
-    def run(self) -> ServeSummary:
-        """The loop; peers are told of its end, whatever that is."""
-        try:
-            return self._run()
-        except BaseException:
-            self._close(now_ns())
-            self._summarize()  # What receivers have, they have.
-            raise
+    def step(self, now: int) -> None:
+        """Report what has happened, and, when it is time to, how everybody fares.
 
-    def _run(self) -> ServeSummary:
-        reason: EndReason | None = None
-        while reason is None:
-            now = now_ns()
-            if self._fleet is not None:
-                self._fleet.look(now)
-            deadline = self._sender.step(now)
-            self._tell(now)
-            reason = self._reason_to_stop(now)
-            blocked = [self._data] if self._sender.is_blocked else []
-            if blocked:
-                deadline = now + BLOCKED_NS
-            deadline = min(deadline, self._progress_ns, now + STOP_CHECK_NS)
-            if reason is None and deadline > now:
-                wait([self._control, self._data], deadline - now_ns(), blocked=blocked)  # A step may have taken long.
-        self._end(reason)
-        results = self._summarize()
-        self._observer.handle(Stopped(reason))
-        return ServeSummary(len(self._done_peers), self._config.expect, reason, results)
+        Raises:
+            StorageError: the only object changed.
+        """
+        while (event := self._sender.poll_event()) is not None:
+            self._report(event, now)
+        has_happened = False
+        if self._group is not None:
+            while (happened := self._group.streams.poll_event()) is not None:
+                has_happened = True
+                machine, member_event = happened
+                if (told := event_of_member(member_event, machine.stream.offer)) is not None:
+                    self._observer.handle(told)
+            self._group.report(self.audience, now)
+        is_due = now >= self.due_ns
+        if is_due or self._group is None or (has_happened and self.audience.is_small):
+            self.audience.count_done(now, is_ending=self.is_ending)
+        for failure in self._sender.failures[self._failed_count :]:
+            self._failed_count += 1
+            if len(self._sender.objects) == 1 and not self.is_ending:
+                raise failure
+            self._observer.handle(Warned(failure.message, failure.hint))
+        if is_due:
+            self.due_ns = now + (PROGRESS_INTERVAL_NS if self.audience.is_small else LARGE_INTERVAL_NS)
+            self._observer.handle(self.audience.progress(now))
 
-    def _summarize(self) -> tuple[ReceiverResult, ...]:
-        fleet = self._config.fleet
-        if self._fleet is None or fleet is None or fleet.oneway is not None:
+    def summarize(self) -> tuple[ReceiverResult, ...]:
+        """Report what became of all receivers of a group that answers."""
+        if self._group is None or self._group.is_oneway:
             return ()
-        results = self._fleet.members.results(self._roster.done_objects)
+        results = self.audience.results()
         self._observer.handle(GroupSummary(results))
         return results
 
-    def _reason_to_stop(self, now: int) -> EndReason | None:
-        config = self._config
-        if self._sender.machine.sessions or (self._fleet is not None and self._fleet.is_busy):
-            self._busy_ns = now
-        is_complete = config.expect is not None and len(self._done_peers) >= config.expect
-        if is_complete and (self._fleet is None or not self._fleet.members.hooking):
-            return EndReason.COMPLETE
-        if self._fleet is not None and self._fleet.is_over:
-            return EndReason.ONEWAY_OVER
-        if self._stop.is_set():
-            return EndReason.INTERRUPTED
-        if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
-            return EndReason.IDLE
-        return None
+    def stopped(self, reason: EndReason) -> None:
+        """Report the end."""
+        self._observer.handle(Stopped(reason))
 
-    def _end(self, reason: EndReason) -> None:
-        """Say Bye, and acknowledge what is still asked, for a moment."""
-        self._is_ending = True  # All that was to be done is done: a source that changes now spoils nothing.
-        now = now_ns()
-        self._sender.machine.close(now)
-        self._tell(now)
-        limit = now + LINGER_NS
-        while reason is EndReason.COMPLETE and now < limit:
-            self._sender.step(now)
-            wait([self._control, self._data], limit - now)
-            now = now_ns()
-        self._close(now)  # Whoever came meanwhile.
-        self._progress_ns = 0
-        self._tell(now)
-
-    def _close(self, now: int) -> None:
-        """Say Bye to everybody."""
-        self._sender.machine.close(now)
-        if self._fleet is not None:
-            self._fleet.close()
-            self._fleet.streams.close(now)
-        self._sender.flush()
-
-    def _tell(self, now: int) -> None:
-        while (event := self._sender.poll_event()) is not None:
-            self._tell_event(event, now)
-        if self._fleet is None:
-            self._done_peers = self._roster.done_peers
-        else:
-            has_happened = self._fleet.tell(now)
-            if now >= self._progress_ns or (has_happened and self._is_small):
-                self._done_peers = self._fleet.members.done_peers(
-                    self._roster.done_objects, now, is_ending=self._is_ending
-                )
-        for failure in self._sender.failures[self._failed_count :]:
-            self._failed_count += 1
-            if len(self._sender.objects) == 1 and not self._is_ending:
-                raise failure
-            self._observer.handle(Warned(failure.message, failure.hint))
-        if now >= self._progress_ns:
-            self._progress_ns = now + (PROGRESS_INTERVAL_NS if self._is_small else LARGE_INTERVAL_NS)
-            self._observer.handle(self._progress(now))
-
-    @property
-    def _is_small(self) -> bool:
-        """Whether looking at every receiver costs next to nothing, and their table is short."""
-        if self._roster.count > SMALL_COUNT_MAX:
-            return False
-        return self._fleet is None or self._fleet.members.count <= SNAPSHOT_COUNT_MAX
-
-    def _progress(self, now: int) -> PeersProgress:
-        """Everybody, whether served alone or in a group."""
-        progress = self._roster.progress(now)
-        if self._fleet is None:
-            return progress
-        peers = self._fleet.members.snapshots(progress.peers)
-        return PeersProgress(peers, progress.rate_bps + self._fleet.rate_bps(now), len(self._done_peers))
-
-    def _tell_event(self, event: ServerEvent, now: int) -> None:
-        if isinstance(event, HandshakeRefused):
-            if now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
-                self._refusal_ns = now
-                self._observer.handle(PeerRefused(text(event.address), event.reason))
-            return
-        told: PeerJoined | PeerFinished | PeerGone
-        members = None if self._fleet is None else self._fleet.members
-        if isinstance(event, SessionOpened):
-            # It may come as a receiver of the group: to whoever watches it is the same one.
-            shown_id = None if members is None else members.id_apart(event.session)
-            told = self._roster.joined(event.session, now, shown_id)
-        else:
-            told = self._roster.ended(event.session)
-        if members is not None:
-            members.note(told, now)
-        self._observer.handle(told)
+    def _report(self, event: ServerEvent, now: int) -> None:
+        match event:
+            case SessionOpened():
+                self._observer.handle(self.audience.opened(event.session, now))
+            case SessionEnded():
+                self._observer.handle(self.audience.ended(event.session, now))
+            case HandshakeRefused():
+                if now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
+                    self._refusal_ns = now
+                    self._observer.handle(PeerRefused(text(event.address), event.reason))
