@@ -33,10 +33,12 @@ __all__ = [
     "FLAG_MANIFEST",
     "FLAG_OPEN",
     "GOOD",
+    "NONCE_SIZE",
     "REASONS",
     "Columns",
     "check_open",
     "expand_sequences",
+    "is_data",
     "nonces",
     "pack_headers",
     "pack_open",
@@ -45,6 +47,8 @@ __all__ = [
     "rtt_code",
     "rtt_from_code",
     "scatter_open",
+    "session_counts",
+    "session_of",
 ]
 
 Rows = NDArray[np.uint8]
@@ -52,8 +56,10 @@ Rows = NDArray[np.uint8]
 FLAG_OPEN = 1
 FLAG_MANIFEST = 2
 FLAGS_KNOWN = FLAG_OPEN | FLAG_MANIFEST
+NONCE_SIZE = 12
 
 _FIRST_OCTET = 0x1D
+_SESSION = slice(4, 12)
 _RTT_MANTISSA_MAX = (1 << 12) - 1
 _RTT_EXPONENT_MAX = 15
 _UINT32_MASK = 0xFFFFFFFF
@@ -259,6 +265,27 @@ def parse_headers(rows: Rows, session: int, columns: Columns) -> int:
     return count
 
 
+def is_data(packet: memoryview) -> bool:
+    """Whether octets have the first octet and the least size of a data packet."""
+    return len(packet) > DATA_OVERHEAD_SIZE and packet[0] == _FIRST_OCTET
+
+
+def session_of(packet: memoryview) -> int:
+    """The session id of a data packet, or of a part of one."""
+    return int.from_bytes(packet[_SESSION], "big")
+
+
+def session_counts(rows: Rows) -> dict[int, int]:
+    """The session ids in `rows`, uint8[n, stride], and how many packets of each there are; nearly always one id."""
+    ids = rows[:, _SESSION]
+    if not len(ids) or ids.shape[1] < 8:
+        return {}
+    if (ids == ids[0]).all():
+        return {session_of(rows[0].data): len(ids)}
+    found, counts = np.unique(ids, axis=0, return_counts=True)
+    return {int.from_bytes(row.tobytes(), "big"): int(count) for row, count in zip(found, counts)}
+
+
 def check_open(rows: Rows) -> NDArray[np.bool_]:
     """bool[n]: which open packets have the right checksum."""
     return scatter_open(rows, rows[:0, DATA_OVERHEAD_SIZE:], np.full(len(rows), -1, dtype=np.int64))
@@ -302,7 +329,7 @@ def rtt_from_code(code: int) -> int:
 
 def nonces(iv: bytes, sequences: NDArray[np.uint64]) -> Rows:
     """uint8[n, 12]: the nonce of each packet, `iv` XOR its sequence number in the last 8 octets, big-endian."""
-    out = np.empty((len(sequences), 12), dtype=np.uint8)
+    out = np.empty((len(sequences), NONCE_SIZE), dtype=np.uint8)
     out[:, :4] = np.frombuffer(iv, dtype=np.uint8, count=4)
     mixed = sequences ^ np.uint64(int.from_bytes(iv[4:12], "big"))
     out[:, 4:] = mixed.astype(">u8").view(np.uint8).reshape(-1, 8)

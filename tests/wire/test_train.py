@@ -317,3 +317,13 @@ def test_sequence_numbers_near_the_start_do_not_become_negative() -> None:
     values = np.array([0, 5, 2**31, 2**32 - 1], dtype=np.uint32)
     for expected in (0, 1, 2**31 - 1, 2**31, 2**32):
         assert train.expand_sequences(values, expected).tolist() == [naive_expand(int(v), expected) for v in values]
+
+
+def test_sessions_are_counted_before_anything_else_is_known_of_a_packet() -> None:
+    rows = random_rows(5, 60)
+    rows[:, 4:12] = np.frombuffer(SESSION.to_bytes(8, "big"), dtype=np.uint8)
+    assert train.session_counts(rows) == {SESSION: 5}
+    rows[3, 11] ^= 1
+    assert train.session_counts(rows) == {SESSION: 4, SESSION ^ 1: 1}
+    assert train.session_of(rows[3].data) == SESSION ^ 1
+    assert train.session_counts(rows[:, :11]) == train.session_counts(rows[:0]) == {}

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from fountain.codes.api import Code
 from fountain.engine.receiving.assembly import Assembly, Opened, least_memory, open_for
 from fountain.engine.receiving.collector import BlockSink
@@ -30,7 +28,7 @@ from fountain.wire.group import MemberState
 from fountain.wire.reject import RejectCounter
 from fountain.wire.session import StopReason
 
-__all__ = ["OPENING_ENTRY_SIZE", "OPENING_SIZE_MAX", "Download", "Opening", "sessions_in"]
+__all__ = ["OPENING_ENTRY_SIZE", "OPENING_SIZE_MAX", "Download", "Opening"]
 
 ONEWAY_MARGIN_COUNT = 2  # What a one-way stream is planned for.
 PARTING_NS = NS  # So long one who was asked to leave goes on saying that it did: nobody acknowledges that.
@@ -446,14 +444,3 @@ class Download:
         self.error = self.error or receiver.error
         self.files, self.succeeded, self.finished_ns = receiver.files, receiver.succeeded, receiver.finished_ns
         return deadline
-
-
-def sessions_in(train: Train) -> dict[int, int]:
-    """The session ids of the data packets in a train, nearly always one, and how many packets of each there are."""
-    ids = train.rows()[:, 4:12]
-    if not len(ids) or ids.shape[1] < 8:
-        return {}
-    if (ids == ids[0]).all():
-        return {int.from_bytes(ids[0].tobytes(), "big"): len(ids)}
-    rows, counts = np.unique(ids, axis=0, return_counts=True)
-    return {int.from_bytes(row.tobytes(), "big"): int(count) for row, count in zip(rows, counts)}

@@ -21,13 +21,13 @@ from typing import NoReturn
 from fountain.engine.receiving.assembly import contradiction, least_memory
 from fountain.engine.receiving.bystanders import Bystanders
 from fountain.engine.receiving.contenders import IDLE_NS, Contender, Contenders
-from fountain.engine.receiving.download import OPENING_SIZE_MAX, Download, Opening, sessions_in
+from fountain.engine.receiving.download import OPENING_SIZE_MAX, Download, Opening
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.receiver import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COUNT_MAX, Phase, Receiver
 from fountain.engine.runtime.workers import Workers
 from fountain.errors import TransportError
 from fountain.integrity import derive
-from fountain.limits import DATA_OVERHEAD_SIZE, LISTENER_MEMORY_SIZE_MAX, NS, RECEIVE_MEMORY_SIZE_MAX
+from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS, RECEIVE_MEMORY_SIZE_MAX
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -35,7 +35,8 @@ from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.member import HOLDING_STATES
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.session.client import ClientMachine
-from fountain.wire.control import MAGIC, OfferBody, Want
+from fountain.wire.control import OfferBody, Want, is_control
+from fountain.wire.data import is_data, session_counts
 from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject, RejectCounter
 
@@ -48,7 +49,6 @@ assert DOWNLOAD_COUNT_MAX * OPENING_SIZE_MAX <= LISTENER_MEMORY_SIZE_MAX  # Ther
 PAUSE_NS = NS * 4 // 10  # Who has not looked for so long, four times as long as it ever waits, had been stopped.
 REFUSED_COUNT_MAX = 256
 UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; whoever causes them may cause many.
-_DATA_FIRST_OCTET = 0x1D
 
 
 class GroupReceiver:
@@ -190,7 +190,7 @@ class GroupReceiver:
             if left <= 0 or not self._group.receive(train):
                 break
             left -= train.segment_count
-            if train.view[:4] == MAGIC:
+            if is_control(train.view):
                 for segment in train.segments():
                     self._take_control(bytes(segment), train.address, now_ns)
                 continue
@@ -207,7 +207,7 @@ class GroupReceiver:
 
     def _take_data(self, train: Train, now_ns: int) -> None:
         drop_count = self._group.statistics.kernel_drops
-        sessions = sessions_in(train)
+        sessions = session_counts(train.rows())
         if not sessions:
             self.rejects.add(Reject.TRUNCATED, len(train.rows()))
         for session, packet_count in sessions.items():
@@ -466,7 +466,7 @@ class GroupReceiver:
     def _keep(self, session: int, train: Train) -> bool:
         """Keep data packets whose Announce is yet to come; the oldest make room. Whether they may be any."""
         length = train.length - len(train.remainder)
-        if not length or train.segment_size <= DATA_OVERHEAD_SIZE or train.view[0] != _DATA_FIRST_OCTET:
+        if not length or not is_data(train.view[: train.segment_size]):
             return False
         self._early.setdefault(session, deque()).append((bytes(train.view[:length]), train.segment_size))
         self.early_size += length + EARLY_ENTRY_SIZE

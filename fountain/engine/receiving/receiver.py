@@ -25,8 +25,9 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientEvent, ClientState
-from fountain.wire.control import MAGIC, OfferBody
-from fountain.wire.parts import PART_FIRST_OCTET, Joiner
+from fountain.wire.control import OfferBody, is_control
+from fountain.wire.data import session_of
+from fountain.wire.parts import Joiner, is_part
 from fountain.wire.session import StopReason
 
 __all__ = ["RECEIVE_PACKET_COUNT_MAX", "RECEIVE_TRAIN_COUNT_MAX", "Phase", "Receiver"]
@@ -171,7 +172,7 @@ class Receiver:
         return address == self._server or (offer is not None and address == (self._server[0], offer.data_port))
 
     def _take(self, train: Train, now_ns: int) -> None:
-        if train.view[:4] == MAGIC:
+        if is_control(train.view):
             for segment in train.segments():
                 self._take_control(segment, train.address, now_ns)
             return
@@ -179,10 +180,10 @@ class Receiver:
             self._take_control(train.remainder, train.address, now_ns)
         if self.assembly is None:
             return
-        session = self.machine.find_session(int.from_bytes(train.view[4:12], "big"))
+        session = self.machine.find_session(session_of(train.view))
         if session is None:
             return
-        for whole in [train] if train.view[0] != PART_FIRST_OCTET else self._join(train, self.assembly):
+        for whole in self._join(train, self.assembly) if is_part(train.view) else [train]:
             arrival = self.assembly.take(whole, session, now_ns)
             if arrival is not None:
                 self.machine.handle_data(session, *arrival, now_ns)

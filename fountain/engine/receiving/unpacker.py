@@ -19,6 +19,7 @@ from fountain.wire.data import (
     FLAG_MANIFEST,
     FLAG_OPEN,
     GOOD,
+    NONCE_SIZE,
     Columns,
     check_open,
     expand_sequences,
@@ -202,12 +203,12 @@ class Unpacker:
         for index, slot in zip(indices.tolist(), slots.tolist()):
             header, body = parts[index]
             target = self._nowhere if slab is None or slot < 0 else slab[slot * size : slot * size + size]
-            nonce = nonce_octets[nonce_at : nonce_at + 12]
-            nonce_at += 12
+            nonce = nonce_octets[nonce_at : nonce_at + NONCE_SIZE]
+            nonce_at += NONCE_SIZE
             try:
                 decrypt(nonce, body, header, target)
             except InvalidTag:
-                damaged.append(nonce_at // 12 - 1)
+                damaged.append(nonce_at // NONCE_SIZE - 1)
         return damaged
 
     def _open_clear(self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None) -> list[int]:
