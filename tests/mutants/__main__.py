@@ -33,7 +33,7 @@ CHAOS_SEED_COUNT = 40
 SEED_DEFAULT = 6330  # of the tests
 TIMEOUT_S = 240  # for one test; a mutant that hangs is found by that
 RUN_TIMEOUT_S = 1_200  # for one run of pytest: what hangs so that its own time-out cannot end it
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 
 
 def copy_tree() -> None:
@@ -64,10 +64,12 @@ def failing_test(arguments: list[str], *, is_kernel: bool) -> str:
         return f"time ({' '.join(arguments)})"
     if run.returncode == 0:
         return ""
+    if "+ Timeout +" in run.stdout + run.stderr:
+        return f"time ({' '.join(arguments)})"
     failed = _FAILED.search(run.stdout)
-    if failed is None and "Timeout" not in run.stdout + run.stderr:
-        raise RuntimeError(f"neither passed nor failed: pytest {' '.join(arguments)}\n{run.stdout}{run.stderr}")
-    return failed[1] if failed else f"time ({' '.join(arguments)})"
+    if failed is None or run.returncode != 1:
+        raise RuntimeError(f"no test failed, none passed: pytest {' '.join(arguments)}\n{run.stdout}{run.stderr}")
+    return failed[1]
 
 
 def chaos_arguments(kind: str) -> list[str]:

@@ -344,17 +344,17 @@ MUTANTS = (
     Mutant(
         "wire-needs-twice", "a Report names one block twice, with two needs",
         "if len({block for block, _ in needs}) < need_count:", "if False:",
-        "tests/wire",
+        "tests/protocol/test_packets.py",
     ),
     Mutant(
         "wire-runs-overlap", "runs of done blocks overlap",
         "if first <= end or count < 1 or", "if count < 1 or",
-        "tests/wire",
+        "tests/protocol/test_packets.py",
     ),
     Mutant(
         "wire-hello-padding", "a Hello carries octets that no version knows",
         " or data[HEADER_SIZE + _HELLO.size :] != _PADDING", "",
-        "tests/wire",
+        "tests/protocol/test_packets.py",
     ),
     Mutant(
         "wire-data-reserved", "a data packet whose reserved octet is set is taken",
@@ -390,7 +390,7 @@ MUTANTS = (
     Mutant(
         "keys-transcript", "an Offer can be changed on its way without breaking the keys",
         "info=_LABEL + digest(transcript)", "info=_LABEL",
-        "tests/protocol/test_session_keys.py tests/world/test_forgery.py",
+        "tests/protocol/test_session_keys.py",
     ),
     Mutant(
         "keys-shared-key", "whoever lacks the group's key can open a session",

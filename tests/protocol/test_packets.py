@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fountain.integrity import key_pair
-from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, NS
+from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX, HELLO_SIZE, NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.server import ServerMachine
@@ -178,6 +179,40 @@ def test_padding_of_a_hello_is_zero_and_complete() -> None:
     assert len(octets) == HELLO_SIZE
     assert Hello.parse(octets[:-1] + b"\1", 0) is Reject.RESERVED_NOT_ZERO
     assert Hello.parse(octets[:-1], 0) is Reject.BAD_LENGTH
+
+
+LAST = BLOCK_COUNT_MAX - 1
+REPORT = Report(0, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
+REQUEST = RequestBody(bytes(8), 8, False, "host", ())
+
+
+@pytest.mark.parametrize("record", [REPORT, REQUEST])
+def test_runs_ascend_apart_from_each_other_and_end_with_the_largest_object(record: Any) -> None:
+    for inside in (((LAST, 1),), ((0, BLOCK_COUNT_MAX),), ((0, 1), (2, 1))):
+        sound = replace(record, done=inside)
+        assert type(record).parse(sound.encode()) == sound
+    for outside in (
+        ((LAST + 1, 1),), ((LAST, 2),), ((3, 0),), ((0, 1), (1, 1)), ((0, 3), (2, 4)), ((5, 1), (0, 1)),
+        ((4, 1), (4, 1)),
+    ):  # fmt: skip
+        assert type(record).parse(replace(record, done=outside).encode()) is Reject.BAD_FIELD, outside
+
+
+@pytest.mark.parametrize("bit", [0, MANIFEST_BIT])
+def test_needs_name_each_block_once_and_end_with_the_largest_object(bit: int) -> None:
+    sound = replace(REPORT, needs=((LAST | bit, 1), (bit, 2)))
+    assert Report.parse(sound.encode()) == sound
+    for needs in (((LAST + 1 | bit, 1),), ((bit, 1), (bit, 2)), ((7 | bit, 1), (bit, 0), (7 | bit, 1))):
+        assert Report.parse(replace(REPORT, needs=needs).encode()) is Reject.BAD_FIELD, needs
+
+
+def test_no_more_runs_and_needs_are_read_than_a_packet_has_room_for() -> None:
+    runs_of = [tuple((2 * at, 1) for at in range(count)) for count in (RUN_COUNT_MAX, RUN_COUNT_MAX + 1)]
+    needs_of = [tuple((at, 1) for at in range(count)) for count in (NEED_COUNT_MAX, NEED_COUNT_MAX + 1)]
+    full = replace(REPORT, done=runs_of[0], needs=needs_of[0])
+    assert Report.parse(full.encode()) == full
+    assert Report.parse(replace(full, done=runs_of[1]).encode()) is Reject.TOO_LARGE
+    assert Report.parse(replace(full, needs=needs_of[1]).encode()) is Reject.TOO_LARGE
 
 
 # --- Machines ----------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from fountain.integrity import sealed_count_max
 from fountain.limits import NS
 from fountain.protocol.session.admission import PROVED_BURST_COUNT
 from fountain.protocol.session.client_events import ClientState, Failure
-from fountain.wire.control import PacketType, RefusalReason
+from fountain.wire.control import Offer, PacketType, RefusalReason, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Ping
 from tests.protocol.pair import HOME, MS, Pair, connected
@@ -57,6 +60,29 @@ def test_requests_under_another_key_are_refused_no_more_often_than_hellos_are_an
     pair.now_ns += NS
     pair.deliver(octets)
     assert pair.refusals() == [RefusalReason.KEY_MISMATCH]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"name": "other"}, {"is_directory": True}, {"manifest_size": 301}, {"profile_id": b"q" * 8}, {"data_port": 9}],
+    ids=str,
+)
+def test_whoever_changes_an_offer_on_its_way_keeps_the_session_from_being_opened(change: dict[str, Any]) -> None:
+    pair = Pair()
+    client = pair.client()
+    hello = client.poll_datagram()
+    assert hello is not None
+    pair.server.handle_datagram(hello[0], HOME, pair.now_ns, on_data_port=False)
+    answer = pair.server.poll_datagram()
+    assert answer is not None
+    header = parse_header(answer[0])
+    assert not isinstance(header, Reject)
+    offer = parse_handshake(answer[0], *header)
+    assert isinstance(offer, Offer)
+    client.handle_datagram(replace(offer, body=replace(offer.body, **change)).encode(), pair.now_ns)
+    pair.deliver(pair.request(client))
+    assert len(pair.server.sessions) == (0 if change else 1)
+    assert pair.server.rejects.count(Reject.BAD_SEAL) == (1 if change else 0)
 
 
 # --- Worn keys ---------------------------------------------------------------------------------------------

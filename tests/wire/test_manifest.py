@@ -288,6 +288,7 @@ def test_names_that_differ_in_case_only_are_a_matter_of_the_disk() -> None:
         changed(8, size=1),
         changed(8, size=3),
         changed(8, size=1 << 60),
+        manifest_of("t", [ROOT, Entry(HARDLINK, 0, 0, 2, b"a"), entry(FILE, b"b")]),
         changed(6, extents=((0, 0),)),
         changed(6, extents=((0, 5), (5, 5))),
         changed(6, extents=((10, 5), (0, 5))),
