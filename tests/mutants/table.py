@@ -137,12 +137,12 @@ MUTANTS = (
         "journal-before-sync", "the journal vouches for data that a power cut takes",
         "self._octets.sync(dirty)\n                self._journal.append(pending)",
         "self._journal.append(pending)\n                self._octets.sync(dirty)",
-        "tests/storage",
+        "tests/storage/test_trouble.py",
     ),
     Mutant(
         "links-followed", "a link that somebody puts into the part is written through",
         ' | getattr(os, "O_NOFOLLOW", 0)', "",
-        "tests/storage",
+        "tests/storage/test_part.py",
     ),
     Mutant(
         "key-exhaustion", "one key seals more packets than AES-GCM may",
@@ -401,43 +401,43 @@ MUTANTS = (
     Mutant(
         "storage-rename-unsynced", "after a power cut the finished object has lost its name",
         "with Directory.open(self.destination.parent) as parent:\n                parent.sync()", "pass",
-        "tests/storage",
+        "tests/storage/test_durability.py",
     ),
     Mutant(
         "storage-replace-unsynced", "after a power cut a replaced file is empty",
         "_sync(os.fsync, descriptor)\n        finally", "pass\n        finally",
-        "tests/storage",
+        "tests/storage/test_durability.py",
     ),
     Mutant(
         "storage-missing-file", "blocks of a file that somebody removed count as there",
         "if vouched and len(missing):", "if False:",
-        "tests/storage",
+        "tests/storage/test_part.py tests/storage/test_resume.py",
     ),
     Mutant(
         "storage-unproved", "what was damaged on the disk between two runs becomes the object",
         "unproven = sorted(self._unproven)", "unproven: list[int] = []",
-        "tests/storage",
+        "tests/storage/test_part.py tests/storage/test_resume.py",
     ),
     Mutant(
         "storage-lock", "two processes write one part",
         "except BlockingIOError:\n        return Lock.TAKEN", "except BlockingIOError:\n        return Lock.HELD",
-        "tests/storage",
+        "tests/storage/test_part.py tests/storage/test_resume.py",
     ),
     Mutant(
         "storage-short-write", "the rest of a short write goes to the wrong place",
         "done += os.pwrite(descriptor, view[done:], offset + done)",
         "done += os.pwrite(descriptor, view[done:], offset)",
-        "tests/storage",
+        "tests/storage/test_trouble.py tests/storage/test_part.py",
     ),
     Mutant(
         "storage-journal-bound", "a record for a block that does not exist is believed",
         "if block < block_count and zlib", "if zlib",
-        "tests/storage",
+        "tests/storage/test_part.py tests/storage/test_resume.py",
     ),
     Mutant(
         "storage-full-directory", "--overwrite replaces a directory that holds something",
         'return "" if _is_empty(destination) else', 'return "" if True else',
-        "tests/storage",
+        "tests/storage/test_overwrite.py",
     ),
     Mutant(
         "storage-list-cut", "a line that was cut short spoils the one behind it",
