@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from fountain.engine.receiving import bystanders
 from fountain.engine.receiving.assembly import Assembly
-from fountain.engine.receiving.bystanders import BYSTANDER_COUNT_MAX
 from fountain.engine.receiving.download import Download
 from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
 from fountain.engine.receiving.receiver import Phase
@@ -43,8 +43,9 @@ def slow_stage(seed: int, count: int) -> tuple[Stage, Listener]:
     return stage, slow
 
 
-@RUNS
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(
+    ("count", "run"), [(2, 0), (3, 0), *(pytest.param(count, 1, marks=pytest.mark.slow) for count in (2, 3))]
+)
 def test_several_objects_that_are_fetched_apart_at_once_do_not_eat_each_others_packets(
     count: int, run: int, seed: int
 ) -> None:
@@ -167,13 +168,14 @@ def test_a_listener_that_stops_says_so_of_what_waits_for_room(seed: int) -> None
     assert {knows(machine, listener) for machine in machines} == {MemberState.LEFT}
 
 
-def test_no_more_streams_are_stood_by_than_the_bound(seed: int) -> None:
+def test_no_more_streams_are_stood_by_than_the_bound(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bystanders, "BYSTANDER_COUNT_MAX", 8)
     stage = Stage(seed, size=2_000, rate_bps=50_000_000)
-    several(stage, seed, BYSTANDER_COUNT_MAX + DOWNLOAD_COUNT_MAX + 8, 2_000)
+    several(stage, seed, 8 + DOWNLOAD_COUNT_MAX + 8, 2_000)
     listener = stage.listen(once=False)
     listener.hook_ns = 600 * NS  # Nothing makes room.
     stage.wait(5 * NS)
-    assert len(listener.receiver.bystanders.machines) == BYSTANDER_COUNT_MAX
+    assert len(listener.receiver.bystanders.machines) == 8
 
 
 @RUNS
