@@ -1,7 +1,8 @@
 # Everything a person types here does its own set-up: a .venv inside the checkout, made once and again when
 # pyproject.toml changes. It needs Python 3.10 to 3.13, git and make, and the network for the first `pip install`.
 #
-#   make test    linter, types and tests
+#   make test    linter, types and tests: some five minutes on two cores
+#   make soak    the tests that take long, and the mutants: some hours
 #   make demo    serve a 200 MB file on loopback, fetch it through 10 % loss, compare the bytes
 #   make bench   whole transfers beside other tools, as a table and plots (docs/benchmarks.md); BENCH_FLAGS=--quick
 #                makes it small; parts: make bench BENCHES='codec datapath stages storage startup transfer'
@@ -14,15 +15,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
-PYTEST_FLAGS ?= -n auto
+# Two for each processor: the tests of real processes mostly wait. What is left at the end goes to whoever is idle.
+WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN || echo 1) )))
+PYTEST_FLAGS ?= -n $(WORKERS) --dist worksteal
 BENCHES ?=
 BENCH_FLAGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: test lint demo bench clean
+.PHONY: test soak lint demo bench clean
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+soak: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+	$(BIN)/python -m tests.mutants
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVE = (sys.executable, "-m", "fountain", "serve", "--bind", "127.0.0.1", "--port", "0", "--idle-exit", "0.01")
 STATUSES = {0, 2, 3, 4, 5, 6, 7, 8, 130}
 
+COMPILES = pytest.mark.slow  # every kernel, and looks for no cache: one such case is in every run
 VARIABLES = [
     {"NUMBA_DISABLE_JIT": "1"},
-    {"NUMBA_CPU_NAME": "no-such-processor"},
+    pytest.param({"NUMBA_CPU_NAME": "no-such-processor"}, marks=COMPILES),
     {"NUMBA_CPU_NAME": "\udce9"},
     {"NUMBA_CPU_FEATURES": "x"},
     {"NUMBA_NUM_THREADS": "many"},
@@ -29,7 +30,7 @@ VARIABLES = [
     {"HOME": "/nonexistent", "XDG_CACHE_HOME": "relative", "TMPDIR": "/nonexistent"},
     {"TERM": "", "COLUMNS": "-5", "LINES": "x"},
     {"PYTHONWARNINGS": "error"},
-    {"PYTHONOPTIMIZE": "2", "PYTHONDEVMODE": "1"},
+    pytest.param({"PYTHONOPTIMIZE": "2", "PYTHONDEVMODE": "1"}, marks=COMPILES),
 ]
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from fountain.storage import files, octets
+from fountain.storage.part import Part
 from fountain.storage.received import RECEIVED_NAME, PendingHook, ReceivedList
 from fountain.storage.workspace import JOURNAL_NAME
-from tests.storage.support import fetch, serve, write_tree
+from tests.storage.support import fetch, finish_rest, serve, write_tree
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a descriptor tells its path on Linux only")
 
@@ -50,9 +51,10 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     return found
 
 
+@pytest.mark.parametrize("is_beside", [False, True])
 @pytest.mark.parametrize("is_tree", [False, True])
 def test_a_finished_object_has_its_octets_and_then_its_name_on_the_disk(
-    tmp_path: Path, rng: random.Random, steps: list[Step], is_tree: bool
+    tmp_path: Path, rng: random.Random, steps: list[Step], is_tree: bool, is_beside: bool
 ) -> None:
     if is_tree:
         root = write_tree(tmp_path / "tree", {"a": 3000, "b": 700}, rng)
@@ -61,8 +63,16 @@ def test_a_finished_object_has_its_octets_and_then_its_name_on_the_disk(
         root.write_bytes(rng.randbytes(3000))
     place = tmp_path / "place"
     place.mkdir()
+    beside = tmp_path / "elsewhere" if is_beside else place
+    beside.mkdir(exist_ok=True)
     with serve(root) as source:
-        fetch(source, place / "copy", overwrite=True)
+        part = Part.open(
+            place / "copy", source.object_id, source.name, source.geometry.object_size, overwrite=True,
+            beside=beside / "copy",
+        )  # fmt: skip
+        part.set_manifest(source.manifest_bytes)
+        finish_rest(source, part)
+        part.close()
     named = steps.index(("name", "copy"))
     data = ["a", "b"] if is_tree else ["part"]
     assert ("sync", EVERYTHING) in steps[:named] or all(("sync", name) in steps[:named] for name in data), steps
