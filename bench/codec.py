@@ -27,7 +27,7 @@ from bench.codec_works import (
     encode_ours,
     wheel,
 )
-from fountain.field.product import ACTIVE, host_features
+from fountain.field.matrix import ACTIVE, host_features
 from fountain.field.tiers import TIERS
 
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "plots" / "codec.svg"

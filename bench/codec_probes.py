@@ -30,7 +30,7 @@ STAGES = {
     "solve_rows": "inverse and products",
     "make_plan": "structure phase",
     "run_plan": "data phase",
-    "combine_rows": "missing symbols",
+    "sum_rows": "missing symbols",
 }
 
 ROUND_TRIP = """

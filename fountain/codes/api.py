@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.ledger import FREE, HELD, commit_rows, reserve_rows
+from fountain.codes.ledger import Ledger
 from fountain.field import aligned_rows
 from fountain.limits import ESI_LIMIT
 
@@ -119,41 +119,31 @@ class SlabDecoder:
         self.symbol_count = symbol_count
         self.symbol_size = symbol_size
         self.systematic = systematic
-        self.row_esi = np.full(rows, -1, dtype=np.int64)
         self.solved = False
         self._extra = self._failure_count = 0
-        source_count = symbol_count if systematic else 0
-        free_count = rows - source_count
-        self._counters = np.array([0, free_count, 0], dtype=np.int64)
-        stacks = np.empty((2, rows), dtype=np.int32)
-        stacks[0, :free_count] = np.arange(rows - 1, source_count - 1, -1)
-        table = np.full(1 << (2 * free_count - 1).bit_length(), -1, dtype=np.int32)
-        self._ledger = (source_count, self.row_esi, table, stacks, self._counters)
+        self._ledger = Ledger(rows, symbol_count, systematic=systematic)
+        self.row_esi = self._ledger.row_esi
 
     @property
     def progress(self) -> Progress:
         """Distinct symbols held, and how many more are wanted before the next attempt."""
-        held = int(self._counters[HELD])
+        held = self._ledger.held_count
         return Progress(held, 0 if self.solved else max(0, self.symbol_count + self._extra - held))
 
     @property
     def has_room(self) -> bool:
         """Whether a row is free for a symbol that has none of its own."""
-        return int(self._counters[FREE]) > 0
+        return self._ledger.free_count > 0
 
     def reserve(self, esis: EsiArray) -> SlotArray:
         """Rows for these symbols; -1: a duplicate (also within `esis`), impossible, or nothing is wanted any more."""
-        slots = np.empty(len(esis), dtype=np.int32)
         if self.solved:
-            slots.fill(-1)
-        else:
-            reserve_rows(np.ascontiguousarray(esis, dtype=np.uint32), slots, *self._ledger)
-        return slots
+            return np.full(len(esis), -1, dtype=np.int32)
+        return self._ledger.reserve(esis)
 
     def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
         """Record the rows that were written; `slots` of -1 are skipped."""
-        names = np.ascontiguousarray(esis, dtype=np.uint32)
-        commit_rows(names, np.ascontiguousarray(slots, dtype=np.int32), *self._ledger)
+        self._ledger.commit(esis, slots)
         return self.progress
 
     def decode(self) -> Progress:
@@ -164,7 +154,7 @@ class SlabDecoder:
             if wanted:
                 wanted = max(wanted, 1 << max(0, self._failure_count - self.failure_count_free))
                 self._failure_count += 1
-            self._extra = max(self._extra, int(self._counters[HELD]) + wanted - self.symbol_count)
+            self._extra = max(self._extra, self._ledger.held_count + wanted - self.symbol_count)
         return self.progress
 
     def _solve(self) -> int:

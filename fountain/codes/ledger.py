@@ -1,9 +1,9 @@
 """Which row of a slab holds which symbol: the bookkeeping of every packet, in two kernels over a whole batch.
 
 `row_esi[row]` is the ESI that stands in a row, -1 where the row is empty, and -2 - ESI while it is promised to a
-symbol (reserved, not yet committed). Source symbols have their own rows 0 .. source_count - 1. All others take rows
-from a stack of free ones and are found again through an open-addressed hash table of row numbers (-1: empty), which is
-at most half full.
+symbol (reserved, not yet committed). Source symbols of a systematic code have their own rows 0 .. K - 1. All others
+take rows from a stack of free ones and are found again through an open-addressed hash table of row numbers (-1: empty),
+which is at most half full. Rows behind row K are given out first: the block will be in those before it.
 
 Promises of one batch are the last entries of the table: taking them back in reverse order leaves it as it was.
 """
@@ -11,13 +11,13 @@ Promises of one batch are the last entries of the table: taking them back in rev
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fountain._jit import inlined, kernel
 
-__all__ = ["COUNTERS", "FREE", "HELD", "commit_rows", "reserve_rows"]
+__all__ = ["Ledger"]
 
-COUNTERS = 3
-HELD, FREE, _PROMISED = 0, 1, 2  # Positions in `counters`: symbols that stand, free rows, rows promised.
+_HELD, _FREE, _PROMISED = 0, 1, 2  # Positions in `counters`: symbols that stand, free rows, rows promised.
 _FREE_ROWS, _PROMISED_ROWS = 0, 1  # Rows of `stacks`.
 _EMPTY = np.int64(-1)
 _ESI_LIMIT = 1 << 24  # fountain.limits.ESI_LIMIT: `fountain.codes.api` asserts it
@@ -45,19 +45,19 @@ def _settle_promises(source_count, row_esi, table, stacks, counters):  # type: i
         row = stacks[_PROMISED_ROWS, index]
         esi = row_esi[row]
         if esi >= 0:
-            counters[HELD] += 1
+            counters[_HELD] += 1
             if row >= source_count:
                 table[_place(table, row_esi, esi)] = row
         else:
             row_esi[row] = _EMPTY
             if row >= source_count:
-                stacks[_FREE_ROWS, counters[FREE]] = row
-                counters[FREE] += 1
+                stacks[_FREE_ROWS, counters[_FREE]] = row
+                counters[_FREE] += 1
     counters[_PROMISED] = 0
 
 
 @kernel
-def reserve_rows(esis, slots, source_count, row_esi, table, stacks, counters):  # type: ignore[no-untyped-def]
+def _reserve_rows(esis, slots, source_count, row_esi, table, stacks, counters):  # type: ignore[no-untyped-def]
     """slots[i]: a row for esis[i], or -1 where it is held or promised already, impossible, or no row is free.
 
     esis uint32[n], slots int32[n], row_esi int64[rows], table int32[a power of two], stacks int32[2, rows],
@@ -73,10 +73,10 @@ def reserve_rows(esis, slots, source_count, row_esi, table, stacks, counters):  
         row = esi
         if esi >= source_count:
             place = _place(table, row_esi, esi)
-            if table[place] != _EMPTY or counters[FREE] == 0:
+            if table[place] != _EMPTY or counters[_FREE] == 0:
                 continue
-            counters[FREE] -= 1
-            row = np.int64(stacks[_FREE_ROWS, counters[FREE]])
+            counters[_FREE] -= 1
+            row = np.int64(stacks[_FREE_ROWS, counters[_FREE]])
             table[place] = row
         elif row_esi[row] != _EMPTY:
             continue
@@ -87,8 +87,8 @@ def reserve_rows(esis, slots, source_count, row_esi, table, stacks, counters):  
 
 
 @kernel
-def commit_rows(esis, slots, source_count, row_esi, table, stacks, counters):  # type: ignore[no-untyped-def]
-    """The promises named in `slots` (-1: none) stand, all others of the last `reserve_rows` are void."""
+def _commit_rows(esis, slots, source_count, row_esi, table, stacks, counters):  # type: ignore[no-untyped-def]
+    """The promises named in `slots` (-1: none) stand, all others of the last `_reserve_rows` are void."""
     written = 0
     for index in range(esis.shape[0]):
         row = slots[index]
@@ -97,7 +97,43 @@ def commit_rows(esis, slots, source_count, row_esi, table, stacks, counters):  #
             row_esi[row] = esi
             written += 1
     if written == counters[_PROMISED]:
-        counters[HELD] += written
+        counters[_HELD] += written
         counters[_PROMISED] = 0
     else:
         _settle_promises(source_count, row_esi, table, stacks, counters)
+
+
+class Ledger:
+    """The rows of a slab for a block of K symbols; `systematic`: symbols 0 .. K - 1 have rows of their own."""
+
+    def __init__(self, row_count: int, symbol_count: int, *, systematic: bool) -> None:
+        source_count = symbol_count if systematic else 0
+        free_count, front_count = row_count - source_count, symbol_count - source_count
+        self.row_esi = np.full(row_count, -1, dtype=np.int64)
+        self._counters = np.array([0, free_count, 0], dtype=np.int64)
+        stacks = np.empty((2, row_count), dtype=np.int32)  # The last of a stack is taken first.
+        stacks[_FREE_ROWS, :front_count] = np.arange(front_count - 1, -1, -1)
+        stacks[_FREE_ROWS, front_count:free_count] = np.arange(row_count - 1, symbol_count - 1, -1)
+        table = np.full(1 << (2 * free_count - 1).bit_length(), -1, dtype=np.int32)
+        self._arrays = (source_count, self.row_esi, table, stacks, self._counters)
+
+    @property
+    def held_count(self) -> int:
+        """How many different symbols stand."""
+        return int(self._counters[_HELD])
+
+    @property
+    def free_count(self) -> int:
+        """How many rows are free for symbols that have none of their own."""
+        return int(self._counters[_FREE])
+
+    def reserve(self, esis: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """int32[n]: a row for each ESI, or -1 where it is held or promised already, impossible, or no row is free."""
+        slots = np.empty(len(esis), dtype=np.int32)
+        _reserve_rows(np.ascontiguousarray(esis, dtype=np.uint32), slots, *self._arrays)
+        return slots
+
+    def commit(self, esis: NDArray[np.uint32], slots: NDArray[np.int32]) -> None:
+        """The promises of the last `reserve` that `slots` names stand, all others are void."""
+        names = np.ascontiguousarray(esis, dtype=np.uint32)
+        _commit_rows(names, np.ascontiguousarray(slots, dtype=np.int32), *self._arrays)

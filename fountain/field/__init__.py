@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
-from fountain.field.product import ACTIVE, invert, product, solve
+from fountain.field.matrix import ACTIVE, Arithmetic, invert, product, solve
 from fountain.field.tables import AFFINE, INVERSE, NIBBLES
 
 __all__ = [
+    "RowLists",
     "RowSet",
     "aligned_rows",
     "combine_rows",
@@ -26,10 +27,10 @@ __all__ = [
     "row_addresses",
     "row_set",
     "solve_rows",
+    "sum_rows",
 ]
 
 _ALIGNMENT = 64
-
 _NO_EDGES = np.empty(0, dtype=np.int64)
 
 
@@ -38,6 +39,14 @@ class RowSet(NamedTuple):
 
     address: int
     stride: int
+
+
+class RowLists(NamedTuple):
+    """Lists of row numbers in one array: list i is entries[begin[i]:end[i]]. All int32."""
+
+    begin: NDArray[np.int32]
+    end: NDArray[np.int32]
+    entries: NDArray[np.int32]
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -71,15 +80,20 @@ def combine_rows(
     initial_rows: NDArray[np.int32],
     initial_count: int,
     source: RowSet,
-    bounds: tuple[NDArray[np.int32], NDArray[np.int32]],
-    entries: NDArray[np.int32],
+    lists: RowLists,
     size: int,
 ) -> None:
-    """target[target_rows[i]] = initial[initial_rows[i]] XOR source[entries[j]] for bounds[0][i] <= j < bounds[1][i].
+    """target[target_rows[i]] = initial[initial_rows[i]] XOR all rows of `source` that list i names.
 
-    Rows are processed in order; an initial row outside 0..initial_count - 1 counts as zero.
+    Rows are processed in order, so that a list may name targets of earlier ones. An initial row outside
+    0..initial_count - 1 counts as zero. target_rows and initial_rows int32[n], n lists.
     """
-    combine(*target, target_rows, *initial, initial_rows, initial_count, *source, *bounds, entries, size)
+    combine(*target, target_rows, *initial, initial_rows, initial_count, *source, *lists, size)
+
+
+def sum_rows(target: RowSet, target_rows: NDArray[np.int32], source: RowSet, lists: RowLists, size: int) -> None:
+    """target[target_rows[i]] = XOR of all rows of `source` that list i names; otherwise as `combine_rows`."""
+    combine(*target, target_rows, *target, target_rows, 0, *source, *lists, size)
 
 
 def fold_rows(sums: RowSet, source: RowSet, indices: NDArray[np.int32], targets: NDArray[np.int32], size: int) -> None:
@@ -87,7 +101,20 @@ def fold_rows(sums: RowSet, source: RowSet, indices: NDArray[np.int32], targets:
     fold(*sums, *source, indices, targets, size)
 
 
-_TABLES = {tier.name: _address(AFFINE if tier.method == "affine" else NIBBLES) for tier in tiers.TIERS}
+def _arithmetic(tier: tiers.Tier) -> Arithmetic:
+    return tier.tag, _address(AFFINE if tier.method == "affine" else NIBBLES), tier.register_size, INVERSE
+
+
+_ARITHMETICS = {tier.name: _arithmetic(tier) for tier in tiers.TIERS}
+
+
+def _edges(count: int, size: int) -> NDArray[np.int64]:
+    """Scratch for the ends of `count` rows that do not fill whole registers: addresses, and what they name."""
+    if size % _ALIGNMENT == 0:
+        return _NO_EDGES
+    edges = np.zeros(count * (1 + _ALIGNMENT // 8), dtype=np.int64)
+    edges[:count] = _address(edges) + 8 * count + _ALIGNMENT * np.arange(count)
+    return edges
 
 
 def multiply_rows(
@@ -115,13 +142,9 @@ def multiply_rows(
     if len(slots) > count:
         spill = np.empty(size, dtype=np.uint8)
         slots[count:] = _address(spill)
-    edges = _NO_EDGES
-    if size % _ALIGNMENT:
-        zeros = np.zeros((terms + len(slots), _ALIGNMENT), dtype=np.uint8)
-        edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
+    edges = _edges(terms + len(slots), size)
     factors = np.ascontiguousarray(coefficients)
-    table = _TABLES[tier.name]
-    product(tier.tag, table, tier.register_size, factors, 0, packed, sources, slots, size, int(accumulate), edges)
+    product(_ARITHMETICS[tier.name], factors, 0, packed, sources, slots, size, int(accumulate), edges)
 
 
 def multiply_matrices(
@@ -144,7 +167,7 @@ def invert_matrix(system: NDArray[np.uint8], wanted: int, tier: tiers.Tier = ACT
     Returns the rank over the first `wanted` columns, and which row then has its one in column c.
     """
     chosen = np.empty(wanted, dtype=np.int32)
-    rank = invert(tier.tag, _TABLES[tier.name], INVERSE, system, wanted, chosen)
+    rank = invert(_ARITHMETICS[tier.name], system, wanted, chosen)
     return int(rank), chosen
 
 
@@ -164,18 +187,15 @@ def solve_rows(
     """
     count, wanted, size = len(equations), len(unknown), rows.shape[1]
     tiles = -(-count // tier.rows)
-    system = np.zeros((count, -(-(wanted + count) // _ALIGNMENT) * _ALIGNMENT), dtype=np.uint8)
-    packed = [np.empty((tiles, terms, tier.rows), dtype=np.uint8) for terms in (known_count, count)]
-    targets = np.empty(tiles * tier.rows, dtype=np.int64)
-    sources = np.empty(max(known_count, len(targets)), dtype=np.int64)
-    spill = np.empty(size, dtype=np.uint8)
-    edges = _NO_EDGES
-    if size % _ALIGNMENT:
-        zeros = np.zeros((max(known_count, count) + tiles * tier.rows, _ALIGNMENT), dtype=np.uint8)
-        edges = row_addresses(row_set(zeros), np.arange(len(zeros)))
-    chosen = np.empty(wanted, dtype=np.int32)
-    rank = solve(
-        tier.tag, _TABLES[tier.name], tier.register_size, INVERSE, system, chosen, coefficients, unknown, equations,
-        known_count, rows, *packed, sources, targets, spill, edges,
-    )  # fmt: skip
-    return int(rank)
+    slot_count = tiles * tier.rows
+    scratch = (
+        np.zeros((count, -(-(wanted + count) // _ALIGNMENT) * _ALIGNMENT), dtype=np.uint8),
+        np.empty(wanted, dtype=np.int32),
+        np.empty((tiles, known_count, tier.rows), dtype=np.uint8),
+        np.empty((tiles, count, tier.rows), dtype=np.uint8),
+        np.empty(max(known_count, slot_count), dtype=np.int64),
+        np.empty(slot_count, dtype=np.int64),
+        np.empty(size, dtype=np.uint8),
+        _edges(max(known_count, count) + slot_count, size),
+    )
+    return int(solve(_ARITHMETICS[tier.name], coefficients, unknown, equations, known_count, rows, scratch))

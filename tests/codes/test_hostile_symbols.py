@@ -16,31 +16,38 @@ from numpy.typing import NDArray
 
 from fountain.codes.api import SlabDecoder, slab_row_count
 from fountain.codes.lt import LT
-from fountain.codes.lt import decoder as lt_decoder
-from fountain.codes.lt.decoder import entry_count_max
+from fountain.codes.lt.decoder import LTDecoder, entry_count_max
 from fountain.codes.lt.decoder import inactive_count_max as lt_inactive_count_max
 from fountain.codes.lt.rows import degrees, neighbours
-from fountain.codes.raptorq import RaptorQ, plan
+from fountain.codes.raptorq import RaptorQ
 from fountain.codes.raptorq.equations import binary_equations
-from fountain.codes.raptorq.parameters import parameters_for
+from fountain.codes.raptorq.parameters import Parameters, parameters_for
 from fountain.codes.raptorq.plan import inactive_count_max
 from fountain.codes.raptorq.tables import SYSTEMATIC_INDICES
-from fountain.codes.solver import structure
+from fountain.codes.solver import peel as peeling
+from fountain.codes.solver.equations import Equations
+from fountain.codes.solver.peel import Peeled, peel
+from fountain.codes.solver.reduce import reduce_rows, spread_bits
 from fountain.limits import ESI_LIMIT
 
 Esis = NDArray[np.int64]
 LOOKED_THROUGH_COUNT = 1 << 18
 
 
-def raptorq_equations(symbol_count: int, esis: Esis) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def raptorq_equations(symbol_count: int, esis: Esis) -> Equations:
     parameters = parameters_for(symbol_count)
     return binary_equations(parameters, esis + parameters.K_prime - symbol_count)
+
+
+def peel_raptorq(parameters: Parameters, isis: Esis) -> Peeled | None:
+    equations = binary_equations(parameters, isis, with_constraints=True)
+    return peel(equations, parameters.L, inactive_count_max(parameters), permanent_count=parameters.P)
 
 
 def longest(name: str, symbol_count: int) -> Esis:
     """Repair symbols of the highest degrees, as many as a slab has rows for."""
     esis = symbol_count + np.arange(LOOKED_THROUGH_COUNT)
-    counts = degrees(symbol_count, esis) if name == "lt" else np.diff(raptorq_equations(symbol_count, esis)[0])
+    counts = degrees(symbol_count, esis) if name == "lt" else np.diff(raptorq_equations(symbol_count, esis).start)
     return esis[np.argsort(-counts, kind="stable")[: slab_row_count(symbol_count)]]
 
 
@@ -89,6 +96,7 @@ def test_chosen_symbols_take_little_memory_and_few_attempts_until_the_block_is_f
     esis = choose(name, symbol_count)
     decoder = CODES[name].decoder(symbol_count, 1)
     assert isinstance(decoder, SlabDecoder)
+    collect_until_full(CODES[name].decoder(symbol_count, 1), esis)  # Compiling takes memory of its own.
     tracemalloc.start()
     attempt_count = collect_until_full(decoder, esis)
     _, peak = tracemalloc.get_traced_memory()
@@ -103,14 +111,14 @@ def test_chosen_symbols_take_little_memory_and_few_attempts_until_the_block_is_f
 def test_peeling_stops_at_the_bound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     symbol_count = 1_002
     inactive: list[int] = []
-    peel = structure.peel
+    kernel = peeling._peel
 
     def counted(*arguments: object) -> int:
-        pivot_count = int(peel(*arguments))
+        pivot_count = int(kernel(*arguments))
         inactive.append(int(arguments[7][3]))  # type: ignore[index]
         return pivot_count
 
-    monkeypatch.setattr(structure, "peel", counted)
+    monkeypatch.setattr(peeling, "_peel", counted)
     decoder = CODES[name].decoder(symbol_count, 1)
     assert isinstance(decoder, SlabDecoder)
     collect_until_full(decoder, long(name, symbol_count))
@@ -122,11 +130,11 @@ def test_peeling_stops_at_the_bound(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_equations_of_a_block_are_bounded_however_long_its_symbols_are() -> None:
     symbol_count = 1_002
     decoder = CODES["lt"].decoder(symbol_count, 1)
-    assert isinstance(decoder, lt_decoder.LTDecoder)
+    assert isinstance(decoder, LTDecoder)
     esis = longest("lt", symbol_count)
     assert degrees(symbol_count, esis).sum() > 2 * entry_count_max(symbol_count)
     collect_until_full(decoder, esis)
-    assert len(decoder._columns) <= entry_count_max(symbol_count)
+    assert len(decoder._equations.columns) <= entry_count_max(symbol_count)
 
 
 def test_a_few_long_symbols_among_honest_ones_do_no_harm() -> None:
@@ -161,16 +169,16 @@ def check_chance(seed: int, symbol_counts: list[int], set_count: int) -> tuple[f
         parameters = parameters_for(symbol_count)
         for _ in range(set_count):
             isis = draw_esis(rng, parameters.K_prime, symbol_count) + parameters.K_prime - symbol_count
-            peeled = plan._peel(parameters, isis)
+            peeled = peel_raptorq(parameters, isis)
             assert peeled is not None, f"K = {symbol_count}"
-            inactive = parameters.L - peeled.pivot_count - parameters.P
+            inactive = peeled.inactive_count - parameters.P
             worst_raptorq = max(worst_raptorq, inactive / (inactive_count_max(parameters) - parameters.P))
             if symbol_count <= CODES["lt"].symbol_count_max:
-                start, columns = neighbours(symbol_count, draw_esis(rng, symbol_count, 0))
-                assert 2 * len(columns) <= entry_count_max(symbol_count)
-                peeled_lt = lt_decoder._peel(symbol_count, start, columns)
-                assert peeled_lt is not None, f"LT, K = {symbol_count}"
-                worst_lt = max(worst_lt, peeled_lt.unknowns / lt_inactive_count_max(symbol_count))
+                equations = neighbours(symbol_count, draw_esis(rng, symbol_count, 0))
+                assert 2 * len(equations.columns) <= entry_count_max(symbol_count)
+                peeled = peel(equations, symbol_count, lt_inactive_count_max(symbol_count))
+                assert peeled is not None, f"LT, K = {symbol_count}"
+                worst_lt = max(worst_lt, peeled.inactive_count / lt_inactive_count_max(symbol_count))
     return worst_raptorq, worst_lt
 
 
@@ -183,7 +191,7 @@ def test_every_sender_can_plan_its_blocks() -> None:
     """The source symbols themselves are far below the bound, at a sample of all K'."""
     for k_prime in [row[0] for row in SYSTEMATIC_INDICES][::16]:
         parameters = parameters_for(k_prime)
-        assert plan._peel(parameters, np.arange(k_prime, dtype=np.int64)) is not None
+        assert peel_raptorq(parameters, np.arange(k_prime, dtype=np.int64)) is not None
 
 
 @pytest.mark.slow
@@ -191,7 +199,7 @@ def test_every_sender_can_plan_its_blocks() -> None:
 def test_symbols_that_nobody_chose_stay_far_below_the_bounds_at_every_size(seed: int) -> None:
     counts = [row[0] for row in SYSTEMATIC_INDICES]
     for k_prime in counts:
-        assert plan._peel(parameters_for(k_prime), np.arange(k_prime, dtype=np.int64)) is not None
+        assert peel_raptorq(parameters_for(k_prime), np.arange(k_prime, dtype=np.int64)) is not None
     worst = check_chance(seed, [count for count in counts if count <= 1_100], 150)
     worst = max(worst, check_chance(seed + 1, [count for count in counts if count > 1_100], 6))
     assert max(worst) < 0.85
@@ -204,11 +212,9 @@ def test_elimination_takes_no_more_rows_than_it_has_unknowns() -> None:
     rows = rng.integers(-(1 << 63), (1 << 63) - 1, (5_000, words), endpoint=True)
     rows[:, 1] &= (1 << 36) - 1
     rows[:200] &= rows[0]  # many that depend on each other
-    system = np.zeros((unknowns, 2 * words), dtype=np.int64)
-    column_row, accepted = np.empty(unknowns, dtype=np.int32), np.empty(unknowns, dtype=np.int32)
-    rank = structure.reduce_binary(rows, unknowns, system, column_row, accepted)
-    assert rank == unknowns
-    bits = np.unpackbits(rows[accepted].astype("<i8").view(np.uint8), axis=1, bitorder="little")[:, :unknowns]
-    record = system[column_row, words:].astype("<i8")
-    shares = np.unpackbits(record.view(np.uint8), axis=1, bitorder="little")[:, :unknowns]
+    reduced = reduce_rows(rows, unknowns)
+    assert reduced.rank == unknowns
+    assert np.array_equal(reduced.settled, np.arange(unknowns))
+    bits = spread_bits(rows[reduced.accepted])[:, :unknowns]
+    shares = spread_bits(reduced.rows[:, words:])[:, :unknowns]
     assert np.array_equal(shares.astype(np.int64) @ bits % 2, np.eye(unknowns, dtype=np.int64))

@@ -135,13 +135,13 @@ def test_symbols_that_fill_the_whole_slab_still_give_the_block() -> None:
 
 def test_nothing_is_peeled_again_for_one_more_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    take_rows = elimination.take_rows
+    take_rows = elimination._take_rows
 
     def counted(*arguments: object) -> int:
         taken.append(len(arguments[4]))  # type: ignore[arg-type]
         return int(take_rows(*arguments))
 
-    monkeypatch.setattr(elimination, "take_rows", counted)
+    monkeypatch.setattr(elimination, "_take_rows", counted)
     count, seed = 200, 0
     while len(taken) < 4:  # a seed that needs several attempts
         taken.clear()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fountain.field import (
+    RowLists,
     RowSet,
     aligned_rows,
     combine_rows,
@@ -22,7 +23,7 @@ from fountain.field import (
     row_set,
     solve_rows,
 )
-from fountain.field.product import host_features
+from fountain.field.matrix import host_features
 from fountain.field.tiers import TIERS, Tier
 from tests import naive
 
@@ -128,7 +129,7 @@ def test_combined_rows_equal_a_plain_loop(size: int, seed: int, rng: random.Rand
     begins = (ends - [len(sources) for sources in cleaned]).astype(np.int32)
     entries = np.array([source for sources in cleaned for source in sources], dtype=np.int32)
     base = row_set(space)
-    combine_rows(base, targets, row_set(given_rows), initial, 10, base, (begins, ends), entries, size)
+    combine_rows(base, targets, row_set(given_rows), initial, 10, base, RowLists(begins, ends, entries), size)
     assert (space == expected).all()
 
 

@@ -11,7 +11,7 @@ import pytest
 from llvmlite import ir
 
 from fountain.errors import UsageError
-from fountain.field.product import ACTIVE, emit_tile, host_features
+from fountain.field.matrix import ACTIVE, emit_tile, host_features
 from fountain.field.tiers import TIERS, Tier, choose, tier_named
 
 EVERYTHING = {feature: True for tier in TIERS for feature in tier.features if feature != "neon"}
@@ -103,7 +103,7 @@ def test_numba_knows_tiers_apart() -> None:
 ROUND_TRIP = """
 import hashlib, numpy as np
 from fountain.codes.raptorq import RaptorQ
-from fountain.field.product import ACTIVE
+from fountain.field.matrix import ACTIVE
 source = (np.arange(60 * 100) * 7919 % 251).astype(np.uint8).reshape(60, 100)
 for first in (10, 60):
     esis = np.arange(first, first + 62, dtype=np.uint32)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fountain.codes.lt.parameters import degree_thresholds
 from fountain.codes.lt.rows import neighbours
-from fountain.field import combine_rows, row_set
+from fountain.field import row_set, sum_rows
 
 __all__ = ["LTEncoder"]
 
@@ -25,6 +25,5 @@ class LTEncoder:
         count, size = self._source.shape
         if out.shape != (len(esis), size):
             raise ValueError(f"out must be uint8[{len(esis)}, {size}], not {list(out.shape)}")
-        start, columns = neighbours(count, esis.astype(np.int64))
         targets = np.arange(len(esis), dtype=np.int32)
-        combine_rows(row_set(out), targets, self._rows, targets, 0, self._rows, (start[:-1], start[1:]), columns, size)
+        sum_rows(row_set(out), targets, self._rows, neighbours(count, esis.astype(np.int64)).lists, size)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fountain._jit import inlined, kernel
 from fountain.codes.lt.parameters import degree_thresholds
+from fountain.codes.solver.equations import Equations
 
 __all__ = ["degrees", "neighbours"]
 
@@ -84,10 +85,10 @@ def degrees(symbol_count: int, esis: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.diff(start)
 
 
-def neighbours(symbol_count: int, esis: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The source symbols that each of `esis` sums: row i is columns[start[i]:start[i + 1]], all different."""
+def neighbours(symbol_count: int, esis: NDArray[np.int64]) -> Equations:
+    """The source symbols that each of `esis` sums."""
     start = np.empty(len(esis) + 1, dtype=np.int64)
     _write_starts(degree_thresholds(symbol_count), esis, start)
     columns = np.empty(start[-1], dtype=np.int32)
     _write_columns(symbol_count, esis, start, np.full(symbol_count, -1, dtype=np.int64), columns)
-    return start.astype(np.int32), columns
+    return Equations(start.astype(np.int32), columns)

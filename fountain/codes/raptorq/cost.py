@@ -7,7 +7,7 @@ Times are in nanoseconds, rates in octets a nanosecond.
 from __future__ import annotations
 
 from fountain.codes.raptorq.parameters import Parameters
-from fountain.field.product import ACTIVE
+from fountain.field.matrix import ACTIVE
 
 __all__ = ["dense_decode_is_cheaper", "dense_encode_is_cheaper"]
 

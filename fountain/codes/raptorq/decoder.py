@@ -12,7 +12,7 @@ from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generat
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.raptorq.plan import Plan, make_plan, run_plan
 from fountain.codes.solver.workspace import workspace
-from fountain.field import combine_rows, row_set, solve_rows
+from fountain.field import row_set, solve_rows, sum_rows
 
 __all__ = ["RaptorQDecoder"]
 
@@ -72,7 +72,5 @@ class RaptorQDecoder(SlabDecoder):
         given = np.where(plan.given_rows >= 0, rows[plan.given_rows], np.int32(-1))
         space = workspace(plan.workspace_rows, self.symbol_size)
         run_plan(plan, slab, given, len(self.slab), self.symbol_size, space)
-        start, columns = binary_equations(self._parameters, missing)
-        target_rows = missing.astype(np.int32)
-        bounds = start[:-1], start[1:]
-        combine_rows(slab, target_rows, slab, target_rows, 0, row_set(space), bounds, columns, self.symbol_size)
+        sums = binary_equations(self._parameters, missing).lists
+        sum_rows(slab, missing.astype(np.int32), row_set(space), sums, self.symbol_size)

@@ -13,7 +13,7 @@ from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generat
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
 from fountain.codes.solver.workspace import padded_size
-from fountain.field import aligned_rows, combine_rows, multiply_rows, row_addresses, row_set
+from fountain.field import aligned_rows, multiply_rows, row_addresses, row_set, sum_rows
 from fountain.limits import ESI_LIMIT
 
 __all__ = ["RaptorQEncoder"]
@@ -72,10 +72,8 @@ class RaptorQEncoder:
 
     def _gather(self, isis: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         source = row_set(self._intermediate_symbols())
-        start, columns = binary_equations(self._parameters, isis)
-        target_rows = places.astype(np.int32)
-        bounds = start[:-1], start[1:]
-        combine_rows(row_set(out), target_rows, source, target_rows, 0, source, bounds, columns, self._size)
+        sums = binary_equations(self._parameters, isis).lists
+        sum_rows(row_set(out), places.astype(np.int32), source, sums, self._size)
 
     def _intermediate_symbols(self) -> NDArray[np.uint8]:
         with self._lock:

@@ -18,7 +18,7 @@ from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.parameters import Parameters
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
 from fountain.codes.solver.workspace import padded_size
-from fountain.field import aligned_rows, combine_rows, row_set
+from fountain.field import aligned_rows, row_set, sum_rows
 
 __all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator", "solve_identity"]
 
@@ -57,9 +57,7 @@ def prepare_generator(parameters: Parameters) -> NDArray[np.uint8]:
 def generator_rows(parameters: Parameters, isis: NDArray[np.int64]) -> NDArray[np.uint8]:
     """uint8[n, K' or more]: the coefficients of the K' source symbols in the symbol of each ISI, then anything."""
     matrix = prepare_generator(parameters)
-    start, columns = binary_equations(parameters, isis)
+    sums = binary_equations(parameters, isis).lists
     rows = np.empty((len(isis), matrix.shape[1]), dtype=np.uint8)
-    numbers = np.arange(len(isis), dtype=np.int32)
-    target, source = row_set(rows), row_set(matrix)
-    combine_rows(target, numbers, target, numbers, 0, source, (start[:-1], start[1:]), columns, parameters.K_prime)
+    sum_rows(row_set(rows), np.arange(len(isis), dtype=np.int32), row_set(matrix), sums, parameters.K_prime)
     return rows

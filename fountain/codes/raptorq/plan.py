@@ -1,8 +1,9 @@
 """Plans: how to compute the L intermediate symbols from given encoding symbols, and the run of a plan over data.
 
-The structure phase reads ISIs only. Peeling (`structure`) leaves u inactive columns and some binary rows that are not
-pivots. In reduced form these solve the inactive columns A in terms of their right-hand sides r and of the few free
-columns F that no binary row settles; the HDPC rows, with the pivot columns and A substituted, then give F:
+The structure phase reads ISIs only. Peeling (`fountain.codes.solver.peel`) leaves u inactive columns and some binary
+rows that are not pivots. In reduced form these solve the inactive columns A in terms of their right-hand sides r and of
+the few free columns F that no binary row settles; the HDPC rows, which never become pivots, then give F once the pivot
+columns and A are substituted in them:
 
     C_A = E r + G C_F                          E, G binary
     C_F = Q (acc + X E r)                      X: HDPC coefficients of A; acc: HDPC rows over the known symbols
@@ -30,8 +31,11 @@ from numpy.typing import NDArray
 
 from fountain.codes.raptorq.equations import binary_equations, hdpc_targets
 from fountain.codes.raptorq.parameters import Parameters
-from fountain.codes.solver import structure
+from fountain.codes.solver.peel import Peeled, peel
+from fountain.codes.solver.reduce import reduce_rows, spread_bits
+from fountain.codes.solver.schedule import make_schedule
 from fountain.field import (
+    RowLists,
     RowSet,
     combine_rows,
     fold_rows,
@@ -59,16 +63,20 @@ class Plan:
     parameters: Parameters
     target_rows: _Indices  # workspace row of each gather row: pivots, and the others that settle inactive columns
     given_rows: _Indices  # position of the given symbol of each gather row, negative: none
-    bounds: _Indices  # [3, rows]: begin, end without inactive columns, end with them
-    entries: _Indices
-    pivot_count: int
+    forward: RowLists  # what each gather row sums, without inactive columns
+    backward: RowLists  # what the pivots sum, with them
     fold_rows: _Indices  # workspace row of column j of the HDPC recursion, -1 for inactive ones
     settled: _Indices  # columns A
     free: _Indices  # columns F
-    settle: _Octets  # E
-    carry: _Octets  # G
-    cross: _Octets  # X
-    close: _Octets  # Q
+    residual_to_settled: _Octets  # E
+    free_to_settled: _Octets  # G
+    settled_to_sums: _Octets  # X
+    sums_to_free: _Octets  # Q
+
+    @property
+    def pivot_count(self) -> int:
+        """p: how many gather rows compute pivot columns."""
+        return len(self.backward.begin)
 
     @property
     def workspace_rows(self) -> int:
@@ -78,19 +86,8 @@ class Plan:
     @property
     def size(self) -> int:
         """Octets of the arrays."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
-
-
-@dataclass(frozen=True, eq=False)
-class _Peeled:
-    """What the sparse part of the structure phase leaves to the dense part."""
-
-    column_rank: _Indices
-    order: _Indices
-    pivot_count: int
-    bounds: _Indices
-    entries: _Indices
-    bits: NDArray[np.int64]
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return sum(array.nbytes for array in (*arrays, *self.forward, self.backward.begin, self.backward.end))
 
 
 def inactive_count_max(parameters: Parameters) -> int:
@@ -102,70 +99,36 @@ def inactive_count_max(parameters: Parameters) -> int:
     return parameters.P + parameters.H + int(4 * parameters.L**0.5)
 
 
-def _peel(parameters: Parameters, isis: NDArray[np.int64]) -> _Peeled | None:
-    """The order of the pivots; None where more columns would be inactive than may be."""
-    start, columns = binary_equations(parameters, isis, with_constraints=True)
-    row_count = len(start) - 1
-    column_rank = np.empty(parameters.L, dtype=np.int32)
-    pivot_rows = np.empty(parameters.W, dtype=np.int32)
-    work = np.empty((5, max(row_count, parameters.W + 1)), dtype=np.int32)
-    holders = np.empty_like(columns)
-    counters = np.empty(4, dtype=np.int64)
-    pivot_count = structure.peel(
-        parameters.array, start, columns, work, holders, column_rank, pivot_rows, counters,
-        inactive_count_max(parameters),
-    )  # fmt: skip
-    if pivot_count < 0:
-        return None
-    pivot_rows = pivot_rows[:pivot_count]
-    others = np.ones(row_count, dtype=np.bool_)
-    others[pivot_rows] = False
-    order = np.concatenate((pivot_rows, np.flatnonzero(others))).astype(np.int32)
-    words = (parameters.L - pivot_count + 63) // 64
-    bits = np.empty((row_count, words), dtype=np.int64)
-    bounds = np.empty((3, row_count), dtype=np.int32)
-    entries = np.empty_like(columns)
-    structure.write_schedule(start, columns, column_rank, order, pivot_count, bits, bounds, entries)
-    return _Peeled(column_rank, order, int(pivot_count), bounds, entries, bits)
-
-
-def _spread(bits: NDArray[np.int64]) -> _Octets:
-    """uint8[n, 64 words]: one octet, 0 or 1, for each bit."""
-    words = np.ascontiguousarray(bits, dtype="<i8")
-    return np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
-
-
-def _hdpc_coefficients(parameters: Parameters, peeled: _Peeled, unknowns: int) -> _Octets:
+def _hdpc_coefficients(parameters: Parameters, peeled: Peeled, pivot_bits: NDArray[np.int64]) -> _Octets:
     """uint8[H, u]: the HDPC rows over the inactive columns, pivot columns substituted.
 
     The same recursion that the data phase runs over symbols, here over the columns' rows of coefficients.
     """
-    words = peeled.bits.shape[1]
+    unknowns, words = peeled.inactive_count, pivot_bits.shape[1]
     units = np.zeros((unknowns, words), dtype=np.int64)
     inactive = np.arange(unknowns, dtype=np.int64)
     units[inactive, inactive >> 6] = np.int64(1) << (inactive & 63)
-    bits = np.concatenate((peeled.bits[: peeled.pivot_count], units))
-    rank = peeled.column_rank
-    row_of_column = np.where(rank >= 0, rank, peeled.pivot_count - 2 - rank).astype(np.int32)
+    bits = np.concatenate((pivot_bits, units))
     coefficients = np.zeros((parameters.H, 64 * words), dtype=np.uint8)
     first_own = parameters.L - parameters.H  # The last H columns are those of the HDPC symbols themselves.
+    row_of_column = peeled.places[:first_own]
     at_once = max(1, _SPREAD_SIZE_MAX // (64 * len(bits)))
     for first in range(0, words, at_once):
-        rows = _spread(bits[:, first : first + at_once])
+        rows = spread_bits(bits[:, first : first + at_once])
         width = rows.shape[1]
         sums = np.zeros((parameters.H, width), dtype=np.uint8)
-        fold_rows(row_set(sums), row_set(rows), row_of_column[:first_own], hdpc_targets(parameters), width)
+        fold_rows(row_set(sums), row_set(rows), row_of_column, hdpc_targets(parameters), width)
         coefficients[:, 64 * first : 64 * first + width] = sums
-    own = -2 - rank[first_own:]
+    own = -2 - peeled.column_rank[first_own:]
     coefficients[np.arange(parameters.H), own] ^= 1
     return coefficients[:, :unknowns]
 
 
-def _close(cross: _Octets, carry: _Octets, over_free: _Octets) -> tuple[int, _Octets]:
+def _solve_free(over_settled: _Octets, free_to_settled: _Octets, over_free: _Octets) -> tuple[int, _Octets]:
     """The rank of the H equations in the free columns, and Q where it is full."""
     count, free_count = over_free.shape
     system = np.zeros((count, -(-(free_count + count) // 64) * 64), dtype=np.uint8)
-    system[:, :free_count] = over_free ^ multiply_matrices(cross, carry)
+    system[:, :free_count] = over_free ^ multiply_matrices(over_settled, free_to_settled)
     system[:, free_count : free_count + count] = np.eye(count, dtype=np.uint8)
     rank, chosen = invert_matrix(system, free_count)
     return rank, np.ascontiguousarray(system[chosen[:rank], free_count : free_count + count])
@@ -176,50 +139,44 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
 
     Returns the plan and 0, or None and the number of equations that are missing.
     """
-    peeled = _peel(parameters, isis)
+    equations = binary_equations(parameters, isis, with_constraints=True)
+    peeled = peel(equations, parameters.L, inactive_count_max(parameters), permanent_count=parameters.P)
     if peeled is None:
         return None, 1 + parameters.L // _WANTED_SHARE
-    unknowns = parameters.L - peeled.pivot_count
-    words = peeled.bits.shape[1]
-    system = np.zeros((unknowns, 2 * words), dtype=np.int64)
-    column_row, accepted = np.empty(unknowns, dtype=np.int32), np.empty(unknowns, dtype=np.int32)
-    rank = structure.reduce_binary(peeled.bits[peeled.pivot_count :], unknowns, system, column_row, accepted)
-    free_count = unknowns - rank
+    pivot_count = peeled.pivot_count
+    schedule = make_schedule(equations, peeled, with_others=True)
+    reduced = reduce_rows(schedule.bits[pivot_count:], peeled.inactive_count)
+    free_count = len(reduced.free)
     if free_count > parameters.H:
         return None, free_count - parameters.H
 
-    settled, free = np.flatnonzero(column_row >= 0), np.flatnonzero(column_row < 0)
-    reduced = _spread(system[column_row[settled]])
-    carry = reduced[:, free]
-    hdpc = _hdpc_coefficients(parameters, peeled, unknowns)
-    cross = hdpc[:, settled]
-    free_rank, close = _close(cross, carry, hdpc[:, free])
+    shares = spread_bits(reduced.rows)
+    free_to_settled = shares[:, reduced.free]
+    hdpc = _hdpc_coefficients(parameters, peeled, schedule.bits[:pivot_count])
+    settled_to_sums = hdpc[:, reduced.settled]
+    free_rank, sums_to_free = _solve_free(settled_to_sums, free_to_settled, hdpc[:, reduced.free])
     if free_rank < free_count:
         return None, free_count - free_rank
 
-    inactive_columns = np.empty(unknowns, dtype=np.int32)
-    inactive = np.flatnonzero(peeled.column_rank < 0)
-    inactive_columns[-2 - peeled.column_rank[inactive]] = inactive
-    gathered = np.concatenate((np.arange(peeled.pivot_count), peeled.pivot_count + accepted[:rank]))
-    target_rows = np.arange(parameters.L - peeled.pivot_count, parameters.L + rank, dtype=np.int32)
-    pivots = np.flatnonzero(peeled.column_rank >= 0)
-    target_rows[peeled.column_rank[pivots]] = pivots
+    pivots = np.arange(pivot_count, dtype=np.int32)
+    pivot_columns, inactive_columns = peeled.columns_in_order()
+    residual_rows = np.arange(parameters.L, parameters.L + reduced.rank, dtype=np.int32)
+    first_own = shares.shape[1] // 2
     hdpc_columns = np.arange(parameters.L - parameters.H, dtype=np.int32)
     hdpc_columns[peeled.column_rank[: len(hdpc_columns)] < 0] = -1
     plan = Plan(
         parameters=parameters,
-        target_rows=target_rows,
-        given_rows=peeled.order[gathered] - np.int32(parameters.S),
-        bounds=np.ascontiguousarray(peeled.bounds[:, gathered]),
-        entries=peeled.entries,
-        pivot_count=peeled.pivot_count,
+        target_rows=np.concatenate((pivot_columns, residual_rows)),
+        given_rows=np.concatenate((peeled.pivot_rows, peeled.other_rows[reduced.accepted])) - np.int32(parameters.S),
+        forward=schedule.forward(np.concatenate((pivots, pivot_count + reduced.accepted))),
+        backward=schedule.backward(pivots),
         fold_rows=hdpc_columns,
-        settled=inactive_columns[settled],
-        free=inactive_columns[free],
-        settle=np.ascontiguousarray(reduced[:, 64 * words : 64 * words + rank]),
-        carry=np.ascontiguousarray(carry),
-        cross=np.ascontiguousarray(cross),
-        close=close,
+        settled=inactive_columns[reduced.settled],
+        free=inactive_columns[reduced.free],
+        residual_to_settled=np.ascontiguousarray(shares[:, first_own : first_own + reduced.rank]),
+        free_to_settled=np.ascontiguousarray(free_to_settled),
+        settled_to_sums=np.ascontiguousarray(settled_to_sums),
+        sums_to_free=sums_to_free,
     )
     return plan, 0
 
@@ -232,23 +189,21 @@ def run_plan(
     Row given_rows[i] of `given` is the symbol of gather row i; rows outside 0..given_count - 1 are zero symbols.
     """
     base = row_set(space)
-    begin, end, end_with_inactive = plan.bounds
-    combine_rows(base, plan.target_rows, given, given_rows, given_count, base, (begin, end), plan.entries, size)
+    combine_rows(base, plan.target_rows, given, given_rows, given_count, base, plan.forward, size)
     residual = row_addresses(base, plan.target_rows[plan.pivot_count :])
     settled, free = row_addresses(base, plan.settled), row_addresses(base, plan.free)
-    multiply_rows(plan.settle, residual, settled, size)
+    multiply_rows(plan.residual_to_settled, residual, settled, size)
     if len(free):
         parameters = plan.parameters
         first_sum = plan.workspace_rows - parameters.H
         space[first_sum : plan.workspace_rows] = 0
         sums = row_addresses(base, np.arange(first_sum, plan.workspace_rows))
         fold_rows(RowSet(int(sums[0]), base.stride), base, plan.fold_rows, hdpc_targets(parameters), size)
-        multiply_rows(plan.cross, settled, sums, size, accumulate=True)
-        multiply_rows(plan.close, sums, free, size)
-        multiply_rows(plan.carry, free, settled, size, accumulate=True)
-    pivots = slice(0, plan.pivot_count)
-    bounds = begin[pivots], end_with_inactive[pivots]
-    combine_rows(base, plan.target_rows[pivots], given, given_rows, given_count, base, bounds, plan.entries, size)
+        multiply_rows(plan.settled_to_sums, settled, sums, size, accumulate=True)
+        multiply_rows(plan.sums_to_free, sums, free, size)
+        multiply_rows(plan.free_to_settled, free, settled, size, accumulate=True)
+    pivots = plan.target_rows[: plan.pivot_count]
+    combine_rows(base, pivots, given, given_rows, given_count, base, plan.backward, size)
 
 
 _plans: OrderedDict[int, Plan] = OrderedDict()

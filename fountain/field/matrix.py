@@ -1,4 +1,4 @@
-"""Matrix products over GF(256): the dense engine's workhorse, register-tiled and written as vector IR.
+"""Matrices over GF(256): products, the dense engine's workhorse, register-tiled and written as vector IR; inverses.
 
     target[i] (+)= sum over k of coefficient[i, k] * source[k]          rows of `size` octets
 
@@ -13,7 +13,8 @@ How one product is computed depends on the tier (see `fountain.field.tiers`), ev
     shuffle   two look-ups of 16 products, for the low and the high nibble
     mask      the source times 1, 2, 4 .. 128 (shared by the tile's rows), each ANDed with a mask of one coefficient bit
 
-Kernels take addresses (int64), as in `fountain.field.combine`.
+Kernels take addresses (int64), as in `fountain.field.combine`. All of them stand in this file, because they call each
+other (see `fountain._jit`).
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from llvmlite import ir
 from numba.core import cgutils as untyped_cgutils
 from numba.core import config as untyped_config
 from numba.core import types
+from numpy.typing import NDArray
 
 from fountain._jit import inlined, kernel
 from fountain.field.tiers import TIERS, Tier, choose
 
-__all__ = ["ACTIVE", "emit_tile", "host_features", "invert", "product", "solve"]
+__all__ = ["ACTIVE", "Arithmetic", "emit_tile", "host_features", "invert", "product", "solve"]
 
 cgutils: Any = untyped_cgutils
 config: Any = untyped_config
@@ -201,9 +203,6 @@ def emit_tile(builder: ir.IRBuilder, tier: Tier, rows: int, registers: int, argu
 # --- Intrinsics: a tile, a row, and what kernels must know about the tier ----------------------------------
 
 
-# --- Intrinsics: a tile, a row, and what kernels must know about the tier ----------------------------------
-
-
 @intrinsic
 def _tile_code(typing, tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
     """A tile one register wide, or `two`; without its lower half where the last `surplus` rows are not wanted."""
@@ -259,6 +258,11 @@ def _copy(typing, target, source, size):  # type: ignore[no-untyped-def]
 # --- Kernels -----------------------------------------------------------------------------------------------
 
 
+# How kernels multiply in one tier: its tag, the address of the table that it reads (`AFFINE` or `NIBBLES`), the octets
+# in a register, and `INVERSE`. Plain tuples go to a kernel as fast as single arguments; named ones cost 0.7 us more.
+Arithmetic = tuple[tuple[int, ...], int, int, NDArray[np.uint8]]
+
+
 @inlined
 def _tile(tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
     """One copy of the code for all who call it: it is what takes long to compile."""
@@ -295,16 +299,17 @@ def _multiply_edges(tag, table, packed, sources, count, targets, first_octet, oc
 
 
 @kernel
-def product(tag, table, width, coefficients, first_column, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
-    """target (+)= coefficients . source; see the module's docstring. Registers are `width` octets wide.
+def product(arithmetic, coefficients, first_column, packed, sources, targets, size, accumulate, edges):  # type: ignore[no-untyped-def]
+    """target (+)= coefficients . source; see the module's docstring.
 
-    coefficients uint8[n, any], of which k columns count; packed uint8[tiles, k, R]: scratch. sources int64[k], targets
-    int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the last tile name a row that
-    nobody reads. edges int64[k + tiles * R]: addresses of 64 octets of zeros each, scratch for the last octets of rows
-    whose size is not a multiple of 64 (empty where it is).
+    coefficients uint8[n, any], of which k columns from `first_column` on count; packed uint8[tiles, k, R]: scratch.
+    sources int64[k], targets int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the
+    last tile name a row that nobody reads. edges int64[k + tiles * R or more]: addresses of 64 octets of zeros each,
+    scratch for the last octets of rows whose size is not a multiple of 64 (empty where it is).
     """
     _pack(coefficients, first_column, packed)
     count, terms, rows = coefficients.shape[0], packed.shape[1], packed.shape[2]
+    tag, table, width, _ = arithmetic
     whole = size - size % width
     for offset in range(0, whole, 2 * width):
         two = offset + width < whole
@@ -321,12 +326,13 @@ def product(tag, table, width, coefficients, first_column, packed, sources, targ
 
 
 @kernel
-def invert(tag, table, inverse, system, wanted, chosen):  # type: ignore[no-untyped-def]
+def invert(arithmetic, system, wanted, chosen):  # type: ignore[no-untyped-def]
     """Gauss-Jordan on system uint8[n, width]: identity in the first `wanted` columns as far as the rank goes.
 
     Returns the rank; when it is `wanted`, row chosen[c] (int32[wanted]) is the one with a one in column c. The width is
-    a multiple of 64 and rows are contiguous. inverse uint8[256].
+    a multiple of 64 and rows are contiguous.
     """
+    tag, table, _, inverse = arithmetic
     count, width = system.shape
     start = system.ctypes.data
     rank = 0
@@ -358,24 +364,22 @@ def invert(tag, table, inverse, system, wanted, chosen):  # type: ignore[no-unty
 
 
 @kernel
-def solve(  # type: ignore[no-untyped-def]
-    tag, table, width, inverse, system, chosen, coefficients, unknown, equations, known_count, rows, packed_known,
-    packed_unknown, sources, targets, spill, edges,
-):  # fmt: skip
+def solve(arithmetic, coefficients, unknown, equations, known_count, rows, scratch):  # type: ignore[no-untyped-def]
     """rows[unknown], given that rows[equations[i]] = sum of coefficients[i, k] * rows[k] over k < known_count.
 
     Returns the rank of the system in the unknown rows; below len(unknown) nothing is changed but scratch. Then
-    `coefficients` and rows[equations] are overwritten. system uint8[n, a multiple of 64 >= m + n], zeros; chosen
-    int32[m]; coefficients uint8[n, known_count or more]; unknown int64[m], equations int64[n]; rows uint8[any, T];
-    packed_known uint8[tiles, known_count, R], packed_unknown uint8[tiles, n, R], targets int64[R * tiles],
-    sources int64[known_count and R * tiles or more], spill uint8[T]: scratch; edges: for `product`, enough for both.
+    `coefficients` and rows[equations] are overwritten. coefficients uint8[n, known_count or more]; unknown int64[m],
+    equations int64[n]; rows uint8[any, T]. scratch, in tiles of R rows: system uint8[n, a multiple of 64 >= m + n],
+    zeros; chosen int32[m]; packed_known uint8[tiles, known_count, R], packed_unknown uint8[tiles, n, R];
+    sources int64[known_count and R * tiles or more], targets int64[R * tiles]; spill uint8[T]; edges for both products.
     """
+    system, chosen, packed_known, packed_unknown, sources, targets, spill, edges = scratch
     count, wanted = equations.shape[0], unknown.shape[0]
     for i in range(count):
         for c in range(wanted):
             system[i, c] = coefficients[i, unknown[c]]
         system[i, wanted + i] = 1
-    rank = invert(tag, table, inverse, system, wanted, chosen)
+    rank = invert(arithmetic, system, wanted, chosen)
     if rank < wanted:
         return rank
     start, size = rows.ctypes.data, rows.shape[1]
@@ -388,11 +392,11 @@ def solve(  # type: ignore[no-untyped-def]
         for c in range(wanted):
             coefficients[i, unknown[c]] = 0
     zero, one = np.int64(0), np.int64(1)
-    product(tag, table, width, coefficients, zero, packed_known, sources, targets, size, one, edges)
+    product(arithmetic, coefficients, zero, packed_known, sources, targets, size, one, edges)
     for i in range(targets.shape[0]):
         sources[i] = targets[i]
         targets[i] = spill.ctypes.data
     for c in range(wanted):
         targets[chosen[c]] = start + unknown[c] * size
-    product(tag, table, width, system, np.int64(wanted), packed_unknown, sources, targets, size, zero, edges)
+    product(arithmetic, system, np.int64(wanted), packed_unknown, sources, targets, size, zero, edges)
     return rank
