@@ -33,11 +33,10 @@ from fountain.net.endpoint import open_endpoint
 from fountain.net.train import Train
 from fountain.net.waiting import wait
 from fountain.protocol.base.blocks import BlockTable
-from fountain.protocol.base.stream import train_packet_count_max
+from fountain.protocol.base.stream import StreamOrder, train_packet_count_max
 from fountain.protocol.rate import FixedRate
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.client_session import ClientSession
-from fountain.protocol.session.server import Order
 from fountain.protocol.session.server_session import ServerSession
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
@@ -92,9 +91,9 @@ class Stages:
         controller = FixedRate(T, 10**12)
         return ServerSession(1, ("127.0.0.1", 9), self.keys, self.symbols.served, 0, lane, request, controller, 0, 0)
 
-    def order(self, esis: list[int], sequence: int = 0) -> Order:
+    def order(self, esis: list[int], sequence: int = 0) -> StreamOrder:
         """One train of these symbols of block 0."""
-        return Order(self.server, sequence, 0, [(0, esis)])
+        return StreamOrder(self.server, sequence, 0, [(0, esis)])
 
     def close(self) -> None:
         """Throw the part away."""
@@ -126,8 +125,8 @@ def _choose(stages: Stages) -> float:
     trains, sequence = BLOCK_COUNT * K // COUNT, 0
     start = time.perf_counter_ns()
     for number in range(trains):
-        segments = session.carousel.take(COUNT, sequence)
-        count = sum(len(esis) for _, esis in segments)
+        blocks = session.carousel.take(COUNT, sequence)
+        count = sum(len(esis) for _, esis in blocks)
         session.record_train(count, number)
         sequence += count
     spent = (time.perf_counter_ns() - start) / trains

@@ -35,6 +35,7 @@ from fountain.codes.registry import code_by_name
 from fountain.engine.runtime.clock import now_ns
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE
 from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.rate import control_factory
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_session import ServerSession
@@ -218,12 +219,12 @@ class HostileServer:
             for number, one in enumerate(self._sockets):
                 try:
                     data, address = one.recvfrom(65_535)
-                    machine.handle_datagram(data, address, now_ns(), on_data_port=bool(number))
+                    machine.handle_datagram(data, address, now_ns(), port=Port.DATA if number else Port.CONTROL)
                 except (BlockingIOError, ConnectionRefusedError):
                     pass
             machine.handle_timeout(now_ns())
             while (waiting := machine.poll_datagram()) is not None:
-                self._sockets[waiting[2]].sendto(waiting[0], waiting[1])
+                self._sockets[waiting.source is Port.DATA].sendto(waiting.datagram, waiting.destination)
             while machine.poll_event() is not None:
                 pass
             for session in machine.sessions.values():

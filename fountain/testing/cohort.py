@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
-from fountain.protocol.group.api import GroupOrder
+from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.group import MemberState
 from fountain.wire.session import MANIFEST_BIT
@@ -101,9 +101,9 @@ class Cohort:
 
     # --- What comes ----------------------------------------------------------------------------------------
 
-    def take(self, order: GroupOrder, now_ns: int) -> list[int]:
+    def take(self, order: StreamOrder, now_ns: int) -> list[int]:
         """A train comes; the rows that have the whole object since then."""
-        count = sum(len(esis) for _, esis in order.segments)
+        count = order.packet_count
         arrived = self._chance.random((len(self.ids), count), np.float32) >= self._loss
         arrived &= self._listening[:, None]
         got = arrived.sum(axis=1)
@@ -114,7 +114,7 @@ class Cohort:
         self._arrived_ns[any_came] = now_ns
         self._timestamp_us[any_came] = order.timestamp_us
         left, at = self._left.copy(), 0
-        for block, esis in order.segments:
+        for block, esis in order.blocks:
             self._take_block(block, arrived[:, at : at + len(esis)].sum(axis=1))
             at += len(esis)
         complete: list[int] = np.flatnonzero((self._left == 0) & (left > 0)).tolist()

@@ -23,7 +23,8 @@ from fountain.net.address import Address
 from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.group.api import GroupOrder, GroupSettings
+from fountain.protocol.base.stream import StreamOrder
+from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
@@ -208,14 +209,15 @@ class Fleet:
             return  # It was woken earlier.
         server, now_ns = self.server, self.now_ns
         server.handle_timeout(now_ns)
-        while (data := server.poll_datagram()) is not None:
+        while (waiting := server.poll_datagram()) is not None:
+            data = waiting.datagram
             self.told_size += len(data) + _HEADERS_SIZE
             for cohort in self.cohorts:
                 self._at(cohort.delay_ns, functools.partial(self._tell, cohort, data))
         while server.poll_event() is not None:
             pass
         while (order := server.poll_order(now_ns)) is not None:
-            self._sent.update(block for block, _ in order.segments)
+            self._sent.update(block for block, _ in order.blocks)
             for cohort in self.cohorts:
                 self._at(cohort.delay_ns, functools.partial(self._take, cohort, order))
         self._server_due_ns = _FOREVER_NS
@@ -229,7 +231,7 @@ class Fleet:
 
     # --- The receivers -------------------------------------------------------------------------------------
 
-    def _take(self, cohort: Cohort, order: GroupOrder) -> None:
+    def _take(self, cohort: Cohort, order: StreamOrder) -> None:
         for row in cohort.take(order, self.now_ns):
             self._sync(cohort, row)
 
@@ -285,7 +287,7 @@ class Fleet:
         machine = cohort.machines[row]
         assert machine is not None
         while (waiting := machine.poll_datagram()) is not None:
-            data, _ = waiting
+            data = waiting.datagram
             self.report_sizes.append((self.now_ns, len(data) + _HEADERS_SIZE, machine.state))
             if self.draw.random() >= self.options.loss:
                 address = f"receiver {cohort.ids[row]}", 1
@@ -298,7 +300,7 @@ class Fleet:
                 self.unheard.add(cohort.ids[row])
             cohort.leave(row)
             return
-        due_ns = max(self.now_ns + 1, machine.next_timeout() - cohort.offsets[row])
+        due_ns = max(self.now_ns + 1, machine.next_timeout(now_ns) - cohort.offsets[row])
         if due_ns < cohort.due_ns[row]:
             cohort.due_ns[row] = due_ns
             self._push(due_ns, functools.partial(self._step_receiver, cohort, row, due_ns))

@@ -10,6 +10,7 @@ from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
@@ -62,7 +63,7 @@ def _server(draw: random.Random) -> Machine:
             del seen[30:]
         else:
             octets = mutated(draw, seen)
-        pair.server.handle_datagram(octets, HOME, now_ns, on_data_port=draw.random() < 0.8)
+        pair.server.handle_datagram(octets, HOME, now_ns, port=Port.DATA if draw.random() < 0.8 else Port.CONTROL)
         pair.server.handle_timeout(now_ns)
         _serve(pair, now_ns)
 
@@ -102,7 +103,7 @@ def _client(draw: random.Random) -> Machine:
             if event.kind == "offered" and event.offer is not None:
                 table = BlockTable(event.offer.geometry, event.offer.manifest_geometry, 8)
                 client.request(table, now_ns)
-        assert client.next_timeout() >= 0
+        assert client.next_timeout(now_ns) >= 0
 
     return take
 
@@ -163,7 +164,7 @@ def _group_client(draw: random.Random) -> Machine:
         machine.handle_timeout(now_ns)
         while machine.poll_datagram() is not None or machine.poll_event() is not None:
             pass
-        assert machine.next_timeout() >= 0
+        assert machine.next_timeout(now_ns) >= 0
 
     return take
 

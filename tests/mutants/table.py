@@ -104,7 +104,7 @@ MUTANTS = (
     ),
     Mutant(
         "breaker-never", "a stream of which most is lost is never ended",
-        "self.is_open or self._bad_count >= _SLICE_COUNT", "self.is_open",
+        "self.has_tripped or self._bad_count >= _SLICE_COUNT", "self.has_tripped",
         "tests/protocol/test_congestion_breaker.py",
     ),
     Mutant(

@@ -85,7 +85,7 @@ class Group:
         self.world.at(max(0, self.pacer.ready_ns - self.world.now_ns), self._send)
 
     def _send(self) -> None:
-        if not self.pacer.is_open(self.world.now_ns):
+        if not self.pacer.may_send(self.world.now_ns):
             return
         assert self.pacer.rate_bps <= self.cap_bps
         count = self.pacer.train_packet_count(SIZE, 44)

@@ -8,6 +8,7 @@ from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.rate import control_factory
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState
@@ -64,8 +65,8 @@ class Pair:
         client.request(table, self.now_ns)
         waiting = client.poll_datagram()
         assert waiting is not None
-        assert waiting[1]
-        return waiting[0]
+        assert waiting.destination is Port.DATA
+        return waiting.datagram
 
     def connect(
         self, client: ClientMachine, address: Address = HOME, *, done_count: int | None = None
@@ -83,24 +84,24 @@ class Pair:
         while not is_quiet:
             is_quiet = True
             while (sent := client.poll_datagram()) is not None:
-                self.server.handle_datagram(sent[0], address, self.now_ns, on_data_port=sent[1])
+                self.server.handle_datagram(sent.datagram, address, self.now_ns, port=sent.destination)
             while (answer := self.server.poll_datagram()) is not None:
                 is_quiet = False
-                if answer[1] == address:
-                    client.handle_datagram(answer[0], self.now_ns)
+                if answer.destination == address:
+                    client.handle_datagram(answer.datagram, self.now_ns)
 
     def deliver(self, request: bytes, address: Address = HOME) -> None:
         """A Request comes to the data port."""
-        self.server.handle_datagram(request, address, self.now_ns, on_data_port=True)
+        self.server.handle_datagram(request, address, self.now_ns, port=Port.DATA)
 
     def refusals(self) -> list[RefusalReason]:
         """Why the server said no, since the last call."""
         found = []
         while (answer := self.server.poll_datagram()) is not None:
-            header = parse_header(answer[0])
+            header = parse_header(answer.datagram)
             assert not isinstance(header, Reject)
             if header[0] is PacketType.REFUSAL:
-                record = parse_handshake(answer[0], *header)
+                record = parse_handshake(answer.datagram, *header)
                 found.append(record.reason)  # type: ignore[union-attr]
         return found
 

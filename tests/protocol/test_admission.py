@@ -98,7 +98,7 @@ class TestPacer:
         pacer, now_ns, sent, largest = Pacer(rate_bps, 0), 0, 0, 0
         for step in steps:
             now_ns += step
-            while pacer.is_open(now_ns):
+            while pacer.may_send(now_ns):
                 count = pacer.train_packet_count(size, 64)
                 largest = max(largest, count * size)
                 pacer.charge(count * size)
@@ -109,7 +109,7 @@ class TestPacer:
     def test_a_pause_earns_no_more_than_a_burst(self) -> None:
         pacer = Pacer(8_000_000, 0)  # an octet a microsecond
         sent = 0
-        while pacer.is_open(10 * NS):
+        while pacer.may_send(10 * NS):
             pacer.charge(100)
             sent += 100
         assert sent <= BURST_NS // 1_000 + 100
@@ -198,7 +198,7 @@ class TestSteadyPacer:
         for now_ns in range(start_ns, end_ns, 100_000):
             if any(first <= now_ns < end for first, end in gaps):
                 continue
-            while pacer.is_open(now_ns):
+            while pacer.may_send(now_ns):
                 pacer.charge(self.SIZE)
                 times.append(now_ns)
         return times

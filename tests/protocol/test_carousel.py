@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
-from fountain.protocol.base.stream import Segment
+from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.schedule.unicast import Carousel
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
@@ -28,12 +28,12 @@ def carousel(
     )  # fmt: skip
 
 
-def blocks_of(segments: list[Segment]) -> list[int]:
-    return [block for block, _ in segments]
+def blocks_of(taken: list[BlockSymbols]) -> list[int]:
+    return [block for block, _ in taken]
 
 
-def count_of(segments: list[Segment]) -> int:
-    return sum(len(esis) for _, esis in segments)
+def count_of(taken: list[BlockSymbols]) -> int:
+    return sum(len(esis) for _, esis in taken)
 
 
 def test_the_manifest_goes_first() -> None:
@@ -127,9 +127,9 @@ def test_a_manifest_of_more_blocks_than_the_client_holds_open_is_passed_to_its_e
     held: list[int] = []
     sequence = 0
     for _ in range(60):
-        segments = stream.take(5 * K, sequence)
-        sequence += count_of(segments)
-        held += [block for block in blocks_of(segments) if block & MANIFEST_BIT]
+        taken = stream.take(5 * K, sequence)
+        sequence += count_of(taken)
+        held += [block for block in blocks_of(taken) if block & MANIFEST_BIT]
         stream.settle([], [(block, 0) for block in held[-20:]], sequence, 0.0, has_manifest=False)
     assert held == [index | MANIFEST_BIT for index in range(50)]
 
@@ -154,13 +154,13 @@ def test_no_report_makes_it_raise_repeat_itself_or_send_without_end(
 ) -> None:
     stream, sequence, sent = carousel(), 0, set[tuple[int, int]]()
     for needs, resolved, loss, limit, has_manifest in reports:
-        segments = stream.take(limit, sequence)
-        assert count_of(segments) <= limit
-        for block, esis in segments:
+        taken = stream.take(limit, sequence)
+        assert count_of(taken) <= limit
+        for block, esis in taken:
             for esi in esis:
                 assert (block, esi) not in sent
                 sent.add((block, esi))
-        sequence += count_of(segments)
+        sequence += count_of(taken)
         stream.settle([], needs, min(resolved, sequence), loss, has_manifest=has_manifest)
 
 
@@ -200,7 +200,7 @@ def test_a_client_that_claims_to_hold_everything_in_part_costs_a_bounded_number_
     stream.open_limit = 65_535
     for first in range(0, 2_000, NEED_COUNT_MAX):
         stream.settle([], [(block, 1) for block in range(first, first + NEED_COUNT_MAX)], 0, 0.0, has_manifest=True)
-    assert sum(stream.is_open(block) for block in range(2_000)) <= 2 * NEED_COUNT_MAX
+    assert sum(stream.is_wanted(block) for block in range(2_000)) <= 2 * NEED_COUNT_MAX
     stream = carousel(block_count=2_000, has_manifest=True)
     stream.open_limit = 65_535
     assert count_of(stream.take(10_000, 0)) == NEED_COUNT_MAX * K

@@ -9,6 +9,7 @@ import pytest
 
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session import admission
 from fountain.protocol.session import server as server_module
 from fountain.protocol.session.admission import (
@@ -133,10 +134,10 @@ def test_more_retries_than_a_burst_are_not_sent() -> None:
 def test_a_client_of_a_flooded_address_gets_its_session_after_one_retry() -> None:
     pair = Pair()
     for _ in range(4_000):
-        pair.server.handle_datagram(Hello(bytes(16)).encode(), HOME, pair.now_ns, on_data_port=False)
+        pair.server.handle_datagram(Hello(bytes(16)).encode(), HOME, pair.now_ns, port=Port.CONTROL)
         pair.now_ns += NS // 2_000
     sent = [pair.server.poll_datagram() for _ in range(4_000)]
-    sizes = [len(entry[0]) for entry in sent if entry is not None]
+    sizes = [len(entry.datagram) for entry in sent if entry is not None]
     assert max(sizes) <= HELLO_SIZE
     assert sum(sizes) < 4_000 * HELLO_SIZE / 20
     client = pair.client()
@@ -244,10 +245,10 @@ def test_whoever_sees_a_request_can_open_no_session_of_its_id() -> None:
     pair.deliver(replace(own, session=victim.session).encode(), thief)
     assert pair.server.rejects.count(Reject.BAD_FIELD) == 1
     hello = Hello(victim.nonce)
-    pair.server.handle_datagram(hello.encode(), thief, pair.now_ns, on_data_port=False)
+    pair.server.handle_datagram(hello.encode(), thief, pair.now_ns, port=Port.CONTROL)
     offer = pair.server.poll_datagram()
     assert offer is not None
-    pair.deliver(replace(victim, cookie=offer[0][24:44]).encode(), thief)
+    pair.deliver(replace(victim, cookie=offer.datagram[24:44]).encode(), thief)
     assert not pair.server.sessions
     pair.deliver(seen)
     (session,) = pair.server.sessions.values()

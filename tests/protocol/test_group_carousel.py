@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
 from fountain.protocol.base.runs import without
-from fountain.protocol.base.stream import Segment
+from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.schedule.lane import Lane
 from fountain.wire.session import MANIFEST_BIT, Run
@@ -33,17 +33,17 @@ def sent(block_count: int = BLOCKS) -> GroupCarousel:
     return stream
 
 
-def counts(segments: list[Segment]) -> list[tuple[int, int]]:
+def counts(taken: list[BlockSymbols]) -> list[tuple[int, int]]:
     """(block, symbols) of each stretch of the same block."""
     told: list[tuple[int, int]] = []
-    for block, esis in segments:
+    for block, esis in taken:
         before = told.pop() if told and told[-1][0] == block else (block, 0)
         told.append((block, before[1] + len(esis)))
     return told
 
 
-def symbols(segments: list[Segment]) -> list[tuple[int, int]]:
-    return [(block, esi) for block, esis in segments for esi in esis]
+def symbols(taken: list[BlockSymbols]) -> list[tuple[int, int]]:
+    return [(block, esi) for block, esis in taken for esi in esis]
 
 
 # --- Passes -------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def run(listeners: list[Listener], train_count: int = 8) -> int:
     """Packets sent until all have everything."""
     stream, sequence = carousel(), 0
     while not all(listener.is_done for listener in listeners):
-        segments = stream.take(train_count, sequence)
-        for block, _ in symbols(segments):
+        taken = stream.take(train_count, sequence)
+        for block, _ in symbols(taken):
             for listener in listeners:
                 listener.hear(block, sequence)
             sequence += 1

@@ -332,7 +332,7 @@ def test_what_is_missing_after_a_pause_is_no_loss_event() -> None:
 
 def test_a_rate_that_rises_from_nearly_nothing_is_used_at_once() -> None:
     pacer = SteadyPacer(10_000, 0)
-    assert pacer.is_open(0)
+    assert pacer.may_send(0)
     pacer.charge(1_500)
     pacer.change_rate(10_000_000, NS // 10)
     assert pacer.ready_ns <= NS // 10 + 2 * MS

@@ -34,9 +34,9 @@ def hello(machine: ClientMachine) -> Hello | None:
     """The latest Hello that waits to be sent."""
     found = None
     while (waiting := machine.poll_datagram()) is not None:
-        header = parse_header(waiting[0])
+        header = parse_header(waiting.datagram)
         assert not isinstance(header, Reject)
-        record = parse_handshake(waiting[0], *header)
+        record = parse_handshake(waiting.datagram, *header)
         assert isinstance(record, Hello)
         found = record
     return found

@@ -32,7 +32,7 @@ def ping(pair: Pair, client: ClientMachine, session: ServerSession, sent_count: 
 def wait(pair: Pair, client: ClientMachine, time_ns: int) -> None:
     """Let time pass as a loop does, which comes back when it is due."""
     end_ns = pair.now_ns + time_ns
-    while (due_ns := client.next_timeout()) < end_ns:
+    while (due_ns := client.next_timeout(pair.now_ns)) < end_ns:
         pair.now_ns = max(pair.now_ns, due_ns)
         client.handle_timeout(pair.now_ns)
     pair.now_ns = end_ns
@@ -78,7 +78,7 @@ def test_data_between_the_pings_shows_that_the_way_is_wide_enough(monkeypatch: p
 def test_who_slept_between_the_pings_could_take_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     pair, client, session = wide(monkeypatch)
     ping(pair, client, session, MISSED_COUNT)
-    client.next_timeout()
+    client.next_timeout(pair.now_ns)
     pair.now_ns += 60 * NS
     ping(pair, client, session, MISSED_COUNT)
     assert reasons(client) == []

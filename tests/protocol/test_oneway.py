@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.geometry import Geometry
-from fountain.protocol.base.stream import Segment
+from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.schedule.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan, symbols_needed
 from fountain.wire.session import MANIFEST_BIT
@@ -136,8 +136,8 @@ def stream(
     return OnewayCarousel(geometry(block_count), geometry(manifest_count), Lane(0, systematic), plan)
 
 
-def symbols(segments: list[Segment]) -> list[tuple[int, int]]:
-    return [(block, esi) for block, esis in segments for esi in esis]
+def symbols(taken: list[BlockSymbols]) -> list[tuple[int, int]]:
+    return [(block, esi) for block, esis in taken for esi in esis]
 
 
 def stretches(entries: list[tuple[int, int]]) -> list[int]:
@@ -206,7 +206,7 @@ def test_a_stream_ends_after_its_passes_or_when_it_is_told_to() -> None:
     assert running.pass_number in (9, 10)
     running.end()
     assert not running.has_work
-    assert not running.is_open(0)
+    assert not running.is_wanted(0)
     assert running.take(1, 0) == []
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fountain.integrity import key_pair
 from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX, HELLO_SIZE, NS
 from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.server import ServerMachine
 from fountain.wire.control import (
@@ -237,18 +238,18 @@ def machines() -> tuple[ServerMachine, ClientMachine]:
 @settings(max_examples=300)
 @given(
     st.one_of(st.binary(max_size=1300), HANDSHAKES.map(lambda record: record.encode())),
-    st.booleans(),
+    st.sampled_from(Port),
     st.integers(0, 5),
 )
-def test_no_datagram_makes_a_machine_raise(octets: bytes, on_data_port: bool, seed: int) -> None:
+def test_no_datagram_makes_a_machine_raise(octets: bytes, port: Port, seed: int) -> None:
     server, client = machines()
     draw = random.Random(seed)
     for now_ns in range(0, 30 * NS, 3 * NS):
-        server.handle_datagram(octets, ("192.0.2.1", 1), now_ns, on_data_port=on_data_port)
+        server.handle_datagram(octets, ("192.0.2.1", 1), now_ns, port=port)
         client.handle_datagram(octets, now_ns)
         damaged = bytearray(octets or b"\0")
         damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
-        server.handle_datagram(bytes(damaged), ("192.0.2.1", 1), now_ns, on_data_port=on_data_port)
+        server.handle_datagram(bytes(damaged), ("192.0.2.1", 1), now_ns, port=port)
         client.handle_datagram(bytes(damaged), now_ns)
         server.handle_timeout(now_ns)
         client.handle_timeout(now_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fountain.limits import NS
 from fountain.protocol.base.stream import Address
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.places import UNPROVED_PATIENCE_NS
 from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED_NS, UNPROVED_PACKET_COUNT_MAX
@@ -118,7 +119,7 @@ def stream(pair: Pair, duration_ns: int) -> int:
         pair.now_ns += MS
         pair.server.handle_timeout(pair.now_ns)
         while (order := pair.server.poll_order(pair.now_ns)) is not None:
-            sent_count += sum(len(esis) for _, esis in order.segments)
+            sent_count += order.packet_count
     return sent_count
 
 
@@ -131,7 +132,7 @@ def open_at(pair: Pair, address: Address, peer_id: bytes = b"peer id.") -> tuple
 
 def take_pings(pair: Pair) -> list[bytes]:
     """The Pings that wait to be sent."""
-    return [sent[0] for sent in iter(pair.server.poll_datagram, None) if sent[0][5] == PacketType.PING]
+    return [sent.datagram for sent in iter(pair.server.poll_datagram, None) if sent.datagram[5] == PacketType.PING]
 
 
 def report_of(client: ClientMachine, count: int) -> bytes:
@@ -150,7 +151,7 @@ def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
         assert client._candidate is not None
         pong = client._candidate.seal_packet(PacketType.PONG, Pong(session.proof.challenge ^ 1).encode())
         for packet in (report_of(client, UNPROVED_PACKET_COUNT_MAX), pong):
-            pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=True)
+            pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.DATA)
         assert stream(pair, 10 * MS) == 0
     assert not session.proof.is_given
 
@@ -179,7 +180,7 @@ def test_a_report_before_the_proof_brings_the_challenge_again_at_once() -> None:
     client, _ = open_at(pair, HOME)
     take_pings(pair)
     pair.now_ns += 10 * MS
-    pair.server.handle_datagram(report_of(client, 0), HOME, pair.now_ns, on_data_port=False)
+    pair.server.handle_datagram(report_of(client, 0), HOME, pair.now_ns, port=Port.CONTROL)
     assert len(take_pings(pair)) == 1
 
 

@@ -36,7 +36,7 @@ def test_a_server_with_a_key_refuses_whoever_has_another_or_none(key: bytes | No
     client = pair.client(key=key)
     assert pair.connect(client) is None
     while pair.now_ns < client.patience.end_ns:
-        pair.now_ns = client.next_timeout()
+        pair.now_ns = client.next_timeout(pair.now_ns)
         client.handle_timeout(pair.now_ns)
     assert client.state is ClientState.CLOSED
     event = list(iter(client.poll_event, None))[-1]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fountain.limits import NS
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session import server
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState, Failure
@@ -23,9 +24,9 @@ def sent_hello(client: ClientMachine) -> Hello:
     """The Hello that a client has just sent."""
     waiting = client.poll_datagram()
     assert waiting is not None
-    header = parse_header(waiting[0])
+    header = parse_header(waiting.datagram)
     assert not isinstance(header, Reject)
-    hello = parse_handshake(waiting[0], *header)
+    hello = parse_handshake(waiting.datagram, *header)
     assert isinstance(hello, Hello)
     return hello
 
@@ -88,7 +89,7 @@ def test_a_retry_is_answered_at_once_with_its_token_and_once_for_each_hello_that
     client.handle_datagram(Retry(bytes(16), b"3" * 20).encode(), pair.now_ns)
     assert client.poll_datagram() is None
     assert client.rejects.count(Reject.OUT_OF_PLACE) == 1
-    client.handle_timeout(client.next_timeout())
+    client.handle_timeout(client.next_timeout(pair.now_ns))
     assert sent_hello(client) == replace(first, token=b"1" * 20)
     client.handle_datagram(Retry(first.nonce, b"4" * 20).encode(), pair.now_ns)
     assert sent_hello(client).token == b"4" * 20
@@ -114,7 +115,7 @@ def test_an_echo_of_another_length_is_counted_and_keeps_nothing_alive(packet_typ
     heard = client.patience.heard_ns, session.heard_ns
     pair.now_ns += MS
     client.handle_datagram(session.seal_packet(packet_type, bytes(7)), pair.now_ns)
-    pair.server.handle_datagram(client.session.seal_packet(packet_type, bytes(9)), HOME, pair.now_ns, on_data_port=True)
+    pair.server.handle_datagram(client.session.seal_packet(packet_type, bytes(9)), HOME, pair.now_ns, port=Port.DATA)
     assert client.rejects.count(Reject.BAD_LENGTH) == 1
     assert pair.server.rejects.count(Reject.BAD_LENGTH) == 1
     assert (client.patience.heard_ns, session.heard_ns) == heard
@@ -136,7 +137,7 @@ def test_packets_of_the_other_sides_kind_are_out_of_place() -> None:
     client.handle_datagram(session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()), pair.now_ns)
     assert client.rejects.count(Reject.OUT_OF_PLACE) == 1
     bye = client.session.seal_packet(PacketType.STOP_ACK, b"")
-    pair.server.handle_datagram(bye, HOME, pair.now_ns, on_data_port=False)
+    pair.server.handle_datagram(bye, HOME, pair.now_ns, port=Port.CONTROL)
     assert pair.server.rejects.count(Reject.OUT_OF_PLACE) == 1
     assert list(pair.server.sessions.values()) == [session]
 
@@ -163,12 +164,12 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
         pair.now_ns += MS
         order = pair.server.poll_order(pair.now_ns)
         assert order is not None
-        sent_count += sum(len(esis) for _, esis in order.segments)
+        sent_count += order.packet_count
     pair.now_ns += NS
     rtt_ns = session.rtt.smoothed_ns
     report = Report(1 << 20, 20, 1, 1, 0, 0, 0, 0, 8, True, ((0, 2),), ())
     packet = client.session.seal_packet(PacketType.REPORT, report.encode())
-    pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
+    pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
     assert 0 in session.carousel.done
     assert 1 in session.carousel.done
     assert session.rtt.smoothed_ns == rtt_ns
@@ -209,7 +210,7 @@ def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytes
     reports = [Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ()) for count in (1, 2, 3)]
     first, second, third = (client.session.seal_packet(PacketType.REPORT, report.encode()) for report in reports)
     for packet in (first, third, second):
-        pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
+        pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
     pair.now_ns += MS
     pair.server.handle_timeout(pair.now_ns)
     assert learned == [1, 3]
@@ -227,7 +228,7 @@ def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learne
     for count in range(1, 51):
         report = Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ())
         packet = client.session.seal_packet(PacketType.REPORT, report.encode())
-        pair.server.handle_datagram(packet, HOME, pair.now_ns, on_data_port=False)
+        pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
         pair.server.handle_timeout(pair.now_ns)
     assert learned == [1]
     assert pair.server.next_timeout(pair.now_ns) <= pair.now_ns + MS
@@ -247,9 +248,9 @@ def test_a_client_pings_the_data_port_every_ten_seconds_to_keep_its_way_open() -
         client.handle_datagram(session.seal_packet(PacketType.PONG, Pong(0).encode()), pair.now_ns)
         client.patience.advance(pair.now_ns, is_steady=True)  # as new symbols would
         client.handle_timeout(pair.now_ns)
-        for packet, to_data_port in iter(client.poll_datagram, None):
-            if packet[5] == PacketType.PING:
-                assert to_data_port
+        for sent in iter(client.poll_datagram, None):
+            if sent.datagram[5] == PacketType.PING:
+                assert sent.destination is Port.DATA
                 times_ns.append(pair.now_ns - start_ns)
     assert times_ns == [10 * NS, 20 * NS, 30 * NS]
 
@@ -336,10 +337,10 @@ def test_an_ended_session_leaves_no_more_than_what_acknowledges_its_stop() -> No
     del session
     gc.collect()
     assert carousel() is None
-    pair.server.handle_datagram(again, HOME, pair.now_ns, on_data_port=False)
+    pair.server.handle_datagram(again, HOME, pair.now_ns, port=Port.CONTROL)
     answer = pair.server.poll_datagram()
     assert answer is not None
-    header = parse_header(answer[0])
+    header = parse_header(answer.datagram)
     assert not isinstance(header, Reject)
     assert header[0] is PacketType.STOP_ACK
 
@@ -352,14 +353,14 @@ def test_of_ended_sessions_no_more_are_remembered_than_there_is_room_for(monkeyp
         assert pair.connect(client) is not None
     stops = [client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()) for client in clients]  # type: ignore[union-attr]
     for stop in stops:
-        pair.server.handle_datagram(stop, HOME, pair.now_ns, on_data_port=False)
+        pair.server.handle_datagram(stop, HOME, pair.now_ns, port=Port.CONTROL)
     pair.now_ns += NS
     pair.server.handle_timeout(pair.now_ns)
     list(iter(pair.server.poll_datagram, None))
     acknowledged = []
     for client in clients:
         again = client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())  # type: ignore[union-attr]
-        pair.server.handle_datagram(again, HOME, pair.now_ns, on_data_port=False)
+        pair.server.handle_datagram(again, HOME, pair.now_ns, port=Port.CONTROL)
         acknowledged.append(pair.server.poll_datagram() is not None)
     assert acknowledged == [False, False, True, True, True]
     assert pair.server.rejects.count(Reject.UNKNOWN_SESSION) == 2

@@ -7,6 +7,7 @@ from collections import Counter
 
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, HELLO_SIZE, NS
 from fountain.net.address import Address
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import SessionOpened
 from fountain.testing import Client, Link, Server, World, payload
@@ -176,11 +177,11 @@ def test_a_flood_of_hellos_from_10_000_sources_costs_little_and_repays_less(seed
     before, _ = tracemalloc.get_traced_memory()
     for index in range(100_000):
         source = sources[index % len(sources)]
-        machine.handle_datagram(hello, source, index * 20_000, on_data_port=False)
+        machine.handle_datagram(hello, source, index * 20_000, port=Port.CONTROL)
         received[source] += HELLO_SIZE
         while (waiting := machine.poll_datagram()) is not None:
-            sent[waiting[1]] += len(waiting[0])
-            assert not waiting[2]
+            sent[waiting.destination] += len(waiting.datagram)
+            assert waiting.source is Port.CONTROL
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert not machine.sessions

@@ -61,7 +61,7 @@ class Bystanders:
         if machine.is_acknowledged or machine.is_silent or machine.is_final:
             del self._machines[session]
             return NEVER_NS, machine.is_acknowledged
-        return machine.next_timeout(), False
+        return machine.next_timeout(now_ns), False
 
     def leave(self, now_ns: int) -> None:
         """Say that what waits for room here will not come: nobody should wait for it."""

@@ -189,7 +189,7 @@ class Download:
         self._look_for_data(now_ns)
         if self.phase is Phase.STOPPING and self.machine.may_leave(now_ns) and not self._is_speechless(now_ns):
             self.phase = Phase.ENDED
-        return now_ns if goes_on else min(self.machine.next_timeout(), now_ns + NS // 10)
+        return now_ns if goes_on else min(self.machine.next_timeout(now_ns), now_ns + NS // 10)
 
     @property
     def is_leaving(self) -> bool:
@@ -436,7 +436,7 @@ class Download:
             self.machine.press(now_ns)
         if is_parting or self.machine.state is not MemberState.APART:  # How its hook ends, the group's server is told.
             self.machine.handle_timeout(now_ns)
-            deadline = min(deadline, self.machine.next_timeout())
+            deadline = min(deadline, self.machine.next_timeout(now_ns))
         self.events += receiver.events
         receiver.events = []
         is_telling = self._is_lingering and not self.machine.may_leave(now_ns)

@@ -133,6 +133,6 @@ def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Add
     """Send the first Hello: its answer then travels while everything else is loaded."""
     machine.handle_timeout(now_ns())
     while (waiting := machine.poll_datagram()) is not None:
-        data, _ = waiting
+        data = waiting.datagram
         for address in targets:
             endpoint.send(data, len(data), len(data), address)

@@ -146,8 +146,8 @@ class GroupReceiver:
         machines = [download.machine for download in self.downloads.values()]
         for machine in [*machines, *self.bystanders.machines]:
             while (waiting := machine.poll_datagram()) is not None:
-                data, address = waiting
-                self._answer.send(data, len(data), len(data), address)
+                size = len(waiting.datagram)
+                self._answer.send(waiting.datagram, size, size, waiting.destination)
 
     def stop(self, now_ns: int) -> None:
         """Say that what waits for room will not come; the downloads are stopped one by one."""

@@ -23,6 +23,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientEvent, ClientState
 from fountain.wire.control import OfferBody, is_control
@@ -135,7 +136,7 @@ class Receiver:
         while self._settle_opening(now_ns):
             self._handle_events(now_ns)
         self._send()
-        return self.machine.next_timeout()
+        return self.machine.next_timeout(now_ns)
 
     def stop(self, reason: StopReason, now_ns: int) -> None:
         """End the transfer early: tell the server, keep the part. What is being put in its place has its end first."""
@@ -298,14 +299,14 @@ class Receiver:
 
     def _send(self) -> None:
         while (waiting := self.machine.poll_datagram()) is not None:
-            data, to_data_port = waiting
-            for address in self._addresses(to_data_port):
+            data = waiting.datagram
+            for address in self._addresses(waiting.destination):
                 self._endpoint.send(data, len(data), len(data), address)
 
-    def _addresses(self, to_data_port: bool) -> Sequence[Address]:
+    def _addresses(self, port: Port) -> Sequence[Address]:
         if self._server is None:
             return self._targets
         offer = self.machine.offer
-        if to_data_port and offer is not None:
+        if port is Port.DATA and offer is not None:
             return [(self._server[0], offer.data_port)]
         return [self._server]

@@ -44,13 +44,13 @@ class Packer:
         """
         session = order.session
         size = session.offer.symbol_size
-        count = sum(len(esis) for _, esis in order.segments)
+        count = order.packet_count
         rows = self._train.lay_out(count, size + DATA_OVERHEAD_SIZE)
         self._train.address = session.address
         start = 0
         scratch = self._scratch_rows(size)
         rtt_hint = rtt_code(session.rtt.smoothed_ns // 1000)
-        for block, esis in order.segments:
+        for block, esis in order.blocks:
             part = rows[start : start + len(esis)]
             esi_array = np.array(esis, dtype=np.uint32)
             gathered = scratch[: len(esis)]

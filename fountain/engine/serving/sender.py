@@ -21,6 +21,7 @@ from fountain.errors import StorageError
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.base.stream import StreamOrder
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.session.server import ServerMachine
@@ -65,8 +66,8 @@ class Sender:
 
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
-        self._receive(self._control, now_ns, on_data_port=False)
-        self._receive(self._data, now_ns, on_data_port=True)
+        self._receive(self._control, Port.CONTROL, now_ns)
+        self._receive(self._data, Port.DATA, now_ns)
         self.machine.handle_timeout(now_ns)
         if self.groups is not None:
             self.groups.handle_timeout(now_ns)
@@ -90,11 +91,11 @@ class Sender:
 
     def flush(self) -> None:
         """Send the control packets that wait. One that the socket does not take is lost, as on the way."""
-        while (waiting := self.machine.poll_datagram()) is not None:
-            data, address, from_data_port = waiting
-            (self._data if from_data_port else self._control).send(data, len(data), len(data), address)
-        while self.groups is not None and (told := self.groups.poll_datagram()) is not None:
-            self._control.send(told, len(told), len(told), self.groups.address)
+        for poll in (self.machine.poll_datagram, self.groups.poll_datagram if self.groups is not None else None):
+            while poll is not None and (waiting := poll()) is not None:
+                endpoint = self._data if waiting.source is Port.DATA else self._control
+                size = len(waiting.datagram)
+                endpoint.send(waiting.datagram, size, size, waiting.destination)
 
     def _prepare_groups(self, groups: GroupStreams) -> None:
         while (preparation := groups.poll_preparation()) is not None:
@@ -104,7 +105,7 @@ class Sender:
             machine.carousel.is_prepared = functools.partial(self._stock.is_ready, stream.session_id)
             self._stock.order(stream.session_id, block, esis, self.objects[stream.object_index])
 
-    def _receive(self, endpoint: Endpoint, now_ns: int, *, on_data_port: bool) -> None:
+    def _receive(self, endpoint: Endpoint, port: Port, now_ns: int) -> None:
         train, left = self._received, RECEIVE_COUNT_MAX
         while left > 0 and endpoint.receive(train):
             left -= max(1, train.segment_count)
@@ -113,12 +114,12 @@ class Sender:
                 if self.groups is not None and is_group_packet(octets):
                     self.groups.handle_datagram(octets, train.address, now_ns)
                 else:
-                    self.machine.handle_datagram(octets, train.address, now_ns, on_data_port=on_data_port)
+                    self.machine.handle_datagram(octets, train.address, now_ns, port=port)
 
     def _is_wanted(self, session_id: int, block: int) -> bool:
         session = self.machine.sessions.get(session_id)
         if session is not None:
-            return session.carousel.is_open(block)
+            return session.carousel.is_wanted(block)
         return self.groups is not None and self.groups.is_wanted(session_id, block)
 
     def _poll_order(self, now_ns: int) -> StreamOrder | None:
@@ -138,7 +139,7 @@ class Sender:
             order = self._poll_order(now_ns) if left > 0 else None
             if order is None:
                 return
-            left -= sum(len(esis) for _, esis in order.segments)
+            left -= order.packet_count
             train = self._pack(order, now_ns)
             if train is not None and not self._send(train):
                 return

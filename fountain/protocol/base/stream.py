@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from fountain.integrity import Seal
@@ -15,10 +16,10 @@ from fountain.limits import (
 from fountain.wire.control import OfferBody
 from fountain.wire.parts import part_size
 
-__all__ = ["Address", "DataKeys", "RoundTrip", "Segment", "Stream", "StreamOrder", "train_packet_count_max"]
+__all__ = ["Address", "BlockSymbols", "DataKeys", "RoundTrip", "Stream", "StreamOrder", "train_packet_count_max"]
 
 Address = tuple[str, int]
-Segment = tuple[int, list[int]]  # (block, with MANIFEST_BIT for the manifest's; ESIs)
+BlockSymbols = tuple[int, list[int]]  # (block, with MANIFEST_BIT for the manifest's; ESIs)
 
 
 def train_packet_count_max(symbol_size: int, part_count: int = 1) -> int:
@@ -79,21 +80,19 @@ class Stream(Protocol):
         """The seal of its data packets."""
 
 
-class StreamOrder(Protocol):
-    """Packets to send now: for each segment (block, ESIs), numbered from `sequence` in this order."""
+@dataclass(frozen=True)
+class StreamOrder:
+    """Data packets to send now, one for each symbol of `blocks`, numbered from `sequence` in this order.
+
+    `timestamp_us` is the time of sending, modulo 2^32.
+    """
+
+    session: Stream
+    sequence: int
+    timestamp_us: int
+    blocks: list[BlockSymbols]
 
     @property
-    def session(self) -> Stream:
-        """The stream that they are of."""
-
-    @property
-    def sequence(self) -> int:
-        """The first packet's number."""
-
-    @property
-    def timestamp_us(self) -> int:
-        """The time of sending, modulo 2^32."""
-
-    @property
-    def segments(self) -> list[Segment]:
-        """What they carry."""
+    def packet_count(self) -> int:
+        """How many packets it has."""
+        return sum(len(esis) for _, esis in self.blocks)

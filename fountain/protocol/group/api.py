@@ -1,14 +1,12 @@
-"""What the machine of a group is asked to do, and what it orders."""
+"""What the machine of a group is asked to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fountain.protocol.base.stream import Segment
-from fountain.protocol.group.teller import GroupStream
 from fountain.protocol.schedule.oneway import OnewayPlan
 
-__all__ = ["GroupOrder", "GroupSettings"]
+__all__ = ["GroupSettings"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,3 @@ class GroupSettings:
     wait_time_ns: int | None = None
     min_rate_bps: int = 0
     oneway: OnewayPlan | None = None
-
-
-@dataclass(frozen=True)
-class GroupOrder:
-    """Packets to send now, as `fountain.protocol.base.stream.StreamOrder` describes them."""
-
-    session: GroupStream
-    sequence: int
-    timestamp_us: int
-    segments: list[Segment]

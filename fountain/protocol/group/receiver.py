@@ -32,6 +32,7 @@ from fountain.protocol.base.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.base.runs import without
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
+from fountain.protocol.base.transmit import Transmit
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.inflow import GroupInflow
@@ -128,7 +129,7 @@ class GroupClientMachine:
         self._is_leaving = False
         self._final_ns = now_ns  # when the server said that it leaves
         self._changed_ns: int | None = None  # when it said that its file had changed
-        self._datagrams: deque[tuple[bytes, Address]] = deque()
+        self._datagrams: deque[Transmit[Address]] = deque()
         self._events: deque[GroupEvent] = deque()
         if self.is_final:
             self._events.append(GroupEvent.FINAL)
@@ -273,18 +274,18 @@ class GroupClientMachine:
 
     # --- What must go out ----------------------------------------------------------------------------------
 
-    def poll_datagram(self) -> tuple[bytes, Address] | None:
-        """A packet to send, and where to."""
+    def poll_datagram(self) -> Transmit[Address] | None:
+        """A control packet to send."""
         return self._datagrams.popleft() if self._datagrams else None
 
     def poll_event(self) -> GroupEvent | None:
         """What the application should know."""
         return self._events.popleft() if self._events else None
 
-    def next_timeout(self) -> int:
+    def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest."""
         silent_ns = NEVER_NS if self.is_silent else self._silent_at_ns
-        return min(self._times.due_ns, silent_ns)
+        return max(now_ns, min(self._times.due_ns, silent_ns))
 
     def standstill(self, timeout_ns: int, now_ns: int) -> Standstill | None:
         """What is wrong where nothing comes of a group that is heard, if it is so for half of the time-out."""
@@ -501,7 +502,8 @@ class GroupClientMachine:
         self._report_count += 1
         self._stated_count += 1
         sequence = (self._replay.highest & 0xFFFF_FFFF) << 32 | self._report_count
-        self._datagrams.append((self.channel.wrap(GroupPacketType.REPORT, sequence, report.encode()), self._answer_to))
+        packet = self.channel.wrap(GroupPacketType.REPORT, sequence, report.encode())
+        self._datagrams.append(Transmit(packet, self._answer_to))
 
     @property
     def _answer_to(self) -> Address:

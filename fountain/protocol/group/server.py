@@ -28,9 +28,11 @@ from dataclasses import replace
 
 from fountain.integrity import derive, sealed_count_max
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
+from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.base.stream import Address, Segment, train_packet_count_max
-from fountain.protocol.group.api import GroupOrder, GroupSettings
+from fountain.protocol.base.stream import Address, BlockSymbols, StreamOrder, train_packet_count_max
+from fountain.protocol.base.transmit import Transmit
+from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import MemberEvent, MemberSilent, member_events
 from fountain.protocol.group.least_rate import LeastRate
@@ -182,7 +184,7 @@ class GroupServerMachine:
 
     # --- What must go out ----------------------------------------------------------------------------------
 
-    def poll_datagram(self) -> bytes | None:
+    def poll_datagram(self) -> Transmit[Address] | None:
         """A control packet for the group."""
         return self._teller.datagrams.popleft() if self._teller.datagrams else None
 
@@ -190,16 +192,16 @@ class GroupServerMachine:
         """What the application should know."""
         return self._events.popleft() if self._events else None
 
-    def poll_preparation(self) -> Segment | None:
+    def poll_preparation(self) -> BlockSymbols | None:
         """Symbols that will be sent soon, told once: they may be encoded ahead."""
         return self.carousel.poll_preparation()
 
-    def poll_order(self, now_ns: int) -> GroupOrder | None:
+    def poll_order(self, now_ns: int) -> StreamOrder | None:
         """Data packets to send now; None while the pacer holds, or nothing is wanted."""
         if self.is_waiting or self.is_closed:
             self.pacer.rest(now_ns)
             return None
-        if not self.pacer.is_open(now_ns):
+        if not self.pacer.may_send(now_ns):
             return None
         limit = train_packet_count_max(self.stream.offer.symbol_size)
         if self.sequence + limit > self._packet_count_max:
@@ -210,20 +212,23 @@ class GroupServerMachine:
                 self._announce(now_ns)
                 return None  # It goes before what follows.
             limit = min(limit, self.carousel.announce_left_count)
-        segments = self.carousel.take(limit, self.sequence)
-        if not segments:
+        blocks = self.carousel.take(limit, self.sequence)
+        if not blocks:
             self.pacer.rest(now_ns)
             return None
-        order = GroupOrder(self.stream, self.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
-        count = sum(len(esis) for _, esis in segments)
-        self.sequence += count
+        order = StreamOrder(self.stream, self.sequence, now_ns // 1000 & 0xFFFF_FFFF, blocks)
+        self.sequence += order.packet_count
         if self.settings.oneway is None:
             self._sends.record(self.sequence, now_ns)
-        self.pacer.charge(count * self.packet_size)
+        self.pacer.charge(order.packet_count * self.packet_size)
         return order
 
-    def next_timeout(self, now_ns: int, data_ns: int = 0) -> int:
-        """When to come back at the latest; data cannot go before `data_ns`."""
+    def next_timeout(self, now_ns: int) -> int:
+        """When to come back at the latest."""
+        return max(now_ns, min(self.control_due_ns(now_ns), self.ready_ns))
+
+    def control_due_ns(self, now_ns: int) -> int:
+        """When to come back at the latest for all but data packets."""
         if self.is_closed:
             return now_ns + NS
         due_ns = self._teller.announce_ns
@@ -231,9 +236,13 @@ class GroupServerMachine:
             due_ns = min(due_ns, self._sweep_ns, self._teller.plan_ns)
             if not self._poll.is_known:
                 due_ns = min(due_ns, now_ns + PLAN_MIN_NS)
-        if not self.is_waiting and self.carousel.has_work:
-            due_ns = min(due_ns, max(self.pacer.ready_ns, data_ns))
-        return max(now_ns, due_ns)
+        return due_ns
+
+    @property
+    def ready_ns(self) -> int:
+        """When the next data packets may go."""
+        has_data = self.carousel.has_work and not (self.is_waiting or self.is_closed)
+        return self.pacer.ready_ns if has_data else NEVER_NS
 
     @property
     def is_over(self) -> bool:

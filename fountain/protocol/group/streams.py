@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from fountain.limits import NS
+from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.base.stream import Address, Segment
-from fountain.protocol.group.api import GroupOrder, GroupSettings
+from fountain.protocol.base.stream import Address, BlockSymbols, StreamOrder
+from fountain.protocol.base.transmit import Transmit
+from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.pacing import SteadyPacer
@@ -69,7 +71,7 @@ class GroupStreams:
             if object_index is None or machine.stream.object_index == object_index:
                 machine.close(now_ns, has_changed=has_changed)
 
-    def poll_datagram(self) -> bytes | None:
+    def poll_datagram(self) -> Transmit[Address] | None:
         """A control packet for the group."""
         return next(filter(None, (machine.poll_datagram() for machine in self._turns)), None)
 
@@ -81,27 +83,27 @@ class GroupStreams:
                 return machine, event
         return None
 
-    def poll_preparation(self) -> tuple[GroupServerMachine, Segment] | None:
+    def poll_preparation(self) -> tuple[GroupServerMachine, BlockSymbols] | None:
         """Symbols that will be sent soon, told once: they may be encoded ahead."""
         for machine in self._turns:
-            segment = machine.poll_preparation()
-            if segment is not None:
-                return machine, segment
+            symbols = machine.poll_preparation()
+            if symbols is not None:
+                return machine, symbols
         return None
 
-    def poll_order(self, now_ns: int) -> GroupOrder | None:
+    def poll_order(self, now_ns: int) -> StreamOrder | None:
         """Data packets to send now; None while the pacers hold, or nothing is wanted."""
         if self.is_held:
             self._rest(now_ns)
             return None
-        if not self._pacer.is_open(now_ns):
+        if not self._pacer.may_send(now_ns):
             return None
         for _ in range(len(self._turns)):
             machine = self._turns[0]
             self._turns.rotate(-1)
             order = machine.poll_order(now_ns)
             if order is not None:
-                self._pacer.charge(sum(len(esis) for _, esis in order.segments) * machine.packet_size)
+                self._pacer.charge(order.packet_count * machine.packet_size)
                 return order
         if not any(machine.carousel.has_work for machine in self._turns):
             self._pacer.rest(now_ns)
@@ -115,9 +117,11 @@ class GroupStreams:
     def is_wanted(self, session_id: int, block: int) -> bool:
         """Whether more symbols of a block may be sent in a stream."""
         machine = self.machines.get(session_id)
-        return machine is not None and machine.carousel.is_open(block)
+        return machine is not None and machine.carousel.is_wanted(block)
 
     def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest."""
         data_ns = now_ns + HELD_NS if self.is_held else self._pacer.ready_ns
-        return min((machine.next_timeout(now_ns, data_ns) for machine in self._turns), default=now_ns + NS)
+        due_ns = min((machine.control_due_ns(now_ns) for machine in self._turns), default=now_ns + NS)
+        ready_ns = min((machine.ready_ns for machine in self._turns), default=NEVER_NS)
+        return max(now_ns, min(due_ns, max(ready_ns, data_ns)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fountain.limits import NS
 from fountain.protocol.base.stream import Address
+from fountain.protocol.base.transmit import Transmit
 from fountain.protocol.group.channel import GroupChannel
 from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_code
@@ -55,7 +56,7 @@ class Teller:
     """
 
     def __init__(self, stream: GroupStream, control_port: int, min_rate_bps: int, seed: int, now_ns: int) -> None:
-        self.datagrams: deque[bytes] = deque()
+        self.datagrams: deque[Transmit[Address]] = deque()
         self.announce_ns = now_ns
         self.plan_ns = now_ns
         self._stream = stream
@@ -123,7 +124,8 @@ class Teller:
 
     def _send(self, packet_type: GroupPacketType, body: bytes) -> None:
         self.sequence += 1
-        self.datagrams.append(self._stream.keys.wrap(packet_type, self.sequence, body))
+        packet = self._stream.keys.wrap(packet_type, self.sequence, body)
+        self.datagrams.append(Transmit(packet, self._stream.address))
 
 
 def drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:

@@ -15,7 +15,7 @@ _SILENCE_PACKET_COUNT = 10  # A silence counts as if so many packets were lost.
 
 
 class CircuitBreaker:
-    """Opens when more than `limit` of the packets was lost in each fifth of `time_ns`, five times in a row.
+    """Trips when more than `limit` of the packets was lost in each fifth of `time_ns`, five times in a row.
 
     In each, not on average: a burst of loss at the beginning does not count against a stream that has given way since.
     No fifth is shorter than a round trip: before that no stream can give way.
@@ -23,7 +23,7 @@ class CircuitBreaker:
 
     def __init__(self, limit: float, time_ns: int) -> None:
         self.limit = limit
-        self.is_open = False
+        self.has_tripped = False
         self._slice_ns = time_ns // _SLICE_COUNT
         self._bad_count = 0  # slices in a row
         self._begin_ns: int | None = None  # of this slice
@@ -39,16 +39,16 @@ class CircuitBreaker:
         if self._expected < _SLICE_PACKET_COUNT_MIN or now_ns - self._begin_ns < max(self._slice_ns, round_trip_ns):
             return
         self._bad_count = self._bad_count + 1 if self._lost > self.limit * self._expected else 0
-        self.is_open = self.is_open or self._bad_count >= _SLICE_COUNT
+        self.has_tripped = self.has_tripped or self._bad_count >= _SLICE_COUNT
         self._begin_ns, self._expected, self._lost = now_ns, 0, 0
 
     def note_silence(self, now_ns: int) -> None:
         """Nothing was heard of what is under way."""
         self.note(now_ns, _SILENCE_PACKET_COUNT, _SILENCE_PACKET_COUNT)
 
-    def close(self) -> None:
+    def reset(self) -> None:
         """Begin anew."""
-        self.is_open = False
+        self.has_tripped = False
         self._bad_count = self._expected = self._lost = 0
         self._begin_ns = None
 

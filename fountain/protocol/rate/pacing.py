@@ -39,7 +39,7 @@ class Pacer:
             self._ready_ns = now_ns + (self._ready_ns - now_ns) * self.rate_bps // rate_bps
         self.rate_bps = rate_bps
 
-    def is_open(self, now_ns: int) -> bool:
+    def may_send(self, now_ns: int) -> bool:
         """Whether a train may go now."""
         self._ready_ns = max(self._ready_ns, now_ns - BURST_NS)
         return self._ready_ns <= now_ns
@@ -69,7 +69,7 @@ class SteadyPacer(Pacer):
         super().__init__(rate_bps, now_ns)
         self._spaced_ns = now_ns
 
-    def is_open(self, now_ns: int) -> bool:
+    def may_send(self, now_ns: int) -> bool:
         """Whether a train may go now."""
         self._ready_ns = max(self._ready_ns, now_ns - CATCH_UP_NS)
         self._spaced_ns = max(self._spaced_ns, now_ns - BURST_NS)

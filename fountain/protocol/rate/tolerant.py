@@ -167,7 +167,7 @@ class TolerantRate:
         self._plateau_count = self._round_bps = 0
         self._recovered_sequence = 0
         self._expected = self._lost = 0
-        self._early_breaker.close()  # One packet is little enough.
+        self._early_breaker.reset()  # One packet is little enough.
         self.breaker.note_silence(now_ns)
 
     def _end_silence(self, now_ns: int, sample: Sample) -> Sample:
@@ -344,11 +344,11 @@ class TolerantRate:
     def _is_broken(self, now_ns: int, sample: Sample) -> bool:
         for breaker in (self._early_breaker, self.breaker):
             breaker.note(now_ns, sample.expected_count, sample.lost_count, sample.smoothed_rtt_ns)
-        return self._early_breaker.is_open
+        return self._early_breaker.has_tripped
 
     def _give_way(self, now_ns: int, sample: Sample) -> None:
         """Cuts have not helped for seconds: halve what arrives, and be as careful as TCP from now on."""
-        self._early_breaker.close()
+        self._early_breaker.reset()
         self.floor.tolerance = 0.0
         window = min(self._window, self._carried(sample) / 2)
         self._shrink(now_ns, sample, window, window)

@@ -34,7 +34,7 @@ from itertools import chain, islice
 from fountain.geometry import Geometry
 from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.base.runs import Runs, without
-from fountain.protocol.base.stream import Segment
+from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.cycles import BlockQueue
 from fountain.protocol.schedule.deficits import TURN_COUNT, Debt, Targets, Turns
 from fountain.protocol.schedule.lane import Lane
@@ -175,7 +175,7 @@ class GroupCarousel:
         self._settling, self._ended = self._ended, []
         self.overhead = min(self._foresight.overhead(loss), self._foresight.crowd(usual_loss) + FORESEEN_SHARE_MAX)
 
-    def is_open(self, block: int) -> bool:
+    def is_wanted(self, block: int) -> bool:
         """Whether symbols of `block` are owed."""
         return block in self._debtors or block in self._late_debtors
 
@@ -194,7 +194,7 @@ class GroupCarousel:
         """Runs of blocks that will be passed whole."""
         return [*self._manifest_queue.runs(limit), *self._queue.runs(limit)][:limit]
 
-    def poll_preparation(self) -> Segment | None:
+    def poll_preparation(self) -> BlockSymbols | None:
         """Repair symbols that will be sent next, told once: they may be encoded ahead."""
         entries = [self._active[block] for block in self._next_debtors() if block in self._active]
         if self._passing is not None and not self._passing.is_fresh:
@@ -209,9 +209,9 @@ class GroupCarousel:
                 return entry.block, self._lane.repair(entry.symbol_count, first, end - first)
         return None
 
-    def take(self, limit: int, sequence: int) -> list[Segment]:
+    def take(self, limit: int, sequence: int) -> list[BlockSymbols]:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""
-        segments: list[Segment] = []
+        blocks: list[BlockSymbols] = []
         while limit > 0:
             step = self._next(limit)
             if step is None:
@@ -227,8 +227,8 @@ class GroupCarousel:
             if self._recent and self._recent[-1][1] == block:
                 self._recent.pop()
             self._recent.append((sequence, block))
-            segments.append((block, esis))
-        return segments
+            blocks.append((block, esis))
+        return blocks
 
     def settle(
         self, peer_id: bytes, needs: Sequence[tuple[int, int]], missing: Sequence[Run], resolved: int, loss: float,
@@ -422,7 +422,7 @@ class GroupCarousel:
         """Blocks whose debts are among the next to be paid, each once."""
         return iter(dict.fromkeys((*self._turns.ahead(), *self._late_turns.ahead())))
 
-    def _next(self, limit: int) -> Segment | None:
+    def _next(self, limit: int) -> BlockSymbols | None:
         """What is sent next: debts, the pass, and what is owed to those for whom nobody waits."""
         if not self.is_passing:
             paid = self._pay(limit, self.is_prepared) or self._pay(limit, _always)
@@ -438,13 +438,13 @@ class GroupCarousel:
             self._credit = min(_DEBT_CREDIT_MAX, self._credit + earned)
         return passed
 
-    def _pay(self, limit: int, may_pay: Callable[[int], bool]) -> Segment | None:
+    def _pay(self, limit: int, may_pay: Callable[[int], bool]) -> BlockSymbols | None:
         return self._paid(self._turns.next(limit, self._lacking, may_pay))
 
-    def _pay_late(self, limit: int) -> Segment | None:
+    def _pay_late(self, limit: int) -> BlockSymbols | None:
         return self._paid(self._late_turns.next(limit, self._lacking, _always))
 
-    def _paid(self, found: tuple[int, int] | None) -> Segment | None:
+    def _paid(self, found: tuple[int, int] | None) -> BlockSymbols | None:
         if found is None:
             return None
         block, count = found
@@ -459,7 +459,7 @@ class GroupCarousel:
             return 0
         return -1 if self._pass_left(block) else target - entry.sent
 
-    def _pass(self, limit: int) -> Segment | None:
+    def _pass(self, limit: int) -> BlockSymbols | None:
         passing = self._passing or self._start()
         if passing is None:
             return None

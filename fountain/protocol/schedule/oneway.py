@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.protocol.base.block_numbers import BlockNumbers
-from fountain.protocol.base.stream import Segment
+from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.lane import Lane
 from fountain.wire.session import MANIFEST_BIT
 
@@ -163,11 +163,11 @@ class OnewayCarousel:
         count = max(1, self._geometry.block_symbols_max)
         return max(0, (self._total(count) - count) * _THOUSAND // count)
 
-    def poll_preparation(self) -> Segment | None:
+    def poll_preparation(self) -> BlockSymbols | None:
         """Nothing is known ahead that would be worth telling."""
         return None
 
-    def is_open(self, block: int) -> bool:
+    def is_wanted(self, block: int) -> bool:
         """Whether symbols of `block` may still be sent."""
         return block >= 0 and not self._is_over
 
@@ -187,15 +187,15 @@ class OnewayCarousel:
         """Symbols before the next Announce is to go."""
         return max(1, self._announces[0] - self._pass_sent) if self._announces else 1 << 30
 
-    def take(self, limit: int, sequence: int) -> list[Segment]:
+    def take(self, limit: int, sequence: int) -> list[BlockSymbols]:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""
         assert sequence >= 0
-        segments: list[Segment] = []
+        blocks: list[BlockSymbols] = []
         while limit > 0 and not self._is_over:
             block = self._block()
             symbol_count = self._numbers.symbol_count(block)
             if not self._trickle_left and not block & MANIFEST_BIT:
-                segments.append(self._trickle())
+                blocks.append(self._trickle())
                 limit -= 1
                 continue
             count = min(limit, self._total(symbol_count) - self._sent)
@@ -206,8 +206,8 @@ class OnewayCarousel:
             if not block & MANIFEST_BIT and self._manifest.block_count:
                 self._trickle_left -= len(esis)
             limit -= len(esis)
-            segments.append((block, esis))
-        return segments
+            blocks.append((block, esis))
+        return blocks
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class OnewayCarousel:
             self._announces = deque(self._places)
             self._is_over = self._plan.pass_count is not None and self.pass_number >= self._plan.pass_count
 
-    def _trickle(self) -> Segment:
+    def _trickle(self) -> BlockSymbols:
         block = self._trickled % self._manifest.block_count | MANIFEST_BIT
         self._trickled += 1
         self._trickle_left = _TRICKLE

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from fountain.geometry import Geometry
 from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.base.runs import Runs
-from fountain.protocol.base.stream import Segment
+from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.lane import Lane
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
 
@@ -108,7 +108,7 @@ class Carousel:
         """Whether `take` would give something."""
         return bool(self._debtors) or self._passing is not None or self._can_start()
 
-    def is_open(self, block: int) -> bool:
+    def is_wanted(self, block: int) -> bool:
         """Whether symbols of `block` may still be sent."""
         return block in self._open
 
@@ -117,7 +117,7 @@ class Carousel:
         """Every block is known to be done."""
         return self._has_manifest and self.done.count >= self._geometry.block_count
 
-    def poll_preparation(self) -> Segment | None:
+    def poll_preparation(self) -> BlockSymbols | None:
         """Symbols of a debt that will be sent next, told once: they may be encoded ahead."""
         for entry in self._debtors:
             first = max(entry.repair_announced, entry.repair_sent)
@@ -127,9 +127,9 @@ class Carousel:
                 return entry.block, self._lane.repair(entry.symbol_count, first, end - first)
         return None
 
-    def take(self, limit: int, sequence: int) -> list[Segment]:
+    def take(self, limit: int, sequence: int) -> list[BlockSymbols]:
         """Up to `limit` symbols to send, in packets numbered from `sequence`."""
-        segments: list[Segment] = []
+        blocks: list[BlockSymbols] = []
         while limit > 0:
             step = self._pay(limit, self.is_prepared) or self._pass(limit) or self._pay(limit, _always)
             if step is None:
@@ -138,8 +138,8 @@ class Carousel:
             block.under_way.append((sequence, len(esis)))
             sequence += len(esis)
             limit -= len(esis)
-            segments.append((block.block, esis))
-        return segments
+            blocks.append((block.block, esis))
+        return blocks
 
     def settle(
         self, done: Sequence[tuple[int, int]], needs: Sequence[tuple[int, int]], resolved: int, loss: float,

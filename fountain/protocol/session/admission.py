@@ -237,7 +237,7 @@ class Opening:
 
     since_ns: int
     failed_count: int = 0
-    is_open: bool = False  # a session was opened by it
+    has_session: bool = False  # a session was opened by it
     refusal: RefusalReason | None = None
 
     @property

@@ -33,6 +33,7 @@ from fountain.integrity import derive, digest, key_pair
 from fountain.limits import DATA_OVERHEAD_SIZE, DATAGRAM_SIZE_SAFE, NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.clock import NEVER_NS
+from fountain.protocol.base.transmit import Port, Transmit
 from fountain.protocol.session.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, ClientState, Failure
 from fountain.protocol.session.client_session import ClientSession, ask, is_alike, is_wanted
 from fountain.protocol.session.listing import ListingPages
@@ -108,7 +109,7 @@ class ClientMachine:
         self._want_kind, self._want = want_kind, want
         self._open, self._wait = open, wait
         self._peer_id, self._host, self._key = peer_id, host, key
-        self._datagrams: deque[tuple[bytes, bool]] = deque()
+        self._datagrams: deque[Transmit[Port]] = deque()
         self._events: deque[ClientEvent] = deque()
         self._listing = ListingPages(timeout_ns)
         self._offers = Offers()
@@ -253,15 +254,15 @@ class ClientMachine:
 
     # --- What must go out ----------------------------------------------------------------------------------
 
-    def poll_datagram(self) -> tuple[bytes, bool] | None:
-        """A packet to send, and whether to the server's data port."""
+    def poll_datagram(self) -> Transmit[Port] | None:
+        """A control packet to send."""
         return self._datagrams.popleft() if self._datagrams else None
 
     def poll_event(self) -> ClientEvent | None:
         """What the application should know."""
         return self._events.popleft() if self._events else None
 
-    def next_timeout(self) -> int:
+    def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest. Whoever comes later has done something else, or was stopped meanwhile."""
         if self.state is ClientState.CLOSED or self._offered_ns is not None:
             self._due_ns = NEVER_NS
@@ -274,7 +275,7 @@ class ClientMachine:
             if self._is_beating:
                 due_ns = min(due_ns, self.reporter.due_ns)
             self._due_ns = min(due_ns, self.patience.end_ns)
-        return self._due_ns
+        return max(now_ns, self._due_ns)
 
     @property
     def received_count(self) -> int:
@@ -358,7 +359,7 @@ class ClientMachine:
     def _retry(self, now_ns: int) -> None:
         if self.state is ClientState.REQUESTING:
             if self._tries < (RIVAL_TRIES_MAX if self._offers.has_rivals else REQUEST_TRIES_MAX):
-                self._datagrams.append((self._request, True))
+                self._datagrams.append(Transmit(self._request, Port.DATA))
                 self._retry_ns = now_ns + (REQUEST_INTERVAL_NS << self._tries)
                 self._tries += 1
                 return
@@ -410,7 +411,7 @@ class ClientMachine:
         else:
             wanted = self._want_kind, self._want
         hello = Hello(nonce, *wanted, self._token)
-        self._datagrams.append((hello.encode(), False))
+        self._datagrams.append(Transmit(hello.encode(), Port.CONTROL))
 
     def _handle_retry(self, retry: Retry) -> None:
         """Show the server that its answers arrive here; once for each Hello that was due, whatever it answers."""
@@ -484,7 +485,8 @@ class ClientMachine:
             self._handle_bye(record, now_ns)
         elif isinstance(record, Ping):
             self._hear(session, now_ns)
-            self._datagrams.append((session.seal_packet(PacketType.PONG, Pong(record.token).encode()), False))
+            pong = session.seal_packet(PacketType.PONG, Pong(record.token).encode())
+            self._datagrams.append(Transmit(pong, Port.CONTROL))
             session.note_ping(record.sent_count, now_ns)
             self.patience.was_sent_data |= record.sent_count > 0
         elif isinstance(record, Pong):
@@ -567,17 +569,17 @@ class ClientMachine:
         assert self.blocks is not None
         ping = self.reporter.keepalive(self.session, now_ns)
         if ping is not None:
-            self._datagrams.append((ping, True))
+            self._datagrams.append(Transmit(ping, Port.DATA))
         report = self.reporter.report(self.session, self.blocks, self.kernel_drop_count, now_ns)
         if report is not None:
-            self._datagrams.append((report, False))
+            self._datagrams.append(Transmit(report, Port.CONTROL))
 
     def _retry_stop(self, now_ns: int) -> None:
         if now_ns >= self._stop_limit_ns:
             self.state = ClientState.CLOSED
         elif now_ns >= self._retry_ns and self.session is not None:
             packet = self.session.seal_packet(PacketType.STOP, Stop(*self._stop_packet).encode())
-            self._datagrams.append((packet, False))
+            self._datagrams.append(Transmit(packet, Port.CONTROL))
             self._retry_ns = now_ns + STOP_INTERVAL_NS * (1 + self._tries)
             self._tries += 1
 

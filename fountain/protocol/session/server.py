@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fountain.integrity import derive, keyed_digest, session_keys
 from fountain.limits import NS
 from fountain.protocol.base.handshake import names_of, transcript
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.base.stream import Address, Segment, train_packet_count_max
+from fountain.protocol.base.stream import Address, StreamOrder, train_packet_count_max
+from fountain.protocol.base.transmit import Port, Transmit
 from fountain.protocol.rate import ControlFactory, FixedRate, control_factory
 from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.lane import Lane
@@ -76,22 +77,12 @@ from fountain.wire.session import (
     parse_body,
 )
 
-__all__ = ["Order", "ServerMachine"]
+__all__ = ["ServerMachine"]
 
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
 UNPROVED_COUNT_MAX = 8  # Of one network; further sessions send no data before they have proved their port.
 LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stopped: nobody can have been heard.
-
-
-@dataclass(frozen=True)
-class Order:
-    """Packets to send now: for each segment (block, ESIs), numbered from `sequence` in this order."""
-
-    session: ServerSession
-    sequence: int
-    timestamp_us: int
-    segments: list[Segment]
 
 
 class ServerMachine:
@@ -126,27 +117,27 @@ class ServerMachine:
         self._reported: list[ServerSession] = []  # whose debts may have changed
         self._held: dict[int, ServerSession] = {}  # whose Report waits for its time
         self._tombstones: dict[int, Tombstone] = {}
-        self._datagrams: deque[tuple[bytes, Address, bool]] = deque()
+        self._datagrams: deque[Transmit[Address]] = deque()
         self._events: deque[ServerEvent] = deque()
         self._changed: set[int] = set()  # objects that cannot be served any more
         self._next_sweep_ns = now_ns
 
     # --- What the world did --------------------------------------------------------------------------------
 
-    def handle_datagram(self, data: bytes, address: Address, now_ns: int, *, on_data_port: bool) -> None:
-        """A datagram arrived on the control port, or on the data port. Garbage is counted, never an error."""
+    def handle_datagram(self, data: bytes, address: Address, now_ns: int, *, port: Port) -> None:
+        """A datagram arrived on a port of the server. Garbage is counted, never an error."""
         header = parse_header(data)
         if isinstance(header, Reject):
             self.rejects.add(header)
             return
         packet_type, flags = header
         if packet_type >= PacketType.REPORT:
-            self._handle_session_packet(data, packet_type, flags, address, now_ns, on_data_port)
+            self._handle_session_packet(data, packet_type, flags, address, now_ns, port)
             return
         record = parse_handshake(data, packet_type, flags)
-        if isinstance(record, Hello) and not on_data_port:
+        if isinstance(record, Hello) and port is Port.CONTROL:
             self._handle_hello(record, address, now_ns)
-        elif isinstance(record, Request) and on_data_port:
+        elif isinstance(record, Request) and port is Port.DATA:
             self._handle_request(record, address, now_ns)
         else:
             self.rejects.add(record if isinstance(record, Reject) else Reject.BAD_TYPE)
@@ -166,7 +157,7 @@ class ServerMachine:
             if silent_ns >= GONE_NS or session.proof.is_overdue(now_ns):
                 self._send_bye(session, ByeReason.IDLE)
                 self._end(session, now_ns)
-            elif session.controller.breaker.is_open:
+            elif session.controller.breaker.has_tripped:
                 # What is lost, Reports tell: where none come either, nothing is known of that.
                 is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
                 self._send_bye(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE)
@@ -196,8 +187,8 @@ class ServerMachine:
 
     # --- What must go out ----------------------------------------------------------------------------------
 
-    def poll_datagram(self) -> tuple[bytes, Address, bool] | None:
-        """A control packet to send: octets, to whom, and whether from the data port."""
+    def poll_datagram(self) -> Transmit[Address] | None:
+        """A control packet to send."""
         return self._datagrams.popleft() if self._datagrams else None
 
     def poll_event(self) -> ServerEvent | None:
@@ -208,15 +199,15 @@ class ServerMachine:
         """Symbols (block, ESIs) that a session will be sent soon, told once: they may be encoded ahead."""
         while self._reported:
             session = self._reported[-1]
-            segment = session.carousel.poll_preparation() if session.state is not SessionState.ENDED else None
-            if segment is not None:
-                return session, *segment
+            symbols = session.carousel.poll_preparation() if session.state is not SessionState.ENDED else None
+            if symbols is not None:
+                return session, *symbols
             self._reported.pop()
         return None
 
-    def poll_order(self, now_ns: int) -> Order | None:
+    def poll_order(self, now_ns: int) -> StreamOrder | None:
         """Data packets to send now; None while the pacer holds, or nobody wants anything."""
-        if not self.pacer.is_open(now_ns):
+        if not self.pacer.may_send(now_ns):
             return None
         while (session := self._turns.poll(now_ns)) is not None:
             order = self._order(session, now_ns)
@@ -236,7 +227,7 @@ class ServerMachine:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
-    def _order(self, session: ServerSession, now_ns: int) -> Order | None:
+    def _order(self, session: ServerSession, now_ns: int) -> StreamOrder | None:
         room = session.room_count(now_ns) if session.state is SessionState.STREAMING else 0
         if not room:
             return None
@@ -248,14 +239,13 @@ class ServerMachine:
             self._send_bye(session, ByeReason.KEYS_SPENT)
             self._end(session, now_ns)
             return None
-        segments = session.carousel.take(limit, session.sequence)
-        if not segments:
+        blocks = session.carousel.take(limit, session.sequence)
+        if not blocks:
             session.pacer.rest(now_ns)
             return None
-        count = sum(len(esis) for _, esis in segments)
-        order = Order(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, segments)
-        session.record_train(count, now_ns)
-        self.pacer.charge(count * session.packet_size)
+        order = StreamOrder(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, blocks)
+        session.record_train(order.packet_count, now_ns)
+        self.pacer.charge(order.packet_count * session.packet_size)
         return order
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
@@ -265,7 +255,7 @@ class ServerMachine:
             return
         if verdict is Verdict.RETRY:
             answer = Retry(hello.nonce, self._gate.token(address[0], now_ns)).encode()
-            self._datagrams.append((answer, address, False))
+            self._datagrams.append(Transmit(answer, address))
             return
         index = self._find(hello)
         if index in self._changed:
@@ -279,7 +269,7 @@ class ServerMachine:
             answer = Listing(hello.nonce, page, len(self._pages), tuple(self._pages[page])).encode()
         else:
             answer = self._refuse(hello.nonce, RefusalReason.NO_SUCH_OBJECT, address)
-        self._datagrams.append((answer, address, False))
+        self._datagrams.append(Transmit(answer, address))
 
     def _find(self, hello: Hello) -> int | None:
         if hello.want_kind is Want.ANY:
@@ -307,15 +297,16 @@ class ServerMachine:
         if not fits or (opening is not None and opening.is_used_up and opening.refusal is None):
             self.rejects.add(Reject.BAD_COOKIE)
             if self._gate.admit_hint(now_ns):
-                self._datagrams.append((Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode(), address, True))
+                answer = Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode()
+                self._datagrams.append(Transmit(answer, address, Port.DATA))
             return
-        if (opening is not None and opening.is_open) or request.session in self.sessions:
+        if (opening is not None and opening.has_session) or request.session in self.sessions:
             return  # A copy of the Request that opened it: the stream itself is the answer.
         refusal = opening.refusal if opening is not None else None
         if refusal is None:
             refusal = self._open_session(request, address, now_ns)
         if refusal is not None and self._gate.admit_proved(address[0], now_ns):
-            self._datagrams.append((self._refuse(request.nonce, refusal, address), address, True))
+            self._datagrams.append(Transmit(self._refuse(request.nonce, refusal, address), address, Port.DATA))
 
     def _open_session(self, request: Request, address: Address, now_ns: int) -> RefusalReason | None:
         """Open the session that a Request with a good cookie asks for, or say why not; None also for no answer."""
@@ -350,7 +341,7 @@ class ServerMachine:
         if self._places.is_full and not self._make_room(address[0], now_ns):
             opening.refusal = RefusalReason.SERVER_FULL
             return opening.refusal
-        opening.is_open = True
+        opening.has_session = True
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
         self._lane_index += 1
         controller = self._congestion(served.packet_size, self.pacer.rate_bps)
@@ -389,10 +380,10 @@ class ServerMachine:
     def _ping(self, session: ServerSession, now_ns: int) -> None:
         session.pinged_ns = now_ns
         packet = session.seal_packet(PacketType.PING, Ping(session.proof.challenge, session.sent_count).encode())
-        self._datagrams.append((packet, session.address, True))
+        self._datagrams.append(Transmit(packet, session.address, Port.DATA))
 
     def _handle_session_packet(
-        self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, on_data_port: bool
+        self, data: bytes, packet_type: PacketType, flags: int, address: Address, now_ns: int, port: Port
     ) -> None:  # fmt: skip
         header = SessionHeader.parse(data, packet_type, flags)
         if isinstance(header, Reject):
@@ -417,7 +408,7 @@ class ServerMachine:
             return
         if isinstance(record, Stop):
             ack = channel.seal_packet(PacketType.STOP_ACK, StopAck().encode())
-            self._datagrams.append((ack, address, on_data_port))
+            self._datagrams.append(Transmit(ack, address, port))
         if session is None:
             if channel.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
                 self._send_bye(channel, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
@@ -428,7 +419,7 @@ class ServerMachine:
             self._end(session, now_ns)
         elif isinstance(record, Ping):
             pong = session.seal_packet(PacketType.PONG, Pong(record.token).encode())
-            self._datagrams.append((pong, address, on_data_port))
+            self._datagrams.append(Transmit(pong, address, port))
         elif isinstance(record, Pong) and session.proof.accept(record.token):
             session.pacer.rest(now_ns)
             self._places.prove(session)
@@ -456,7 +447,7 @@ class ServerMachine:
     def _send_bye(self, session: ServerSession | Tombstone, reason: ByeReason) -> None:
         session.bye_reason = reason
         packet = session.seal_packet(PacketType.BYE, Bye(reason).encode())
-        self._datagrams.append((packet, session.address, True))
+        self._datagrams.append(Transmit(packet, session.address, Port.DATA))
 
     def _end(self, session: ServerSession, now_ns: int) -> None:
         session.state = SessionState.ENDED

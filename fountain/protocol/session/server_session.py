@@ -147,7 +147,7 @@ class ServerSession(ControlChannel):
             self.feedback.on_silence(self.sequence, now_ns)
             self.controller.on_silence(now_ns, self.sequence)
             self.pacer.change_rate(self.controller.rate_bps, now_ns)
-        if not self.pacer.is_open(now_ns):
+        if not self.pacer.may_send(now_ns):
             return 0
         if self.feedback.is_misled:
             return self.packet_count_max
@@ -163,7 +163,7 @@ class ServerSession(ControlChannel):
         """When a session that may send nothing now may again, if nothing comes before."""
         if self.state is not SessionState.STREAMING:
             return NEVER_NS
-        if self.carousel.has_work and not self.pacer.is_open(now_ns):
+        if self.carousel.has_work and not self.pacer.may_send(now_ns):
             return self.pacer.ready_ns
         return self.feedback.silence_ns(self.sequence, self.rtt)
 
