@@ -13,6 +13,7 @@ from fountain.engine.serving import audience as audience_module
 from fountain.engine.serving.audience import ENDED_COUNT_MAX, RECEIVER_COUNT_MAX, SESSION_COUNT_MAX, Audience
 from fountain.events import PeerFinished, PeerGone, PeerReason, PeerSnapshot, PeerState, ReceiverOutcome, ReceiverResult
 from fountain.limits import NS
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.group.member import Member
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.schedule.lane import Lane
@@ -53,7 +54,7 @@ class Stage:
         channel = client.session or client._candidate
         assert channel is not None
         stop = channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
-        self.pair.server.handle_datagram(stop, session.address, self.pair.now_ns, on_data_port=False)
+        self.pair.server.handle_datagram(stop, session.address, self.pair.now_ns, port=Port.CONTROL)
         self.listen()
         return self.told[-1]
 

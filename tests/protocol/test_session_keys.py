@@ -9,6 +9,7 @@ import pytest
 
 from fountain.integrity import sealed_count_max
 from fountain.limits import NS
+from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.admission import PROVED_BURST_COUNT
 from fountain.protocol.session.client_events import ClientState, Failure
 from fountain.wire.control import Offer, PacketType, RefusalReason, parse_handshake, parse_header
@@ -72,12 +73,12 @@ def test_whoever_changes_an_offer_on_its_way_keeps_the_session_from_being_opened
     client = pair.client()
     hello = client.poll_datagram()
     assert hello is not None
-    pair.server.handle_datagram(hello[0], HOME, pair.now_ns, on_data_port=False)
+    pair.server.handle_datagram(hello.datagram, HOME, pair.now_ns, port=Port.CONTROL)
     answer = pair.server.poll_datagram()
     assert answer is not None
-    header = parse_header(answer[0])
+    header = parse_header(answer.datagram)
     assert not isinstance(header, Reject)
-    offer = parse_handshake(answer[0], *header)
+    offer = parse_handshake(answer.datagram, *header)
     assert isinstance(offer, Offer)
     client.handle_datagram(replace(offer, body=replace(offer.body, **change)).encode(), pair.now_ns)
     pair.deliver(pair.request(client))
