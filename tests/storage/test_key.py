@@ -47,6 +47,8 @@ def test_a_key_is_read_raw_or_in_hex(tmp_path: Path, octets: bytes) -> None:
         KEY.hex()[:63].encode() + b" 0",
         KEY.hex().encode("utf-16"),
         bytes(10_000),
+        bytes(KEY_SIZE),
+        bytes(KEY_SIZE).hex().encode(),
     ],
 )
 def test_what_is_no_key_is_refused_with_the_way_to_make_one(tmp_path: Path, octets: bytes) -> None:

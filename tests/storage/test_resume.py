@@ -92,6 +92,12 @@ def test_a_journal_of_another_object_vouches_for_nothing() -> None:
     assert content.blocks == {2}
 
 
+def test_a_record_of_a_block_that_the_object_does_not_have_is_not_believed() -> None:
+    content = parse_journal(encode_journal(OBJECT_ID, 10, [0, 9, 10, 0xFFFF_FFFF]), OBJECT_ID, 10)
+    assert content is not None
+    assert (content.blocks, content.is_clean) == (frozenset({0, 9}), False)
+
+
 # --- What is believed --------------------------------------------------------------------------------------
 
 
