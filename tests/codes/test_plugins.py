@@ -171,6 +171,7 @@ def test_an_encoder_that_raises_is_an_error_with_its_name() -> None:
         ("reserve", raising),
         ("reserve", lambda _, esis: [1, 2, 3, 4]),
         ("reserve", lambda _, esis: np.full(4, 10_000)),
+        ("reserve", lambda own, esis: np.array([0, 1, 2, len(own.slab)])),
         ("reserve", lambda _, esis: np.full(4, -2)),
         ("reserve", lambda _, esis: np.zeros(3, dtype=np.int32)),
         ("reserve", lambda _, esis: np.zeros(4)),

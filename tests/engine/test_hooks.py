@@ -87,6 +87,21 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
+def test_before_a_hook_begins_it_stands_on_the_disk_that_it_did(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take the machine down with it: the next start must know that this attempt was made."""
+    pending, remembered = stage.put(), []
+
+    def begin(*words: object, **options: object) -> Hook:
+        remembered.append([(known.object_id, known.begun_count) for known in stage.received().pending])
+        return Hook(*words, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hooks_module, "Hook", begin)
+    hooks = stage.start('test "$FOUNTAIN_ATTEMPT" = 2')
+    hooks.begin(pending, stage.path(pending), 0)
+    stage.run(lambda: not hooks.is_open(ID))
+    assert remembered == [[(ID, 1)], [(ID, 2)]]
+
+
 def test_a_hook_that_fails_runs_again_and_is_done_once_it_ends_well(stage: Stage) -> None:
     pending = stage.put()
     hooks = stage.start('test "$FOUNTAIN_ATTEMPT" = 2')

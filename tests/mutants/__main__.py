@@ -79,7 +79,7 @@ def chaos_arguments(kind: str) -> list[str]:
 
 def killer(mutant: Mutant) -> str:
     """The test that finds a mutant in the copy; empty for none."""
-    path = COPY / mutant.path(ROOT).relative_to(ROOT)
+    path = mutant.path(COPY)
     source, status = path.read_text(), path.stat()
     is_kernel = "_jit" in source
     path.write_text(source.replace(mutant.before, mutant.after))

@@ -500,7 +500,7 @@ MUTANTS = (
     ),
     Mutant(
         "engine-memory", "more blocks are open than the memory is for",
-        "min(OPEN_BLOCK_COUNT_MAX, room // slab_size)", "OPEN_BLOCK_COUNT_MAX",
+        "min(OPEN_BLOCK_COUNT_MAX, room", "max(OPEN_BLOCK_COUNT_MAX, room",
         "tests/engine",
     ),
     Mutant(

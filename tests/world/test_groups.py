@@ -347,7 +347,7 @@ class TestKey:
         assert stranger.receiver.foreign_count > 0
 
 
-@RUNS
+@pytest.mark.parametrize("run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in (1, 2))])
 def test_a_receiver_below_the_least_rate_fetches_by_itself_and_the_others_go_on(run: int, seed: int) -> None:
     rate_bps = 2_000_000
     settings = GroupSettings(wait_count=4, min_rate_bps=int(0.7 * rate_bps))
