@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fountain.codes.api import Progress, slab_row_count
-from fountain.codes.raptorq import RaptorQ
+from fountain.codes.raptorq import RaptorQ, generator
 from fountain.codes.raptorq import decoder as decoder_module
 from fountain.codes.raptorq import encoder as encoder_module
 from fountain.codes.raptorq.decoder import RaptorQDecoder
@@ -237,6 +238,19 @@ def test_both_engines_make_the_same_symbols_while_one_encoder_changes_over() -> 
         rows = np.empty((90, 64), dtype=np.uint8)
         encoder.encode(esis, rows)
         assert (rows == symbols(source, esis.tolist())).all()
+
+
+def test_the_matrix_of_the_size_used_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+    monkeypatch.setattr(generator, "_cache", kept)
+    sizes = [parameters_for(count) for count in (10, 12, 18)]
+    ten, twelve, _ = (generator.prepare_generator(size) for size in sizes)
+    assert generator.prepare_generator(sizes[0]) is ten
+    monkeypatch.setattr(generator, "_CACHE_SIZE_MAX", sum(matrix.nbytes for matrix in kept.values()))
+    generator.prepare_generator(parameters_for(20))
+    assert list(kept) == [18, 10, 20][-len(kept) :]
+    assert sum(matrix.nbytes for matrix in kept.values()) <= generator._CACHE_SIZE_MAX
+    assert generator.prepare_generator(sizes[1]) is not twelve
 
 
 def test_an_output_of_another_shape_is_refused() -> None:
