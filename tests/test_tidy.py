@@ -32,7 +32,6 @@ CLASSES_ABOVE: dict[str, int] = {
     "fountain/protocol/group/member.py:Member": 26,
     "fountain/protocol/group/receiver.py:GroupClientMachine": 35,
     "fountain/protocol/group/server.py:GroupServerMachine": 31,
-    "fountain/protocol/rate/feedback.py:Feedback": 21,
     "fountain/protocol/rate/loss_events.py:LossEvents": 22,
     "fountain/protocol/rate/tfmcc.py:TfmccRate": 18,
     "fountain/protocol/rate/tolerant.py:TolerantRate": 23,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.group import MemberState
@@ -19,7 +20,6 @@ from fountain.wire.session import MANIFEST_BIT
 __all__ = ["Cohort"]
 
 _MORE_THAN_K = 0.005  # Of RaptorQ's blocks so many need a symbol more than K.
-_FOREVER_NS = 1 << 62
 _BACK_SPREAD_NS = 2 * NS // 1000
 
 
@@ -35,7 +35,7 @@ class Cohort:
         count, self._object_count = len(ids), geometry.block_count
         self.back_ns: list[int] = (delay_ns + chance.integers(0, _BACK_SPREAD_NS, count)).tolist()
         self.offsets = [0] * count
-        self.due_ns = [_FOREVER_NS] * count
+        self.due_ns = [NEVER_NS] * count
         self.machines: list[GroupClientMachine | None] = [None] * count
         self.machine_count = 0
         self.is_present: NDArray[np.bool_] = np.zeros(count, np.bool_)
@@ -85,7 +85,7 @@ class Cohort:
         """A receiver is gone."""
         self.machine_count -= self.machines[row] is not None
         self.machines[row] = self._tables[row] = None
-        self.due_ns[row] = _FOREVER_NS
+        self.due_ns[row] = NEVER_NS
         self._listening[row] = self.is_present[row] = False
 
     def lose_open_blocks(self, row: int) -> None:

@@ -22,6 +22,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, IP_UDP_OVERHEAD_SIZE, NS
 from fountain.net.address import Address
 from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.group.api import GroupSettings
@@ -41,7 +42,6 @@ GROUP: Address = ("group", 6331)
 _MANIFEST_HEAD_SIZE = 80
 _DIGEST_SIZE = 32
 _START_NS = 1_000 * NS
-_FOREVER_NS = 1 << 62
 _HEADERS_SIZE = IP_UDP_OVERHEAD_SIZE - 20  # of IPv4 and UDP
 
 
@@ -126,7 +126,7 @@ class Fleet:
         self._channel = self.server.stream.keys
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
-        self._server_due_ns = _FOREVER_NS
+        self._server_due_ns = NEVER_NS
         limit = open_block_limit(max(offer.geometry.block_symbols_max, 1), offer.symbol_size)
         self._open_limit = limit
         self.cohorts = self._make_cohorts(limit)
@@ -220,7 +220,7 @@ class Fleet:
             self._sent.update(block for block, _ in order.blocks)
             for cohort in self.cohorts:
                 self._at(cohort.delay_ns, functools.partial(self._take, cohort, order))
-        self._server_due_ns = _FOREVER_NS
+        self._server_due_ns = NEVER_NS
         self._wake_server(max(now_ns + 1, server.next_timeout(now_ns)))
 
     def _hear(self, data: bytes, address: Address) -> None:
@@ -309,7 +309,7 @@ class Fleet:
         machine = cohort.machines[row]
         if due_ns != cohort.due_ns[row] or machine is None:
             return
-        cohort.due_ns[row] = _FOREVER_NS
+        cohort.due_ns[row] = NEVER_NS
         self._sync(cohort, row)
         machine.handle_timeout(self.now_ns + cohort.offsets[row])
         self._look_after(cohort, row)

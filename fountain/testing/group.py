@@ -17,11 +17,12 @@ from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
+from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.session.client_events import ClientEvent
-from fountain.testing.host import FOREVER_NS, Host, Surroundings
+from fountain.testing.host import Host, Surroundings
 from fountain.testing.memory import MemorySink
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
@@ -145,7 +146,7 @@ class Listener(Host):
         if self._options.gives_up:
             self._check_patience(now_ns)
             deadline = min(deadline, now_ns + NS // 10)
-        return FOREVER_NS if self._options.once and self.has_ended and not self._hooks else deadline
+        return NEVER_NS if self._options.once and self.has_ended and not self._hooks else deadline
 
     def give_up(self, now_ns: int) -> None:
         """Let go of what has fallen silent, as a listener does whose patience is over."""

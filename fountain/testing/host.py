@@ -8,9 +8,7 @@ from typing import Protocol
 from fountain.codes.api import Code
 from fountain.net.memory import MemoryNetwork
 
-__all__ = ["FOREVER_NS", "Host", "Surroundings"]
-
-FOREVER_NS = 1 << 62
+__all__ = ["Host", "Surroundings"]
 
 
 class Surroundings(Protocol):

@@ -24,6 +24,7 @@ from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
+from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
@@ -32,7 +33,7 @@ from fountain.protocol.session.client_events import ClientEvent
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent
 from fountain.testing.group import GROUP, GroupOptions, Listener, ListenerOptions
-from fountain.testing.host import FOREVER_NS, Host
+from fountain.testing.host import Host
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
 from fountain.wire.control import OfferBody, Want
@@ -138,7 +139,7 @@ class Client(Host):
         deadline = self.receiver.step(now_ns)
         self.events += self.receiver.events
         self.receiver.events = []
-        return FOREVER_NS if self.has_ended else deadline
+        return NEVER_NS if self.has_ended else deadline
 
     def close(self) -> None:
         """Vanish without a word."""
@@ -248,7 +249,7 @@ class World:
         end_ns = self.now_ns + limit_ns
         stalls = 0
         while not until():
-            at_ns = min([host.due_ns for host in self.hosts if host.alive], default=FOREVER_NS)
+            at_ns = min([host.due_ns for host in self.hosts if host.alive], default=NEVER_NS)
             if self._actions:
                 at_ns = min(at_ns, self._actions[0][0])
             if at_ns > end_ns:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fountain.limits import ESI_LIMIT, NS
-from fountain.protocol.rate.estimate import LossEstimate, RttEstimate
+from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rtt_us
 from fountain.protocol.rate.pacing import BURST_NS, CATCH_UP_NS, Pacer, SteadyPacer
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.admission import COOKIE_PERIOD_NS, KEY_PERIOD_NS, CookieJar, KeyRing
@@ -165,6 +165,14 @@ class TestEstimates:
         assert rtt.smoothed_ns == 110 * MS  # 7/8 of the old, 1/8 of the new
         assert rtt.upper_ns == 110 * MS + 4 * (57 * MS + MS // 2)  # 3/4 of 50 ms, 1/4 of 80 ms
         assert rtt.minimum_ns == 100 * MS
+
+    @given(st.integers(0, 1 << 50), st.integers(0, 10**7), st.integers(0, 10**7))
+    def test_an_echo_tells_the_round_trip_without_the_time_for_which_it_was_held(
+        self, sent_us: int, way_us: int, hold_us: int
+    ) -> None:
+        now_ns = (sent_us + way_us + hold_us) * 1_000 + 999
+        assert echoed_rtt_us(sent_us & 0xFFFF_FFFF, hold_us, now_ns) == way_us
+        assert echoed_rtt_us(sent_us & 0xFFFF_FFFF, way_us + hold_us + 1, now_ns) < 0
 
     @given(st.lists(st.tuples(st.integers(-5, 500), st.integers(-5, 600)), max_size=100))
     def test_loss_is_a_fraction(self, samples: list[tuple[int, int]]) -> None:

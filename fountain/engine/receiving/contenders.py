@@ -22,6 +22,7 @@ import numpy as np
 
 from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE, IP_UDP_OVERHEAD_SIZE, NS, SEGMENT_COUNT_MAX
 from fountain.net.train import Train
+from fountain.protocol.base.clock import LONG_AGO_NS
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.inflow import GroupInflow
 from fountain.protocol.group.receiver import GroupClientMachine
@@ -39,7 +40,6 @@ SLOW_SHARE = 8  # A stream is slow with less than this part of the rate that its
 RETRY_NS = 30 * NS
 TRIAL_COUNT, TRIAL_NS = 4, 10 * NS
 CONTENDER_COUNT_MAX = 64
-_NEVER_NS = -(1 << 62)
 
 
 class Pace:
@@ -81,7 +81,7 @@ class Contender:
     _columns = Columns(SEGMENT_COUNT_MAX)  # One thread looks at one train at a time.
 
     def __init__(
-        self, channel: GroupChannel, announce: Announce, now_ns: int, tried_ns: int = _NEVER_NS
+        self, channel: GroupChannel, announce: Announce, now_ns: int, tried_ns: int = LONG_AGO_NS
     ) -> None:  # fmt: skip
         self.pace = Pace(now_ns)
         self.tried_ns = tried_ns  # when it lost its place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NEVER_NS"]
+__all__ = ["LONG_AGO_NS", "NEVER_NS"]
 
 NEVER_NS = 1 << 62  # later than anything
+LONG_AGO_NS = -NEVER_NS  # earlier than anything

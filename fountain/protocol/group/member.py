@@ -8,7 +8,7 @@ from collections import deque
 
 from fountain.limits import NS
 from fountain.protocol.base.stream import Address
-from fountain.protocol.rate.estimate import LossEstimate, RttEstimate
+from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rtt_us
 from fountain.protocol.rate.group_round_trip import bounded_rtt_ns
 from fountain.wire.group import GroupReport, MemberState
 
@@ -174,7 +174,7 @@ class Member:
         self._count(report)
         if not report.echo_timestamp_us:
             return 0
-        rtt_us = ((now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF) - report.hold_us
+        rtt_us = echoed_rtt_us(report.echo_timestamp_us, report.hold_us, now_ns)
         rtt_ns = bounded_rtt_ns(rtt_us * 1000, self.rtt.smoothed_ns)
         if rtt_us < 0 or (rtt_us and not rtt_ns):
             return 0

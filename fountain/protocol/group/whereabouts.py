@@ -7,13 +7,13 @@ one that the stream's data comes from, or the first one that was heard, until no
 from __future__ import annotations
 
 from fountain.limits import NS
+from fountain.protocol.base.clock import LONG_AGO_NS
 from fountain.protocol.base.stream import Address
 
 __all__ = ["MOVED_DATA_NS", "MOVED_NS", "Whereabouts"]
 
 MOVED_DATA_NS = 2 * NS  # Data comes from another address, and for so long none from this one: the server is there now.
 MOVED_NS = 6 * NS  # Nothing at all was heard from this address for so long, more than Announces are apart: the same.
-_NEVER_NS = -(1 << 62)
 
 
 class Whereabouts:
@@ -23,8 +23,8 @@ class Whereabouts:
         self.address = address
         self._is_open = is_open
         self._heard_ns = now_ns  # control packets, from this address
-        self._data_ns = _NEVER_NS  # data, from this address
-        self._other = ("", _NEVER_NS)  # the latest other address that data came from, and when
+        self._data_ns = LONG_AGO_NS  # data, from this address
+        self._other = ("", LONG_AGO_NS)  # the latest other address that data came from, and when
 
     def hear(self, address: Address, now_ns: int) -> bool:
         """A control packet came from `address`; whether the server is there, as far as is known."""
@@ -34,7 +34,7 @@ class Whereabouts:
             if self._is_elsewhere(address[0], now_ns):
                 return False
             host, data_ns = self._other
-            self._data_ns = data_ns if host == address[0] else _NEVER_NS
+            self._data_ns = data_ns if host == address[0] else LONG_AGO_NS
         self.address, self._heard_ns = address, now_ns
         return True
 

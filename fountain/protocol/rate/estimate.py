@@ -1,11 +1,21 @@
-"""What a sender learns from reports: round-trip time (RFC 6298) and loss."""
+"""What a sender learns from reports: round-trip time (RFC 6298) and loss, of one peer and of receivers of a group."""
 
 from __future__ import annotations
 
-__all__ = ["LossEstimate", "RttEstimate"]
+__all__ = ["LossEstimate", "RttEstimate", "echoed_rtt_us"]
 
 _LOSS_WINDOW_COUNT = 2_000  # packets over which the loss is averaged: about two blocks
+_WORD = 0xFFFF_FFFF
 RTT_INITIAL_NS = 200_000_000  # before the first report; a stream's first report comes within one round trip
+
+
+def echoed_rtt_us(echo_timestamp_us: int, hold_us: int, now_ns: int) -> int:
+    """The round trip that a report tells which comes now, in microseconds.
+
+    `echo_timestamp_us` is the sender's own time on the packet that is echoed, modulo 2^32, and `hold_us` the time for
+    which the receiver kept it. Below zero: the two contradict each other, and there is no round trip.
+    """
+    return ((now_ns // 1_000 - echo_timestamp_us) & _WORD) - hold_us
 
 
 class RttEstimate:

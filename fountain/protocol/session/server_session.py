@@ -11,7 +11,7 @@ from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
 from fountain.protocol.rate.api import Controller
-from fountain.protocol.rate.estimate import LossEstimate, RttEstimate
+from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rtt_us
 from fountain.protocol.rate.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, Feedback, is_near
 from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.lane import Lane
@@ -179,8 +179,7 @@ class ServerSession(ControlChannel):
         expected_sequence = report.expected_sequence if report.expected_sequence <= self.sequence else 0
         rtt_ns = 0
         if expected_sequence:
-            sent_us_ago = (now_ns // 1000 - report.echo_timestamp_us) & 0xFFFF_FFFF
-            rtt_us = sent_us_ago - report.hold_us
+            rtt_us = echoed_rtt_us(report.echo_timestamp_us, report.hold_us, now_ns)
             if 0 <= rtt_us < 60_000_000:
                 rtt_ns = max(1_000, rtt_us * 1000)
                 self.rtt.sample(rtt_ns)
