@@ -63,7 +63,7 @@ def check_port(field: str, port: int, *, can_be_any: bool = False) -> None:
     Raises:
         UsageError: it is out of range.
     """
-    hint = "Choose one between 1 and 65535, or 0 for any that is free." if can_be_any else "Choose 1 to 65535."
+    hint = f"Choose one between 1 and 65535{', or 0 for any that is free' * can_be_any}."
     _check_range(field, port, 0 if can_be_any else 1, 65_535, hint)
 
 
@@ -74,7 +74,8 @@ def _wrong(field: str, what: str, hint: str) -> UsageError:
 
 def _check_range(field: str, value: float, low: float, high: float, hint: str) -> None:
     if not low <= value <= high:
-        raise _wrong(field, f"{value} is out of range.", hint)
+        shown = f"{value}" if isinstance(value, int) else f"{value:g}"
+        raise _wrong(field, f"{shown} is out of range.", hint)
 
 
 def _check_count(field: str, count: int | None, most: int, noun: str, hint: str) -> None:
@@ -195,7 +196,7 @@ class OnewayConfig:
         _check_duration("duration_s", self.duration_s, hint)
         _check_count("pass_count", self.pass_count, PASS_COUNT_MAX, "pass", hint)
         if self.overhead is not None:
-            hint = f"Give a share from 0 to {OVERHEAD_MAX:g}: 0.3 sends 30 % more than the object."
+            hint = f"Give a share from 0 to {OVERHEAD_MAX:.0f}: 0.3 sends 30 % more than the object."
             _check_range("overhead", self.overhead, 0.0, OVERHEAD_MAX, hint)
         hint = f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the worst that you expect of the link."
         _check_range("plan_loss", self.plan_loss, 0.0, PLAN_LOSS_MAX, hint)
@@ -308,13 +309,14 @@ class ServeConfig:
             raise UsageError("The control port and the data port are the same.", hint, field="data_port")
         _check_bind(self.bind)
         _check_range("mtu", self.mtu, MTU_MIN, MTU_MAX, f"Choose one between {MTU_MIN} and {MTU_MAX}.")
-        hint = f"Give bits per second, {RATE_BPS_MIN:,} to {RATE_BPS_MAX:,}."
+        low, high = f"{RATE_BPS_MIN} ({RATE_BPS_MIN // 1000}k)", f"{RATE_BPS_MAX} ({RATE_BPS_MAX // 10**9}G)"
+        hint = f"Give bits per second, from {low} to {high}."
         _check_range("rate_bps", self.rate_bps, RATE_BPS_MIN, RATE_BPS_MAX, hint)
         self._check_control()
         hint = f"Give a fraction from 0 to {LOSS_TOLERANCE_MAX:g}: the loss of the link when nothing else uses it."
         _check_range("loss_tolerance", self.loss_tolerance, 0.0, LOSS_TOLERANCE_MAX, hint)
         _check_count("expect", self.expect, PEER_COUNT_MAX, "peer", "Leave it out to serve until you stop the server.")
-        _check_duration("idle_exit_s", self.idle_exit_s, "Leave it out to serve until you stop the server.")
+        _check_duration("idle_exit_s", self.idle_exit_s, "Give seconds, for example 60.")
         _check_count("peer_count_max", self.peer_count_max, PEER_COUNT_MAX, "peer", "Give a number of one or more.")
         if not self.paths:
             raise UsageError("There is nothing to serve.", "Name a file or a directory.", field="paths")
@@ -385,10 +387,10 @@ class FetchConfig:
     def __post_init__(self) -> None:
         self._check_place()
         check_port("port", self.port)
-        _check_duration("timeout_s", self.timeout_s, "Give how long to wait, for example ten seconds.")
+        _check_duration("timeout_s", self.timeout_s, "Give seconds, for example 10.")
         if not 0.0 <= self.loss_test < 1.0:
             hint = "Give a fraction from 0 up to, but not, 1: something must be left to receive."
-            raise _wrong("loss_test", f"{self.loss_test} is out of range.", hint)
+            raise _wrong("loss_test", f"{self.loss_test:g} is out of range.", hint)
 
     @property
     def timeout_ns(self) -> int:

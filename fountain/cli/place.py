@@ -87,7 +87,7 @@ def _parse_port(port: str, text: str) -> int:
         number = parse_integer(port)
         check_port("port", number)
     except UsageError:
-        raise UsageError(f"{text!r} has no port, 1 to 65535, behind its colon.", _FORMS) from None
+        raise UsageError(f"{text!r} has no port from 1 to 65535 behind its colon.", _FORMS) from None
     return number
 
 

@@ -108,7 +108,7 @@ def measure_code(
         if not 1 <= count <= code.symbol_count_max:
             raise UsageError(
                 f"The code {code.name!r} takes blocks of 1 to {code.symbol_count_max} symbols, not {count}.",
-                "Give other `symbol_counts`.",
+                "Give other sizes with `symbol_counts`.",
                 field="symbol_counts",
             )
     random = np.random.default_rng(seed)

@@ -155,7 +155,7 @@ def _find(wanted: str, interfaces: list[Interface]) -> Interface:
             return each
     raise UsageError(
         f"This machine has no interface '{wanted}'.",
-        f"Choose one of these as `group.interface`: {_list(interfaces) or 'none'}.",
+        f"Choose one of these with `group.interface`: {_list(interfaces) or 'none'}.",
         field="group.interface",
     )
 

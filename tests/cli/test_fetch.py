@@ -81,7 +81,7 @@ def test_without_options_the_configuration_has_its_defaults() -> None:
         (("a", "--timeout", "x"), "--timeout: 'x' is not a time."),
         (("a", "--timeout", "0"), "--timeout needs a time above zero."),
         (("a", "--loss-test", "10%"), "--loss-test: '10%' is not a fraction."),
-        (("a", "--loss-test", "1"), "--loss-test 1.0 is out of range."),
+        (("a", "--loss-test", "1"), "--loss-test 1 is out of range."),
         (("a", "--port", "0"), "--port 0 is out of range."),
     ],
 )
