@@ -1,7 +1,7 @@
 """fountain: one file to many machines over UDP, by RaptorQ codes.
 
-The public names. Each is loaded when it is first asked for, so that `import fountain` stays light and a command can
-print its help without loading numpy.
+The public names; docs/reference/api.md describes each. Each is loaded when it is first asked for, so that `import
+fountain` stays light and a command can print its help without loading numpy. Everything else is private.
 """
 
 from __future__ import annotations
@@ -12,9 +12,35 @@ from typing import TYPE_CHECKING
 from fountain._version import __version__
 
 if TYPE_CHECKING:
-    from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
-    from fountain.engine.receiving.fetch import fetch
-    from fountain.engine.serving.serve import serve
+    from fountain.api import (
+        Fetch,
+        FetchOptions,
+        Listener,
+        ListenOptions,
+        ServeOptions,
+        Server,
+        fetch,
+        listen,
+        serve,
+    )
+    from fountain.codes.api import (
+        BlockDecoder,
+        BlockEncoder,
+        Code,
+        Progress,
+        SlabDecoder,
+    )
+    from fountain.codes.registry import (
+        register,
+    )
+    from fountain.config import (
+        FleetConfig,
+        GroupConfig,
+        OnewayConfig,
+    )
+    from fountain.engine.serving.serve import (
+        ServeSummary,
+    )
     from fountain.errors import (
         DiskFullError,
         FountainError,
@@ -30,46 +56,170 @@ if TYPE_CHECKING:
         TransportError,
         UsageError,
     )
+    from fountain.events import (
+        AirTime,
+        Announced,
+        AskedToLeave,
+        DigestComputed,
+        EndReason,
+        Event,
+        Fetched,
+        GroupOpened,
+        GroupSummary,
+        HookFinished,
+        HookReported,
+        InterfaceChanged,
+        LeftOut,
+        Listed,
+        Listening,
+        ObjectServed,
+        Offered,
+        OnewayProgress,
+        PeerFinished,
+        PeerGone,
+        PeerJoined,
+        PeerReason,
+        PeerRefused,
+        PeerSnapshot,
+        PeersProgress,
+        PeerState,
+        Preparing,
+        ReceiverOutcome,
+        ReceiverResult,
+        Reconnecting,
+        Resumed,
+        Searching,
+        Serving,
+        Stopped,
+        TransferProgress,
+        Waiting,
+        Warned,
+    )
+    from fountain.sentences import (
+        reason_of,
+        sentence,
+    )
+    from fountain.wire.control import (
+        RefusalReason,
+    )
 
 __all__ = [
+    "AirTime",
+    "Announced",
+    "AskedToLeave",
+    "BlockDecoder",
+    "BlockEncoder",
+    "Code",
+    "DigestComputed",
     "DiskFullError",
-    "FetchConfig",
+    "EndReason",
+    "Event",
+    "Fetch",
+    "FetchOptions",
+    "Fetched",
     "FleetConfig",
     "FountainError",
     "GroupConfig",
+    "GroupOpened",
+    "GroupSummary",
+    "HookFinished",
+    "HookReported",
     "HostileNameError",
     "IncompleteError",
     "IntegrityError",
+    "InterfaceChanged",
+    "LeftOut",
+    "Listed",
+    "ListenOptions",
+    "Listener",
+    "Listening",
     "LocalError",
     "NameClashError",
     "NobodyAnsweredError",
+    "ObjectServed",
+    "Offered",
     "OnewayConfig",
+    "OnewayProgress",
+    "PeerFinished",
+    "PeerGone",
+    "PeerJoined",
+    "PeerReason",
+    "PeerRefused",
+    "PeerSnapshot",
+    "PeerState",
     "PeersMissingError",
+    "PeersProgress",
+    "Preparing",
+    "Progress",
+    "ReceiverOutcome",
+    "ReceiverResult",
+    "Reconnecting",
+    "RefusalReason",
     "RefusedError",
-    "ServeConfig",
+    "Resumed",
+    "Searching",
+    "ServeOptions",
+    "ServeSummary",
+    "Server",
+    "Serving",
+    "SlabDecoder",
+    "Stopped",
     "StorageError",
+    "TransferProgress",
     "TransportError",
     "UsageError",
+    "Waiting",
+    "Warned",
     "__version__",
     "fetch",
+    "listen",
+    "reason_of",
+    "register",
+    "sentence",
     "serve",
 ]
 
 _HOMES = {
-    "FetchConfig": "fountain.config",
-    "FleetConfig": "fountain.config",
-    "GroupConfig": "fountain.config",
-    "OnewayConfig": "fountain.config",
-    "ServeConfig": "fountain.config",
-    "fetch": "fountain.engine.receiving.fetch",
-    "serve": "fountain.engine.serving.serve",
+    "fountain.api": [
+        "Fetch",
+        "FetchOptions",
+        "ListenOptions",
+        "Listener",
+        "ServeOptions",
+        "Server",
+        "fetch",
+        "listen",
+        "serve",
+    ],
+    "fountain.codes.api": ["BlockDecoder", "BlockEncoder", "Code", "Progress", "SlabDecoder"],
+    "fountain.codes.registry": ["register"],
+    "fountain.engine.serving.serve": ["ServeSummary"],
+    "fountain.config": ["FleetConfig", "GroupConfig", "OnewayConfig"],
+    "fountain.errors": [
+        "DiskFullError",
+        "FountainError",
+        "HostileNameError",
+        "IncompleteError",
+        "IntegrityError",
+        "LocalError",
+        "NameClashError",
+        "NobodyAnsweredError",
+        "PeersMissingError",
+        "RefusedError",
+        "StorageError",
+        "TransportError",
+        "UsageError",
+    ],
+    "fountain.sentences": ["reason_of", "sentence"],
+    "fountain.wire.control": ["RefusalReason"],
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_HOMES.get(name, "fountain.errors")), name)
+    home = next((home for home, names in _HOMES.items() if name in names), "fountain.events")
+    value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -5,9 +5,11 @@ An error names the parameter that is wrong: by its field, or, of a `GroupConfig`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import Any
 
 from fountain.errors import UsageError
 from fountain.limits import (
@@ -41,6 +43,7 @@ __all__ = [
     "OnewayConfig",
     "ServeConfig",
     "check_port",
+    "dependent_defaults",
 ]
 
 RATE_BPS_DEFAULT = 1_000_000_000
@@ -65,6 +68,12 @@ def check_port(field: str, port: int, *, can_be_any: bool = False) -> None:
     """
     hint = f"Choose one between 1 and 65535{', or 0 for any that is free' * can_be_any}."
     _check_range(field, port, 0 if can_be_any else 1, 65_535, hint)
+
+
+def dependent_defaults(values: Mapping[str, object]) -> dict[str, Any]:
+    """What a `ServeConfig` with these values has by default where that depends on them."""
+    defaults: dict[str, Any] = {"data_port": 0} if values.get("port") == 0 else {}
+    return defaults if values.get("fleet") is None else {**defaults, "rate_bps": GROUP_RATE_BPS_DEFAULT}
 
 
 def _wrong(field: str, what: str, hint: str) -> UsageError:

@@ -88,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID,
     "doctor": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
     "testing": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
+    "api": GROUND | ASKED_AND_SAID | {"engine", "storage"},
     "cli": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID | {"engine", "doctor"},
 }
 # Floors within an area: a package of it -> those below, of which it may import. Files beside them are on the lowest.

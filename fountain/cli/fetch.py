@@ -18,7 +18,7 @@ from fountain.cli.place import Place, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.config import FetchConfig
-from fountain.errors import NameClashError, StorageError, UsageError
+from fountain.errors import NameClashError, UsageError
 from fountain.events import Event, Listed, Observer, Offered
 from fountain.limits import CONTROL_PORT_DEFAULT
 from fountain.storage.destination import check_out, may_be_replaced
@@ -106,7 +106,7 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     def work(observer: Observer, stop: threading.Event) -> None:
         nonlocal was_stopped
         if typed_out is not None:
-            _check_out(typed_out, is_for_many=config.listen)
+            check_out(typed_out, is_for_many=config.listen)
         try:
             env.fetch(config, observer, stop)
             was_stopped = config.listen and stop.is_set()
@@ -120,14 +120,6 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     status = run_engine(PROG, env, output, work, names, *[digests] * (not output.is_json))
     digests.write()
     return ExitStatus.INTERRUPTED if was_stopped else status
-
-
-def _check_out(typed_out: str, is_for_many: bool) -> None:
-    """Refuse, before anybody is asked for an object, a place that cannot be one."""
-    check_out(typed_out)
-    if is_for_many and not Path(typed_out).is_dir():
-        hint = "--listen takes any number of objects: create the directory first, or leave -o out."
-        raise StorageError(f"{typed_out} is not a directory.", hint, path=typed_out)
 
 
 def _with_typed_name(

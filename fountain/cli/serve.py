@@ -27,6 +27,7 @@ from fountain.config import (
     FleetConfig,
     OnewayConfig,
     ServeConfig,
+    dependent_defaults,
 )
 from fountain.errors import PeersMissingError
 from fountain.events import Observer
@@ -161,12 +162,10 @@ def _missing(outcome: ServeOutcome) -> str:
 def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
     given, paths = serve_parser().parse(argv)
     fleet = _read_fleet(given)
-    values: dict[str, Any] = {"data_port": 0} if given.get("port") == 0 else {}
-    values |= picked(ServeConfig, given)
+    values = {**picked(ServeConfig, given), "paths": tuple(map(Path, paths)), "fleet": fleet}
     if fleet is not None:
-        values.setdefault("rate_bps", GROUP_RATE_BPS_DEFAULT)
         values.pop("congestion_control", None)  # It is for the group; single peers have theirs.
-    config = ServeConfig(**{**values, "paths": tuple(map(Path, paths)), "fleet": fleet})
+    config = ServeConfig(**{**dependent_defaults(values), **values})
     return config, Output(is_json=given["json"], is_quiet=given["quiet"])
 
 

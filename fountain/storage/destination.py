@@ -33,11 +33,12 @@ _OBJECT_DIRECTORY_MODE = 0o755
 _REFUSALS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
 
 
-def check_out(out: str) -> None:
+def check_out(out: str, *, is_for_many: bool = False) -> None:
     """Refuse, before anybody is asked for an object, what was typed as its place and cannot be one.
 
     Raises:
-        StorageError: it names a directory that does not exist, or lies in one.
+        StorageError: it names a directory that does not exist, or lies in one, or is no directory though it is for many
+            objects.
     """
     place = Path(out).absolute()
     if place.is_dir():
@@ -53,6 +54,9 @@ def check_out(out: str) -> None:
     if not is_directory:
         shown = printable(str(place.parent))
         hint = "Choose another place with `out`."
+        raise StorageError(f"{shown} is not a directory.", hint, field="out", path=shown)
+    if is_for_many:
+        hint = "`listen` takes any number of objects: create the directory first, or leave `out` out."
         raise StorageError(f"{shown} is not a directory.", hint, field="out", path=shown)
 
 
