@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fountain.protocol.session.client_events import Interruption
 from fountain.wire.control import RefusalReason
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "HookFinished",
     "HookReported",
     "InterfaceChanged",
+    "LeaveReason",
     "LeftOut",
     "Listed",
     "Listening",
@@ -57,6 +59,7 @@ __all__ = [
     "Shield",
     "Stopped",
     "TransferProgress",
+    "TransferState",
     "Waiting",
     "Warned",
 ]
@@ -90,6 +93,26 @@ class PeerState(enum.Enum):
     WAITING = "waiting"  # It wants nothing right now.
     GONE = "gone"
     DONE = "done"
+
+
+class LeaveReason(enum.Enum):
+    """Why a receiver leaves its group; the first three have the names of `Standstill`."""
+
+    DEAF = enum.auto()  # The data of the group does not arrive.
+    UNHEARD = enum.auto()  # The server hears nothing of this receiver.
+    PASSED_OVER = enum.auto()  # Nothing that comes is missing here.
+    TOO_LARGE = enum.auto()  # The data packets are larger than the path takes.
+    NO_DATA = enum.auto()  # Small packets arrive, and none of many large ones.
+    HOLDS_BACK = enum.auto()  # The server asks it to.
+
+
+class TransferState(enum.Enum):
+    """Where a fetch is."""
+
+    LISTING = "listing"  # What the object is made of comes, or is laid out.
+    RECEIVING = "receiving"
+    RECONNECTING = "reconnecting"
+    FINISHING = "finishing"
 
 
 class ReceiverOutcome(enum.Enum):
@@ -406,8 +429,7 @@ class Resumed(Event):
 
 @dataclass(frozen=True)
 class TransferProgress(Event):
-    """Where the fetch is. Symbols count towards `fraction` exactly; `state` is one of
-    listing (what the object is made of comes, or is laid out), receiving, reconnecting, finishing."""
+    """Where the fetch is. Symbols count towards `fraction` exactly."""
 
     symbol_count: int  # useful symbols held, verified blocks counted whole
     symbol_total: int
@@ -416,7 +438,7 @@ class TransferProgress(Event):
     rate_bps: float  # of the object
     loss: float
     eta_s: float | None
-    state: str
+    state: TransferState
     received_count: int  # data packets
     duplicate_count: int
     damaged_count: int
@@ -427,9 +449,9 @@ class TransferProgress(Event):
 
 @dataclass(frozen=True)
 class Reconnecting(Event):
-    """The server fell silent or said goodbye; the fetch asks again. `reason` is a phrase."""
+    """The stream is lost; the fetch asks for another one."""
 
-    reason: str
+    reason: Interruption
 
 
 @dataclass(frozen=True)
@@ -520,10 +542,10 @@ class Announced(Event):
 
 @dataclass(frozen=True)
 class AskedToLeave(Event):
-    """This receiver leaves the group, and fetches by itself: the server asks it to, or none of the group's data packets
-    arrives here. `reason` is a phrase."""
+    """This receiver leaves the group, whose data packets have `packet_size` octets, and fetches the rest by unicast."""
 
-    reason: str
+    reason: LeaveReason
+    packet_size: int
 
 
 @dataclass(frozen=True)

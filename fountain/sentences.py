@@ -8,7 +8,8 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from fountain.events import EndReason, PeerReason
+from fountain.events import EndReason, LeaveReason, PeerReason
+from fountain.protocol.session.client_events import Interruption
 from fountain.wire.control import RefusalReason
 
 __all__ = ["Notice", "reason_of", "sentence"]
@@ -23,6 +24,12 @@ class Notice(enum.Enum):
     WAITING_FOR_HOOKS = enum.auto()
     STARTING_WITHOUT_ALL = enum.auto()
     TOO_SHORT_ON_AIR = enum.auto()
+    SERVER_PREPARING = enum.auto()
+    SERVER_PREPARING_HINT = enum.auto()
+    PACKETS_IN_PARTS = enum.auto()
+    PACKETS_IN_PARTS_HINT = enum.auto()
+    PACKETS_TOO_LARGE = enum.auto()
+    PACKETS_TOO_LARGE_HINT = enum.auto()
 
 
 _SENTENCES: dict[enum.Enum, str] = {
@@ -48,6 +55,22 @@ _SENTENCES: dict[enum.Enum, str] = {
     PeerReason.UNICAST: "fetching by itself",
     PeerReason.UNFINISHED: "at {fraction:.0%}",
     PeerReason.HOOK_FAILED: "the hook failed",
+    Interruption.STOPPING: "the server stopped",
+    Interruption.UNHEARD: "the server heard nothing from here",
+    Interruption.KEYS_EXHAUSTED: "the keys are exhausted",
+    Interruption.PLACE_TAKEN: "the server is full and gave this place to another network",
+    Interruption.SILENCE: "the server is silent",
+    Interruption.STALL: "nothing new comes",
+    Interruption.NO_DATA: "Pings arrive, and none of the data packets that were sent",
+    Interruption.MANIFEST_DAMAGED: "the manifest was damaged",
+    Interruption.GROUP_SILENT: "the group is silent",
+    Interruption.GROUP_LEFT: "the server has left",
+    LeaveReason.DEAF: "the group's data does not arrive",
+    LeaveReason.UNHEARD: "the server hears nothing of this receiver",
+    LeaveReason.PASSED_OVER: "nothing that comes is missing here",
+    LeaveReason.TOO_LARGE: "the group's packets of {packet_size:,} octets are too large for the way to here",
+    LeaveReason.NO_DATA: "none of the group's data packets arrives here",
+    LeaveReason.HOLDS_BACK: "this receiver holds the group back",
     **{reason: reason.name.lower().replace("_", " ") for reason in RefusalReason},
     Notice.READING: "reading {path}",
     Notice.LISTING: "listing {path}",
@@ -60,6 +83,16 @@ _SENTENCES: dict[enum.Enum, str] = {
         "{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s: no receiver can be "
         "sure to have it all."
     ),
+    Notice.SERVER_PREPARING: "{host} is there, but still reads its files or compiles.",
+    Notice.SERVER_PREPARING_HINT: "Waiting until it is ready.",
+    Notice.PACKETS_IN_PARTS: (
+        "Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts."
+    ),
+    Notice.PACKETS_IN_PARTS_HINT: "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",
+    Notice.PACKETS_TOO_LARGE: (
+        "Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
+    ),
+    Notice.PACKETS_TOO_LARGE_HINT: "Serve with a lower `mtu`; 1280 suits every path.",
 }
 
 

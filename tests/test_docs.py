@@ -19,7 +19,7 @@ from fountain.cli.serve import serve_parser
 from fountain.engine.receiving.failures import fetch_failure, standstill_error
 from fountain.protocol.base import blocks
 from fountain.protocol.group.standstill import Standstill
-from fountain.protocol.session.client_events import ClientEvent, ClientState, Failure
+from fountain.protocol.session.client_events import ClientState, Failure, FetchFailed
 from fountain.protocol.session.server_session import SessionState
 from fountain.wire.group import MemberState
 from tests.pages import ROOT, all_tables, marked_tables, page
@@ -235,7 +235,7 @@ def test_each_state_has_a_bound_on_progress_with_the_end_that_the_code_has() -> 
     assert member == {state.name for state in MemberState}
     told = {row["kind"]: row["status"] for row in rows}
     for failure in Failure:
-        event = ClientEvent("failed", failure=failure)
+        event = FetchFailed(failure)
         assert told[failure.name] == str(int(exit_status_of(fetch_failure(event, "HOST", 6330, 10.0)))), failure
     for cause in Standstill:
         assert told[cause.name] == str(int(exit_status_of(standstill_error(cause, 10.0)))), cause

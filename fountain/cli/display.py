@@ -40,6 +40,7 @@ from fountain.events import (
     Serving,
     Stopped,
     TransferProgress,
+    TransferState,
     Waiting,
 )
 
@@ -68,13 +69,13 @@ REDRAW_SHARE = 0.02  # of the engine's time: a slow redraw (many rows, a slow te
 
 SNAPSHOTS = (PeersProgress, TransferProgress, OnewayProgress)
 STATE_HEADING = "state"
-STATE_STYLES = {
-    PeerState.DONE.value: "green",
-    PeerState.GONE.value: "red",
-    PeerState.FAILED.value: "red",
-    PeerState.SILENT.value: "yellow",
-    PeerState.LEAVING.value: "yellow",
-    "reconnecting": "yellow",
+STATE_STYLES: dict[PeerState | TransferState, str] = {
+    PeerState.DONE: "green",
+    PeerState.GONE: "red",
+    PeerState.FAILED: "red",
+    PeerState.SILENT: "yellow",
+    PeerState.LEAVING: "yellow",
+    TransferState.RECONNECTING: "yellow",
 }
 _SHOWN_STATES = (
     PeerState.STREAMING,
@@ -236,7 +237,7 @@ class LiveDisplay:
         has_bar = width >= BAR_ROOM_MIN
         has_details = width >= DETAIL_ROOM_MIN
         label = "done in " if self._is_oneway else "ETA "
-        last = _eta(event.eta_s, label) if event.state == "receiving" else Text(event.state, style=_style(event.state))
+        last = _eta(event.eta_s, label) if event.state is TransferState.RECEIVING else _state_text(event.state)
         columns: list[tuple[int, RenderableType]] = [
             (6, format_percent(fraction)),
             *[(10, f"{format_rate(event.rate_bps)}bit/s")] * (width >= TRANSFER_RATE_ROOM_MIN),
@@ -308,7 +309,7 @@ class LiveDisplay:
                 *[format_rate(peer.rate_bps)] * has_rate,
                 *[format_loss(peer.loss)] * has_loss,
                 *[_eta(peer.eta_s if peer.state is PeerState.STREAMING else None, "")] * has_details,
-                *[Text(peer.state.value, style=_style(peer.state.value))] * has_details,
+                *[_state_text(peer.state)] * has_details,
             )
         return table
 
@@ -330,5 +331,5 @@ def _eta(eta_s: float | None, label: str) -> Text:
     return Text("" if eta_s is None else label + format_duration(math.ceil(eta_s)))
 
 
-def _style(state: str) -> str:
-    return STATE_STYLES.get(state, "")
+def _state_text(state: PeerState | TransferState) -> Text:
+    return Text(state.value, style=STATE_STYLES.get(state, ""))

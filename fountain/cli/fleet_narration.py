@@ -167,7 +167,7 @@ def _announced(event: Announced) -> list[str]:
 
 
 def _asked_to_leave(event: AskedToLeave) -> list[str]:
-    return [f"leaving the group, going on alone: {event.reason}"]
+    return [f"leaving the group, going on alone: {reason_of(event)}"]
 
 
 def _hook_finished(event: HookFinished) -> list[str]:

@@ -201,7 +201,7 @@ class Narrator:
         return [f"resuming: {format_size(event.verified_size)} of {format_size(event.total_size)} stand already"]
 
     def _reconnecting(self, event: Reconnecting) -> list[str]:
-        return [f"reconnecting: {event.reason}"]
+        return [f"reconnecting: {reason_of(event)}"]
 
     def _fetched(self, event: Fetched) -> list[str]:
         what = f"{event.path} ({format_size(event.size)})"

@@ -139,7 +139,7 @@ def _transfer_line(event: TransferProgress, is_oneway: bool) -> str:
         eta = f", done in {left}" if is_oneway else f", {left} left"
     return (
         f"{format_percent(fraction)} at {format_rate(event.rate_bps)}bit/s, {format_loss(event.loss)} loss{eta}, "
-        f"{event.state}"
+        f"{event.state.value}"
     )
 
 

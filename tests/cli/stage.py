@@ -31,6 +31,7 @@ from fountain.events import (
     HookFinished,
     HookReported,
     InterfaceChanged,
+    LeaveReason,
     LeftOut,
     Listed,
     Listening,
@@ -55,9 +56,11 @@ from fountain.events import (
     Serving,
     Stopped,
     TransferProgress,
+    TransferState,
     Waiting,
     Warned,
 )
+from fountain.protocol.session.client_events import Interruption
 from fountain.wire.control import RefusalReason
 
 DIGEST = "ab" * 32
@@ -97,7 +100,9 @@ def peer(address: str = "10.0.0.2:40000", **changes: object) -> PeerSnapshot:
     return PeerSnapshot(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def transfer(fraction: float, *, state: str = "receiving", eta_s: float | None = 80.0) -> TransferProgress:
+def transfer(
+    fraction: float, *, state: TransferState = TransferState.RECEIVING, eta_s: float | None = 80.0
+) -> TransferProgress:
     return TransferProgress(
         symbol_count=round(fraction * 1000),
         symbol_total=1000,
@@ -177,8 +182,8 @@ ONE_OF_EACH: tuple[Event, ...] = (
     offered(),
     Resumed(500, 1000),
     transfer(0.5),
-    transfer(1.0, state="verifying", eta_s=None),
-    Reconnecting("nothing was heard for 3 s"),
+    transfer(1.0, state=TransferState.FINISHING, eta_s=None),
+    Reconnecting(Interruption.SILENCE),
     digested(),
     fetched(),
     group_opened(),
@@ -195,7 +200,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     InterfaceChanged("eth0", is_usable=False, reason="The interface eth0 is gone."),
     InterfaceChanged("eth0", is_usable=True, reason=""),
     Announced("image.iso", DIGEST, 2_000_000_000, "10.0.0.1", 100_000_000, is_oneway=False),
-    AskedToLeave("the group is too fast"),
+    AskedToLeave(LeaveReason.HOLDS_BACK, 1494),
     HookFinished("reboot", Path("image.iso"), 1),
 )
 

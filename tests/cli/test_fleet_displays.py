@@ -16,6 +16,7 @@ from fountain.events import (
     GroupSummary,
     HookFinished,
     HookReported,
+    LeaveReason,
     Listening,
     Observer,
     OnewayProgress,
@@ -235,14 +236,14 @@ def test_a_receiver_tells_what_it_hears_and_what_it_is_asked() -> None:
     events = (
         Listening("239.63.30.1", "eth0", 6332),
         Announced("image.iso", DIGEST, 2_000_000_000, "10.0.0.1", 100_000_000, is_oneway=False),
-        AskedToLeave("this machine is slower than --min-rate"),
+        AskedToLeave(LeaveReason.HOLDS_BACK, 1494),
         HookFinished("reboot now", digested().path, 0),
         HookFinished("reboot now", digested().path, 3),
     )
     assert [line for event in events for line in told(event)] == [
         "listening to 239.63.30.1, UDP port 6332, on eth0",
         "10.0.0.1 announces image.iso (2 GB)",
-        "leaving the group, going on alone: this machine is slower than --min-rate",
+        "leaving the group, going on alone: this receiver holds the group back",
         "hook done for image.iso",
         "warning: the hook ended with status 3 for image.iso: reboot now",
     ]

@@ -6,18 +6,18 @@ import pytest
 
 from fountain.engine.receiving.failures import fetch_failure
 from fountain.engine.serving.audience import _BYE_REASONS
-from fountain.protocol.session.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, Failure
+from fountain.protocol.session.client_events import BYE_FAILURES, BYE_INTERRUPTIONS, Failure, FetchFailed
 from fountain.wire.control import RefusalReason
 from fountain.wire.session import ByeReason
 
 
 def sentence(failure: Failure) -> str:
-    return fetch_failure(ClientEvent("failed", failure=failure), "HOST", 6330, 10.0).message
+    return fetch_failure(FetchFailed(failure), "HOST", 6330, 10.0).message
 
 
 @pytest.mark.parametrize("failure", Failure)
 def test_a_failure_says_what_happened_and_what_to_do(failure: Failure) -> None:
-    error = fetch_failure(ClientEvent("failed", failure=failure), "HOST", 6330, 10.0)
+    error = fetch_failure(FetchFailed(failure), "HOST", 6330, 10.0)
     assert error.message.endswith(".")
     assert error.hint.endswith(".")
 
@@ -27,7 +27,7 @@ def test_no_two_failures_say_the_same() -> None:
 
 
 def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> None:
-    error = fetch_failure(ClientEvent("failed", failure=Failure.CONGESTED), "HOST", 6330, 10.0)
+    error = fetch_failure(FetchFailed(Failure.CONGESTED), "HOST", 6330, 10.0)
     assert "lost on the way" in error.message
     assert "`loss_tolerance`" in error.hint
     assert "is kept" in error.hint
@@ -35,19 +35,19 @@ def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> Non
 
 def test_a_server_that_was_preparing_is_not_said_to_be_there_still() -> None:
     """It may have died since: "is there, but still reads its files" was said of it all the same."""
-    error = fetch_failure(ClientEvent("failed", failure=Failure.PREPARING), "HOST", 6330, 10.0)
+    error = fetch_failure(FetchFailed(Failure.PREPARING), "HOST", 6330, 10.0)
     assert error.message == "HOST said that it was reading its files or compiling, and has not become ready since."
     assert "whether fountain-serve still runs" in error.hint
 
 
 def test_a_refused_name_is_told() -> None:
-    event = ClientEvent("failed", failure=Failure.REFUSED, refusal=RefusalReason.NO_SUCH_OBJECT)
+    event = FetchFailed(Failure.REFUSED, RefusalReason.NO_SUCH_OBJECT)
     assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named 'a\\nb'."
 
 
 def test_after_each_bye_a_client_either_comes_back_or_fails() -> None:
-    assert set(BYE_PHRASES) | set(BYE_FAILURES) == set(ByeReason)
-    assert not set(BYE_PHRASES) & set(BYE_FAILURES)
+    assert set(BYE_INTERRUPTIONS) | set(BYE_FAILURES) == set(ByeReason)
+    assert not set(BYE_INTERRUPTIONS) & set(BYE_FAILURES)
 
 
 def test_a_server_tells_the_reason_of_each_bye() -> None:

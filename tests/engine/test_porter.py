@@ -16,7 +16,7 @@ from fountain.events import Event, NullObserver, Warned
 from fountain.limits import NS
 from fountain.net.endpoint import open_endpoint
 from fountain.net.probe import exchange
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed, ServerPreparing
 from fountain.protocol.session.patience import PREPARING_SILENCE_NS, Patience
 from fountain.testing import World, payload
 from fountain.wire.control import Hello, PacketType, Refusal, RefusalReason, parse_handshake
@@ -90,7 +90,7 @@ def test_nobody_waits_for_ever_for_a_server_that_prepares(seed: int) -> None:
     world.arrival_taps.append(refuse)
     assert not world.run(lambda: client.has_ended, 590 * NS)
     assert world.run(lambda: client.has_ended, 45 * NS)
-    assert [event.kind for event in client.events] == ["preparing", "failed"]
+    assert [type(event) for event in client.events] == [ServerPreparing, FetchFailed]
     assert client.events[-1].failure is Failure.PREPARING
 
 

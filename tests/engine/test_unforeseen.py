@@ -15,6 +15,7 @@ from fountain.engine.serving.audience import Audience
 from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
 from fountain.events import Event, NullObserver, PeerGone, PeerReason, Serving
+from fountain.protocol.session.client_events import Interruption
 
 PATIENCE_S = 60
 
@@ -99,7 +100,7 @@ def test_a_server_that_fails_in_an_unforeseen_way_says_bye(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Served(path)
-    told: list[str] = []
+    told: list[object] = []
 
     class Watching:
         """Makes the server fail once data came."""
@@ -121,4 +122,4 @@ def test_a_server_that_fails_in_an_unforeseen_way_says_bye(
     finally:
         server.close()
     assert isinstance(server.error, RuntimeError)
-    assert "the server stopped" in told
+    assert Interruption.STOPPING in told

@@ -15,6 +15,7 @@ from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.tfmcc import group_rate
+from fountain.protocol.session.client_events import OfferReceived
 from fountain.wire.control import PacketType
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject
@@ -100,7 +101,7 @@ def _client(draw: random.Random) -> Machine:
         while client.poll_datagram() is not None:
             pass
         while (event := client.poll_event()) is not None:
-            if event.kind == "offered" and event.offer is not None:
+            if isinstance(event, OfferReceived):
                 table = BlockTable(event.offer.geometry, event.offer.manifest_geometry, 8)
                 client.request(table, now_ns)
         assert client.next_timeout(now_ns) >= 0

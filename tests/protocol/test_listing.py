@@ -13,7 +13,7 @@ from fountain.errors import UsageError
 from fountain.events import NullObserver
 from fountain.limits import LISTING_PAGE_COUNT_MAX, NS
 from fountain.protocol.session.client import ClientMachine
-from fountain.protocol.session.client_events import ClientEvent
+from fountain.protocol.session.client_events import ClientEvent, FetchFailed, ListingReceived
 from fountain.wire.control import HEADER_SIZE, NONCE_SIZE, Hello, Listing, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 
@@ -59,19 +59,19 @@ def end(machine: ClientMachine, page_count: int, interval_ns: int, *, is_repeati
 
 def test_the_longest_listing_is_taken() -> None:
     event, _ = end(client(), LISTING_PAGE_COUNT_MAX, 10 * MS, is_repeating=False)
-    assert event.kind == "listed"
+    assert isinstance(event, ListingReceived)
     assert len(event.entries) == LISTING_PAGE_COUNT_MAX
 
 
 def test_the_same_page_again_and_again_keeps_nothing_alive() -> None:
     event, when_ns = end(client(), 2, 10 * MS, is_repeating=True)
-    assert event.kind == "failed"
+    assert isinstance(event, FetchFailed)
     assert when_ns <= TIMEOUT_NS + 10 * MS
 
 
 def test_pages_that_come_slowly_do_not_hold_a_fetch_for_long() -> None:
     event, when_ns = end(client(), LISTING_PAGE_COUNT_MAX, TIMEOUT_NS // 2, is_repeating=False)
-    assert event.kind == "failed"
+    assert isinstance(event, FetchFailed)
     assert when_ns <= 7 * TIMEOUT_NS
 
 

@@ -6,6 +6,7 @@ from fountain.limits import NS
 from fountain.protocol.base.stream import Address
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_events import Interruption, StreamLost, StreamOpened
 from fountain.protocol.session.places import UNPROVED_PATIENCE_NS
 from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, UNPROVED_NS, UNPROVED_PACKET_COUNT_MAX
 from fountain.protocol.session.server import UNPROVED_COUNT_MAX
@@ -69,10 +70,7 @@ def test_the_youngest_session_of_the_address_that_has_most_gives_up_its_place_an
     list(iter(pair.server.poll_event, None))
     pair.carry(client, session.address)
     told = list(iter(client.poll_event, None))
-    assert [(event.kind, event.reason) for event in told] == [
-        ("connected", ""),
-        ("reconnecting", "the server is full and gave this place to another network"),
-    ]
+    assert told == [StreamOpened(), StreamLost(Interruption.PLACE_TAKEN)]
     # It asked again, and its address has more places than others.
     refused = HandshakeRefused(session.address, RefusalReason.SERVER_FULL)
     assert list(iter(pair.server.poll_event, None)) == [refused]

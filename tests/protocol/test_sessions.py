@@ -279,7 +279,7 @@ def test_a_lost_bye_after_too_much_loss_is_said_again_to_a_report() -> None:
     client.handle_timeout(client.reporter.due_ns)
     pair.carry(client, HOME)
     assert client.state is ClientState.CLOSED
-    assert [event.failure for event in iter(client.poll_event, None)][-1] is Failure.CONGESTED
+    assert list(iter(client.poll_event, None))[-1].failure is Failure.CONGESTED
 
 
 def test_a_peer_that_connects_anew_does_not_close_the_breaker() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from fountain.errors import IntegrityError
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed
 from fountain.testing import Client, Link, MemorySink, MemorySource, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from tests.world.scene import ChaosError, Fate, Scene
@@ -279,8 +279,8 @@ class Play(Scene):
         self.world.at(WATCH_INTERVAL_NS, self._look)
         for name, client in list(self.clients.items()):
             for event in client.events:
-                self._say(f"{name}: {event.kind} {event.reason}{event.failure or ''}")
-            failures = [event for event in client.events if event.kind == "failed"]
+                self._say(f"{name}: {event}")
+            failures = [event for event in client.events if isinstance(event, FetchFailed)]
             client.events.clear()
             self._check_client(client)
             if client.has_ended and not client.is_done:
@@ -298,7 +298,7 @@ class Play(Scene):
             open_count = len(list(table))
             assert open_count <= table.open_limit, f"{client.name} has {open_count} blocks open"
 
-    def _check_failure(self, client: Client, failures: list[ClientEvent]) -> None:
+    def _check_failure(self, client: Client, failures: list[FetchFailed]) -> None:
         is_damaging = any(link.corrupt for entry in self.options.clients for link in (entry.out, entry.back))
         error = client.receiver.error
         if is_damaging and isinstance(error, IntegrityError) and not client.receiver.machine.was_connected:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed
 from fountain.testing import Client, Link, World, payload
 from fountain.wire.control import MAGIC, PacketType
 from tests.world.scene import ChaosError
@@ -120,7 +120,7 @@ def play(drawn: Drawn, *, log: bool = False) -> Failure | None:
     has_ended = world.run(lambda: client.has_ended, limit_ns)
     if log:
         _print(world, client, arrived, since_ns)
-    failure = next((event.failure for event in client.events if event.kind == "failed"), None)
+    failure = next((event.failure for event in client.events if isinstance(event, FetchFailed)), None)
     _check(drawn, client, has_ended, failure, {kind for _, kind in arrived}, source.content)
     return failure
 
@@ -129,7 +129,7 @@ def _print(world: World, client: Client, arrived: list[tuple[int, Kind]], since_
     for at_ns, kind in arrived:
         print(f"{(at_ns - since_ns) / NS:10.4f} {'server' if kind[0] else 'client'} {kind[1]}")
     for event in client.events:
-        print(event.kind, event.reason, event.failure)
+        print(event)
     print(f"at {(world.now_ns - since_ns) / NS:.4f} s", client.receiver.machine.state)
 
 

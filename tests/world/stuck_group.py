@@ -15,7 +15,7 @@ from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.standstill import Standstill
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed
 from fountain.testing import GroupOptions, Listener, World, payload
 from fountain.wire.control import MAGIC
 from tests.world import stuck
@@ -111,7 +111,7 @@ def play(drawn: DrawnGroup, *, log: bool = False) -> Failure | Standstill | None
         for at_ns, kind in kinds:
             print(f"{(at_ns - since_ns) / NS:10.4f} {'server' if kind[0] else 'x'} {kind[1]}")
         for event in receiver.events:
-            print(event.kind, event.reason, event.failure)
+            print(event)
         print(f"at {(world.now_ns - since_ns) / NS:.4f} s")
     if not has_ended:
         raise ChaosError(f"it has not ended within three time-outs: {drawn}")
@@ -129,7 +129,7 @@ def _check(drawn: DrawnGroup, receiver: Listener, content: bytes) -> Failure | S
     if not receiver.downloads:
         return Failure.NOBODY
     (download,) = receiver.downloads
-    failure = next((event.failure for event in receiver.events if event.kind == "failed"), None)
+    failure = next((event.failure for event in receiver.events if isinstance(event, FetchFailed)), None)
     cause = download.standstill
     if cause is Standstill.DEAF and (True, "GROUP DATA") not in drawn.dropped:
         raise ChaosError(f"it is taken to be deaf, and is not: {drawn}")

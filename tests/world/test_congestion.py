@@ -11,7 +11,7 @@ import pytest
 from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.rate.pacing import BURST_NS
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed, OfferReceived, StreamOpened
 from fountain.protocol.session.server_events import SessionOpened
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC
@@ -103,7 +103,7 @@ def test_a_fetch_over_three_seconds_of_round_trip_is_one_session_that_ends_well(
     (client,) = stage.clients
     assert stage.world.run(lambda: client.has_ended, 60 * NS)
     assert client.is_done
-    assert [event.kind for event in client.events] == ["offered", "connected"]
+    assert [type(event) for event in client.events] == [OfferReceived, StreamOpened]
 
 
 def test_a_link_that_begins_to_lose_is_filled_again(seed: int) -> None:
@@ -249,7 +249,7 @@ def test_a_stream_of_which_most_is_lost_for_long_ends_and_the_fetch_says_why(see
     stage.run(5 * NS)
     assert not stage.server.sender.machine.sessions
     assert len(stage.sent) == sent_count
-    failures = [event.failure for event in stage.clients[0].events if event.kind == "failed"]
+    failures = [event.failure for event in stage.clients[0].events if isinstance(event, FetchFailed)]
     assert failures == [Failure.CONGESTED]
 
 

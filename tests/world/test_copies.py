@@ -8,7 +8,7 @@ import pytest
 from fountain.limits import DATA_HEADER_SIZE, NS
 from fountain.net.address import Address
 from fountain.protocol.base.replay import DATA_WINDOW, DOUBT_COUNT
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed, StreamLost
 from fountain.testing import Client, World, payload
 from fountain.wire.control import MAGIC
 from fountain.wire.data import pack_open
@@ -39,7 +39,7 @@ def forge(datagram: bytes, ahead: int) -> bytes:
 
 
 def reconnect_count(client: Client) -> int:
-    return sum(event.kind == "reconnecting" for event in client.events)
+    return sum(isinstance(event, StreamLost) for event in client.events)
 
 
 @pytest.mark.parametrize("open", [False, True], ids=["sealed", "open"])
@@ -60,7 +60,7 @@ def test_copies_of_old_packets_do_not_keep_a_dead_transfer_alive(seed: int, open
 
     again(0)
     assert world.run(lambda: client.has_ended, 11 * NS)
-    assert [event.failure for event in client.events if event.kind == "failed"] == [Failure.SILENCE]
+    assert [event.failure for event in client.events if isinstance(event, FetchFailed)] == [Failure.SILENCE]
     assert client.receiver.received_count == received_count
 
 

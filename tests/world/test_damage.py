@@ -9,7 +9,7 @@ import pytest
 from fountain.errors import IntegrityError, RefusedError
 from fountain.geometry import Geometry
 from fountain.limits import NS
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed
 from fountain.protocol.session.server_events import SessionEnded
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
@@ -50,7 +50,7 @@ def play(seed: int, from_server: bool, packet_type: PacketType, offset: int) -> 
         assert client.sink is not None
         assert client.sink.result == source.content
     else:
-        failures = {event.failure for event in client.events if event.kind == "failed"}
+        failures = {event.failure for event in client.events if isinstance(event, FetchFailed)}
         assert failures <= MAY_BE_REFUSED
         assert failures or isinstance(client.receiver.error, RefusedError)
     return client

@@ -8,6 +8,7 @@ from fountain.engine.receiving.receiver import Phase
 from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IncompleteError
 from fountain.limits import NS
+from fountain.protocol.session.client_events import FetchFailed
 from fountain.protocol.session.server_events import SessionEnded
 from fountain.testing import Client, Server, World, payload
 from fountain.wire.session import StopReason
@@ -65,7 +66,7 @@ def test_a_server_that_vanishes_while_the_object_is_put_in_its_place_is_not_miss
     assert world.run(lambda: client.has_ended)
     assert client.is_done
     assert client.receiver.error is None
-    assert not [event for event in client.events if event.kind == "failed"]
+    assert not [event for event in client.events if isinstance(event, FetchFailed)]
 
 
 def test_an_interrupt_ends_the_work_before_the_object_is_in_its_place(

@@ -18,6 +18,7 @@ from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
+from fountain.protocol.session.client_events import FetchFailed
 from fountain.testing import GROUP, Link, Listener, payload
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
@@ -54,7 +55,7 @@ def test_several_objects_that_are_fetched_apart_at_once_do_not_eat_each_others_p
     assert [download.succeeded for download in slow.downloads] == [True] * count
     apart = [download.apart for download in slow.downloads if download.apart is not None]
     assert len(apart) >= 2
-    assert not [event for event in slow.events if event.kind == "failed"]
+    assert not [event for event in slow.events if isinstance(event, FetchFailed)]
 
 
 def test_a_hook_of_a_receiver_that_went_apart_is_reported(seed: int) -> None:

@@ -9,7 +9,7 @@ from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import LINGER_NS_MAX
 from fountain.protocol.group.standstill import Standstill
 from fountain.protocol.schedule.oneway import OnewayPlan
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed, FetchHindered
 from fountain.testing import Link
 from fountain.wire.control import MAGIC
 from fountain.wire.group import MemberState
@@ -82,7 +82,7 @@ def test_a_receiver_that_can_fetch_nothing_alone_either_ends_soon(seed: int) -> 
     assert stage.run(21 * NS)
     deaf = stage.listeners[0]
     assert deaf.downloads[0].standstill is Standstill.DEAF
-    assert [event.failure for event in deaf.events if event.kind == "failed"] == [Failure.NOBODY]
+    assert [event.failure for event in deaf.events if isinstance(event, FetchFailed)] == [Failure.NOBODY]
 
 
 def test_a_receiver_that_waits_takes_part_again_when_its_network_is_mended(seed: int) -> None:
@@ -93,7 +93,7 @@ def test_a_receiver_that_waits_takes_part_again_when_its_network_is_mended(seed:
     stage.world.link("server", "listener 0", link)
     assert not stage.run(60 * NS)
     (listener,) = stage.listeners
-    assert {event.failure for event in listener.events if event.kind == "hindered"} == {Failure.NOBODY}
+    assert {event.failure for event in listener.events if isinstance(event, FetchHindered)} == {Failure.NOBODY}
     link.is_mended = True
     assert stage.run(40 * NS)
     assert stage.all_exact()

@@ -11,7 +11,7 @@ from fountain.errors import StorageError
 from fountain.integrity import digest, key_pair
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
-from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed, FetchHindered
 from fountain.protocol.session.server_events import SessionOpened
 from fountain.testing import Client, Link, World, payload
 from fountain.wire.control import (
@@ -33,11 +33,11 @@ Forge = Callable[[bytes], bytes | None]
 
 
 def failures(client: Client) -> list[tuple[Failure | None, RefusalReason | None]]:
-    return [(event.failure, event.refusal) for event in client.events if event.kind == "failed"]
+    return [(event.failure, event.refusal) for event in client.events if isinstance(event, FetchFailed)]
 
 
-def hindrances(client: Client) -> list[ClientEvent]:
-    return [event for event in client.events if event.kind == "hindered"]
+def hindrances(client: Client) -> list[FetchHindered]:
+    return [event for event in client.events if isinstance(event, FetchHindered)]
 
 
 def named(name: str) -> tuple[Want, bytes]:
@@ -223,7 +223,7 @@ def test_a_server_that_comes_back_with_another_object_is_told(has_name: bool, wa
     world.kill(server)
     world.serve(world.source(payload(50_000, 1), name="f" if has_name else "g"))
     assert world.run(lambda: client.has_ended, 40 * NS) is not wait
-    (event,) = hindrances(client) if wait else [event for event in client.events if event.kind == "failed"]
+    (event,) = hindrances(client) if wait else [event for event in client.events if isinstance(event, FetchFailed)]
     assert event.failure is Failure.REPLACED
     assert (event.offer is not None) is has_name
     assert not has_name or event.offer.object_size == 50_000  # type: ignore[union-attr]

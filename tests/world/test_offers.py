@@ -6,7 +6,7 @@ import random
 
 from fountain.integrity import digest
 from fountain.limits import NS
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import Failure, FetchFailed
 from fountain.testing import Link, World, payload
 from fountain.wire.control import MAGIC, PacketType, Want
 from fountain.wire.reject import Reject
@@ -46,7 +46,7 @@ def test_an_offer_of_another_name_than_the_one_asked_for_is_not_taken(seed: int)
     server.sender.machine._find = lambda hello: 0  # type: ignore[method-assign]  # A server that offers what it likes.
     client = world.fetch(want=(Want.NAME, digest(b"image")), timeout_ns=3 * NS)
     assert world.run(lambda: client.has_ended)
-    assert [(event.kind, event.failure) for event in client.events] == [("failed", Failure.NOBODY)]
+    assert client.events == [FetchFailed(Failure.NOBODY)]
     assert client.sink is None
     assert client.receiver.machine.rejects.count(Reject.OUT_OF_PLACE) > 1
 

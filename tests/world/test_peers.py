@@ -12,7 +12,14 @@ from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.session.admission import KEY_PERIOD_NS
-from fountain.protocol.session.client_events import Failure
+from fountain.protocol.session.client_events import (
+    Failure,
+    FetchFailed,
+    ListingReceived,
+    OfferReceived,
+    StreamLost,
+    StreamOpened,
+)
 from fountain.protocol.session.server_events import HandshakeRefused, SessionEnded, SessionOpened
 from fountain.testing import Client, Link, MemorySink, World, payload
 from fountain.wire.control import MAGIC, PacketType, RefusalReason, Want
@@ -60,7 +67,7 @@ def named(name: str) -> tuple[Want, bytes]:
 
 
 def the_failure(client: Client) -> tuple[Failure | None, RefusalReason | None]:
-    (event,) = [event for event in client.events if event.kind == "failed"]
+    (event,) = [event for event in client.events if isinstance(event, FetchFailed)]
     return event.failure, event.refusal
 
 
@@ -191,7 +198,7 @@ class TestListings:
         world.taps.append(count)
         client = world.fetch(timeout_ns=30 * NS)
         assert world.run(lambda: client.has_ended)
-        (event,) = [event for event in client.events if event.kind == "listed"]
+        (event,) = [event for event in client.events if isinstance(event, ListingReceived)]
         assert event.entries == tuple((name, len(name)) for name in names)
         assert pages > 20  # more than one burst of Hellos is granted
 
@@ -280,7 +287,7 @@ class TestEarlyEnds:
         world.kill(server)
         world.at(NS, lambda: world.serve(source) and None)
         assert world.run(lambda: client.is_done)
-        assert [event.kind for event in client.events] == ["offered", "connected", "reconnecting", "connected"]
+        assert [type(event) for event in client.events] == [OfferReceived, StreamOpened, StreamLost, StreamOpened]
 
 
 class TestKeysOverTime:

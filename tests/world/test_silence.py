@@ -8,7 +8,15 @@ import pytest
 
 from fountain.limits import NS
 from fountain.net.address import Address
-from fountain.protocol.session.client_events import ClientState, Failure
+from fountain.protocol.session.client_events import (
+    ClientState,
+    Failure,
+    FetchFailed,
+    Interruption,
+    OfferReceived,
+    StreamLost,
+    StreamOpened,
+)
 from fountain.protocol.session.server_session import GONE_NS, SILENT_NS, SessionState
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
@@ -40,7 +48,7 @@ def stage(seed: int, size: int = 200_000) -> tuple[World, Server, Client]:
 
 
 def failures(client: Client) -> list[Failure | None]:
-    return [event.failure for event in client.events if event.kind == "failed"]
+    return [event.failure for event in client.events if isinstance(event, FetchFailed)]
 
 
 def count_data(world: World) -> list[int]:
@@ -130,7 +138,7 @@ def test_a_server_that_comes_back_before_the_timeout_is_used(seed: int) -> None:
     source = server.sender.objects[0].source
     world.at(TIMEOUT_NS - 2_100 * MS, lambda: world.serve(source) and None)  # type: ignore[arg-type]
     assert world.run(lambda: client.is_done)
-    assert [event.kind for event in client.events] == ["offered", "connected", "reconnecting", "connected"]
+    assert [type(event) for event in client.events] == [OfferReceived, StreamOpened, StreamLost, StreamOpened]
 
 
 def test_a_server_that_comes_back_after_the_timeout_is_not_and_the_next_fetch_goes_on(seed: int) -> None:
@@ -247,7 +255,7 @@ def test_a_server_that_said_that_it_stops_is_told_apart_from_a_silent_one(seed: 
     world.kill(server)
     assert world.run(lambda: client.has_ended, TIMEOUT_NS + 10 * MS)
     assert failures(client) == [Failure.STOPPED]
-    assert [event.reason for event in client.events if event.kind == "reconnecting"] == ["the server stopped"]
+    assert [event.reason for event in client.events if isinstance(event, StreamLost)] == [Interruption.STOPPING]
 
 
 def test_a_closed_data_port_is_told_apart_from_a_silent_server(seed: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fountain.codes.api import Code
@@ -16,12 +16,21 @@ from fountain.engine.receiving.failures import changed_error
 from fountain.engine.receiving.receiver import Phase, Receiver
 from fountain.engine.runtime.workers import InlineWorkers, Workers
 from fountain.errors import FountainError, IncompleteError
+from fountain.events import LeaveReason
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.train import Train
 from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.standstill import Standstill
-from fountain.protocol.session.client_events import ClientEvent
+from fountain.protocol.session.client_events import (
+    ClientEvent,
+    FetchFailed,
+    FetchHindered,
+    Interruption,
+    PacketsTooLarge,
+    StreamLost,
+    StreamOpened,
+)
 from fountain.storage.paths import printable
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
@@ -71,7 +80,7 @@ class Download:
         self.succeeded = False
         self.finished_ns = 0
         self.silent_ns: int | None = None  # since when nothing is heard
-        self.leave_reason = ""  # why it should leave the group and go on by itself, if it should
+        self.leave_reason: LeaveReason | None = None  # why it should leave the group and go on by itself, if it should
         self.was_asked = False  # to leave, by the server
         self.standstill: Standstill | None = None  # why it goes on alone, or would, though nobody asked it to
         self._begun_ns: int | None = None
@@ -151,7 +160,7 @@ class Download:
         if self.assembly is not None:
             self._set_margin(self.assembly)
             self.machine.adopt(self.assembly.table, now_ns)
-            self.events.append(ClientEvent("connected"))
+            self.events.append(StreamOpened())
 
     def take(self, train: Train, kernel_drop_count: int, now_ns: int) -> None:
         """Take in the packets of this session in a train."""
@@ -195,7 +204,7 @@ class Download:
     def is_leaving(self) -> bool:
         """Whether it is to go on by itself now. Its server should know it first, and that it leaves."""
         is_here = self.apart is None and self.phase is Phase.RECEIVING
-        return bool(self.leave_reason) and is_here and (self.machine.may_speak or self.standstill is not None)
+        return self.leave_reason is not None and is_here and (self.machine.may_speak or self.standstill is not None)
 
     def note_way(self, datagram_size_max: int) -> None:
         """The way from the server takes datagrams of so many octets at most (0: any), as far as is known."""
@@ -203,9 +212,9 @@ class Download:
         if not 0 < datagram_size_max < size:
             return
         if self.machine.is_oneway:
-            self.events.append(ClientEvent("narrow", offer=self.machine.offer))
+            self.events.append(PacketsTooLarge(self.machine.offer))
         else:
-            self.leave_reason = f"the group's packets of {size:,} octets are too large for the way to here"
+            self.leave_reason = LeaveReason.TOO_LARGE
 
     def stop(self, reason: StopReason, now_ns: int) -> None:
         """Leave, and say so; what is being put in its place has its end first."""
@@ -276,7 +285,7 @@ class Download:
             return
         self.standstill = self.machine.standstill(timeout_ns, now_ns)
         if self.standstill is not None and not self.machine.is_oneway:
-            self.leave_reason = self.standstill.value
+            self.leave_reason = LeaveReason[self.standstill.name]
 
     def is_forsaken(self, timeout_ns: int, now_ns: int) -> bool:
         """Whether nothing more is to be hoped for: silence for the time-out, or data that stays away."""
@@ -295,9 +304,9 @@ class Download:
     def come_back(self, now_ns: int) -> None:
         """Take part in the group again."""
         assert self.apart is not None
-        self.assembly, self.apart, self.standstill, self.leave_reason = self.apart.assembly, None, None, ""
+        self.assembly, self.apart, self.standstill, self.leave_reason = self.apart.assembly, None, None, None
         assert self.assembly is not None
-        self.events = [replace(event, kind="hindered") if event.kind == "failed" else event for event in self.events]
+        self.events = [FetchHindered(**vars(one)) if isinstance(one, FetchFailed) else one for one in self.events]
         self.assembly.keeper = self
         self.assembly.unpacker.is_open = self.machine.offer.open
         self._set_margin(self.assembly)
@@ -392,7 +401,7 @@ class Download:
         if since_ns is None or now_ns - since_ns < UNHEARD_NS or machine.inflow.counter.received_count:
             return
         if machine.unheard_count >= UNHEARD_COUNT and not machine.is_silent:
-            self.leave_reason = self.leave_reason or "none of the group's data packets arrives here"
+            self.leave_reason = self.leave_reason or LeaveReason.NO_DATA
 
     def _set_margin(self, assembly: Assembly) -> None:
         assembly.collector.margin = ONEWAY_MARGIN_COUNT if self.machine.is_oneway else 0
@@ -416,17 +425,18 @@ class Download:
                 self.silent_ns = now_ns
                 if self.assembly is not None:
                     self.assembly.collector.take_what_is_there()
-                reason = "the server has left" if event is GroupEvent.FINAL else "the group is silent"
+                has_left = event is GroupEvent.FINAL
+                reason = Interruption.GROUP_LEFT if has_left else Interruption.GROUP_SILENT
                 if not self.succeeded:
-                    self.events.append(ClientEvent("reconnecting", reason=reason))
+                    self.events.append(StreamLost(reason))
             elif event is GroupEvent.HEARD and not self.machine.is_final:
                 self.silent_ns = None
                 if self.assembly is not None:
                     self._set_margin(self.assembly)
-                self.events.append(ClientEvent("connected"))
+                self.events.append(StreamOpened())
             elif event is GroupEvent.LEAVE:
                 self.was_asked = True
-                self.leave_reason = self.leave_reason or "this receiver holds the group back"
+                self.leave_reason = self.leave_reason or LeaveReason.HOLDS_BACK
 
     def _step_apart(self, receiver: Receiver, now_ns: int) -> int:
         deadline = receiver.step(now_ns)

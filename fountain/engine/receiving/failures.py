@@ -14,7 +14,7 @@ from fountain.errors import (
     UsageError,
 )
 from fountain.protocol.group.standstill import Standstill
-from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.protocol.session.client_events import Failure, Trouble
 from fountain.storage.paths import printable
 from fountain.wire.control import RefusalReason
 
@@ -33,10 +33,10 @@ KEPT_HINT = "What was received is kept: run the same command again to go on."
 DEFECT_HINT = "This is a defect of fountain: please report it, with these words."
 
 
-def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
-    """The error of a `failed` event; `name` is what was asked for."""
-    data_port = event.offer.data_port if event.offer else port + 1
-    match event.failure:
+def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
+    """The error of a fetch that fails of `trouble`; `name` is what was asked for."""
+    data_port = trouble.offer.data_port if trouble.offer else port + 1
+    match trouble.failure:
         case Failure.UNREACHABLE:
             return NobodyAnsweredError(
                 f"{host} says that nothing listens on UDP port {port}.",
@@ -69,16 +69,16 @@ def fetch_failure(event: ClientEvent, host: str, port: int, timeout_s: float, na
                 "It may be busy: see what the server shows, or wait longer with `timeout_s`.",
             )
         case Failure.REPLACED:
-            return _replaced_error(event, host, name)
+            return _replaced_error(trouble, host, name)
         case Failure.LISTED:
             return UsageError(f"{host} serves several objects.", "Give the `name` of one of them.", field="name")
         case Failure.SEAL:
-            return _seal_error(server_is_open=bool(event.offer and event.offer.open))
+            return _seal_error(server_is_open=bool(trouble.offer and trouble.offer.open))
         case Failure.REFUSED:
-            error = refusal_error(event.refusal, name)
-            return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if event.has_data else error
+            error = refusal_error(trouble.refusal, name)
+            return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if trouble.has_data else error
         case _:
-            return _incomplete(event.failure, host, port, data_port, timeout_s)
+            return _incomplete(trouble.failure, host, port, data_port, timeout_s)
 
 
 def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, timeout_s: float) -> FountainError:
@@ -165,11 +165,11 @@ def local_error(error: Exception) -> FountainError:
     return LocalError(f"The transfer ended in a way that nobody foresaw: {described_defect(error)}.", DEFECT_HINT)
 
 
-def _replaced_error(event: ClientEvent, host: str, name: str | None) -> FountainError:
-    if event.offer is None:
+def _replaced_error(trouble: Trouble, host: str, name: str | None) -> FountainError:
+    if trouble.offer is None:
         shown = "what was begun" if name is None else f"'{printable(name)}'"
         return IncompleteError(f"{host} is there, but does not serve {shown} any more.", KEPT_HINT)
-    shown, size = printable(event.offer.name), event.offer.object_size
+    shown, size = printable(trouble.offer.name), trouble.offer.object_size
     return IncompleteError(
         f"{host} now serves another '{shown}', of {size:,} bytes, in place of the one that was begun.",
         "Run the same command again to fetch that one. What was received of the old one is kept.",

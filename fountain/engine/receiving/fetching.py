@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fountain.codes.api import Code
@@ -31,10 +30,24 @@ from fountain.events import (
     Reconnecting,
     Resumed,
     TransferProgress,
+    TransferState,
     Warned,
 )
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
-from fountain.protocol.session.client_events import ClientEvent, Failure
+from fountain.protocol.session.client_events import (
+    ClientEvent,
+    Failure,
+    FetchFailed,
+    FetchHindered,
+    ListingReceived,
+    PacketsTooLarge,
+    PartsRequested,
+    ServerPreparing,
+    StreamLost,
+    StreamOpened,
+    Trouble,
+)
+from fountain.sentences import Notice, sentence
 from fountain.storage.destination import check_place, make_object_directory, object_directory
 from fountain.storage.part import Part, resolve_destination
 from fountain.storage.parts import PendingPart, disk_size, kept_free, make_room
@@ -261,42 +274,34 @@ class Fetching:
         )
 
     def _tell_event(self, event: ClientEvent) -> None:
-        if event.kind == "listed":
-            self._observer.handle(Listed(event.entries))
-            self.failure = self._failure_of(replace(event, failure=Failure.LISTED))
-        elif event.kind == "preparing":
-            message = f"{self._config.host or self._address} is there, but still reads its files or compiles."
-            self._observer.handle(Warned(message, "Waiting until it is ready."))
-        elif event.kind == "reconnecting":
-            self._reconnecting = True
-            self._observer.handle(Reconnecting(event.reason))
-        elif event.kind == "parts" and event.offer is not None:
-            self._tell_parts(event.offer, event.part_count)
-        elif event.kind == "narrow" and event.offer is not None:
-            size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
-            message = f"Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
-            self._observer.handle(Warned(message, "Serve with a lower `mtu`; 1280 suits every path."))
-        elif event.kind == "connected":
-            self._reconnecting = False
-        elif event.kind == "hindered":
-            error = self._failure_of(event)
-            self._observer.handle(Warned(error.message, WAITING_HINT))
-        elif event.kind == "failed":
-            self.failure = self._failure_of(event)
+        match event:
+            case ListingReceived():
+                self._observer.handle(Listed(event.entries))
+                self.failure = self._failure_of(Trouble(Failure.LISTED))
+            case ServerPreparing():
+                message = sentence(Notice.SERVER_PREPARING, host=self._config.host or self._address)
+                self._observer.handle(Warned(message, sentence(Notice.SERVER_PREPARING_HINT)))
+            case StreamLost():
+                self._reconnecting = True
+                self._observer.handle(Reconnecting(event.reason))
+            case StreamOpened():
+                self._reconnecting = False
+            case PartsRequested():
+                size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
+                message = sentence(Notice.PACKETS_IN_PARTS, size=size, part_count=event.part_count)
+                self._observer.handle(Warned(message, sentence(Notice.PACKETS_IN_PARTS_HINT)))
+            case PacketsTooLarge():
+                message = sentence(Notice.PACKETS_TOO_LARGE, size=event.offer.symbol_size + DATA_OVERHEAD_SIZE)
+                self._observer.handle(Warned(message, sentence(Notice.PACKETS_TOO_LARGE_HINT)))
+            case FetchHindered():
+                self._observer.handle(Warned(self._failure_of(event).message, WAITING_HINT))
+            case FetchFailed():
+                self.failure = self._failure_of(event)
 
-    def _failure_of(self, event: ClientEvent) -> FountainError:
+    def _failure_of(self, trouble: Trouble) -> FountainError:
         config = self._config
         host, timeout_s = config.host or self._address, config.timeout_ns / NS
-        return fetch_failure(event, host, config.port, timeout_s, config.name)
-
-    def _tell_parts(self, offer: OfferBody, part_count: int) -> None:
-        size = offer.symbol_size + DATA_OVERHEAD_SIZE
-        self._observer.handle(
-            Warned(
-                f"Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts.",
-                "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",
-            )
-        )
+        return fetch_failure(trouble, host, config.port, timeout_s, config.name)
 
     def _verified_size(self, offer: OfferBody) -> int:
         if self._part is None:
@@ -315,13 +320,13 @@ class Fetching:
         size = min(symbols * geometry.symbol_size, geometry.object_size)
         self._meter.update(size, now)
         rate = self._meter.rate_bps
-        state = "receiving"
+        state = TransferState.RECEIVING
         if receiver.phase is Phase.FINISHING:
-            state = "finishing"
+            state = TransferState.FINISHING
         elif self._reconnecting:
-            state = "reconnecting"
+            state = TransferState.RECONNECTING
         elif receiver.assembly is not None and not receiver.assembly.table.manifest_known:
-            state = "listing"
+            state = TransferState.LISTING
         unpacker = receiver.assembly.unpacker if receiver.assembly else None
         return TransferProgress(
             symbol_count=symbols,
@@ -330,7 +335,7 @@ class Fetching:
             total_size=geometry.object_size,
             rate_bps=rate,
             loss=receiver.loss_fraction,
-            eta_s=None if state == "reconnecting" else _eta_s(geometry.object_size - size, rate),
+            eta_s=None if state is TransferState.RECONNECTING else _eta_s(geometry.object_size - size, rate),
             state=state,
             received_count=receiver.received_count,
             duplicate_count=unpacker.duplicate_count if unpacker else 0,

@@ -27,7 +27,7 @@ from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import FountainError, IncompleteError, NameClashError, NobodyAnsweredError, StorageError
 from fountain.events import Announced, AskedToLeave, Fetched, Observer, Warned
-from fountain.limits import NS
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint, reopen_group_receiver
 from fountain.net.group import Group
@@ -218,9 +218,11 @@ class GroupFetch:
             if fetch.download.apart is not None and has_left and not self._config.listen:
                 self._receiver.leave_group()
         for fetch in self._fetches:
-            if fetch.gate.is_open and fetch.download.leave_reason and not fetch.fetching.was_asked_to_leave:
+            reason = fetch.download.leave_reason
+            if fetch.gate.is_open and reason is not None and not fetch.fetching.was_asked_to_leave:
                 fetch.fetching.was_asked_to_leave = True
-                self._observer.handle(AskedToLeave(fetch.download.leave_reason))
+                packet_size = fetch.download.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
+                self._observer.handle(AskedToLeave(reason, packet_size))
 
     def _tell_standstill(self, fetch: _Fetch) -> None:
         """Report why nothing comes of a group that is heard, unless the last report of it gave the same cause."""

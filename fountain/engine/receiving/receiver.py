@@ -25,7 +25,7 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
-from fountain.protocol.session.client_events import ClientEvent, ClientState
+from fountain.protocol.session.client_events import ClientEvent, ClientState, FetchFailed, Interruption, OfferReceived
 from fountain.wire.control import OfferBody, is_control
 from fountain.wire.data import session_of
 from fountain.wire.parts import Joiner, is_part
@@ -214,7 +214,7 @@ class Receiver:
 
     def manifest_was_damaged(self, now_ns: int) -> None:
         """All blocks of the manifest are wanted again."""
-        self.machine.reconnect("the manifest was damaged", now_ns)  # The old stream believes that we have it.
+        self.machine.reconnect(Interruption.MANIFEST_DAMAGED, now_ns)  # The old stream believes that we have it.
 
     def failed(self, error: FountainError, now_ns: int) -> None:
         """The object cannot be put together here."""
@@ -234,10 +234,10 @@ class Receiver:
 
     def _handle_events(self, now_ns: int) -> None:
         while (event := self.machine.poll_event()) is not None:
-            if event.kind == "offered" and event.offer is not None:
+            if isinstance(event, OfferReceived):
                 self._open(event.offer, now_ns)
             is_whole = self.succeeded or (self.assembly is not None and self.assembly.is_finishing)
-            if event.kind != "failed" or not is_whole:  # All is here: no server is needed.
+            if not isinstance(event, FetchFailed) or not is_whole:  # All is here: no server is needed.
                 self.events.append(event)
         is_finishing = self.assembly is not None and self.assembly.is_finishing
         if self.machine.state is ClientState.CLOSED and not is_finishing:

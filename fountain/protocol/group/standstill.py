@@ -28,9 +28,9 @@ UNANSWERED_COUNT = 3  # Reports that may be lost.
 class Standstill(enum.Enum):
     """Why nothing comes of a group that is heard."""
 
-    DEAF = "the group's data does not arrive"
-    UNHEARD = "the server hears nothing of this receiver"
-    PASSED_OVER = "nothing that comes is missing here"
+    DEAF = enum.auto()  # The group's data does not arrive.
+    UNHEARD = enum.auto()  # The server hears nothing of this receiver.
+    PASSED_OVER = enum.auto()  # Nothing that comes is missing here.
 
 
 class Watch:

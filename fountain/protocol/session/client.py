@@ -34,7 +34,22 @@ from fountain.limits import DATA_OVERHEAD_SIZE, DATAGRAM_SIZE_SAFE, NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.transmit import Port, Transmit
-from fountain.protocol.session.client_events import BYE_FAILURES, BYE_PHRASES, ClientEvent, ClientState, Failure
+from fountain.protocol.session.client_events import (
+    BYE_FAILURES,
+    BYE_INTERRUPTIONS,
+    ClientEvent,
+    ClientState,
+    Failure,
+    FetchFailed,
+    FetchHindered,
+    Interruption,
+    ListingReceived,
+    OfferReceived,
+    PartsRequested,
+    ServerPreparing,
+    StreamLost,
+    StreamOpened,
+)
 from fountain.protocol.session.client_session import ClientSession, ask, is_alike, is_wanted
 from fountain.protocol.session.listing import ListingPages
 from fountain.protocol.session.offers import Offers
@@ -186,14 +201,14 @@ class ClientMachine:
         if now_ns >= self.patience.end_ns and self._give_up(now_ns):
             return
         if self.state is ClientState.RECEIVING and self._is_silent(now_ns):
-            self._search_again("the server is silent", now_ns)
+            self._search_again(Interruption.SILENCE, now_ns)
         elif self.state is ClientState.RECEIVING and now_ns >= self._stall_at_ns:
             self._progress.stall_count += 1
             self._progress.is_stalled = self._progress.is_suspect = True
-            self._search_again("nothing new comes", now_ns)
+            self._search_again(Interruption.STALL, now_ns)
         elif self._may_want_parts:
             self.datagram_size_max = DATAGRAM_SIZE_SAFE
-            self.reconnect("Pings arrive, and none of the data packets that were sent", now_ns)
+            self.reconnect(Interruption.NO_DATA, now_ns)
         elif self.state is not ClientState.RECEIVING and now_ns >= self._retry_ns:
             self._retry(now_ns)
         self._beat(now_ns)
@@ -218,7 +233,7 @@ class ClientMachine:
             return
         self._candidate, self._request = asked
         if part_count > max(1, self._part_count):
-            self._events.append(ClientEvent("parts", offer=self.offer, part_count=part_count))
+            self._events.append(PartsRequested(self.offer, part_count))
         self._part_count = part_count
         self.state = ClientState.REQUESTING
         self._tries = 0
@@ -246,7 +261,7 @@ class ClientMachine:
         self._retry_stop(now_ns)
         self._stop_limit_ns = now_ns + patience_ns
 
-    def reconnect(self, reason: str, now_ns: int) -> None:
+    def reconnect(self, reason: Interruption, now_ns: int) -> None:
         """Leave the stream for a new one, which begins from what is held now."""
         if self.state is ClientState.RECEIVING:
             self._follow(None)
@@ -354,7 +369,7 @@ class ClientMachine:
             self.state = ClientState.RECEIVING
             self.patience.has_stopped = False
             self.reporter.resume(now_ns)
-            self._events.append(ClientEvent("connected"))
+            self._events.append(StreamOpened())
 
     def _retry(self, now_ns: int) -> None:
         if self.state is ClientState.REQUESTING:
@@ -392,7 +407,7 @@ class ClientMachine:
         if self.offer is not None and not is_alike(offer.body, self.offer):
             self._candidate = None  # Its symbols would be those of another object.
         self._offered_ns = now_ns
-        self._events.append(ClientEvent("offered", offer=offer.body))
+        self._events.append(OfferReceived(offer.body))
 
     def _end_looking(self, now_ns: int) -> None:
         if self._offered_ns is not None:
@@ -454,7 +469,7 @@ class ClientMachine:
         """Anybody can refuse: the stream, or an Offer, may still contradict it."""
         if reason is RefusalReason.PREPARING:
             if self.state is ClientState.SEARCHING and self._offered_ns is None and self.patience.prepares(now_ns):
-                self._events.append(ClientEvent("preparing"))
+                self._events.append(ServerPreparing())
             self._retry_ns = now_ns + min(NS, self.patience.timeout_ns // 4)
             return
         if self.state is ClientState.REQUESTING:
@@ -526,14 +541,14 @@ class ClientMachine:
         self._progress.is_suspect = True
         self._follow(None)  # What still comes of it says nothing of a server that is there.
         wait_ns = HELLO_INTERVAL_NS << min(self.patience.cut_count - 2, 3) if self.patience.cut_count > 1 else 0
-        self._search_again(BYE_PHRASES[bye.reason], now_ns, wait_ns)
+        self._search_again(BYE_INTERRUPTIONS[bye.reason], now_ns, wait_ns)
 
-    def _search_again(self, reason: str, now_ns: int, wait_ns: int = 0) -> None:
+    def _search_again(self, reason: Interruption, now_ns: int, wait_ns: int = 0) -> None:
         self.state = ClientState.SEARCHING
         self._candidate, self._offered_ns = None, None
         self._offers.clear()
         self._tries, self._retry_ns = 0, now_ns + wait_ns
-        self._events.append(ClientEvent("reconnecting", reason=reason))
+        self._events.append(StreamLost(reason))
         if not wait_ns:
             self._retry(now_ns)
 
@@ -542,25 +557,23 @@ class ClientMachine:
         hint = self.patience.verdict(is_silent=self._is_silent(now_ns))
         if hint.failure is Failure.LISTED:
             self.state = ClientState.CLOSED
-            self._events.append(ClientEvent("listed", entries=tuple(self._listing.entries)))
+            self._events.append(ListingReceived(tuple(self._listing.entries)))
         elif not self._wait:
             self._fail(hint)
         else:
             if hint.failure not in _UNTOLD and self.patience.tell_once(hint):
-                self._events.append(self._event("hindered", hint))
+                self._events.append(self._trouble(FetchHindered, hint))
             self.patience.renew(now_ns)
             return False
         return True
 
     def _fail(self, hint: Hint) -> None:
         self.state = ClientState.CLOSED
-        self._events.append(self._event("failed", hint))
+        self._events.append(self._trouble(FetchFailed, hint))
 
-    def _event(self, kind: str, hint: Hint) -> ClientEvent:
+    def _trouble(self, event: type[FetchFailed | FetchHindered], hint: Hint) -> ClientEvent:
         offer = hint.offer or (None if hint.failure is Failure.REPLACED else self.offer)
-        return ClientEvent(
-            kind, failure=hint.failure, refusal=hint.refusal, offer=offer, has_data=self.patience.has_data
-        )
+        return event(hint.failure, hint.refusal, offer, self.patience.has_data)
 
     def _beat(self, now_ns: int) -> None:
         if not self._is_beating:

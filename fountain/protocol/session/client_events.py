@@ -1,4 +1,4 @@
-"""Where a client is, and what it tells the application."""
+"""Where a client is, and what happens to it, for the application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,24 @@ from dataclasses import dataclass
 from fountain.wire.control import OfferBody, RefusalReason
 from fountain.wire.session import ByeReason
 
-__all__ = ["BYE_FAILURES", "BYE_PHRASES", "ClientEvent", "ClientState", "Failure"]
+__all__ = [
+    "BYE_FAILURES",
+    "BYE_INTERRUPTIONS",
+    "ClientEvent",
+    "ClientState",
+    "Failure",
+    "FetchFailed",
+    "FetchHindered",
+    "Interruption",
+    "ListingReceived",
+    "OfferReceived",
+    "PacketsTooLarge",
+    "PartsRequested",
+    "ServerPreparing",
+    "StreamLost",
+    "StreamOpened",
+    "Trouble",
+]
 
 
 class ClientState(enum.Enum):
@@ -24,31 +41,46 @@ class ClientState(enum.Enum):
 class Failure(enum.Enum):
     """Why a client gave up."""
 
-    NOBODY = "nobody answered"
-    UNREACHABLE = "the port is closed"
-    PREPARING = "the server is not ready yet"
-    NO_DATA = "the server answered, but nothing came from its data port"
-    TOO_LARGE = "small packets came, but none with data, though some were sent"
-    NOT_SENT = "the server is there, but has sent no data"
-    SILENCE = "the server fell silent"
-    CUT_OFF = "the server answers, but nothing comes from its data port any more"
-    NOT_HEARD = "the server does not hear what is sent to it"
-    STALLED = "the server answers, but nothing new comes"
-    UNSTEADY = "the server ends each stream as soon as it has begun"
-    STOPPED = "the server stopped"
-    REPLACED = "the server does not have the object any more"
-    REFUSED = "the server refused"
-    LISTED = "the server has several objects, of which one has to be named"
-    SOURCE_CHANGED = "the server's file changed"
-    CONGESTED = "most of what the server sent was lost"
-    SEAL = "one side wants sealed data, the other does not"
+    NOBODY = enum.auto()  # Nobody answered.
+    UNREACHABLE = enum.auto()  # The port is closed.
+    PREPARING = enum.auto()  # The server is not ready yet.
+    NO_DATA = enum.auto()  # The server answered, but nothing came from its data port.
+    TOO_LARGE = enum.auto()  # Small packets came, but none with data, though some were sent.
+    NOT_SENT = enum.auto()  # The server is there, but has sent no data.
+    SILENCE = enum.auto()  # The server fell silent.
+    CUT_OFF = enum.auto()  # The server answers, but nothing comes from its data port any more.
+    NOT_HEARD = enum.auto()  # The server does not hear what is sent to it.
+    STALLED = enum.auto()  # The server answers, but nothing new comes.
+    UNSTEADY = enum.auto()  # The server ends each stream as soon as it has begun.
+    STOPPED = enum.auto()  # The server stopped.
+    REPLACED = enum.auto()  # The server does not have the object any more.
+    REFUSED = enum.auto()  # The server refused.
+    LISTED = enum.auto()  # The server has several objects, of which one has to be named.
+    SOURCE_CHANGED = enum.auto()  # The server's file changed.
+    CONGESTED = enum.auto()  # Most of what the server sent was lost.
+    SEAL = enum.auto()  # One side wants sealed data, the other does not.
 
 
-BYE_PHRASES = {
-    ByeReason.STOPPING: "the server stopped",
-    ByeReason.IDLE: "the server heard nothing from here",
-    ByeReason.KEYS_SPENT: "the keys are worn",
-    ByeReason.PLACE_TAKEN: "the server is full and gave this place to another network",
+class Interruption(enum.Enum):
+    """Why a stream is lost, for another one is asked for."""
+
+    STOPPING = enum.auto()  # The server said that it stops.
+    UNHEARD = enum.auto()  # The server said that it hears nothing of this client.
+    KEYS_EXHAUSTED = enum.auto()
+    PLACE_TAKEN = enum.auto()  # The server is full, and another network has fewer sessions.
+    SILENCE = enum.auto()
+    STALL = enum.auto()  # Nothing comes that is missing.
+    NO_DATA = enum.auto()  # Pings come, and none of the data packets of which they say that they were sent.
+    MANIFEST_DAMAGED = enum.auto()
+    GROUP_SILENT = enum.auto()
+    GROUP_LEFT = enum.auto()  # The server of the group has left it.
+
+
+BYE_INTERRUPTIONS = {
+    ByeReason.STOPPING: Interruption.STOPPING,
+    ByeReason.IDLE: Interruption.UNHEARD,
+    ByeReason.KEYS_SPENT: Interruption.KEYS_EXHAUSTED,
+    ByeReason.PLACE_TAKEN: Interruption.PLACE_TAKEN,
 }
 
 BYE_FAILURES = {
@@ -58,20 +90,80 @@ BYE_FAILURES = {
 
 
 @dataclass(frozen=True)
-class ClientEvent:
-    """What happened.
+class OfferReceived:
+    """The server has the object; the application says whether it wants that."""
 
-    `offered` (offer), `listed` (entries), `preparing` (the server is not ready yet), `connected`, `reconnecting`
-    (reason), `parts` (offer, part_count: the data packets are too large for the way here), `narrow` (offer: the same,
-    and nothing helps), `failed` (failure, and what belongs to it), and `hindered`, for whoever waits without limit:
-    what would have been the failure.
+    offer: OfferBody
+
+
+@dataclass(frozen=True)
+class ListingReceived:
+    """The server has several objects, (name, size) each, and none was named. The client has ended."""
+
+    entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class ServerPreparing:
+    """The server is there, and not ready yet."""
+
+
+@dataclass(frozen=True)
+class StreamOpened:
+    """An authentic packet of a session came."""
+
+
+@dataclass(frozen=True)
+class StreamLost:
+    """The session is over, and the client asks for another one."""
+
+    reason: Interruption
+
+
+@dataclass(frozen=True)
+class PartsRequested:
+    """The data packets of `offer` are too large for the path: the client asks for each in `part_count` parts."""
+
+    offer: OfferBody
+    part_count: int
+
+
+@dataclass(frozen=True)
+class PacketsTooLarge:
+    """The data packets of `offer` are too large for the path, and nothing helps."""
+
+    offer: OfferBody
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps a client from its object.
+
+    `offer` is what the server has, if that is known; with `has_data` some of it came, and is kept.
     """
 
-    kind: str
-    offer: OfferBody | None = None
-    entries: tuple[tuple[str, int], ...] = ()
-    reason: str = ""
-    failure: Failure | None = None
+    failure: Failure
     refusal: RefusalReason | None = None
-    has_data: bool = False  # Some data came before the failure: something is kept.
-    part_count: int = 1
+    offer: OfferBody | None = None
+    has_data: bool = False
+
+
+class FetchFailed(Trouble):
+    """The client gave up, and has ended."""
+
+
+class FetchHindered(Trouble):
+    """The client would have given up, and waits without limit."""
+
+
+ClientEvent = (
+    OfferReceived
+    | ListingReceived
+    | ServerPreparing
+    | StreamOpened
+    | StreamLost
+    | PartsRequested
+    | PacketsTooLarge
+    | FetchFailed
+    | FetchHindered
+)
