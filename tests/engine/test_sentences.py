@@ -6,7 +6,9 @@ import io
 import json
 import os
 import random
+import socket
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from fountain.cli import fetch as fetch_command
 from fountain.cli import serve as serve_command
 from fountain.cli.environment import Environment
 from fountain.cli.streams import Stream
-from fountain.events import EndReason, PeerReason
+from fountain.errors import FountainError
+from fountain.events import EndReason, LeaveReason, PeerReason, Warned
+from fountain.protocol.session.client_events import Interruption
 from fountain.sentences import Notice, sentence
 from fountain.testing import payload
 from fountain.wire.control import RefusalReason
@@ -28,7 +32,7 @@ WORDS = frozenset({"reason", "what", "message", "hint"})  # Fields of events tha
 SNAPSHOTS = frozenset({"preparing", "waiting", "peers_progress", "transfer_progress", "oneway_progress"})
 
 
-@pytest.mark.parametrize("kind", [EndReason, PeerReason, RefusalReason, Notice])
+@pytest.mark.parametrize("kind", [EndReason, Interruption, LeaveReason, Notice, PeerReason, RefusalReason])
 def test_everything_has_a_sentence(kind: type) -> None:
     assert all(sentences._SENTENCES[member] for member in kind)
 
@@ -106,6 +110,14 @@ def unicast_done(path: Path, place: Path) -> object:
     return Command(fetch_command.main, "127.0.0.1", "--port", port, "-o", place).ended(), server.ended()
 
 
+def nobody_there(path: Path, place: Path) -> object:
+    """A peer asks where nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    return Command(fetch_command.main, "127.0.0.1", "--port", port, "-o", place, "--timeout", "2").ended()
+
+
 def unicast_refused(path: Path, place: Path) -> object:
     """A peer asks for what there is not; nobody else comes."""
     server = _served(path, "--expect", "1", "--idle-exit", "3")
@@ -128,7 +140,27 @@ def group_done(path: Path, place: Path) -> object:
     return fetch.ended(), server.ended()
 
 
-@pytest.mark.parametrize("scene", [unicast_done, unicast_refused, group_done])
+def _reworded(text: str) -> str:
+    """Other words, which are the same for the same sentence."""
+    return f"other words {zlib.crc32(text.encode())}" if text else ""
+
+
+def reword(patch: pytest.MonkeyPatch) -> None:
+    """Reword every sentence: of the table, and of errors and warnings, which have their words with them."""
+    patch.setattr(sentences, "_SENTENCES", {what: _reworded(text) for what, text in sentences._SENTENCES.items()})
+    fail, warn = FountainError.__init__, Warned.__init__
+
+    def fail_reworded(error: FountainError, message: str, hint: str = "", **about: Any) -> None:
+        fail(error, _reworded(message), _reworded(hint), **about)
+
+    def warn_reworded(event: Warned, message: str, hint: str = "") -> None:
+        warn(event, _reworded(message), _reworded(hint))
+
+    patch.setattr(FountainError, "__init__", fail_reworded)
+    patch.setattr(Warned, "__init__", warn_reworded)
+
+
+@pytest.mark.parametrize("scene", [nobody_there, unicast_done, unicast_refused, group_done])
 def test_with_all_sentences_rewritten_the_same_happens(
     scene: Callable[[Path, Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +170,6 @@ def test_with_all_sentences_rewritten_the_same_happens(
     for name in ("as it is", "rewritten"):
         (tmp_path / name).mkdir()
         found.append(scene(path, tmp_path / name))
-        rewritten = {what: f"other words, no. {number}" for number, what in enumerate(sentences._SENTENCES)}
-        monkeypatch.setattr(sentences, "_SENTENCES", rewritten)
+        reword(monkeypatch)
     assert found[0] == found[1]
     assert os.listdir(tmp_path / "as it is") == os.listdir(tmp_path / "rewritten")
