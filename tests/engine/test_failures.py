@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fountain.engine.receiving.failures import fetch_failure
-from fountain.engine.serving.audience import _BYE_REASONS
+from fountain.events import PeerReason
 from fountain.protocol.session.client_events import BYE_FAILURES, BYE_INTERRUPTIONS, Failure, FetchFailed
 from fountain.wire.control import RefusalReason
-from fountain.wire.session import ByeReason
+from fountain.wire.session import ByeReason, StopReason
 
 
 def sentence(failure: Failure) -> str:
@@ -50,5 +50,6 @@ def test_after_each_bye_a_client_either_comes_back_or_fails() -> None:
     assert not set(BYE_INTERRUPTIONS) & set(BYE_FAILURES)
 
 
-def test_a_server_tells_the_reason_of_each_bye() -> None:
-    assert set(_BYE_REASONS) == set(ByeReason)
+def test_a_server_reports_the_reason_of_each_stop_and_bye() -> None:
+    names = {reason.name for reason in (*ByeReason, *StopReason)} - {"DONE"}
+    assert names <= set(PeerReason.__members__)

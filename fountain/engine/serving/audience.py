@@ -45,7 +45,7 @@ from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.session.server_session import ServerSession, SessionState
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
-from fountain.wire.session import ByeReason, StopReason
+from fountain.wire.session import StopReason
 
 __all__ = ["Audience", "event_of_member"]
 
@@ -62,21 +62,6 @@ SETTLE_MIN_NS = 2 * NS
 SETTLE_MAX_NS = 13 * NS
 SETTLE_BITS = 6_000_000  # of the rate, while that is so small that Announces are rare
 
-_STOP_REASONS = {
-    StopReason.DONE: PeerReason.NOT_SENT,
-    StopReason.INTERRUPTED: PeerReason.INTERRUPTED,
-    StopReason.STORAGE: PeerReason.STORAGE,
-    StopReason.INTEGRITY: PeerReason.INTEGRITY,
-    StopReason.SUPERSEDED: PeerReason.SUPERSEDED,
-}
-_BYE_REASONS = {
-    ByeReason.STOPPING: PeerReason.STOPPING,
-    ByeReason.SOURCE_CHANGED: PeerReason.SOURCE_CHANGED,
-    ByeReason.IDLE: PeerReason.IDLE,
-    ByeReason.KEYS_SPENT: PeerReason.KEYS_SPENT,
-    ByeReason.CONGESTED: PeerReason.CONGESTED,
-    ByeReason.PLACE_TAKEN: PeerReason.PLACE_TAKEN,
-}
 _EVENT_REASONS: dict[type[MemberEvent], PeerReason] = {
     MemberFailed: PeerReason.FAILED,
     MemberLeft: PeerReason.INTERRUPTED,
@@ -320,10 +305,11 @@ class _Ended(NamedTuple):
 
 
 def _reason(session: ServerSession) -> PeerReason:
-    """Why a session ended without the object."""
-    if session.stop_reason is not None:
-        return _STOP_REASONS[session.stop_reason]
-    return _BYE_REASONS[ByeReason.IDLE if session.bye_reason is None else session.bye_reason]
+    """Why a session ended without the object: reasons of Stop and Bye have the same names, but for DONE."""
+    if session.stop_reason is StopReason.DONE:
+        return PeerReason.NOT_SENT
+    reason = session.bye_reason if session.stop_reason is None else session.stop_reason
+    return PeerReason.IDLE if reason is None else PeerReason[reason.name]
 
 
 # --- In a group --------------------------------------------------------------------------------------------
