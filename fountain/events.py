@@ -1,8 +1,8 @@
-"""What the engine tells whoever watches: frozen events, handed to one method, never waited for.
+"""What the engine reports to an observer: frozen events, handed to one method.
 
 Events of state (`ObjectServed`, `PeerJoined`, `Offered` ...) come once each; `PeersProgress` and `TransferProgress` are
 snapshots that come about five times a second while there is something to show. All of them are handed over on
-the thread that runs the engine; an observer must return at once. One that raises is told nothing more (`Shield`).
+the thread that runs the engine; an observer must return at once. One that raises gets no more events (`Shield`).
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class PeerGone(Event):
 
 @dataclass(frozen=True)
 class PeerRefused(Event):
-    """A request was turned down. At most one a second is told."""
+    """A request was turned down. At most one a second is reported."""
 
     address: str
     reason: RefusalReason
@@ -320,7 +320,7 @@ class GroupOpened(Event):
 
 @dataclass(frozen=True)
 class Waiting(Event):
-    """Nothing is sent yet. `what` is a phrase ("waiting for receivers"); told at once, then about each second.
+    """Nothing is sent yet. `what` is a phrase ("waiting for receivers"); it comes at once, then about each second.
 
     `left_s` is when it ends at the latest; None waits without limit.
     """
@@ -442,7 +442,7 @@ class TransferProgress(Event):
     received_count: int  # data packets
     duplicate_count: int
     damaged_count: int
-    rejected_count: int  # packets that were none of this transfer, or damaged beyond telling
+    rejected_count: int  # packets that were none of this transfer, or damaged beyond recognition
     kernel_drop_count: int  # times the system dropped a packet, or a train that it had joined, for want of buffer
     name: str = ""  # the object's
 
@@ -506,7 +506,7 @@ class Shield:
                 self._observer.handle(event)
         except Exception:
             self._observer = NullObserver()
-            logging.getLogger("fountain").exception("An observer failed, and is told nothing more.")
+            logging.getLogger("fountain").exception("An observer failed, and gets no more events.")
 
 
 class NullObserver:

@@ -1,4 +1,4 @@
-"""How a group's user stands while its interface comes and goes: sockets are renewed, and a person is told once."""
+"""Follows the interface of a group while it comes and goes: sockets are renewed, and observers are notified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOK_INTERVAL_NS = NS // 4
 
 
 class Standing:
-    """Has `renew` called with the group as it is now whenever what sockets were told of its interface is void."""
+    """Calls `renew` with the group as it is now, whenever sockets have to be directed to its interface anew."""
 
     def __init__(
         self, group: Group, wanted: str, observer: Observer, renew: Callable[[Group], None], *, now_ns: int

@@ -46,7 +46,7 @@ class WarmUp:
         return code in self._codes and not self._thread.is_alive()
 
     def finish(self, observer: Observer, stop: threading.Event) -> None:
-        """Wait for the end, but not beyond `stop`; tells what takes long, and why the next start will, too."""
+        """Wait for the end, but not beyond `stop`; reports what takes long, and why the next start will, too."""
         trouble = kernel_facts.cache_trouble()
         if trouble:
             observer.handle(Warned(f"Compiled kernels cannot be kept: {trouble}.", _CACHE_HINT))

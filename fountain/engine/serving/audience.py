@@ -404,7 +404,7 @@ class _Receiver(NamedTuple):
 
 
 def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
-    """What is told of something that happened to a receiver of an object, if anything."""
+    """What observers are notified of when something happens to a receiver of an object; None for nothing."""
     member = event.member
     named = _named(member, offer, member.peer_id.hex())
     match event:

@@ -83,7 +83,7 @@ class Sender:
         return deadline if self.groups is None else min(deadline, self.groups.next_timeout(now_ns))
 
     def poll_event(self) -> ServerEvent | None:
-        """What the machine wants told."""
+        """What the application should know."""
         event = self.machine.poll_event()
         if isinstance(event, SessionEnded):
             self._stock.forget(event.session.session_id)

@@ -1,4 +1,4 @@
-"""A server from start to end: sources, sockets, the loop, and what it tells."""
+"""A server from start to end: sources, sockets, the loop, and what it reports."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
 
 
 def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop: threading.Event) -> FileSource:
-    def tell(done: int, total: int) -> None:
+    def read(done: int, total: int) -> None:
         if stop.is_set():
             raise _InterruptedError
         observer.handle(Preparing(sentence(Notice.READING, path=path), done, total))
@@ -145,7 +145,7 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
         profile_id=code.profile_id,
         block_symbol_limit=code.symbol_count_max if code.symbol_count_max < BLOCK_SYMBOL_COUNT_DEFAULT else None,
         skip_unportable=config.skip_unportable,
-        progress=tell,
+        progress=read,
         scanned=scanned,
     )
     if source.geometry.block_symbols_max > code.symbol_count_max:
@@ -338,8 +338,8 @@ class _Notifier:
             while (happened := self._group.streams.poll_event()) is not None:
                 has_happened = True
                 machine, member_event = happened
-                if (told := event_of_member(member_event, machine.stream.offer)) is not None:
-                    self._observer.handle(told)
+                if (reported := event_of_member(member_event, machine.stream.offer)) is not None:
+                    self._observer.handle(reported)
             self._group.report(self.audience, now)
         is_due = now >= self.due_ns
         if is_due or self._group is None or (has_happened and self.audience.is_small):
