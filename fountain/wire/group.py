@@ -213,7 +213,7 @@ class Plan:
     rate_bps: int
     next_sequence: int
     suppress_rate_bps: int  # who could take at least so much need not say so
-    limiting_peer: bytes  # whose rate is the group's; zeros for nobody
+    clr: bytes  # current limiting receiver: whose rate is the group's; zeros for nobody
     planned: tuple[tuple[int, int], ...] = ()
     queued: tuple[Run, ...] = ()
     echoes: tuple[tuple[bytes, int], ...] = ()
@@ -224,7 +224,7 @@ class Plan:
         """The body's octets."""
         fixed = _PLAN.pack(
             self.timestamp_us, self.grtt_code, 0, self.report_interval_ms, self.poll_threshold, self.group_size,
-            self.rate_bps, self.next_sequence, self.suppress_rate_bps, self.limiting_peer, len(self.planned),
+            self.rate_bps, self.next_sequence, self.suppress_rate_bps, self.clr, len(self.planned),
             len(self.queued), len(self.echoes), len(self.leaving), len(self.acknowledged), bytes(3),
         )  # fmt: skip
         lists = (_pack(_PLANNED, self.planned), _pack(_RUN, self.queued), _pack(_ECHO, self.echoes))

@@ -36,9 +36,9 @@ class Receiver:
         self._sent_ns = sent_ns
         is_first = self.events.received_count == 0
         began = self.events.on_packets(sequences, now_ns, now_ns - sent_ns)
-        is_limiting = self.group.rate.limiting == self.name
+        is_clr = self.group.rate.clr == self.name
         waited_ns = now_ns - self._reported_ns
-        if is_first or began or (is_limiting and waited_ns >= max(REPORT_SPACING_NS, self.events.rtt_ns)):
+        if is_first or began or (is_clr and waited_ns >= max(REPORT_SPACING_NS, self.events.rtt_ns)):
             self._report()
 
     def _take_turn(self) -> None:

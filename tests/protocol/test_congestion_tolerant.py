@@ -65,7 +65,7 @@ class Stream:
         """Startup, until it has found the capacity."""
         for _ in range(40):
             self.round(loss, capacity_bps=capacity_bps, queue_ms=20.0 if self.control.rate_bps > capacity_bps else 0.0)
-            if not self.control._is_starting:
+            if not self.control._startup.is_on:
                 return
         raise AssertionError("startup did not end")
 
@@ -133,7 +133,7 @@ def test_startup_bears_as_much_loss_as_a_tolerated_link_loses(loss: float, goes_
     stream = Stream()
     for _ in range(8):
         stream.round(loss)
-    assert stream.control._is_starting is goes_on
+    assert stream.control._startup.is_on is goes_on
 
 
 def test_startup_teaches_the_floor() -> None:
@@ -148,7 +148,7 @@ def test_without_tolerance_one_lost_packet_ends_startup() -> None:
     for _ in range(5):
         stream.round()
     stream.round(0.02)
-    assert not stream.control._is_starting
+    assert not stream.control._startup.is_on
 
 
 def test_first_packets_that_come_apart_let_the_second_round_trip_try_a_part_of_their_rate() -> None:
@@ -329,7 +329,7 @@ def test_after_a_silence_startup_leads_to_half_of_the_old_window_and_no_further(
     stream.under_way = deque([under_way] * 4, maxlen=4)
     for _ in range(60):
         stream.report()
-        if not stream.control._is_starting:
+        if not stream.control._startup.is_on:
             break
     assert stream.control._window == pytest.approx(before / 2, rel=0.01)
 
@@ -342,7 +342,7 @@ def test_a_silence_after_which_all_arrives_takes_nothing_away() -> None:
     stream.round()
     stream.round()
     assert stream.control._window >= before
-    assert not stream.control._is_starting
+    assert not stream.control._startup.is_on
 
 
 def test_first_packets_whose_report_takes_longer_than_a_silence_start_a_stream_as_any_others_do() -> None:
@@ -351,8 +351,8 @@ def test_first_packets_whose_report_takes_longer_than_a_silence_start_a_stream_a
     assert control.window_count == 1
     control.on_report(1001 * NS, Sample(8, 0, 0, NS, NS, 0, 11, 8, True))
     control.on_report(1001 * NS + 10 * MS, Sample(3, 0, 0, NS, NS, 0, 11, 11, True))
-    assert control._is_starting
-    assert control._start_limit == float("inf")
+    assert control._startup.is_on
+    assert control._startup.window_limit == float("inf")
     assert control._window >= 10
 
 

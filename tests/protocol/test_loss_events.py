@@ -381,6 +381,6 @@ def test_a_way_that_reorders_no_more_is_given_less_time_with_each_loss() -> None
         stream.lose()
         stream.go(100)
     stream.lose()
-    count = stream.events._event_count
+    count = stream.events._history.count
     stream.go(8)
-    assert stream.events._event_count == count + 1
+    assert stream.events._history.count == count + 1

@@ -71,7 +71,7 @@ def test_the_slowest_receiver_decides_until_it_leaves(seed: int) -> None:
     links[3] = Link(delay_ns=10 * MS, rate_bps=2 * MBIT, queue_size=10_000)
     group = Group(World(seed), bottleneck(20 * MBIT, 40), links)
     group.run(3 * NS)
-    assert group.rate.limiting == group.receivers[3].name
+    assert group.rate.clr == group.receivers[3].name
     assert 0.85 * 2 * MBIT <= group.run(5 * NS) <= 1.1 * 2 * MBIT
     group.leave(3)
     first_bps = group.run(NS // 10)
@@ -89,15 +89,15 @@ def test_a_receiver_that_loses_much_gets_the_rate_of_its_loss(seed: int) -> None
     assert 0.6 * expected <= group.run(15 * NS) <= 1.6 * expected
 
 
-def test_a_limiting_receiver_that_crashes_is_forgotten(seed: int) -> None:
+def test_a_clr_that_crashes_is_forgotten(seed: int) -> None:
     links = tails(5)
     links[2].loss = 0.05
     group = Group(World(seed), bottleneck(20 * MBIT, 40), links)
     group.run(5 * NS)
-    assert group.rate.limiting == group.receivers[2].name
+    assert group.rate.clr == group.receivers[2].name
     group.receivers[2].is_here = False
     group.run(8 * NS)
-    assert group.rate.limiting != group.receivers[2].name
+    assert group.rate.clr != group.receivers[2].name
     assert group.run(4 * NS) >= 0.6 * 20 * MBIT
 
 
@@ -107,7 +107,7 @@ def test_nobody_listens_and_nearly_nothing_is_sent_until_somebody_comes_back(see
     for receiver in group.receivers:
         receiver.is_here = False
     group.run(40 * NS)
-    assert group.rate.limiting is None
+    assert group.rate.clr is None
     assert group.run(10 * NS) <= 2 * SIZE * 8 * NS // (8 * NS)
     group.receivers[1].is_here = True
     group.run(14 * NS)
@@ -169,7 +169,7 @@ def test_a_group_starts_with_a_packet_per_round_trip() -> None:
     assert desk.rate.group_rtt_ns == 500 * MS
     assert desk.report("a") == SIZE * 8 * 25
     assert desk.rate.group_rtt_ns == 40 * MS
-    assert desk.rate.limiting == b"a"
+    assert desk.rate.clr == b"a"
 
 
 def test_slow_start_doubles_once_in_a_round_trip() -> None:
@@ -185,7 +185,7 @@ def test_slow_start_goes_no_further_than_twice_what_arrives_at_the_worst_receive
         desk.report("a", receive_bps=20 * MBIT, after_ms=20)
         rate_bps = desk.report("b", receive_bps=3 * MBIT, after_ms=20)
     assert rate_bps == 6 * MBIT
-    assert desk.rate.limiting == b"b"
+    assert desk.rate.clr == b"b"
 
 
 def test_the_first_loss_anywhere_ends_slow_start() -> None:
@@ -194,7 +194,7 @@ def test_the_first_loss_anywhere_ends_slow_start() -> None:
         fast_bps = desk.report("a", receive_bps=20 * MBIT)
     slow_bps = desk.report("b", event_rate=0.01, receive_bps=20 * MBIT)
     assert slow_bps == int(throughput_bps(SIZE, 40 * MS, 0.01)) < fast_bps
-    assert desk.rate.limiting == b"b"
+    assert desk.rate.clr == b"b"
     assert desk.report("b", receive_bps=20 * MBIT) < slow_bps * 1.1
 
 
@@ -210,15 +210,15 @@ def test_who_leaves_is_followed_by_who_allows_least_and_the_rate_does_not_leap()
     desk.report("c", event_rate=0.001, receive_bps=10 * MBIT)
     desk.report("b", event_rate=0.005, receive_bps=10 * MBIT)
     slow_bps = desk.report("a", event_rate=0.05, receive_bps=10 * MBIT)
-    assert desk.rate.limiting == b"a"
+    assert desk.rate.clr == b"a"
     desk.rate.on_leave(b"a", desk.now_ns)
-    assert desk.rate.limiting == b"b"
+    assert desk.rate.clr == b"b"
     assert desk.rate.rate_bps == slow_bps
     assert slow_bps < desk.report("b", event_rate=0.005, receive_bps=10 * MBIT) <= slow_bps + SIZE * 8 * 25
     desk.rate.on_leave(b"b", desk.now_ns)
     desk.rate.on_leave(b"c", desk.now_ns)
     desk.rate.on_leave(b"nobody", desk.now_ns)
-    assert desk.rate.limiting is None
+    assert desk.rate.clr is None
 
 
 def test_when_one_that_held_all_others_back_leaves_they_begin_with_a_packet_per_round_trip_of_their_own() -> None:
@@ -240,19 +240,19 @@ def test_who_allows_a_little_less_or_more_need_not_report() -> None:
     assert desk.rate.suppress_rate_bps == int(0.9 * throughput_bps(SIZE, 40 * MS, 0.01))
 
 
-def test_silence_of_the_limiting_receiver_halves_the_rate_once_and_then_another_one_limits() -> None:
+def test_silence_of_the_clr_halves_the_rate_once_and_then_another_one_is_elected() -> None:
     desk = Desk()
     desk.report("b", event_rate=0.005, receive_bps=10 * MBIT)
     before_bps = desk.report("a", event_rate=0.01, receive_bps=10 * MBIT)
     for _ in range(5):
         desk.report("b", event_rate=0.005, receive_bps=10 * MBIT)
         desk.wait(0)
-    assert desk.rate.limiting == b"a"
+    assert desk.rate.clr == b"a"
     assert abs(desk.rate.rate_bps - before_bps // 2) <= 1
     for _ in range(10):
         desk.report("b", event_rate=0.005, receive_bps=10 * MBIT)
         desk.wait(0)
-    assert desk.rate.limiting == b"b"
+    assert desk.rate.clr == b"b"
 
 
 def test_when_nobody_reports_the_rate_falls_to_a_packet_in_eight_seconds() -> None:
@@ -306,7 +306,7 @@ def test_a_fixed_rate_is_fixed_and_measures_round_trips() -> None:
     rate.on_report(START_NS, b"a", rtt_ns=30 * MS, event_rate=0.5, receive_rate_bps=1, has_lost=True)
     rate.on_timeout(START_NS + NS)
     assert rate.rate_bps == CAP
-    assert rate.limiting is None
+    assert rate.clr is None
     assert rate.suppress_rate_bps == 0
     assert rate.rtt_ns(b"a") == rate.rtt_ns(b"b") == 30 * MS
     assert rate.next_timeout() > START_NS + 1_000 * NS

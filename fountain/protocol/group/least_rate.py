@@ -33,7 +33,7 @@ class LeastRate:
         else:
             if member.slow_since_ns is None:
                 member.slow_since_ns = now_ns
-            patience_ns = SLOW_NS if controller.limiting is None else SLOW_LIMITING_NS
+            patience_ns = SLOW_NS if controller.clr is None else SLOW_LIMITING_NS
             member.is_leaving = now_ns - member.slow_since_ns >= max(patience_ns, _ROUND_COUNT * round_trip_ns)
 
     def _hears_nothing(self, member: Member, sequence: int, now_ns: int) -> bool:
@@ -44,9 +44,9 @@ class LeastRate:
     def _is_below(self, member: Member, controller: GroupRate) -> bool:
         """Whether it gets too little of the stream, or slows it down for all."""
         rate_bps = controller.rate_bps
-        if controller.limiting == member.peer_id and rate_bps < self._rate_bps:
+        if controller.clr == member.peer_id and rate_bps < self._rate_bps:
             return True
         loss = 1.0 if member.is_deaf else member.likely_loss
-        if controller.limiting is not None and rate_bps < self._rate_bps:
+        if controller.clr is not None and rate_bps < self._rate_bps:
             return False  # That is another one's doing.
         return (1.0 - loss) * rate_bps < self._rate_bps

@@ -361,7 +361,7 @@ class GroupClientMachine:
             self._events.append(GroupEvent.LEAVE)
         if self.is_oneway or self.is_acknowledged or self._number > plan.poll_threshold:
             return
-        if plan.limiting_peer == self._peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).
+        if plan.clr == self._peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).
             spare_ns = min(PACE_SPARE_NS, PACE_COUNT * NS * 8 * REPORT_SIZE // max(1, plan.rate_bps))
             pace_ns = max(rtt_from_code(plan.grtt_code) * 1000, PACE_MIN_NS, spare_ns)
             self._interval_ns = min(self._interval_ns, pace_ns)

@@ -502,7 +502,7 @@ class GroupServerMachine:
             rate_bps=controller.rate_bps,
             next_sequence=self.sequence,
             suppress_rate_bps=controller.suppress_rate_bps,
-            limiting_peer=(controller.limiting if is_flowing else None) or bytes(PEER_ID_SIZE),
+            clr=(controller.clr if is_flowing else None) or bytes(PEER_ID_SIZE),
             planned=tuple(self.carousel.planned(PLANNED_COUNT_MAX)),
             queued=tuple(self.carousel.queued(QUEUED_COUNT_MAX)),
             echoes=tuple(

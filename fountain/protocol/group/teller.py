@@ -108,7 +108,7 @@ class Teller:
             return
         if is_going_on:
             interval_ns = shared_ns
-            if any(plan.limiting_peer):
+            if any(plan.clr):
                 interval_ns = min(interval_ns, PLAN_ROUNDS * self._stream.rtt.smoothed_ns)
         self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
 

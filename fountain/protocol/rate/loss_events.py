@@ -87,45 +87,225 @@ class _Gone:
     event_first: int
 
 
+class _RoundTrip:
+    """The round trip that the sender gave, and by how much the way has become longer since (as in RFC 4654)."""
+
+    def __init__(self, rtt_ns: int) -> None:
+        self.transit_ns = 0  # of the latest packet, by whatever two clocks
+        self._given_ns = rtt_ns
+        self._given_transit_ns = 0
+
+    def set(self, rtt_ns: int) -> None:
+        """The sender gives another one."""
+        self._given_ns = max(rtt_ns, RTT_MIN_NS)
+        self._given_transit_ns = self.transit_ns
+
+    @property
+    def ns(self) -> int:
+        half = TRANSIT_MODULUS_NS // 2
+        growth_ns = (self.transit_ns - self._given_transit_ns + half) % TRANSIT_MODULUS_NS - half
+        return self._given_ns + max(0, growth_ns)
+
+
+class _Arrivals:
+    """How fast packets arrive, over a window of time and a minimum of packets."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, int]] = deque()  # (when, packets arrived by then)
+
+    def clear(self) -> None:
+        """What comes next came at another pace."""
+        self._marks.clear()
+
+    def note(self, now_ns: int, count: int, window_ns: int) -> None:
+        """By now `count` packets have arrived."""
+        marks = self._marks
+        if len(marks) > 2 and now_ns - marks[-2][0] < window_ns // _RATE_MARKS:
+            marks.pop()
+        marks.append((now_ns, count))
+        while len(marks) > 2 and now_ns - marks[1][0] >= window_ns and count - marks[1][1] >= RATE_COUNT_MIN:
+            marks.popleft()
+
+    def rate_bps(self, packet_size: int, now_ns: int, window_ns: int) -> int:
+        """Bits per second of late, 0 while unknown."""
+        if len(self._marks) < 2:
+            return 0
+        (begin_ns, begin), (end_ns, end) = self._marks[0], self._marks[-1]
+        if now_ns - end_ns > window_ns:
+            end_ns = now_ns
+        return (end - begin) * packet_size * 8 * NS // max(1, end_ns - begin_ns)
+
+
+class _Reordering:
+    """Numbers that are missing: whether they are late or lost, and which of the lost ones come after all."""
+
+    def __init__(self) -> None:
+        self.holes: deque[_Hole] = deque()
+        self.has_new = False  # Holes were noticed since the system's drops were last reported.
+        self.advance_count = 0  # packets that arrived in order
+        self._gone: deque[_Gone] = deque(maxlen=_GONE_COUNT_MAX)
+        self._late_ns = 0.0  # how late packets were of late
+
+    def notice(self, first: int, end: int, before_ns: int, now_ns: int) -> None:
+        """The numbers `first` up to `end` did not come between the packets of `before_ns` and of now."""
+        # RFC 5348 section 5.2: lost packets would have come evenly between those around them.
+        step_ns = (now_ns - before_ns) // (end - first + 1)
+        self.holes.append(_Hole(first, end, before_ns + step_ns, step_ns, self.advance_count, now_ns))
+        self.has_new = True
+
+    def fill(self, sequence: int, now_ns: int, rtt_ns: int) -> int | None:
+        """A late packet is not missing any more. Returns the event that is none any more, by its first number."""
+        for place, hole in enumerate(self.holes):
+            if hole.first <= sequence < hole.end:
+                self._note_late(now_ns - hole.noticed_ns, rtt_ns)
+                passed = sequence + 1 - hole.first
+                rest = replace(hole, first=sequence + 1, first_ns=hole.first_ns + passed * hole.step_ns)
+                hole.end = sequence
+                del self.holes[place]
+                for part in (rest, hole):
+                    if part.first < part.end:
+                        self.holes.insert(place, part)
+                return None
+        for gone in reversed(self._gone):
+            if gone.first <= sequence < gone.end:
+                self._note_late(now_ns - gone.noticed_ns, rtt_ns)
+                gone.missing_count -= 1
+                if gone.missing_count:
+                    return None
+                self._gone.remove(gone)
+                is_none = all(other.event_first != gone.event_first for other in self._gone)
+                return gone.event_first if is_none else None
+        return None
+
+    def take_lost(self, now_ns: int, rtt_ns: int) -> list[_Hole]:
+        """Holes that enough packets have overtaken, long enough ago: they are lost."""
+        patience_ns = max(rtt_ns / LATE_SHARE, LATE_MARGIN * self._late_ns)
+        lost = []
+        while self.holes:
+            hole = self.holes[0]
+            if self.advance_count - hole.advance_count < LATE_COUNT or now_ns - hole.noticed_ns < patience_ns:
+                break
+            lost.append(self.holes.popleft())
+            self._late_ns *= _LATE_DECAY
+        return lost
+
+    def remember(self, hole: _Hole, event_first: int) -> None:
+        """The hole was lost in a single event: should all of its packets come after all, there was none."""
+        size = hole.end - hole.first
+        self._gone.append(_Gone(hole.first, hole.end, size, hole.noticed_ns, event_first))
+
+    def _note_late(self, late_ns: int, rtt_ns: int) -> None:
+        self._late_ns = max(self._late_ns, min(late_ns, max(LATE_MAX_NS, rtt_ns)))
+
+
+class _LossHistory:
+    """Loss events, and the intervals between them in packets (RFC 5348 sections 5.3 to 5.5)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.latest_ns = 0  # when the latest event began
+        self.initial_bps = 0.0  # the rate that the oldest interval stands for; 0 once it is forgotten
+        self._latest_first = 0  # the first number lost in the latest event
+        self._starts: deque[int] = deque(maxlen=len(INTERVAL_WEIGHTS) + 1)  # the latest first
+        self._intervals: deque[float] = deque(maxlen=len(INTERVAL_WEIGHTS))  # closed ones, the latest first
+        self._discounts: deque[float] = deque(maxlen=len(INTERVAL_WEIGHTS))  # of each of them
+
+    @property
+    def latest_start(self) -> int | None:
+        """The first number lost in the latest event that is remembered."""
+        return self._starts[0] if self._starts else None
+
+    def event_rate(self, expected: int) -> float:
+        """Events per packet, when `expected` is the next number; 0 before the first event."""
+        if not self.count:
+            return 0.0
+        open_interval = float(expected - self._latest_first)
+        discount = self._discount(open_interval)
+        weights = [weight * kept for weight, kept in zip(INTERVAL_WEIGHTS, self._discounts)]
+        with_open = [1.0, *(discount * kept * weight for weight, kept in zip(INTERVAL_WEIGHTS[1:], self._discounts))]
+        closed_mean = _mean(weights, self._intervals)
+        open_mean = _mean(with_open, [open_interval, *self._intervals])
+        return min(1.0, max(EVENT_RATE_MIN, 1.0 / max(closed_mean, open_mean, 1.0)))
+
+    def begin_first(self, sequence: int, at_ns: int, interval: float, initial_bps: float) -> None:
+        """The first event. `interval` stands for the rate that was reached by then, or is a count (`initial_bps` 0)."""
+        self.initial_bps = initial_bps
+        self._add(sequence, at_ns, interval)
+
+    def begin(self, sequence: int, at_ns: int) -> None:
+        """Another event."""
+        interval = float(sequence - self._latest_first)
+        discount = self._discount(interval)
+        for place, kept in enumerate(self._discounts):
+            self._discounts[place] = kept * discount
+        self._add(sequence, at_ns, interval)
+
+    def restate_initial(self, interval: float) -> None:
+        """The oldest interval is no count of packets but a rate, and that does not change with the round trip."""
+        if self._intervals:
+            self._intervals[-1] = interval
+
+    def take_back(self, event_first: int) -> None:
+        """All that was lost in an event has come after all: there was none (RFC 5348 section 5.1)."""
+        if event_first not in self._starts:
+            return
+        place = self._starts.index(event_first)
+        del self._starts[place]
+        self.count -= 1
+        is_oldest = place == len(self._intervals) - 1
+        if place < len(self._intervals):
+            if place and is_oldest and self.initial_bps:
+                self._intervals[place - 1] = self._intervals[place]  # The rate that was reached by then still counts.
+            elif place:
+                self._intervals[place - 1] += self._intervals[place]
+            del self._intervals[place], self._discounts[place]
+        if not self.count:
+            self.initial_bps = 0.0
+        if not place and self._starts:
+            self._latest_first = self._starts[0]
+        if not place:
+            self.latest_ns = 0  # The next loss begins one.
+
+    def _add(self, sequence: int, at_ns: int, interval: float) -> None:
+        if len(self._intervals) == self._intervals.maxlen:
+            self.initial_bps = 0.0  # It is forgotten.
+        self._intervals.appendleft(interval)
+        self._discounts.appendleft(1.0)
+        self.count += 1
+        self._starts.appendleft(sequence)
+        self._latest_first, self.latest_ns = sequence, at_ns
+
+    def _discount(self, open_interval: float) -> float:
+        """How much the past counts, when the time since the last event is more than twice what was usual."""
+        usual = _mean(INTERVAL_WEIGHTS, self._intervals)
+        return max(DISCOUNT_MIN, 2.0 * usual / open_interval) if open_interval > 2.0 * usual else 1.0
+
+
 class LossEvents:
     """The loss history of one receiver in one session, for packets of `packet_size` octets.
 
-    Numbers are told train by train: a train without a gap costs the same however long it is.
+    Numbers come train by train: a train without a gap costs the same however long it is.
     """
 
     def __init__(self, packet_size: int, rtt_ns: int = RTT_INITIAL_NS) -> None:
         self.received_count = 0
-        self._told_rtt_ns = rtt_ns
-        self._told_transit_ns = 0  # of the latest packet when the round trip was told
-        self._transit_ns = 0
         self.packet_size = packet_size
+        self._round_trip = _RoundTrip(rtt_ns)
+        self._arrivals = _Arrivals()
+        self._reordering = _Reordering()
+        self._history = _LossHistory()
         self._expected = -1  # one above the highest number; -1 before the first
         self._first = 0
-        self._advance_count = 0
-        self._holes: deque[_Hole] = deque()
         self._has_gap = False  # What is missing before the next packet is no loss.
-        self._has_new_holes = False  # since the system's drops were told last
-        self._gone: deque[_Gone] = deque(maxlen=_GONE_COUNT_MAX)
-        self._late_ns = 0.0  # how late packets were of late
-        self._event_starts: deque[int] = deque(maxlen=len(INTERVAL_WEIGHTS) + 1)  # the latest first
-        self._event_count = 0
-        self._event_first = 0  # the first number lost in the latest event
-        self._event_ns = 0
-        self._initial_bps = 0.0  # the rate that the oldest interval stands for; 0 once it is forgotten
-        self._intervals: deque[float] = deque(maxlen=len(INTERVAL_WEIGHTS))  # closed ones, the latest first
-        self._discounts: deque[float] = deque(maxlen=len(INTERVAL_WEIGHTS))  # of each of them
-        self._arrivals: deque[tuple[int, int]] = deque()  # (when, packets arrived by then)
         self._latest_ns = 0
 
     # --- What the world did --------------------------------------------------------------------------------
 
     def set_rtt(self, rtt_ns: int) -> None:
-        """The round trip as the sender tells it: this receiver's own, or the group's while that is unknown."""
-        self._told_rtt_ns = max(rtt_ns, RTT_MIN_NS)
-        self._told_transit_ns = self._transit_ns
-        if self._initial_bps and self._intervals:
-            # The oldest interval was no count of packets but a rate, and that does not change with the round trip.
-            self._intervals[-1] = 1.0 / event_rate_of(self.packet_size, self.rtt_ns, self._initial_bps)
+        """The round trip as the sender reports it: this receiver's own, or the group's while that is unknown."""
+        self._round_trip.set(rtt_ns)
+        if self._history.initial_bps:
+            self._history.restate_initial(1.0 / event_rate_of(self.packet_size, self.rtt_ns, self._history.initial_bps))
 
     def on_packets(self, sequences: Sequence[int], now_ns: int, transit_ns: int) -> bool:
         """Packets arrived together: their numbers ascending, each once. Returns whether a loss event began.
@@ -134,7 +314,7 @@ class LossEvents:
         modulo TRANSIT_MODULUS_NS.
         """
         first, last, count = sequences[0], sequences[-1], len(sequences)
-        self._transit_ns = transit_ns
+        self._round_trip.transit_ns = transit_ns
         if self._expected < 0:
             self._expected = self._first = first
             self._latest_ns = now_ns
@@ -143,13 +323,13 @@ class LossEvents:
             self._expected = max(self._expected, first)
         if first == self._expected and last - first + 1 == count:
             self._expected += count
-            self._advance_count += count
+            self._reordering.advance_count += count
         else:
             self._take_apart(sequences, now_ns)
         self.received_count += count
         self._latest_ns = now_ns
-        self._note_arrival(now_ns)
-        return bool(self._holes) and self._judge(now_ns)
+        self._arrivals.note(now_ns, self.received_count, self._rate_window_ns)
+        return bool(self._reordering.holes) and self._judge(now_ns)
 
     def count(self, sequences: Sequence[int], now_ns: int) -> None:
         """Packets arrived that had waited here: they count, and neither when they came nor what is missing matters."""
@@ -162,7 +342,7 @@ class LossEvents:
 
     def skip_gap(self) -> None:
         """What is missing up to the next packet was not lost on the way."""
-        self._holes.clear()
+        self._reordering.holes.clear()
         self._has_gap = True
         self._arrivals.clear()
 
@@ -171,8 +351,9 @@ class LossEvents:
 
         It is not where a gap was seen since the last time: the gap is those packets.
         """
-        explained, self._has_new_holes = self._has_new_holes, False
-        if explained or self._expected < 0 or (self._event_count and now_ns - self._event_ns <= self.rtt_ns):
+        explained, self._reordering.has_new = self._reordering.has_new, False
+        is_same = self.has_lost and now_ns - self._history.latest_ns <= self.rtt_ns
+        if explained or self._expected < 0 or is_same:
             return False
         self._begin_event(self._expected, now_ns)
         return True
@@ -181,110 +362,62 @@ class LossEvents:
 
     @property
     def rtt_ns(self) -> int:
-        """The round trip that was told, and by how much the way has become longer since (as in RFC 4654)."""
-        half = TRANSIT_MODULUS_NS // 2
-        growth_ns = (self._transit_ns - self._told_transit_ns + half) % TRANSIT_MODULUS_NS - half
-        return self._told_rtt_ns + max(0, growth_ns)
+        """The round trip that was given, and by how much the way has become longer since."""
+        return self._round_trip.ns
 
     @property
     def has_lost(self) -> bool:
         """Whether anything was lost so far."""
-        return self._event_count > 0
+        return self._history.count > 0
 
     @property
     def event_rate(self) -> float:
         """Loss events per packet, averaged over the last eight intervals between them; 0 before the first."""
-        if not self._event_count:
-            return 0.0
-        open_interval = float(self._expected - self._event_first)
-        discount = self._discount(open_interval)
-        weights = [weight * kept for weight, kept in zip(INTERVAL_WEIGHTS, self._discounts)]
-        with_open = [1.0, *(discount * kept * weight for weight, kept in zip(INTERVAL_WEIGHTS[1:], self._discounts))]
-        closed_mean = _mean(weights, self._intervals)
-        open_mean = _mean(with_open, [open_interval, *self._intervals])
-        return min(1.0, max(EVENT_RATE_MIN, 1.0 / max(closed_mean, open_mean, 1.0)))
+        return self._history.event_rate(self._expected)
 
     def allowed_bps(self, now_ns: int) -> float:
         """The rate that this receiver allows, as it knows its round trip; before the first loss, twice what arrives."""
-        if not self._event_count:
+        if not self.has_lost:
             return 2.0 * self.receive_rate_bps(now_ns)
         return throughput_bps(self.packet_size, self.rtt_ns, self.event_rate)
 
     def receive_rate_bps(self, now_ns: int) -> int:
         """Bits per second that arrived lately, 0 while unknown."""
-        if len(self._arrivals) < 2:
-            return 0
-        (begin_ns, begin), (end_ns, end) = self._arrivals[0], self._arrivals[-1]
-        if now_ns - end_ns > self._rate_window_ns:
-            end_ns = now_ns
-        return (end - begin) * self.packet_size * 8 * NS // max(1, end_ns - begin_ns)
+        return self._arrivals.rate_bps(self.packet_size, now_ns, self._rate_window_ns)
 
-    # --- Gaps ----------------------------------------------------------------------------------------------
+    @property
+    def _rate_window_ns(self) -> int:
+        return max(self.rtt_ns, RATE_WINDOW_MIN_NS)
+
+    # --- From gaps to events -------------------------------------------------------------------------------
 
     def _take_apart(self, sequences: Sequence[int], now_ns: int) -> None:
         before_ns = self._latest_ns
         for sequence in sequences:
             if sequence < self._expected:
-                self._fill(sequence, now_ns)
+                none = self._reordering.fill(sequence, now_ns, self.rtt_ns)
+                if none is not None:
+                    self._history.take_back(none)
                 continue
             if sequence > self._expected:
-                # RFC 5348 section 5.2: lost packets would have come evenly between those around them.
-                step_ns = (now_ns - before_ns) // (sequence - self._expected + 1)
-                first_ns = before_ns + step_ns
-                self._holes.append(_Hole(self._expected, sequence, first_ns, step_ns, self._advance_count, now_ns))
-                self._has_new_holes = True
+                self._reordering.notice(self._expected, sequence, before_ns, now_ns)
             self._expected = sequence + 1
-            self._advance_count += 1
+            self._reordering.advance_count += 1
             before_ns = now_ns
 
-    def _fill(self, sequence: int, now_ns: int) -> None:
-        """A late packet: it is not missing any more, if it was."""
-        for place, hole in enumerate(self._holes):
-            if hole.first <= sequence < hole.end:
-                self._note_late(now_ns - hole.noticed_ns)
-                passed = sequence + 1 - hole.first
-                rest = replace(hole, first=sequence + 1, first_ns=hole.first_ns + passed * hole.step_ns)
-                hole.end = sequence
-                del self._holes[place]
-                for part in (rest, hole):
-                    if part.first < part.end:
-                        self._holes.insert(place, part)
-                return
-        for gone in reversed(self._gone):
-            if gone.first <= sequence < gone.end:
-                self._note_late(now_ns - gone.noticed_ns)
-                gone.missing_count -= 1
-                if not gone.missing_count:
-                    self._gone.remove(gone)
-                    if all(other.event_first != gone.event_first for other in self._gone):
-                        self._take_back(gone.event_first)
-                return
-
-    def _note_late(self, late_ns: int) -> None:
-        self._late_ns = max(self._late_ns, min(late_ns, max(LATE_MAX_NS, self.rtt_ns)))
-
-    @property
-    def _patience_ns(self) -> float:
-        """For how long a number may be missing before it is taken for lost."""
-        return max(self.rtt_ns / LATE_SHARE, LATE_MARGIN * self._late_ns)
-
     def _judge(self, now_ns: int) -> bool:
-        """Take holes that enough packets have overtaken, long enough ago, for lost."""
-        before, patience_ns = self._event_count, self._patience_ns
-        while self._holes:
-            hole = self._holes[0]
-            if self._advance_count - hole.advance_count < LATE_COUNT or now_ns - hole.noticed_ns < patience_ns:
-                break
-            self._lose(self._holes.popleft())
-            self._late_ns *= _LATE_DECAY
-        return self._event_count > before
+        """Begin the events of holes that are lost by now; whether there were any."""
+        before = self._history.count
+        for hole in self._reordering.take_lost(now_ns, self.rtt_ns):
+            self._lose(hole)
+        return self._history.count > before
 
     def _lose(self, hole: _Hole) -> None:
-        before = self._event_count
+        before = self._history.count
         self._begin_events(hole)
-        if self._event_count - before <= 1 and self._event_starts:
-            size = hole.end - hole.first
-            self._gone.append(_Gone(hole.first, hole.end, size, hole.noticed_ns, self._event_starts[0]))
+        start = self._history.latest_start
+        if self._history.count - before <= 1 and start is not None:
+            self._reordering.remember(hole, start)
 
     def _begin_events(self, hole: _Hole) -> None:
         sequence, at_ns, step_ns = hole.first, hole.first_ns, hole.step_ns
@@ -294,8 +427,8 @@ class LossEvents:
             sequence += excess_ns // step_ns
             at_ns += excess_ns // step_ns * step_ns
         while sequence < hole.end:
-            wait_ns = self._event_ns + self.rtt_ns - at_ns
-            if not self._event_count or wait_ns < 0:
+            wait_ns = self._history.latest_ns + self.rtt_ns - at_ns
+            if not self.has_lost or wait_ns < 0:
                 self._begin_event(sequence, at_ns)
             elif not step_ns:
                 return
@@ -304,74 +437,16 @@ class LossEvents:
                 sequence += skipped
                 at_ns += skipped * step_ns
 
-    # --- Events --------------------------------------------------------------------------------------------
-
     def _begin_event(self, sequence: int, at_ns: int) -> None:
-        if self._event_count:
-            interval = float(sequence - self._event_first)
-            discount = self._discount(interval)
-            for place, kept in enumerate(self._discounts):
-                self._discounts[place] = kept * discount
-        else:
-            interval = self._initial_interval(sequence)
-        if len(self._intervals) == self._intervals.maxlen:
-            self._initial_bps = 0.0  # It is forgotten.
-        self._intervals.appendleft(interval)
-        self._discounts.appendleft(1.0)
-        self._event_count += 1
-        self._event_starts.appendleft(sequence)
-        self._event_first, self._event_ns = sequence, at_ns
-
-    def _take_back(self, event_first: int) -> None:
-        """All that was lost in an event has come after all: there was none (RFC 5348 section 5.1)."""
-        if event_first not in self._event_starts:
+        if self.has_lost:
+            self._history.begin(sequence, at_ns)
             return
-        place = self._event_starts.index(event_first)
-        del self._event_starts[place]
-        self._event_count -= 1
-        is_oldest = place == len(self._intervals) - 1
-        if place < len(self._intervals):
-            if place and is_oldest and self._initial_bps:
-                self._intervals[place - 1] = self._intervals[place]  # The rate that was reached by then still counts.
-            elif place:
-                self._intervals[place - 1] += self._intervals[place]
-            del self._intervals[place], self._discounts[place]
-        if not self._event_count:
-            self._initial_bps = 0.0
-        if not place and self._event_starts:
-            self._event_first = self._event_starts[0]
-        if not place:
-            self._event_ns = 0  # The next loss begins one.
-
-    def _initial_interval(self, sequence: int) -> float:
-        """Packets before the first event: as many as explain the rate that was reached (RFC 5348 section 6.3.1)."""
-        self._initial_bps = float(self.receive_rate_bps(self._latest_ns))
-        if not self._initial_bps:
-            return float(max(1, sequence - self._first))
-        return 1.0 / event_rate_of(self.packet_size, self.rtt_ns, self._initial_bps)
-
-    def _discount(self, open_interval: float) -> float:
-        """How much the past counts, when the time since the last event is more than twice what was usual."""
-        usual = _mean(INTERVAL_WEIGHTS, self._intervals)
-        return max(DISCOUNT_MIN, 2.0 * usual / open_interval) if open_interval > 2.0 * usual else 1.0
-
-    # --- Arrivals ------------------------------------------------------------------------------------------
-
-    @property
-    def _rate_window_ns(self) -> int:
-        return max(self.rtt_ns, RATE_WINDOW_MIN_NS)
-
-    def _note_arrival(self, now_ns: int) -> None:
-        arrivals, window_ns = self._arrivals, self._rate_window_ns
-        if len(arrivals) > 2 and now_ns - arrivals[-2][0] < window_ns // _RATE_MARKS:
-            arrivals.pop()
-        arrivals.append((now_ns, self.received_count))
-        while (
-            len(arrivals) > 2
-            and now_ns - arrivals[1][0] >= window_ns
-            and self.received_count - arrivals[1][1] >= RATE_COUNT_MIN
-        ):
-            arrivals.popleft()
+        # Packets before the first event: as many as explain the rate that was reached (RFC 5348 section 6.3.1).
+        rate_bps = float(self.receive_rate_bps(self._latest_ns))
+        interval = float(max(1, sequence - self._first))
+        if rate_bps:
+            interval = 1.0 / event_rate_of(self.packet_size, self.rtt_ns, rate_bps)
+        self._history.begin_first(sequence, at_ns, interval, rate_bps)
 
 
 def _mean(weights: Sequence[float], intervals: Iterable[float]) -> float:

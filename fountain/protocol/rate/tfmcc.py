@@ -3,14 +3,14 @@
 Why and from where: docs/concepts/congestion.md, "Groups". The rules
 --------------------------------------------------------------------
 1. What a receiver allows is TCP's throughput at its round trip and its rate of loss events; before its first loss,
-   twice the rate that arrives there. The one that allows least is the limiting receiver. It reports every round trip,
-   the others when they allow less than `suppress_rate_bps`, and now and then.
-2. Slow start: a packet per round trip, then twice as much every round trip, up to twice what arrives at the limiting
-   receiver. The first loss anywhere ends it for good.
-3. Afterwards: down to what any receiver allows, at once; up to what the limiting one allows, by no more than a packet
-   per round trip in each round trip, whether that receiver is better off now or another one has taken its place.
-4. A limiting receiver that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When
-   nobody reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
+   twice the rate that arrives there. The one that allows least is the CLR, the current limiting receiver. It reports
+   every round trip, the others when they allow less than `suppress_rate_bps`, and now and then.
+2. Slow start: a packet per round trip, then twice as much every round trip, up to twice what arrives at the CLR. The
+   first loss anywhere ends it for good.
+3. Afterwards: down to what any receiver allows, at once; up to what the CLR allows, by no more than a packet per round
+   trip in each round trip, whether that receiver is better off now or another one has taken its place.
+4. A CLR that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When nobody
+   reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
 5. One address alone that allows less than half of what all others do takes no more than half of the rate; after
    HELD_NS whoever allows so little there is to leave: be its way slow or its reports false, the others go on. Who is
    slow for a while now and then stays: the time is forgotten at a twentieth of its speed.
@@ -49,13 +49,13 @@ HELD_SHARE_CLEAN = 0.25  # Without loss what arrives grows with the rate: the fa
 HELD_LOOK_NS = NS // 10
 HELD_FORGOTTEN = 0.05
 WINDOW_ROUNDS = 6  # RFC 4654's T: a feedback window, in which whoever should report does
-ROUND_MIN_NS = 50_000_000  # A limiting receiver on a short way need not report as often as packets come back.
+ROUND_MIN_NS = 50_000_000  # A CLR on a short way need not report as often as packets come back.
 HALVING_ROUNDS = 4
 SILENCE_ROUNDS = 10
 RATE_MIN_NS = 8 * NS  # A packet in this time is sent whatever happens (RFC 4654; RFC 5348 has 64 s).
-SMOOTHING_LIMITING = 0.1  # weight of a new round trip; RFC 4654: many samples for the limiting receiver, ...
+SMOOTHING_CLR = 0.1  # weight of a new round trip; RFC 4654: many samples for the CLR, ...
 SMOOTHING_OTHERS = 0.5  # ... few for the others
-DAMPER_SMOOTHING = 0.1  # RFC 5348 section 4.5: a queue that grows slows the stream before it overflows
+DAMPER_SMOOTHING = 0.1
 DAMPER_MAX = 2.0
 RECEIVER_COUNT_MAX = 16_384  # remembered; the one heard longest ago is forgotten
 
@@ -68,8 +68,8 @@ class GroupRate(Protocol):
         """Bits per second to send at."""
 
     @property
-    def limiting(self) -> bytes | None:
-        """The receiver that limits the rate, and reports at least once in `round_ns`."""
+    def clr(self) -> bytes | None:
+        """The current limiting receiver, which reports at least once in `round_ns`."""
 
     @property
     def suppress_rate_bps(self) -> int:
@@ -81,7 +81,7 @@ class GroupRate(Protocol):
 
     @property
     def round_ns(self) -> int:
-        """A feedback round: the limiting receiver's longest time without a report."""
+        """A feedback round: the CLR's longest time without a report."""
 
     def rtt_ns(self, peer_id: bytes) -> int:
         """The smoothed round trip of a receiver, to tell it; the group's while it has none."""
@@ -182,12 +182,29 @@ class _Hold:
             self.total_ns = max(0, self.total_ns - int(HELD_FORGOTTEN * elapsed_ns))
 
 
+@dataclass
+class _Clr:
+    """The current limiting receiver; `peer_id` is None while there is none."""
+
+    peer_id: bytes | None
+    since_ns: int
+    is_halved: bool = False  # The rate was, since this receiver was heard.
+    root_mean: float = 0.0  # of its round trips: of their square roots
+    damper: float = 1.0  # RFC 5348 section 4.5: a queue that grows slows the stream before it overflows
+
+    def measure(self, rtt_ns: int) -> None:
+        """Take in a measured round trip."""
+        root = math.sqrt(max(rtt_ns, RTT_MIN_NS))
+        self.root_mean += (root - self.root_mean) * DAMPER_SMOOTHING if self.root_mean else root
+        self.damper = min(DAMPER_MAX, max(1.0 / DAMPER_MAX, self.root_mean / root))
+
+
 class FixedGroupRate:
     """No congestion control: `cap_bps`, whatever else is on the way. For networks of one's own."""
 
     def __init__(self, cap_bps: int) -> None:
         self.rate_bps = cap_bps
-        self.limiting: bytes | None = None
+        self.clr: bytes | None = None
         self.suppress_rate_bps = 0  # Reports would change nothing.
         self._rounds = _Rounds()
         self._receivers: dict[bytes, _Receiver] = {}
@@ -246,30 +263,26 @@ class TfmccRate:
         self._is_starting = True
         self._rounds = _Rounds()
         self._receivers: dict[bytes, _Receiver] = {}  # the one heard longest ago first
-        self._limiting: bytes | None = None
-        self._limiting_since_ns = now_ns
-        self._is_halved = False  # since the limiting receiver was heard
+        self._clr = _Clr(None, now_ns)
         self._grown_ns = now_ns
         self._silence_ns = now_ns  # when somebody was heard last, or silence was answered last
         self._is_silent = True  # The next report takes the rate to a packet per round trip at least.
         self._holds: dict[str, _Hold] = {}
         self._held_by: str | None = None
-        self._root_mean = 0.0  # of the limiting receiver's round trips: of their square roots
-        self._damper = 1.0
 
     # --- What it decides -----------------------------------------------------------------------------------
 
     @property
     def rate_bps(self) -> int:
-        return int(max(self._floor_bps, min(self._cap_bps, self._rate * self._damper)))
+        return int(max(self._floor_bps, min(self._cap_bps, self._rate * self._clr.damper)))
 
     @property
-    def limiting(self) -> bytes | None:
-        return self._limiting
+    def clr(self) -> bytes | None:
+        return self._clr.peer_id
 
     @property
     def suppress_rate_bps(self) -> int:
-        receiver = self._limiting_receiver
+        receiver = self._clr_receiver
         if receiver is None:
             return SUPPRESS_NOBODY_BPS
         # Where one alone allows too little the others' word counts: who cannot take the rate either must say so.
@@ -292,9 +305,9 @@ class TfmccRate:
         due_ns = NEVER_NS
         if self._rate > self._floor_bps:
             due_ns = self._silence_ns + SILENCE_ROUNDS * self.round_ns
-        if self._limiting is not None:
-            rounds = SILENCE_ROUNDS if self._is_halved else HALVING_ROUNDS
-            due_ns = min(due_ns, self._limiting_heard_ns + rounds * self.round_ns)
+        if self.clr is not None:
+            rounds = SILENCE_ROUNDS if self._clr.is_halved else HALVING_ROUNDS
+            due_ns = min(due_ns, self._clr_heard_ns + rounds * self.round_ns)
         return due_ns
 
     # --- What the world did --------------------------------------------------------------------------------
@@ -313,16 +326,16 @@ class TfmccRate:
             self._measure(peer_id, receiver, rtt_ns, now_ns)
         receiver.heard_ns = now_ns
         receiver.judge(self._packet_size, self.group_rtt_ns)
-        limiting = self._limiting_receiver
-        if limiting is None or receiver.allowed_bps < limiting.allowed_bps or self._must_slow_down(receiver):
+        clr = self._clr_receiver
+        if clr is None or receiver.allowed_bps < clr.allowed_bps or self._must_slow_down(receiver):
             self._limit_by(peer_id, now_ns)
         if has_lost:
             self._is_starting = False
         if self._is_silent and self._rounds.is_measured:
             self._is_silent = False
             self._rate = max(self._rate, min(self._bits * NS / self.group_rtt_ns, receiver.allowed_bps, self._cap_bps))
-        if peer_id == self._limiting:
-            self._is_halved = False
+        if peer_id == self.clr:
+            self._clr.is_halved = False
             self._watch(receiver, now_ns)
             if not self.blames(peer_id):  # Else it is to leave, and nobody waits for it meanwhile.
                 self._follow(receiver, now_ns)
@@ -343,17 +356,17 @@ class TfmccRate:
             self._is_starting = not any(receiver.has_lost for receiver in self._receivers.values())
             self._is_silent = True
             self._rounds.look_soon()
-        if peer_id == self._limiting:
+        if peer_id == self.clr:
             self._elect(now_ns)
 
     def on_timeout(self, now_ns: int) -> None:
         round_ns = self.round_ns
-        if self._limiting is not None:
-            silent_ns = now_ns - self._limiting_heard_ns
+        if self.clr is not None:
+            silent_ns = now_ns - self._clr_heard_ns
             if silent_ns >= SILENCE_ROUNDS * round_ns:
-                self.on_leave(self._limiting, now_ns)
-            elif silent_ns >= HALVING_ROUNDS * round_ns and not self._is_halved:
-                self._is_halved = True
+                self.on_leave(self.clr, now_ns)
+            elif silent_ns >= HALVING_ROUNDS * round_ns and not self._clr.is_halved:
+                self._clr.is_halved = True
                 self._halve()
         if now_ns - self._silence_ns >= SILENCE_ROUNDS * round_ns:
             self._silence_ns = now_ns
@@ -363,90 +376,83 @@ class TfmccRate:
     # --- How it decides ------------------------------------------------------------------------------------
 
     @property
-    def _limiting_receiver(self) -> _Receiver | None:
-        return None if self._limiting is None else self._receivers.get(self._limiting)
+    def _clr_receiver(self) -> _Receiver | None:
+        return None if self.clr is None else self._receivers.get(self.clr)
 
     @property
-    def _limiting_heard_ns(self) -> int:
-        """Since when the limiting receiver owes a report."""
-        receiver = self._limiting_receiver
-        return max(receiver.heard_ns if receiver else 0, self._limiting_since_ns)
+    def _clr_heard_ns(self) -> int:
+        """Since when the CLR owes a report."""
+        receiver = self._clr_receiver
+        return max(receiver.heard_ns if receiver else 0, self._clr.since_ns)
 
     def _must_slow_down(self, receiver: _Receiver) -> bool:
         return receiver.has_lost and receiver.allowed_bps < self._rate
 
     def _measure(self, peer_id: bytes, receiver: _Receiver, rtt_ns: int, now_ns: int) -> None:
-        is_limiting = peer_id == self._limiting
+        is_clr = peer_id == self.clr
         weight = SMOOTHING_OTHERS
         if now_ns - receiver.heard_ns > WINDOW_ROUNDS * self.group_rtt_ns:
             weight = 1.0  # The queue may have come and gone meanwhile.
-        elif is_limiting and not self._is_starting:
-            weight = SMOOTHING_LIMITING
+        elif is_clr and not self._is_starting:
+            weight = SMOOTHING_CLR
         receiver.smooth(rtt_ns, weight)
         self._rounds.note(receiver.rtt_ns, self._receivers.values(), now_ns)
-        if is_limiting:
-            root = math.sqrt(max(rtt_ns, RTT_MIN_NS))
-            self._root_mean += (root - self._root_mean) * DAMPER_SMOOTHING if self._root_mean else root
-            self._damper = min(DAMPER_MAX, max(1.0 / DAMPER_MAX, self._root_mean / root))
+        if is_clr:
+            self._clr.measure(rtt_ns)
 
     def _limit_by(self, peer_id: bytes | None, now_ns: int) -> None:
-        if peer_id != self._limiting:
-            self._limiting = peer_id
-            self._limiting_since_ns = now_ns
-            self._is_halved = False
-            self._root_mean, self._damper = 0.0, 1.0
+        if peer_id != self._clr.peer_id:
+            self._clr = _Clr(peer_id, now_ns)
 
     def _elect(self, now_ns: int) -> None:
-        """The next limiting receiver, of those that were heard lately; if none was, the next that reports."""
+        """The next CLR, of those that were heard lately; if none was, the next that reports."""
         since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
         heard = [peer_id for peer_id, receiver in self._receivers.items() if receiver.heard_ns >= since_ns]
         least = min(heard, key=lambda peer_id: self._receivers[peer_id].allowed_bps, default=None)
         self._limit_by(least, now_ns)
-        self._is_halved = True  # It did not promise to report: its silence tells nothing but that it may be gone.
+        self._clr.is_halved = True  # It did not promise to report: its silence tells nothing but that it may be gone.
 
-    def _watch(self, limiting: _Receiver, now_ns: int) -> None:
-        """See whether the limiting receiver's address alone holds all others back."""
-        hold = self._holds.get(limiting.party)
-        is_new = self._held_by != limiting.party
+    def _watch(self, clr: _Receiver, now_ns: int) -> None:
+        """See whether the CLR's address alone holds all others back."""
+        hold = self._holds.get(clr.party)
+        is_new = self._held_by != clr.party
         if not is_new and hold is not None and now_ns - hold.looked_ns < HELD_LOOK_NS:
             return
-        limit_bps = self._alone_limit_bps(limiting, now_ns)
-        is_held = limiting.allowed_bps < limit_bps
+        limit_bps = self._alone_limit_bps(clr, now_ns)
+        is_held = clr.allowed_bps < limit_bps
         if is_held and hold is None:
             until_ns = now_ns + 2 * HELD_NS
-            hold = self._holds[limiting.party] = _Hold(
-                limit_bps, limiting.has_lost, HELD_SHARE * self.rate_bps, until_ns, now_ns
-            )
+            hold = self._holds[clr.party] = _Hold(limit_bps, clr.has_lost, HELD_SHARE * self.rate_bps, until_ns, now_ns)
         if hold is not None:
-            hold.limit_bps, hold.has_lost = limit_bps, limiting.has_lost
+            hold.limit_bps, hold.has_lost = limit_bps, clr.has_lost
             if is_held and now_ns >= hold.floor_until_ns:
                 hold.floor_bps, hold.floor_until_ns = HELD_SHARE * self.rate_bps, now_ns + 2 * HELD_NS
             hold.look(now_ns, is_held=is_held)
             if not is_held and not hold.total_ns and now_ns >= hold.floor_until_ns:
-                del self._holds[limiting.party]
-        self._held_by = limiting.party if is_held else None
+                del self._holds[clr.party]
+        self._held_by = clr.party if is_held else None
 
     def _has_held(self, party: str) -> bool:
         """Whether an address alone has held all others back for so long that who does so there should leave."""
         hold = self._holds.get(party)
         return hold is not None and hold.total_ns >= HELD_NS
 
-    def _alone_limit_bps(self, limiting: _Receiver, now_ns: int) -> float:
-        """Far less than all receivers of other addresses than the limiting one's allow; 0 if there are none."""
-        share = HELD_SHARE if limiting.has_lost else HELD_SHARE_CLEAN
-        if limiting.allowed_bps >= share * self._cap_bps:
+    def _alone_limit_bps(self, clr: _Receiver, now_ns: int) -> float:
+        """Far less than all receivers of other addresses than the CLR's allow; 0 if there are none."""
+        share = HELD_SHARE if clr.has_lost else HELD_SHARE_CLEAN
+        if clr.allowed_bps >= share * self._cap_bps:
             return 0.0
         since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
         least_bps, is_alone = self._cap_bps, False
         for receiver in self._receivers.values():
-            if receiver.party != limiting.party and receiver.heard_ns >= since_ns:
+            if receiver.party != clr.party and receiver.heard_ns >= since_ns:
                 is_alone = True
-                if receiver.has_lost or not limiting.has_lost:
+                if receiver.has_lost or not clr.has_lost:
                     least_bps = min(least_bps, receiver.allowed_bps)
         return share * least_bps if is_alone else 0.0
 
     def _follow(self, receiver: _Receiver, now_ns: int) -> None:
-        """Go where the limiting receiver allows."""
+        """Go where the CLR allows."""
         rtt_ns = receiver.rtt_ns or self.group_rtt_ns
         if self._is_starting:
             if now_ns - self._grown_ns >= self.group_rtt_ns:

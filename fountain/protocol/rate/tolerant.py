@@ -17,6 +17,7 @@ Why and from where: docs/concepts/congestion.md. The rules
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from fountain.limits import NS
@@ -58,10 +59,60 @@ class _Silence:
 
     sequence: int  # Packets before this one were under way.
     window: float
-    start_limit: float
+    window_limit: float
     is_starting: bool
     expected: int = 0
     lost: int = 0
+
+
+@dataclass
+class _Startup:
+    """Whether the window still doubles every round trip, and what ends that."""
+
+    is_on: bool = True
+    window_limit: float = math.inf  # RFC 5681's ssthresh
+    plateau_count: int = 0  # round trips in a row in which what arrives has not grown
+
+    def end(self) -> None:
+        """Avoid congestion from now on."""
+        self.is_on, self.window_limit = False, math.inf
+
+
+@dataclass
+class _Round:
+    """The round trip that goes on: what became of the packets that are judged in it."""
+
+    end_sequence: int = 0  # what was sent when it began
+    begin_ns: int = 0
+    previous_bps: int = 0  # what arrived in the round before
+    expected: int = 0
+    lost: int = 0
+
+    def count(self, sample: Sample) -> None:
+        """Take in what a report tells."""
+        self.expected += sample.expected_count
+        self.lost += sample.lost_count
+
+    def forget(self) -> None:
+        """What was lost is answered."""
+        self.expected = self.lost = 0
+
+    def is_over(self, now_ns: int, sample: Sample) -> bool:
+        """Whether all that was sent when it began is judged; and long enough ago for the rate of arrivals to be new."""
+        return sample.judged_sequence >= self.end_sequence and now_ns - self.begin_ns >= REPORT_SPACING_NS
+
+    def begin(self, now_ns: int, sample: Sample) -> None:
+        """The next one; what is counted stays."""
+        self.end_sequence, self.begin_ns, self.previous_bps = sample.sent_sequence, now_ns, sample.delivered_bps
+
+
+@dataclass
+class _Cuts:
+    """Cuts in a row: when so many have changed nothing, what they answered is no congestion."""
+
+    loss_count: int = 0  # with nothing but loss between them
+    delay_count: int = 0
+    window_before: float = 0.0  # before the first one for loss
 
 
 class TolerantRate:
@@ -73,37 +124,29 @@ class TolerantRate:
         self.floor = LossFloor(tolerance)
         self.queue = QueueEstimate()
         self.breaker = end_breaker(tolerance)
+        self.is_silent = False
         self._bits = packet_size * 8
         self._cap_bps = cap_bps
         self._window = WINDOW_INITIAL
         self._smoothed_ns = 0
         self._curve = CubicCurve()
-        self._is_starting = True
-        self._is_silent = False
-        self._start_limit = float("inf")
-        self._plateau_count = 0
-        self._round_bps = 0  # what arrived, as of the round before
-        self._round_end = 0
-        self._round_ns = 0
-        self._expected = 0  # of this round
-        self._lost = 0
-        self._recovered_sequence = 0
+        self._startup = _Startup()
+        self._round = _Round()
+        self._cuts = _Cuts()
+        self._recovered_sequence = 0  # Packets before this one had gone at the latest cut.
         self._silence: _Silence | None = None  # the first one since the window was last trusted
-        self._cut_count = 0  # in a row, with nothing but loss between them
-        self._delay_cut_count = 0
-        self._window_before_cuts = 0.0
         self._early_breaker = CircuitBreaker(max(BREAKER_LOSS, BREAKER_TOLERANCES * tolerance), BREAKER_NS)
 
     @property
     def rate_bps(self) -> int:
         """Bits per second to send at."""
-        gain = STARTUP_GAIN if self._is_starting and not self.queue.is_standing else 1.0
+        gain = STARTUP_GAIN if self._startup.is_on and not self.queue.is_standing else 1.0
         return max(1, min(self._cap_bps, int(gain * self._window * self._bits * NS) // self._period_ns))
 
     @property
     def window_count(self) -> int:
         """Packets that may be under way: the window, and what goes out while a report is waited for."""
-        if not self._smoothed_ns or self._is_silent:
+        if not self._smoothed_ns or self.is_silent:
             return int(self._window)  # Nothing is known of the way, or nothing good.
         waiting_ns = max(REPORT_SPACING_NS, self._smoothed_ns // 4)
         return int(WINDOW_SLACK * self._window) + self.rate_bps * waiting_ns // (self._bits * NS) + 1
@@ -115,24 +158,19 @@ class TolerantRate:
             return min(self._smoothed_ns, self.queue.shortest_ns + self.queue.latest_ns)
         return self._smoothed_ns or INITIAL_PERIOD_NS
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing was heard of what was sent last, for too long."""
-        return self._is_silent
-
     def succeed(self, older: Controller) -> None:
         """Begin with one packet where nothing was heard of the older stream."""
         self.breaker = older.breaker
         if older.is_silent:
-            self._window, self._is_silent = 1.0, True
+            self._window, self.is_silent = 1.0, True
 
     def on_report(self, now_ns: int, sample: Sample) -> None:
         """Learn, then grow or cut."""
         self._smoothed_ns = sample.smoothed_rtt_ns
-        self._is_silent = self._is_silent and not sample.expected_count
+        self.is_silent = self.is_silent and not sample.expected_count
         if sample.rtt_ns:
             self.queue.note(sample.rtt_ns, now_ns)
-        if sample.train_bps and self._is_starting and not self.queue.is_standing:
+        if sample.train_bps and self._startup.is_on and not self.queue.is_standing:
             self._try_train(TRAIN_SHARE * sample.train_bps * sample.smoothed_rtt_ns / (self._bits * NS))
         if self._is_broken(now_ns, sample):
             self._give_way(now_ns, sample)
@@ -145,11 +183,9 @@ class TolerantRate:
             return
         if is_recovering:
             return
-        self._expected += sample.expected_count
-        self._lost += sample.lost_count
-        # What arrives is measured over some time: a round that is shorter than that tells nothing new.
-        is_over = sample.judged_sequence >= self._round_end and now_ns - self._round_ns >= REPORT_SPACING_NS
-        if self._is_starting:
+        self._round.count(sample)
+        is_over = self._round.is_over(now_ns, sample)
+        if self._startup.is_on:
             self._start(now_ns, sample, is_over)
         else:
             self._avoid(now_ns, sample, is_over)
@@ -159,14 +195,16 @@ class TolerantRate:
     def on_silence(self, now_ns: int, sent_sequence: int) -> None:
         """Begin again with one packet."""
         if self._silence is None:
-            self._silence = _Silence(sent_sequence, self._window, self._start_limit, is_starting=self._is_starting)
+            self._silence = _Silence(
+                sent_sequence, self._window, self._startup.window_limit, is_starting=self._startup.is_on
+            )
         if self._window > WINDOW_MIN:
-            self._start_limit = self._window / 2
+            self._startup.window_limit = self._window / 2
         self._window = 1.0
-        self._is_starting = self._is_silent = True
-        self._plateau_count = self._round_bps = 0
+        self._startup.is_on = self.is_silent = True
+        self._startup.plateau_count = self._round.previous_bps = 0
         self._recovered_sequence = 0
-        self._expected = self._lost = 0
+        self._round.forget()
         self._early_breaker.reset()  # One packet is little enough.
         self.breaker.note_silence(now_ns)
 
@@ -184,8 +222,8 @@ class TolerantRate:
             self._silence = None
             if silence.expected and self._is_tolerable(silence.expected, silence.lost):
                 self._window = max(self._window, silence.window)
-                self._is_starting, self._start_limit = silence.is_starting, silence.start_limit
-                if not self._is_starting:
+                self._startup.is_on, self._startup.window_limit = silence.is_starting, silence.window_limit
+                if not self._startup.is_on:
                     self._curve.begin(self._window, max(self._curve.limit, self._window), now_ns)
         return replace(sample, expected_count=0, lost_count=0)
 
@@ -202,10 +240,10 @@ class TolerantRate:
         if self._silence is not None:
             self._silence.window = max(self._silence.window, window)
         else:
-            self._window = max(self._window, min(self._start_limit, window))
+            self._window = max(self._window, min(self._startup.window_limit, window))
 
     def _start(self, now_ns: int, sample: Sample, is_over: bool) -> None:
-        if self._lost and not self._is_tolerable(self._expected, self._lost):
+        if self._round.lost and not self._is_tolerable(self._round.expected, self._round.lost):
             self._cut(now_ns, sample, CUT)
             return
         # So few are used up, whatever the rate would allow. A queue that stands is not made longer meanwhile: where the
@@ -213,17 +251,17 @@ class TolerantRate:
         is_used = sample.is_full or self._window < WINDOW_MIN
         if is_used and not self.queue.is_standing:
             arrived = max(0, sample.expected_count - sample.lost_count)
-            self._window = min(self._start_limit, self._window + min(arrived, self._window))
-        if self._window >= self._start_limit:
+            self._window = min(self._startup.window_limit, self._window + min(arrived, self._window))
+        if self._window >= self._startup.window_limit:
             self._go_on(now_ns, self._window)
         elif is_over and sample.is_full and sample.delivered_bps:
-            if sample.delivered_bps >= GROWTH_MIN * self._round_bps:
-                self._plateau_count = 0
+            if sample.delivered_bps >= GROWTH_MIN * self._round.previous_bps:
+                self._startup.plateau_count = 0
                 if self.queue.clear_ns >= self._two_rounds_ns:
-                    self.floor.learn(self._expected, self._lost)
+                    self.floor.learn(self._round.expected, self._round.lost)
             else:
-                self._plateau_count += PLATEAU_COUNT_MAX if self.queue.is_standing else 1
-            if self._plateau_count >= PLATEAU_COUNT_MAX:
+                self._startup.plateau_count += PLATEAU_COUNT_MAX if self.queue.is_standing else 1
+            if self._startup.plateau_count >= PLATEAU_COUNT_MAX:
                 carried = self._carried(sample)
                 if self.queue.is_standing and self.floor.fraction > 0.0:
                     # The link loses by itself: a queue that stands is our own, and what it loses is answered hereby.
@@ -236,9 +274,8 @@ class TolerantRate:
         return max(WINDOW_MIN, sample.delivered_bps * sample.smoothed_rtt_ns / (self._bits * NS))
 
     def _go_on(self, now_ns: int, window: float) -> None:
-        self._is_starting = False
+        self._startup.end()
         self._window = window
-        self._start_limit = float("inf")
         self._curve.begin(window, window, now_ns)
 
     # --- Avoiding congestion -------------------------------------------------------------------------------
@@ -247,19 +284,19 @@ class TolerantRate:
         is_congested = self._is_congested(is_over)
         # Also what leads to a cut is learned: where every loss does, the rounds that are over are those without one.
         if (is_over or is_congested) and self._is_calm and self._window < LEARN_SHARE * self._curve.limit:
-            self.floor.learn(self._expected, self._lost)
+            self.floor.learn(self._round.expected, self._round.lost)
         elif is_over:
-            self.floor.learn_less(self._expected, self._lost)
+            self.floor.learn_less(self._round.expected, self._round.lost)
         if is_over and self._is_delayed:
             self._cut_for_delay(now_ns, sample)
             return
         if is_congested:
             self._cut_for_loss(now_ns, sample)
             return
-        if is_over and self._expected >= 20 and self._window >= LEARN_SHARE * self._curve.limit:
-            self._cut_count = 0  # The last cut helped: what was lost before it is lost no more.
+        if is_over and self._round.expected >= 20 and self._window >= LEARN_SHARE * self._curve.limit:
+            self._cuts.loss_count = 0  # The last cut helped: what was lost before it is lost no more.
         if not self.queue.is_too_long:
-            self._delay_cut_count = 0
+            self._cuts.delay_count = 0
         # A window that grows while nobody uses it, or beyond what the cap can ever use, means nothing.
         if sample.is_full and self._window * self._bits * NS < 2.0 * self._cap_bps * self._period_ns:
             arrived = max(0, sample.expected_count - sample.lost_count)
@@ -283,14 +320,14 @@ class TolerantRate:
         return 2 * (self._smoothed_ns + REPORT_SPACING_NS)
 
     def _is_congested(self, is_over: bool) -> bool:
-        if not self._lost:
+        if not self._round.lost:
             return False
         if not self.floor.fraction:
             return True
-        if not is_over or self._expected < JUDGE_COUNT_MIN:
+        if not is_over or self._round.expected < JUDGE_COUNT_MIN:
             return False
         return not self.floor.explains(
-            self._expected, self._lost, DEVIATIONS if self.queue.is_long else DEVIATIONS_CALM
+            self._round.expected, self._round.lost, DEVIATIONS if self.queue.is_long else DEVIATIONS_CALM
         )
 
     @property
@@ -299,45 +336,43 @@ class TolerantRate:
         return self.queue.is_too_long and self.floor.fraction >= LOSSY
 
     def _cut_for_delay(self, now_ns: int, sample: Sample) -> None:
-        self._delay_cut_count += 1
-        if self._delay_cut_count > VAIN_CUT_COUNT:
+        self._cuts.delay_count += 1
+        if self._cuts.delay_count > VAIN_CUT_COUNT:
             self.queue.forget()
-            self._delay_cut_count = 0
+            self._cuts.delay_count = 0
         else:
             self._cut(now_ns, sample, CUT)
 
     def _cut_for_loss(self, now_ns: int, sample: Sample) -> None:
-        if not self._cut_count:
-            self._window_before_cuts = self._window
-        self._cut_count = self._cut_count + 1 if self._is_calm else 1
-        if self._cut_count > VAIN_CUT_COUNT and self._lost <= self.floor.tolerance * self._expected:
+        if not self._cuts.loss_count:
+            self._cuts.window_before = self._window
+        self._cuts.loss_count = self._cuts.loss_count + 1 if self._is_calm else 1
+        if self._cuts.loss_count > VAIN_CUT_COUNT and self._round.lost <= self.floor.tolerance * self._round.expected:
             # The queue is empty, less and less was sent, and as much as ever is lost: it is the link.
             self.floor.doubt()
-            self.floor.learn(self._expected, self._lost)
-            self._cut_count = 0
-            self._go_on(now_ns, max(self._window, self._window_before_cuts * CUT))
-            self._expected = self._lost = 0
+            self.floor.learn(self._round.expected, self._round.lost)
+            self._cuts.loss_count = 0
+            self._go_on(now_ns, max(self._window, self._cuts.window_before * CUT))
+            self._round.forget()
             return
         self._cut(now_ns, sample, CUT)
 
     def _cut(self, now_ns: int, sample: Sample, share: float) -> None:
-        window = min(self._window, self._carried(sample)) if self._is_starting else self._window
+        window = min(self._window, self._carried(sample)) if self._startup.is_on else self._window
         self._shrink(now_ns, sample, window * share, self._curve.limit_after(window, share))
 
     def _shrink(self, now_ns: int, sample: Sample, window: float, limit: float) -> None:
-        self._is_starting = False
-        self._start_limit = float("inf")
+        self._startup.end()
         self._window = max(WINDOW_MIN, window)
         self._curve.begin(self._window, max(limit, self._window), now_ns)
         self._recovered_sequence = sample.sent_sequence
         self._next_round(now_ns, sample)
 
     def _next_round(self, now_ns: int, sample: Sample) -> None:
-        self._round_end, self._round_ns = sample.sent_sequence, now_ns
-        self._round_bps = sample.delivered_bps
+        self._round.begin(now_ns, sample)
         # Losses that no floor can be held against yet wait for more packets.
-        if self._is_starting or self._expected >= JUDGE_COUNT_MIN or not self.floor.fraction:
-            self._expected = self._lost = 0
+        if self._startup.is_on or self._round.expected >= JUDGE_COUNT_MIN or not self.floor.fraction:
+            self._round.forget()
 
     # --- Circuit breakers ----------------------------------------------------------------------------------
 
