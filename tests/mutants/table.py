@@ -91,6 +91,21 @@ MUTANTS = (
         "elif now_ns - self._missed_ns >= MISSED_NS:", "elif False:",
         "tests/protocol/test_missing_data.py", "session",
     ),
+    Mutant(
+        "group-late-report", "a report that others overtook sets its receiver back",
+        "if sequence <= self._sequence or sequence >> 32 >", "if sequence == self._sequence or sequence >> 32 >",
+        "tests/protocol/test_group_members.py",
+    ),
+    Mutant(
+        "group-receiver-deaf", "a receiver to which no data comes waits for ever",
+        "return Standstill.DEAF", "return None",
+        "tests/world/test_group_standstill.py",
+    ),
+    Mutant(
+        "rate-drop-counter-wraps", "after 2^32 drops a receiver's counter starts again, and drops become negative",
+        "(report.kernel_drop_count - self._dropped) & _WORD", "report.kernel_drop_count - self._dropped",
+        "tests/protocol/test_congestion_feedback.py",
+    ),
     # --- The core ---------------------------------------------------------------------------------------------
     Mutant(
         "replay-off-by-one", "the oldest number of the window is accepted twice",

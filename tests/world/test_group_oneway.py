@@ -15,7 +15,7 @@ from fountain.wire.group import GroupPacketType, GroupReport, MemberState
 from fountain.wire.reject import Reject
 from tests.world.groups import MS, Stage, packet_type
 
-RUNS = pytest.mark.parametrize("run", range(3))
+RUNS = pytest.mark.parametrize("run", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 
 
 def oneway(seed: int, plan: OnewayPlan, *, size: int = 60_000) -> tuple[Stage, list[str]]:
