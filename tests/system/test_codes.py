@@ -147,7 +147,7 @@ def test_a_code_that_the_client_lacks_is_status_7(
     assert not (tmp_path / "copy").exists()
 
 
-@pytest.mark.parametrize("method", ["reserve", "decode"])
+@pytest.mark.parametrize("method", [pytest.param("reserve", marks=pytest.mark.slow), "decode"])
 def test_a_decoder_that_raises_ends_the_fetch_with_its_name(
     method: str, start: Start, write_file: Writer, tmp_path: Path
 ) -> None:

@@ -202,7 +202,10 @@ def test_an_object_that_does_not_fit_on_the_disk_is_status_6(
 # --- The file changes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["modified", "modified in place with its time put back", "truncated"])
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param("modified", marks=pytest.mark.slow), "modified in place with its time put back", "truncated"],
+)
 def test_a_file_that_changes_while_it_is_served_ends_both_sides_clearly(
     change: str, programs: Programs, write_file: Writer, copy: Path
 ) -> None:
@@ -254,18 +257,15 @@ def test_a_new_object_of_the_old_name_is_fetched_and_the_old_part_is_named(
     assert leftovers(copy.parent) == [part]
 
 
-@pytest.mark.parametrize("options", [(), ("--overwrite",)])
-def test_a_directory_that_holds_something_survives_every_fetch(
-    options: tuple[str, ...], programs: Programs, tmp_path: Path
-) -> None:
+def test_a_directory_that_holds_something_survives_every_fetch(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "served" / ".ssh").mkdir(parents=True)
     (tmp_path / "served" / ".ssh" / "authorized_keys").write_text("theirs")
     home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "authorized_keys").write_text("mine")
     server = programs.serve(tmp_path / "served" / ".ssh")
-    for words in (("-o", home), (".ssh", "-o", home)):
-        fetch = programs.fetch(*words, *options, port=server.port)
+    for words in ((), (".ssh",), ("--overwrite",), (".ssh", "--overwrite")):
+        fetch = programs.fetch(*words, "-o", home, port=server.port)
         assert fetch.wait() == 6
         assert "Move it away" in fetch.event("failed")["hint"]
     assert (home / ".ssh" / "authorized_keys").read_text() == "mine"

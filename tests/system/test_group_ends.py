@@ -109,7 +109,10 @@ def test_a_receiver_that_cannot_keep_the_least_rate_gets_the_rest_alone(fleet: F
 # --- The server goes -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.slow), pytest.param(signal.SIGKILL, id="killed")],
+)
 def test_receivers_go_on_where_a_server_that_comes_back_does(
     way: signal.Signals, fleet: Fleet, write_file: Writer
 ) -> None:
