@@ -46,7 +46,7 @@ MANIFEST_BIT = 1 << 31  # In needs: the block is one of the manifest's own.
 _SESSION = struct.Struct(">QQ")
 _REQUEST_BODY = struct.Struct(">8sHBBBB")
 _RUN = struct.Struct(">II")
-_REPORT = struct.Struct(">QQIIIIIIHBBB")
+_REPORT = struct.Struct(">QQQQIIIIIIHBBB")
 _STOP = struct.Struct(">B3sQ")
 _BYE = struct.Struct(">B3s")
 _PING = struct.Struct(">QQ")
@@ -171,9 +171,10 @@ class RequestBody:
 class Report:
     """What a client has: the heartbeat that keeps its stream alive, and the needs that steer it.
 
-    `expected_sequence` is one above the highest data sequence number seen; needs count every packet below it that
-    arrived. `done` is a page of the runs of verified blocks (a client with many sends them in turn). `needs` names open
-    blocks, those of the manifest with MANIFEST_BIT, and how many symbols each still wants.
+    `expected_sequence` is one above the highest data sequence number seen. Packets below `due_sequence` have had the
+    time to come on a way that reorders: `missing_count` of them have not. `done` is a page of the runs of verified
+    blocks (a client with many sends them in turn). `needs` names open blocks, those of the manifest with MANIFEST_BIT,
+    and how many symbols each still wants, by all packets that arrived.
 
     `arrival_timestamp_us` is the client's time, modulo 2^32, when the packet of the echoed timestamp arrived: the rate
     of arrivals is measured by one clock alone. `receive_buffer_size` bounds what may be under way beyond what the wire
@@ -182,6 +183,8 @@ class Report:
 
     expected_sequence: int
     received_count: int
+    due_sequence: int
+    missing_count: int
     echo_timestamp_us: int
     hold_us: int
     kernel_drop_count: int
@@ -199,6 +202,8 @@ class Report:
             _REPORT.pack(
                 self.expected_sequence,
                 self.received_count,
+                self.due_sequence,
+                self.missing_count,
                 self.echo_timestamp_us,
                 min(self.hold_us, 0xFFFF_FFFF),
                 self.kernel_drop_count & 0xFFFF_FFFF,
@@ -226,7 +231,8 @@ class Report:
             return Reject.TOO_LARGE
         done = _parse_pairs(data[_REPORT.size :], run_count)
         needs = _parse_pairs(data[_REPORT.size + 8 * run_count :], need_count)
-        if has_manifest > 1 or not _sound_runs(done):
+        expected_sequence, _, due_sequence, missing_count, *_ = fields
+        if has_manifest > 1 or not _sound_runs(done) or not missing_count <= due_sequence <= expected_sequence:
             return Reject.BAD_FIELD
         if any(block & ~MANIFEST_BIT >= BLOCK_COUNT_MAX for block, _ in needs):
             return Reject.BAD_FIELD

@@ -39,7 +39,8 @@ class Stream:
         self.now_ns += after_ms * MS
         arrival_us = self.now_ns // 1000 if arrival_us is None else arrival_us
         report = Report(
-            expected, received, 0, 0, drops, 0, arrival_us & 0xFFFF_FFFF, buffer_size, 8, True, (), ()
+            expected, received, expected, expected - received, 0, 0, drops, 0, arrival_us & 0xFFFF_FFFF, buffer_size, 8,
+            True, (), (),
         )  # fmt: skip
         return self.books.on_report(report, self.sent, RTT_NS, self.rtt, RATE_BPS, self.now_ns)
 

@@ -105,7 +105,11 @@ BODIES = st.one_of(
         RequestBody, st.binary(min_size=8, max_size=8), st.integers(1, 0xFFFF), st.booleans(),
         st.text("host", max_size=63), runs(REQUEST_RUN_COUNT_MAX),
     ),
-    st.builds(Report, U64, U64, U32, U32, U32, U32, U32, U32, U16, st.booleans(), runs(RUN_COUNT_MAX), NEEDS),
+    st.builds(
+        lambda ends, received, *rest: Report(ends[2], received, ends[1], ends[0], *rest),
+        st.lists(U64, min_size=3, max_size=3).map(sorted), U64, U32, U32, U32, U32, U32, U32, U16, st.booleans(),
+        runs(RUN_COUNT_MAX), NEEDS,
+    ),
     st.builds(Stop, st.sampled_from(StopReason), U64),
     st.builds(Bye, st.sampled_from(ByeReason)),
     st.builds(Ping, U64, U64),
@@ -183,7 +187,7 @@ def test_padding_of_a_hello_is_zero_and_complete() -> None:
 
 
 LAST = BLOCK_COUNT_MAX - 1
-REPORT = Report(0, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
+REPORT = Report(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
 REQUEST = RequestBody(bytes(8), 8, False, "host", ())
 
 
@@ -255,3 +259,10 @@ def test_no_datagram_makes_a_machine_raise(octets: bytes, port: Port, seed: int)
         client.handle_timeout(now_ns)
     assert not server.sessions
     assert client.session is None
+
+
+@pytest.mark.parametrize(("due", "missing"), [(11, 0), (10, 11), (0, 1)])
+def test_a_report_of_more_due_than_expected_or_more_missing_than_due_is_rejected(due: int, missing: int) -> None:
+    report = Report(10, 10, 10, 10, 0, 0, 0, 0, 0, 0, 8, False, (), ())
+    assert Report.parse(report.encode()) == report
+    assert Report.parse(replace(report, due_sequence=due, missing_count=missing).encode()) is Reject.BAD_FIELD

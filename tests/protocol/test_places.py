@@ -136,7 +136,7 @@ def take_pings(pair: Pair) -> list[bytes]:
 def report_of(client: ClientMachine, count: int) -> bytes:
     """A Report of a client that says it has received so many packets, though it heard nothing."""
     assert client._candidate is not None
-    report = Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ())
+    report = Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
     return client._candidate.seal_packet(PacketType.REPORT, report.encode())
 
 

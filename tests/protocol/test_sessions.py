@@ -167,7 +167,7 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
         sent_count += order.packet_count
     pair.now_ns += NS
     rtt_ns = session.rtt.smoothed_ns
-    report = Report(1 << 20, 20, 1, 1, 0, 0, 0, 0, 8, True, ((0, 2),), ())
+    report = Report(1 << 20, 20, 1 << 20, (1 << 20) - 20, 1, 1, 0, 0, 0, 0, 8, True, ((0, 2),), ())
     packet = client.session.seal_packet(PacketType.REPORT, report.encode())
     pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
     assert 0 in session.carousel.done
@@ -181,11 +181,11 @@ def test_a_report_that_comes_late_is_not_believed() -> None:
     session.record_train(200, pair.now_ns)
     pair.now_ns += 20 * MS
     echo_us = (pair.now_ns - 20 * MS) // 1000 & 0xFFFF_FFFF
-    session.handle_report(Report(150, 140, echo_us, 0, 0, 0, 0, 0, 8, True, ((0, 3),), ((4, 5),)), pair.now_ns)
+    session.handle_report(Report(150, 140, 150, 10, echo_us, 0, 0, 0, 0, 0, 8, True, ((0, 3),), ((4, 5),)), pair.now_ns)
     known = (session.rtt.smoothed_ns, session.lost_fraction, session.received_count, session.controller.rate_bps)
     assert 0 < session.lost_fraction < 0.1
     pair.now_ns += 300 * MS
-    session.handle_report(Report(120, 60, echo_us, 0, 0, 0, 0, 0, 2, True, ((7, 1),), ((4, 9),)), pair.now_ns)
+    session.handle_report(Report(120, 60, 120, 60, echo_us, 0, 0, 0, 0, 0, 2, True, ((7, 1),), ((4, 9),)), pair.now_ns)
     assert (session.rtt.smoothed_ns, session.lost_fraction, session.received_count) == known[:3]
     assert session.carousel.open_limit == 8
     assert 7 not in session.carousel.done
@@ -196,7 +196,7 @@ def test_the_time_for_which_a_client_held_an_echo_is_no_round_trip() -> None:
     session.record_train(10, pair.now_ns)
     echo_us = pair.now_ns // 1000 & 0xFFFF_FFFF
     pair.now_ns += 70 * MS
-    session.handle_report(Report(10, 10, echo_us, 50_000, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
+    session.handle_report(Report(10, 10, 10, 0, echo_us, 50_000, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
     assert session.rtt.smoothed_ns == 20 * MS
 
 
@@ -207,7 +207,7 @@ def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytes
     learned: list[int] = []
     monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
     pair.now_ns += 10 * MS
-    reports = [Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ()) for count in (1, 2, 3)]
+    reports = [Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ()) for count in (1, 2, 3)]
     first, second, third = (client.session.seal_packet(PacketType.REPORT, report.encode()) for report in reports)
     for packet in (first, third, second):
         pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
@@ -226,7 +226,7 @@ def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learne
     monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
     pair.now_ns += 10 * MS
     for count in range(1, 51):
-        report = Report(count, count, 0, 0, 0, 0, 0, 0, 8, False, (), ())
+        report = Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
         packet = client.session.seal_packet(PacketType.REPORT, report.encode())
         pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
         pair.server.handle_timeout(pair.now_ns)
@@ -371,5 +371,5 @@ def test_packets_that_are_still_under_way_at_the_end_are_not_lost() -> None:
     session = pair.connect(pair.client())
     assert session is not None
     session.record_train(100, pair.now_ns)
-    session.handle_report(Report(90, 81, 0, 0, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
+    session.handle_report(Report(90, 81, 90, 9, 0, 0, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
     assert session.lost_fraction == pytest.approx(0.1)

@@ -216,11 +216,11 @@ def test_who_has_not_the_key_of_a_group_costs_its_members_no_time(block_count: i
     assert time_of_group(seed, block_count, harassed=True, is_oneway=is_oneway) <= 1.05 * alone
 
 
-def time_of_fetch(seed: int, *, harassed: bool) -> int:
+def time_of_fetch(seed: int, *, harassed: bool = False, jitter_ns: int = 0, delay_ns: int = MS) -> int:
     world = World(seed)
     ear = Eavesdropper(world)
     source = world.source(payload(200 * 16 * T, seed), symbol_size=T, block=16)
-    world.link("server", "client", Link(loss=0.03, delay_ns=MS))
+    world.link("server", "client", Link(loss=0.0 if jitter_ns else 0.03, delay_ns=delay_ns, jitter_ns=jitter_ns))
     world.serve(source, rate_bps=RATE_BPS)
     client: Client = world.fetch()
     if harassed:
@@ -230,5 +230,10 @@ def time_of_fetch(seed: int, *, harassed: bool) -> int:
     return world.now_ns - begin_ns
 
 
-def test_forged_data_in_a_servers_name_costs_a_sealed_fetch_no_time(seed: int) -> None:
-    assert time_of_fetch(seed, harassed=True) <= 1.05 * time_of_fetch(seed, harassed=False)
+SLOWED_SEEDS = {1, 4, 9}  # Recordings of lost packets used to slow these by 12 to 243 percent.
+TRIED_SEEDS = [pytest.param(at, marks=[] if at in SLOWED_SEEDS else pytest.mark.slow) for at in range(24)]
+
+
+@pytest.mark.parametrize("drawn", TRIED_SEEDS)
+def test_forgeries_and_recordings_in_a_servers_name_cost_a_sealed_fetch_no_time(drawn: int) -> None:
+    assert time_of_fetch(drawn, harassed=True) <= 1.05 * time_of_fetch(drawn)

@@ -81,8 +81,9 @@ class Unpacker:
     def take(self, train: Train, session: Inflow) -> tuple[int, int] | None:
         """Take in the data packets of `session` in `train`.
 
-        Returns the sender's timestamp and round-trip hint, both in microseconds, of the last authentic packet that is
-        no copy of an earlier one; None when there was none. A packet that is not authentic changes nothing but counts.
+        Returns the sender's timestamp and round-trip hint, both in microseconds, of the authentic packet with the
+        highest number that is no copy of an earlier one; None when there was none. A packet that is not authentic
+        changes nothing but counts.
         """
         rows = train.rows()
         if rows.shape[1] != self._packet_size or not len(rows):
@@ -92,13 +93,13 @@ class Unpacker:
             self._train, self._parts = train, packet_views(train.view, self._packet_size)
         columns = self._columns
         parse_headers(rows, session.session_id, columns)
-        last = self._take_uniform(rows, session) if columns.uniform else self._take_mixed(rows, session)
-        if last < 0:
+        newest = self._take_uniform(rows, session) if columns.uniform else self._take_mixed(rows, session)
+        if newest < 0:
             return None
-        return int(columns.timestamp_us[last]), rtt_from_code(int(columns.rtt_hint[last]))
+        return int(columns.timestamp_us[newest]), rtt_from_code(int(columns.rtt_hint[newest]))
 
     def _take_uniform(self, rows: Rows, session: Inflow) -> int:
-        """Take a train as a sender packs it: one block, one kind, numbered upwards. The last new index, or -1."""
+        """Take a train as a sender packs it: one block, one kind, numbered upwards. The index of the newest, or -1."""
         columns, count = self._columns, len(rows)
         flags, block, lows = int(columns.flags[0]), int(columns.block[0]), columns.sequence[:count]
         expected = session.counter.expected
@@ -118,7 +119,7 @@ class Unpacker:
         return self._take_block(rows, key, indices, sequences, session)
 
     def _take_mixed(self, rows: Rows, session: Inflow) -> int:
-        """Take what is good of any train, run by run of the same block. The last new index, or -1."""
+        """Take what is good of any train, run by run of the same block. The index of the newest, or -1."""
         columns, count, expected = self._columns, len(rows), session.counter.expected
         flags = columns.flags[:count]
         good = (columns.verdict[:count] == GOOD) & ((flags & FLAG_OPEN) == self.is_open)
@@ -134,16 +135,16 @@ class Unpacker:
         keys = columns.block[indices]
         if flags.any():
             keys |= ((flags[indices] & FLAG_MANIFEST) != 0) * np.uint32(MANIFEST_BIT)
-        last = -1
+        found = []
         for start, end in _runs(keys):
             part = indices[start:end]
-            last = max(last, self._take_block(rows, int(keys[start]), part, sequences[part], session))
-        return last
+            found.append(self._take_block(rows, int(keys[start]), part, sequences[part], session))
+        return max((index for index in found if index >= 0), key=sequences.__getitem__, default=-1)
 
     def _take_block(
         self, rows: Rows, block: int, indices: Indices, sequences: NDArray[np.uint64], session: Inflow
     ) -> int:
-        """Take the packets `indices` of one block; the last index that is authentic and new, or -1."""
+        """Take the packets `indices` of one block; the index of the newest that is authentic, or -1."""
         esis = self._columns.esi[indices]
         collector = self._collector
         if collector.would_open(block) and not self._is_any_authentic(rows, indices, sequences, session):
@@ -171,7 +172,9 @@ class Unpacker:
         if decoder is not None:
             self.duplicate_count += int(np.count_nonzero(slots < 0))
             collector.note_progress(block, decoder.commit(esis, slots), esis[slots >= 0])
-        return int(indices[-1] if fresh is None else indices[fresh].max(initial=-1))
+        if fresh is None:
+            return int(indices[-1])
+        return int(indices[fresh][sequences[fresh].argmax()]) if fresh.any() else -1
 
     def _is_any_authentic(self, rows: Rows, indices: Indices, sequences: NDArray[np.uint64], session: Inflow) -> bool:
         """Whether any of these packets is what the sender sent, and no recording: one that is not opens no block."""

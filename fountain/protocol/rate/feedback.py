@@ -38,21 +38,20 @@ def is_near(rtt_ns: int, shortest_rtt_ns: int) -> bool:
 
 
 class _Losses:
-    """Packets expected and lost. What is missing in one report alone may just be late: two must agree."""
+    """Packets due and lost. What is due and missing in one report alone may just be late: two must agree."""
 
     def __init__(self) -> None:
-        self.expected = 0  # by the last report
         self.judged = 0  # Packets before this one are counted: as arrived, or as lost.
-        self._missing = 0  # by the last report, late ones not yet arrived among them
+        self._due = 0  # by the last report: packets before this one have had the time to come
+        self._missing = 0  # of those
         self._lost = 0
 
     def count(self, report: Report) -> tuple[int, int]:
         """Newly judged and newly lost packets; the lost ones may be fewer than before."""
-        missing = max(0, report.expected_sequence - report.received_count)
-        lost = min(missing, self._missing)
-        newly_judged, newly_lost = self.expected - self.judged, lost - self._lost
-        self.judged, self._lost = self.expected, lost
-        self._missing, self.expected = missing, max(self.expected, report.expected_sequence)
+        lost = min(report.missing_count, self._missing)
+        newly_judged, newly_lost = self._due - self.judged, lost - self._lost
+        self.judged, self._lost = self._due, lost
+        self._missing, self._due = report.missing_count, max(self._due, report.due_sequence)
         return newly_judged, newly_lost
 
 
@@ -123,6 +122,7 @@ class Feedback:
         self._flight_start = 0  # Packets before this one were reported, or a silence has given them up.
         self._progress_ns = now_ns  # when news of a packet under way last came, or the first one went
         self._min_rtt_ns = 0
+        self._expected = 0  # by the last report
         self._losses = _Losses()
         self._use = _RateUse(packet_size, now_ns)
         self._delivery = _Delivery(packet_size)
@@ -174,7 +174,8 @@ class Feedback:
     ) -> Sample:
         """Take a report into the books; `rtt_ns` is what it measured, `rate_bps` what the stream was allowed."""
         self.is_misled = False
-        if report.expected_sequence > self._losses.expected:
+        if report.expected_sequence > self._expected:
+            self._expected = report.expected_sequence
             self._flight_start = max(self._flight_start, report.expected_sequence)
             self._progress_ns = now_ns
             self.silence_count = 0

@@ -70,6 +70,7 @@ class ClientSession(ControlChannel):
         self.damaged_count = 0
         self.rtt_ns = 0  # as the server measures it; 0 while unknown
         self.shortest_rtt_ns = 0  # that it told
+        self._newest = 0  # one above the number of the packet whose times are echoed
         self._echo_us = 0
         self._echo_arrival_ns = 0
         self.is_missing_all = False  # Of what the server sends Pings come, and no data packets.
@@ -89,10 +90,16 @@ class ClientSession(ControlChannel):
         self.is_missing_all, self._missed_ns = False, None
 
     def note_arrival(self, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
-        """The latest authentic data packet: when the server sent it, and the round-trip time that it told."""
-        self._echo_us, self._echo_arrival_ns = timestamp_us, now_ns
+        """Authentic data packets came: when the server sent the newest, and the round-trip time that it told.
+
+        Where none is newer than all before, they came late, or somebody sent recordings of lost ones: neither tells
+        how long the way is now.
+        """
         self.excuse_missing()
-        if rtt_us:
+        is_newest, self._newest = self.counter.expected != self._newest, self.counter.expected
+        if is_newest:
+            self._echo_us, self._echo_arrival_ns = timestamp_us, now_ns
+        if rtt_us and is_newest:
             self.rtt_ns = rtt_us * 1000
             self.shortest_rtt_ns = min(self.shortest_rtt_ns or self.rtt_ns, self.rtt_ns)
         self.order.note(self.counter, self.rtt_ns, now_ns)

@@ -16,16 +16,18 @@ MARK_SPACING_NS = 1_000_000
 
 
 class Reordering:
-    """Up to which number the packets of a stream have had their time. On a way that keeps the order: up to the last.
+    """Which packets of a stream have had the time to come. On a way that keeps the order: all before the last.
 
-    Without it, what is under way at any moment behind later packets looks lost to the server, and slows it down.
+    Without it, what is under way at any moment behind later packets looks lost to the server, and slows it down. What
+    has come is reported at once all the same: somebody who sends recordings of lost packets makes a way look as if it
+    reordered, and delays by that the news of a loss, and not the stream.
     """
 
     def __init__(self) -> None:
         self._late_ns = [0, 0]  # the longest of this window, and of the one before
         self._window_ns = 0
         self._marks: deque[tuple[int, int]] = deque()  # (when, the number that was expected from then on)
-        self._told = (0, 0)
+        self._told = 0
 
     def note(self, counter: SequenceCounter, rtt_ns: int, now_ns: int) -> None:
         """Packets have come."""
@@ -45,17 +47,17 @@ class Reordering:
         while len(marks) > 1 and marks[1][0] < now_ns - LATE_MARGIN * longest_ns:
             marks.popleft()
 
-    def counts(self, counter: SequenceCounter, now_ns: int) -> tuple[int, int]:
-        """The expected number and the count of those before it that came, as a report tells them."""
-        late_ns = max(self._late_ns)
-        expected = counter.expected
-        if self._told[0] > expected:  # A forged number had moved it up.
-            self._told = (0, 0)
+    def due(self, counter: SequenceCounter, now_ns: int) -> tuple[int, int]:
+        """Up to which number all packets have had the time to come, and how many of those before it have not come."""
+        expected, late_ns = counter.expected, max(self._late_ns)
+        if self._told > expected:  # A forged number had moved it up.
+            self._told = 0
             self._marks.clear()
+        due = expected
         if late_ns and self._marks:
             before_ns = now_ns - int(LATE_MARGIN * late_ns)
             if self._marks[-1][0] > before_ns:
-                expected = max((mark for at_ns, mark in self._marks if at_ns <= before_ns), default=self._marks[0][1])
-        received = counter.received_count - counter.count_from(expected)
-        self._told = max(self._told, (expected, received))
-        return self._told
+                due = max((mark for at_ns, mark in self._marks if at_ns <= before_ns), default=self._marks[0][1])
+        self._told = due = min(expected, max(self._told, due))
+        came_count = counter.received_count - counter.count_from(due)
+        return due, min(due, max(0, due - came_count))

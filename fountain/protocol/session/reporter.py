@@ -69,10 +69,12 @@ class Reporter:
             self.due_ns = self._report_ns + REPORT_WAIT_NS
             return None
         echo_us, hold_us = session.echo(now_ns)
-        expected, received_count = session.order.counts(counter, now_ns)
+        due_sequence, missing_count = session.order.due(counter, now_ns)
         report = Report(
-            expected_sequence=expected,
-            received_count=received_count,
+            expected_sequence=counter.expected,
+            received_count=counter.received_count,
+            due_sequence=due_sequence,
+            missing_count=missing_count,
             echo_timestamp_us=echo_us,
             hold_us=hold_us,
             kernel_drop_count=kernel_drop_count,

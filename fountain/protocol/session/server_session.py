@@ -103,15 +103,15 @@ class ServerSession(ControlChannel):
         self._block_count = geometry.block_count
         self._sends: deque[tuple[int, int]] = deque()  # (sequence after the train, when it went)
         self._resolved = 0
-        self._reported_count = 0  # received packets, by the latest report
-        self._expected = self._missing_count = 0  # by the latest report
+        self._due = self._missing_count = 0  # by the latest report
+        self._came_count = 0  # packets of those that were due, when the loss was last judged
         self._controlled_ns = 0
         self._wait_count = 0  # packets that may go beyond the window, since no report may come before that many
 
     @property
     def lost_fraction(self) -> float:
         """Share of its packets that did not arrive, of all that the latest report could know of."""
-        return self._missing_count / self._expected if self._expected else 0.0
+        return self._missing_count / self._due if self._due else 0.0
 
     @property
     def fraction(self) -> float:
@@ -173,9 +173,9 @@ class ServerSession(ControlChannel):
         A client that expects what was never sent was misled by a forged open packet: its needs are believed, its
         sequence number and times are not, and packets under way are settled by time alone.
         """
-        if report.received_count < self._reported_count:
+        if report.received_count < self.received_count:
             return
-        self._reported_count = report.received_count
+        self.received_count = report.received_count
         expected_sequence = report.expected_sequence if report.expected_sequence <= self.sequence else 0
         rtt_ns = 0
         if expected_sequence:
@@ -184,10 +184,10 @@ class ServerSession(ControlChannel):
                 rtt_ns = max(1_000, rtt_us * 1000)
                 self.rtt.sample(rtt_ns)
         resolved_before = self._resolved
-        self._resolve(expected_sequence, now_ns)
+        due_sequence = report.due_sequence if expected_sequence else 0
+        self._resolve(due_sequence, now_ns)
         if expected_sequence:
-            self._expected = expected_sequence
-            self._missing_count = max(0, expected_sequence - report.received_count)
+            self._due, self._missing_count = due_sequence, report.missing_count
             if now_ns > self._controlled_ns:  # Of two reports taken in at once, the second tells of no time at all.
                 self._controlled_ns = now_ns
                 self._control(report, rtt_ns, now_ns)
@@ -195,8 +195,9 @@ class ServerSession(ControlChannel):
             self.feedback.settle(self._resolved, now_ns)
         newly_expected = self._resolved - resolved_before
         if newly_expected > 0:
-            self.loss.sample(newly_expected, report.received_count - self.received_count)
-            self.received_count = max(self.received_count, report.received_count)
+            came_count = due_sequence - report.missing_count if expected_sequence else report.received_count
+            self.loss.sample(newly_expected, came_count - self._came_count)
+            self._came_count = max(self._came_count, came_count)
         self.carousel.open_limit = max(1, report.open_limit)
         done = [run for run in report.done if run[0] + run[1] <= self._block_count]
         self.carousel.settle(done, report.needs, self._resolved, self.loss.fraction, has_manifest=report.has_manifest)
@@ -213,9 +214,9 @@ class ServerSession(ControlChannel):
         may_wait = is_near(self.rtt.smoothed_ns, self.rtt.minimum_ns)
         self._wait_count = min(REPORT_WAIT_COUNT, wait_count) if may_wait else 0
 
-    def _resolve(self, expected_sequence: int, now_ns: int) -> None:
-        """Packets below `_resolved` have arrived or are lost: the client saw a later one, or should have by now."""
-        self._resolved = max(self._resolved, expected_sequence)
+    def _resolve(self, due_sequence: int, now_ns: int) -> None:
+        """Packets below `_resolved` have arrived or are lost: they were due at the client, or must have been."""
+        self._resolved = max(self._resolved, due_sequence)
         old_ns = now_ns - self.rtt.upper_ns - _REORDER_NS
         while self._sends and (self._sends[0][0] <= self._resolved or self._sends[0][1] < old_ns):
             self._resolved = max(self._resolved, self._sends.popleft()[0])
