@@ -80,6 +80,19 @@ def test_a_way_that_narrows_in_mid_transfer_is_noticed(seed: int) -> None:
     assert client.is_done
 
 
+def test_parts_that_cannot_be_are_counted_with_what_was_rejected(seed: int) -> None:
+    world, client = stage(seed)
+    part: list[bytes] = []
+    world.taps.append(lambda datagram, *_: part.append(datagram) if datagram[0] == PART_FIRST_OCTET else None)
+    assert world.run(lambda: len(part) > 0 and client.receiver.received_count > 0)
+    before = client.receiver.rejected_count
+    forged = part[-1][:1] + b"\xff" + part[-1][2:]  # There is no part of such a number.
+    for _ in range(3):
+        world.deliver(forged, ("server", DATA_PORT_DEFAULT), client.endpoint.local_address)
+        world.run(lambda: False, NS // 1000)
+    assert client.receiver.rejected_count == before + 3
+
+
 @pytest.mark.parametrize("rate_bps", [1_000_000, 20_000])
 def test_where_all_arrives_nothing_is_cut_however_slowly_it_comes(seed: int, rate_bps: int) -> None:
     world = World(seed)

@@ -194,7 +194,9 @@ class Receiver:
         size = assembly.offer.symbol_size + DATA_OVERHEAD_SIZE
         if self._joiner is None or self._joiner.packet_size != size:
             self._joiner = Joiner(size)
+        malformed_before = self._joiner.malformed_count
         packets = self._joiner.join(train.rows())
+        assembly.unpacker.malformed_count += self._joiner.malformed_count - malformed_before
         for start in range(0, len(packets), max(1, TRAIN_SIZE_MAX // size)):
             some = packets[start : start + max(1, TRAIN_SIZE_MAX // size)]
             self._joined.lay_out(len(some), size)[:] = some
