@@ -63,7 +63,7 @@ def test_intermediate_symbols_equal_those_of_a_dense_elimination(case: dict[str,
     source = source_block(case)
     parameters = parameters_for(case["K"])
     plan = encoding_plan(parameters)
-    space = aligned_rows(plan.workspace_rows, case["T"])
+    space = aligned_rows(plan.scratch_row_count, case["T"])
     run_plan(plan, row_set(source), plan.given_rows, case["K"], case["T"], space)
     digest = hashlib.sha256(space[: parameters.L].tobytes()).hexdigest()
     assert digest == case["intermediate_symbols_sha256"]
@@ -143,7 +143,7 @@ def test_any_set_of_symbols_gives_the_same_intermediate_symbols(count: int, surp
     parameters = parameters_for(count)
     source = generator.integers(0, 256, (parameters.K_prime, 20), dtype=np.uint8)
     plan = encoding_plan(parameters)
-    space = aligned_rows(plan.workspace_rows, 64)
+    space = aligned_rows(plan.scratch_row_count, 64)
     run_plan(plan, row_set(source), plan.given_rows, len(source), 20, space)
     isis = generator.permutation(4 * count)[: parameters.K_prime + surplus]
     given = encode(source, isis.tolist())
@@ -152,6 +152,6 @@ def test_any_set_of_symbols_gives_the_same_intermediate_symbols(count: int, surp
         assert surplus < 2
         assert missing > 0
         return
-    again = aligned_rows(other.workspace_rows, 64)
+    again = aligned_rows(other.scratch_row_count, 64)
     run_plan(other, row_set(given), other.given_rows, len(given), 20, again)
     assert (again[: parameters.L, :20] == space[: parameters.L, :20]).all()

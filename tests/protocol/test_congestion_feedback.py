@@ -7,8 +7,7 @@ import pytest
 from fountain.limits import NS
 from fountain.protocol.rate.api import Sample
 from fountain.protocol.rate.estimate import RttEstimate
-from fountain.protocol.rate.feedback import REPORT_SPACING_NS, SILENCE_SLACK_NS, Feedback
-from fountain.protocol.session.reporter import REPORT_INTERVAL_MIN_NS
+from fountain.protocol.rate.feedback import SILENCE_SLACK_NS, Feedback
 from fountain.wire.session import Report
 
 MS = NS // 1000
@@ -231,7 +230,3 @@ def test_a_misled_receiver_lives_but_limits_nothing_until_it_counts_right_again(
     assert stream.books.under_way(100) == 20
     stream.report(90, 90)
     assert not stream.books.is_misled
-
-
-def test_reports_are_spaced_as_the_receiver_spaces_them() -> None:
-    assert REPORT_SPACING_NS == REPORT_INTERVAL_MIN_NS

@@ -23,9 +23,9 @@ from fountain.codes.lt.elimination import Elimination
 from fountain.codes.lt.parameters import degree_thresholds
 from fountain.codes.lt.rows import degrees, neighbours
 from fountain.codes.solver.equations import Equations
+from fountain.codes.solver.gather import make_gather_lists
 from fountain.codes.solver.peel import peel
-from fountain.codes.solver.schedule import make_schedule
-from fountain.codes.solver.workspace import workspace
+from fountain.codes.solver.scratch import scratch_rows
 from fountain.field import RowLists, combine_rows, multiply_rows, row_addresses, row_set
 
 __all__ = ["LTDecoder", "entry_count_max", "inactive_count_max"]
@@ -69,8 +69,8 @@ class LTDecoder(SlabDecoder):
             peeled = peel(self._equations, self.symbol_count, inactive_count_max(self.symbol_count))
             if peeled is None:
                 return 1 + self.symbol_count // _WANTED_SHARE
-            schedule = make_schedule(self._equations, peeled, with_others=False)
-            elimination = self._elimination = Elimination(peeled, schedule)
+            gather = make_gather_lists(self._equations, peeled, with_others=False)
+            elimination = self._elimination = Elimination(peeled, gather)
             rows = peeled.other_rows
         elimination.take(self._equations, rows)
         if elimination.missing_count:
@@ -113,7 +113,7 @@ class LTDecoder(SlabDecoder):
 
     def _run(self, elimination: Elimination) -> None:
         """The data phase."""
-        peeled, schedule, size = elimination.peeled, elimination.schedule, self.symbol_size
+        peeled, gather, size = elimination.peeled, elimination.gather, self.symbol_size
         slab, row_count = row_set(self.slab), len(self.slab)
         pivot_columns, inactive_columns = peeled.columns_in_order()
         held = self._slab_rows[peeled.pivot_rows]
@@ -121,11 +121,11 @@ class LTDecoder(SlabDecoder):
         if peeled.inactive_count:
             is_reached = elimination.reached_pivots(self._equations)
             forward = np.flatnonzero(is_reached)
-            lists = schedule.forward(forward)
+            lists = gather.forward(forward)
             combine_rows(slab, pivot_columns[forward], slab, held[forward], row_count, slab, lists, size)
             self._settle(elimination, inactive_columns)
-            backward = np.flatnonzero(~is_reached | schedule.bits.any(axis=1))
-        lists = schedule.backward(backward)
+            backward = np.flatnonzero(~is_reached | gather.bits.any(axis=1))
+        lists = gather.backward(backward)
         combine_rows(slab, pivot_columns[backward], slab, held[backward], row_count, slab, lists, size)
 
     def _pivot_columns(self, elimination: Elimination) -> RowLists:
@@ -143,7 +143,7 @@ class LTDecoder(SlabDecoder):
         """The inactive columns, from the accepted rows and the pivot columns in them."""
         unknowns, size = len(inactive_columns), self.symbol_size
         slab = row_set(self.slab)
-        sums = workspace(unknowns, size)
+        sums = scratch_rows(unknowns, size)
         targets = np.arange(unknowns, dtype=np.int32)
         held = self._slab_rows[elimination.accepted]
         lists = self._pivot_columns(elimination)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fountain._jit import inlined, kernel
 from fountain.codes.solver.equations import Equations
+from fountain.codes.solver.gather import GatherLists
 from fountain.codes.solver.peel import Peeled
 from fountain.codes.solver.reduce import spread_bits
-from fountain.codes.solver.schedule import Schedule
 
 __all__ = ["Elimination"]
 
@@ -26,11 +26,11 @@ __all__ = ["Elimination"]
 class Elimination:
     """The inactive columns of a block that was peeled, as far as the equations taken in settle them."""
 
-    def __init__(self, peeled: Peeled, schedule: Schedule) -> None:
+    def __init__(self, peeled: Peeled, gather: GatherLists) -> None:
         self.peeled = peeled
-        self.schedule = schedule
+        self.gather = gather
         unknowns = peeled.inactive_count
-        self._system = np.zeros((unknowns + 1, 2 * schedule.bits.shape[1]), dtype=np.int64)
+        self._system = np.zeros((unknowns + 1, 2 * gather.bits.shape[1]), dtype=np.int64)
         self._settled = np.zeros(unknowns, dtype=np.uint8)
         self._accepted = np.empty(unknowns, dtype=np.int32)
         self._rank = 0
@@ -48,19 +48,19 @@ class Elimination:
     def take(self, equations: Equations, rows: NDArray[np.int32]) -> None:
         """Take in some of the equations, none of which is a pivot or was taken in before."""
         self._rank = _take_rows(
-            *equations, self.peeled.column_rank, self.schedule.bits, rows, self._system, self._settled, self._accepted,
+            *equations, self.peeled.column_rank, self.gather.bits, rows, self._system, self._settled, self._accepted,
             self._rank,
         )  # fmt: skip
 
     def shares(self) -> NDArray[np.uint8]:
         """uint8[u, u]: which accepted equations each inactive column is the sum of; once, when all are settled."""
-        unknowns, words = len(self._accepted), self.schedule.bits.shape[1]
+        unknowns, words = len(self._accepted), self.gather.bits.shape[1]
         _solve(self._system)
         return spread_bits(self._system[:unknowns, words:])[:, :unknowns]
 
     def reached_pivots(self, equations: Equations) -> NDArray[np.bool_]:
         """bool[p]: the pivots that the accepted equations need, directly or through later pivots."""
-        bounds, entries = self.schedule.bounds, self.schedule.entries
+        bounds, entries = self.gather.bounds, self.gather.entries
         reached = np.empty(self.peeled.pivot_count, dtype=np.bool_)
         _mark_reached(*equations, self.peeled.column_rank, self.accepted, bounds, entries, reached)
         return reached
@@ -130,7 +130,7 @@ def _solve(system):  # type: ignore[no-untyped-def]
 def _mark_reached(start, columns, column_rank, rows, pivot_bounds, entries, reached):  # type: ignore[no-untyped-def]
     """reached[p] = True for each pivot that the equations `rows` need, directly or through later pivots.
 
-    pivot_bounds int32[3, p], entries: the pivots' gather lists (`fountain.codes.solver.schedule`).
+    pivot_bounds int32[3, p], entries: the pivots' gather lists (`fountain.codes.solver.gather`).
     """
     for pivot in range(reached.shape[0]):
         reached[pivot] = False

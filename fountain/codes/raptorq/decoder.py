@@ -10,8 +10,8 @@ from fountain.codes.raptorq.cost import dense_decode_is_cheaper
 from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import parameters_for
-from fountain.codes.raptorq.plan import Plan, make_plan, run_plan
-from fountain.codes.solver.workspace import workspace
+from fountain.codes.raptorq.plan import InactivationPlan, make_plan, run_plan
+from fountain.codes.solver.scratch import scratch_rows
 from fountain.field import row_set, solve_rows, sum_rows
 
 __all__ = ["RaptorQDecoder"]
@@ -66,11 +66,11 @@ class RaptorQDecoder(SlabDecoder):
         self._apply(plan, rows, missing)
         return 0
 
-    def _apply(self, plan: Plan, rows: NDArray[np.int32], missing: NDArray[np.int64]) -> None:
+    def _apply(self, plan: InactivationPlan, rows: NDArray[np.int32], missing: NDArray[np.int64]) -> None:
         """Run the plan over the slab (symbol i of the plan is row rows[i], -1: zero) and write the missing symbols."""
         slab = row_set(self.slab)
         given = np.where(plan.given_rows >= 0, rows[plan.given_rows], np.int32(-1))
-        space = workspace(plan.workspace_rows, self.symbol_size)
+        space = scratch_rows(plan.scratch_row_count, self.symbol_size)
         run_plan(plan, slab, given, len(self.slab), self.symbol_size, space)
         sums = binary_equations(self._parameters, missing).lists
         sum_rows(slab, missing.astype(np.int32), row_set(space), sums, self.symbol_size)

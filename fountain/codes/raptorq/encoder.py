@@ -12,7 +12,7 @@ from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.generator import GENERATOR_SYMBOL_COUNT_MAX, generator_rows
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
-from fountain.codes.solver.workspace import padded_size
+from fountain.codes.solver.scratch import padded_size
 from fountain.field import aligned_rows, multiply_rows, row_addresses, row_set, sum_rows
 from fountain.limits import ESI_LIMIT
 
@@ -79,7 +79,7 @@ class RaptorQEncoder:
         with self._lock:
             if self._intermediate is None:
                 plan = encoding_plan(self._parameters)
-                space = aligned_rows(plan.workspace_rows, padded_size(self._size))
+                space = aligned_rows(plan.scratch_row_count, padded_size(self._size))
                 run_plan(plan, self._rows, plan.given_rows, self._count, self._size, space)
                 self._intermediate = space
             return self._intermediate

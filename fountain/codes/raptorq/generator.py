@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fountain.codes.raptorq.equations import binary_equations
 from fountain.codes.raptorq.parameters import Parameters
 from fountain.codes.raptorq.plan import encoding_plan, run_plan
-from fountain.codes.solver.workspace import padded_size
+from fountain.codes.solver.scratch import padded_size
 from fountain.field import aligned_rows, row_set, sum_rows
 
 __all__ = ["GENERATOR_SYMBOL_COUNT_MAX", "generator_rows", "prepare_generator", "solve_identity"]
@@ -34,7 +34,7 @@ def solve_identity(parameters: Parameters) -> NDArray[np.uint8]:
     """A^-1 restricted to the source columns, in rows padded to 64 octets."""
     count = parameters.K_prime
     plan = encoding_plan(parameters)
-    space = aligned_rows(plan.workspace_rows, padded_size(count))
+    space = aligned_rows(plan.scratch_row_count, padded_size(count))
     identity = np.eye(count, dtype=np.uint8)
     run_plan(plan, row_set(identity), plan.given_rows, count, count, space)
     return space[: parameters.L]

@@ -17,7 +17,7 @@ The data phase reads every given symbol twice, and is four gathers and a few sma
     3. inactive     C_A = E r;  C_F = Q (acc + X C_A);  C_A += G C_F
     4. backward     C = pivot rows over given symbols, earlier C and inactive C
 
-Given symbols stay as they are (they may be a read-only mapping); the workspace holds C, r and acc.
+Given symbols stay as they are (they may be a read-only mapping); scratch rows hold C, r and acc.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from fountain.codes.raptorq.equations import binary_equations, hdpc_targets
 from fountain.codes.raptorq.parameters import Parameters
+from fountain.codes.solver.gather import make_gather_lists
 from fountain.codes.solver.peel import Peeled, peel
 from fountain.codes.solver.reduce import reduce_rows, spread_bits
-from fountain.codes.solver.schedule import make_schedule
 from fountain.field import (
     RowLists,
     RowSet,
@@ -46,7 +46,7 @@ from fountain.field import (
     row_set,
 )
 
-__all__ = ["Plan", "encoding_plan", "inactive_count_max", "make_plan", "run_plan"]
+__all__ = ["InactivationPlan", "encoding_plan", "inactive_count_max", "make_plan", "run_plan"]
 
 _PLAN_CACHE_SIZE_MAX = 64 << 20
 _SPREAD_SIZE_MAX = 8 << 20  # Octets of bits that are spread to octets at once.
@@ -57,15 +57,15 @@ _Indices = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """The schedule. Gather row i < p computes pivot column i, the others the residual rows."""
+class InactivationPlan:
+    """What to sum and to multiply. Gather row i < p computes pivot column i, the others the residual rows."""
 
     parameters: Parameters
-    target_rows: _Indices  # workspace row of each gather row: pivots, and the others that settle inactive columns
+    target_rows: _Indices  # scratch row of each gather row: pivots, and the others that settle inactive columns
     given_rows: _Indices  # position of the given symbol of each gather row, negative: none
     forward: RowLists  # what each gather row sums, without inactive columns
     backward: RowLists  # what the pivots sum, with them
-    fold_rows: _Indices  # workspace row of column j of the HDPC recursion, -1 for inactive ones
+    fold_rows: _Indices  # scratch row of column j of the HDPC recursion, -1 for inactive ones
     settled: _Indices  # columns A
     free: _Indices  # columns F
     residual_to_settled: _Octets  # E
@@ -79,7 +79,7 @@ class Plan:
         return len(self.backward.begin)
 
     @property
-    def workspace_rows(self) -> int:
+    def scratch_row_count(self) -> int:
         """Rows of scratch: C, the residual right-hand sides, the HDPC sums."""
         return self.parameters.L + len(self.target_rows) - self.pivot_count + self.parameters.H
 
@@ -134,7 +134,7 @@ def _solve_free(over_settled: _Octets, free_to_settled: _Octets, over_free: _Oct
     return rank, np.ascontiguousarray(system[chosen[:rank], free_count : free_count + count])
 
 
-def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | None, int]:
+def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[InactivationPlan | None, int]:
     """A plan for the given symbols' ISIs; gather rows refer to symbols by their position in `isis`.
 
     Returns the plan and 0, or None and the number of equations that are missing.
@@ -144,15 +144,15 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
     if peeled is None:
         return None, 1 + parameters.L // _WANTED_SHARE
     pivot_count = peeled.pivot_count
-    schedule = make_schedule(equations, peeled, with_others=True)
-    reduced = reduce_rows(schedule.bits[pivot_count:], peeled.inactive_count)
+    gather = make_gather_lists(equations, peeled, with_others=True)
+    reduced = reduce_rows(gather.bits[pivot_count:], peeled.inactive_count)
     free_count = len(reduced.free)
     if free_count > parameters.H:
         return None, free_count - parameters.H
 
     shares = spread_bits(reduced.rows)
     free_to_settled = shares[:, reduced.free]
-    hdpc = _hdpc_coefficients(parameters, peeled, schedule.bits[:pivot_count])
+    hdpc = _hdpc_coefficients(parameters, peeled, gather.bits[:pivot_count])
     settled_to_sums = hdpc[:, reduced.settled]
     free_rank, sums_to_free = _solve_free(settled_to_sums, free_to_settled, hdpc[:, reduced.free])
     if free_rank < free_count:
@@ -164,12 +164,12 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
     first_own = shares.shape[1] // 2
     hdpc_columns = np.arange(parameters.L - parameters.H, dtype=np.int32)
     hdpc_columns[peeled.column_rank[: len(hdpc_columns)] < 0] = -1
-    plan = Plan(
+    plan = InactivationPlan(
         parameters=parameters,
         target_rows=np.concatenate((pivot_columns, residual_rows)),
         given_rows=np.concatenate((peeled.pivot_rows, peeled.other_rows[reduced.accepted])) - np.int32(parameters.S),
-        forward=schedule.forward(np.concatenate((pivots, pivot_count + reduced.accepted))),
-        backward=schedule.backward(pivots),
+        forward=gather.forward(np.concatenate((pivots, pivot_count + reduced.accepted))),
+        backward=gather.backward(pivots),
         fold_rows=hdpc_columns,
         settled=inactive_columns[reduced.settled],
         free=inactive_columns[reduced.free],
@@ -182,9 +182,9 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Plan | N
 
 
 def run_plan(
-    plan: Plan, given: RowSet, given_rows: _Indices, given_count: int, size: int, space: NDArray[np.uint8]
+    plan: InactivationPlan, given: RowSet, given_rows: _Indices, given_count: int, size: int, space: NDArray[np.uint8]
 ) -> None:
-    """Compute the intermediate symbols into space[0..L - 1], uint8[plan.workspace_rows, >= size].
+    """Compute the intermediate symbols into space[0..L - 1], uint8[plan.scratch_row_count, >= size].
 
     Row given_rows[i] of `given` is the symbol of gather row i; rows outside 0..given_count - 1 are zero symbols.
     """
@@ -195,9 +195,9 @@ def run_plan(
     multiply_rows(plan.residual_to_settled, residual, settled, size)
     if len(free):
         parameters = plan.parameters
-        first_sum = plan.workspace_rows - parameters.H
-        space[first_sum : plan.workspace_rows] = 0
-        sums = row_addresses(base, np.arange(first_sum, plan.workspace_rows))
+        first_sum = plan.scratch_row_count - parameters.H
+        space[first_sum : plan.scratch_row_count] = 0
+        sums = row_addresses(base, np.arange(first_sum, plan.scratch_row_count))
         fold_rows(RowSet(int(sums[0]), base.stride), base, plan.fold_rows, hdpc_targets(parameters), size)
         multiply_rows(plan.settled_to_sums, settled, sums, size, accumulate=True)
         multiply_rows(plan.sums_to_free, sums, free, size)
@@ -206,11 +206,11 @@ def run_plan(
     combine_rows(base, pivots, given, given_rows, given_count, base, plan.backward, size)
 
 
-_plans: OrderedDict[int, Plan] = OrderedDict()
+_plans: OrderedDict[int, InactivationPlan] = OrderedDict()
 _lock = threading.Lock()
 
 
-def encoding_plan(parameters: Parameters) -> Plan:
+def encoding_plan(parameters: Parameters) -> InactivationPlan:
     """The cached plan that computes the intermediate symbols from the K' source symbols. One thread computes it."""
     with _lock:
         plan = _plans.get(parameters.K_prime)

@@ -10,7 +10,7 @@ from typing import Any
 from fountain._jit import cache_trouble
 from fountain.codes import ledger
 from fountain.codes.raptorq import equations
-from fountain.codes.solver import peel, reduce, schedule
+from fountain.codes.solver import gather, peel, reduce
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
 from fountain.field.matrix import ACTIVE, host_features, invert, product, solve
@@ -27,7 +27,7 @@ __all__ = [
     "waiting_for",
 ]
 
-_HOMES = (ledger, equations, peel, schedule, reduce, crc32c, train)
+_HOMES = (ledger, equations, peel, gather, reduce, crc32c, train)
 # `fountain.field` gives these names to the kernels, not to their modules.
 _FIELD = (combine, fold, product, invert, solve)
 

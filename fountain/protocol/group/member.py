@@ -12,7 +12,15 @@ from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rt
 from fountain.protocol.rate.group_round_trip import bounded_rtt_ns
 from fountain.wire.group import GroupReport, MemberState
 
-__all__ = ["AWAY_NS", "FINAL_STATES", "HOLDING_STATES", "TAKING_STATES", "Member", "SendTimes"]
+__all__ = [
+    "AWAY_NS",
+    "FINAL_STATES",
+    "HOLDING_STATES",
+    "MEMBER_REPORT_SPACING_NS",
+    "TAKING_STATES",
+    "Member",
+    "SendTimes",
+]
 
 # It has the object; nothing more will come of it.
 HOLDING_STATES = frozenset({MemberState.DONE, MemberState.HOOKING, MemberState.HOOK_DONE, MemberState.HOOK_FAILED})
@@ -23,7 +31,7 @@ _REORDER_NS = 20_000_000  # As for one peer: a report so much later than the rou
 _HISTORY_NS = 5 * NS  # No report is older when it comes.
 _FRACTION_UNIT = 65_535
 _WORTH_COUNT = 200  # Packets after which a loss says something.
-REPORT_SPACING_NS = NS // 100  # Between the reports of one receiver; ...
+MEMBER_REPORT_SPACING_NS = NS // 100  # Between the reports of one receiver; ...
 REPORT_BURST_COUNT = 16  # ... so many may have been held up and come together.
 DEAF_COUNT = 1_000  # Packets of which not one came: there is no such loss. It hears nothing, for now.
 AWAY_NS = NS  # Who was not heard for so long, and for some intervals, was away: what it missed is no loss.
@@ -141,10 +149,10 @@ class Member:
 
     def is_in_time(self, now_ns: int) -> bool:
         """Whether a report keeps the distance from those before that reports have to keep."""
-        due_ns = max(self._due_ns, now_ns - REPORT_BURST_COUNT * REPORT_SPACING_NS)
+        due_ns = max(self._due_ns, now_ns - REPORT_BURST_COUNT * MEMBER_REPORT_SPACING_NS)
         if due_ns > now_ns:
             return False
-        self._due_ns = due_ns + REPORT_SPACING_NS
+        self._due_ns = due_ns + MEMBER_REPORT_SPACING_NS
         return True
 
     def come_back(self, sequence: int) -> None:

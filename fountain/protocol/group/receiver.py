@@ -36,7 +36,7 @@ from fountain.protocol.base.transmit import Transmit
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.inflow import GroupInflow
-from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES
+from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, MEMBER_REPORT_SPACING_NS
 from fountain.protocol.group.polling import REPORT_SIZE
 from fountain.protocol.group.standstill import Standstill, Watch
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
@@ -62,7 +62,6 @@ __all__ = ["GroupClientMachine", "standstill_ns"]
 
 SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
-REPORT_SPACING_NS = NS // 100
 PACE_MIN_NS = NS // 40
 PACE_COUNT = 50  # octets of data for each of its reports, but ...
 PACE_SPARE_NS = NS // 10  # ... never so seldom that the server takes it for silent.
@@ -464,7 +463,7 @@ class GroupClientMachine:
         plan, blocks = self._plan, self.blocks
         # Before a round trip no Plan can answer: where that is long, or not known yet, many would say the same again.
         round_trip_ns = rtt_from_code(plan.grtt_code) * 1000 if plan is not None else 0
-        least_ns = HOOKING_NS if self.state is MemberState.HOOKING else REPORT_SPACING_NS
+        least_ns = HOOKING_NS if self.state is MemberState.HOOKING else MEMBER_REPORT_SPACING_NS
         interval_ns = self._interval_ns
         if plan is not None and plan.group_size <= SMALL_GROUP_COUNT and self._stated_count < AGAIN_COUNT:
             interval_ns = min(interval_ns, AGAIN_NS)  # The server may be waiting for it, and it may be lost.

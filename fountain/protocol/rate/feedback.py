@@ -11,14 +11,14 @@ from fountain.protocol.rate.estimate import RttEstimate
 from fountain.wire.session import Report
 
 __all__ = [
-    "REPORT_SPACING_NS",
+    "REPORT_INTERVAL_MIN_NS",
     "REPORT_WAIT_COUNT",
     "REPORT_WAIT_NS",
     "Feedback",
     "is_near",
 ]
 
-REPORT_SPACING_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
+REPORT_INTERVAL_MIN_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
 # A report costs the server as much when it tells little. Where nothing was lost, and nothing hangs on it, it waits ...
 REPORT_WAIT_COUNT = 128  # ... until so many packets have come ...
 REPORT_WAIT_NS = 100_000_000  # ... or so much time has passed since the one before ...
@@ -185,7 +185,7 @@ class Feedback:
         dropped = 0 if self._dropped is None else (report.kernel_drop_count - self._dropped) & _WORD
         self._dropped = report.kernel_drop_count
         self._receive_buffer_size = report.receive_buffer_size
-        window_ns = max(rtt.smoothed_ns, REPORT_SPACING_NS)
+        window_ns = max(rtt.smoothed_ns, REPORT_INTERVAL_MIN_NS)
         self._delivery.measure(report, window_ns // _US)
         train_bps = self._delivery.measure_train()
         self._use.judge(sent_sequence, window_ns, rate_bps, now_ns)

@@ -25,7 +25,7 @@ from fountain.protocol.rate.api import Controller, Sample
 from fountain.protocol.rate.breaker import CircuitBreaker, end_breaker
 from fountain.protocol.rate.cubic import CubicCurve
 from fountain.protocol.rate.delay import QueueEstimate
-from fountain.protocol.rate.feedback import REPORT_SPACING_NS
+from fountain.protocol.rate.feedback import REPORT_INTERVAL_MIN_NS
 from fountain.protocol.rate.floor import LossFloor
 
 __all__ = ["LOSS_TOLERANCE_DEFAULT", "TolerantRate"]
@@ -99,7 +99,7 @@ class _Round:
 
     def is_over(self, now_ns: int, sample: Sample) -> bool:
         """Whether all that was sent when it began is judged; and long enough ago for the rate of arrivals to be new."""
-        return sample.judged_sequence >= self.end_sequence and now_ns - self.begin_ns >= REPORT_SPACING_NS
+        return sample.judged_sequence >= self.end_sequence and now_ns - self.begin_ns >= REPORT_INTERVAL_MIN_NS
 
     def begin(self, now_ns: int, sample: Sample) -> None:
         """The next one; what is counted stays."""
@@ -148,7 +148,7 @@ class TolerantRate:
         """Packets that may be under way: the window, and what goes out while a report is waited for."""
         if not self._smoothed_ns or self.is_silent:
             return int(self._window)  # Nothing is known of the way, or nothing good.
-        waiting_ns = max(REPORT_SPACING_NS, self._smoothed_ns // 4)
+        waiting_ns = max(REPORT_INTERVAL_MIN_NS, self._smoothed_ns // 4)
         return int(WINDOW_SLACK * self._window) + self.rate_bps * waiting_ns // (self._bits * NS) + 1
 
     @property
@@ -317,7 +317,7 @@ class TolerantRate:
 
     @property
     def _two_rounds_ns(self) -> int:
-        return 2 * (self._smoothed_ns + REPORT_SPACING_NS)
+        return 2 * (self._smoothed_ns + REPORT_INTERVAL_MIN_NS)
 
     def _is_congested(self, is_over: bool) -> bool:
         if not self._round.lost:

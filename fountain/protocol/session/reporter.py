@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
-from fountain.protocol.rate.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, is_near
+from fountain.protocol.rate.feedback import REPORT_INTERVAL_MIN_NS, REPORT_WAIT_COUNT, REPORT_WAIT_NS, is_near
 from fountain.protocol.session.client_session import ClientSession
 from fountain.protocol.session.report_spacing import REPORT_SPACING_NS
 from fountain.wire.control import PacketType
@@ -12,7 +12,6 @@ from fountain.wire.session import NEED_COUNT_MAX, Ping, Report
 
 __all__ = ["Reporter"]
 
-REPORT_INTERVAL_MIN_NS = NS // 100
 REPORT_INTERVAL_MAX_NS = NS // 4
 _WAIT_SHARE = 16  # A stream that starts doubles by its Reports: no more is waited for than a 16th of what has come.
 KEEPALIVE_NS = 10 * NS  # A Ping to the data port keeps its way through address translation open (RFC 8085 section 3.5).

@@ -1,4 +1,4 @@
-"""Schedules: which rows to sum for each column, in the order that peeling found.
+"""Gather lists: which columns to sum for each column, in the order that peeling found.
 
 The pivot columns in a row become its gather list. A row's bits say which inactive columns are in it once the earlier
 pivots are substituted: for the rows that are no pivots, these bits are the dense system that is left.
@@ -17,14 +17,14 @@ from fountain.codes.solver.equations import Equations
 from fountain.codes.solver.peel import Peeled
 from fountain.field import RowLists
 
-__all__ = ["Schedule", "make_schedule"]
+__all__ = ["GatherLists", "make_gather_lists"]
 
 _Numbers = NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
-    """Gather lists of n rows: first the pivots in their order, then, where they are wanted, the others."""
+class GatherLists:
+    """The lists of n rows: first the pivots in their order, then, where they are wanted, the others."""
 
     bounds: NDArray[np.int32]  # [3, n]: begin, end, and end with the inactive columns (of pivots only)
     entries: NDArray[np.int32]
@@ -39,14 +39,14 @@ class Schedule:
         return RowLists(self.bounds[0, pivots], self.bounds[2, pivots], self.entries)
 
 
-def make_schedule(equations: Equations, peeled: Peeled, *, with_others: bool) -> Schedule:
-    """The schedule of all pivots, and of the other rows of `equations` where they are wanted."""
+def make_gather_lists(equations: Equations, peeled: Peeled, *, with_others: bool) -> GatherLists:
+    """The lists of all pivots, and of the other rows of `equations` where they are wanted."""
     order = np.concatenate((peeled.pivot_rows, peeled.other_rows)) if with_others else peeled.pivot_rows
     bits = np.empty((len(order), -(-peeled.inactive_count // 64)), dtype=np.int64)
     bounds = np.empty((3, len(order)), dtype=np.int32)
     entries = np.empty_like(equations.columns)
-    _write_schedule(*equations, peeled.column_rank, order, peeled.pivot_count, bits, bounds, entries)
-    return Schedule(bounds, entries, bits)
+    _write_lists(*equations, peeled.column_rank, order, peeled.pivot_count, bits, bounds, entries)
+    return GatherLists(bounds, entries, bits)
 
 
 @inlined
@@ -68,7 +68,7 @@ def _write_row(start, columns, column_rank, row, bits, target, entries, position
 
 
 @kernel
-def _write_schedule(start, columns, column_rank, order, pivot_count, bits, bounds, entries):  # type: ignore[no-untyped-def]
+def _write_lists(start, columns, column_rank, order, pivot_count, bits, bounds, entries):  # type: ignore[no-untyped-def]
     """Gather lists and bits of the rows in `order`: first the pivots in theirs, then the rows that are not pivots.
 
     order int32[M]; bits int64[M, words]: out; bounds int32[3, M]: begin, end of the pivot sources and end with the

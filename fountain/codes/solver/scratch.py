@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fountain.field import aligned_rows
 
-__all__ = ["padded_size", "workspace"]
+__all__ = ["padded_size", "scratch_rows"]
 
 _SIZE_KEPT = 16 << 20  # Larger ones serve one call; there the page faults are few beside the work.
 _local = threading.local()
@@ -20,7 +20,7 @@ def padded_size(size: int) -> int:
     return -(-size // 64) * 64
 
 
-def workspace(count: int, size: int) -> NDArray[np.uint8]:
+def scratch_rows(count: int, size: int) -> NDArray[np.uint8]:
     """uint8[count, size padded to 64 octets], aligned, not initialised; valid until this thread's next call."""
     stride = padded_size(size)
     octets = count * stride
