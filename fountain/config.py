@@ -171,7 +171,7 @@ class GroupConfig:
     def _check_source(self, group: IPv4Address | IPv6Address) -> None:
         field = "group.source"
         if self.is_broadcast:
-            raise _wrong(field, "goes with `group.address` only.", "A broadcast reaches everybody, whoever sent it.")
+            raise _wrong(field, "goes with a multicast group only.", "A broadcast reaches everybody, whoever sent it.")
         source = _parse_address(field, "The source", self.source, "192.0.2.1")
         is_of_one = not source.is_multicast and not source.is_unspecified and self.source != BROADCAST_ADDRESS
         if not is_of_one or source.version != group.version:
@@ -241,7 +241,7 @@ class FleetConfig:
         if self.ttl is not None:
             _check_range("ttl", self.ttl, 1, 255, "Give the number of networks to cross: 1 to 255.")
             if self.group.is_broadcast:
-                raise _wrong("ttl", "goes with `group.address` only.", "No router lets a broadcast through.")
+                raise _wrong("ttl", "goes with a multicast group only.", "No router lets a broadcast through.")
         _check_count("wait_count", self.wait_count, PEER_COUNT_MAX, "receiver", "Leave it out to start with the first.")
         _check_duration("wait_time_s", self.wait_time_s, "Leave it out to wait without limit.")
         if self.min_rate_bps is not None and self.min_rate_bps < 0:

@@ -14,6 +14,7 @@ from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group
+from fountain.cli.options import OPTIONS
 from fountain.cli.place import Place, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
@@ -130,8 +131,8 @@ def _with_typed_name(
         return error
     if not may_be_replaced(offered.destination):
         return error
-    words = argv if config.overwrite else ["--overwrite", *argv]
-    hint = f"Choose another place with -o, or replace it by name: {_command_with(words, offered.name)}"
+    words = argv if config.overwrite else [OPTIONS["overwrite"], *argv]
+    hint = f"Choose another place with `out`, or replace it by name: {_command_with(words, offered.name)}"
     return NameClashError(error.message, hint, path=error.path)
 
 

@@ -164,7 +164,7 @@ def fetch_refusal(argv: str) -> object:
         ("--cc tfmcc", "--cc tfmcc needs a group."),
         (f"{ON_GROUP} --cc tolerant", "--cc tolerant is for single peers."),
         (f"{ON_GROUP} --cc tfmcc --oneway", "--cc tfmcc cannot go with --oneway."),
-        ("--broadcast --ttl 1", "--ttl goes with --group only."),
+        ("--broadcast --ttl 1", "--ttl goes with a multicast group only."),
         (f"{ON_GROUP} --ttl 0", "--ttl 0 is out of range."),
         (f"{ON_GROUP} --ttl 256", "--ttl 256 is out of range."),
         (f"{ON_GROUP} --wait 0", "--wait needs at least one receiver."),
@@ -210,7 +210,7 @@ def test_a_server_refuses_what_cannot_go_together(argv: str, message: str) -> No
         (f"{ON_GROUP} --source host", "The source 'host' is not an IP address."),
         (f"{ON_GROUP} --source fd00::1", f"fd00::1 cannot be the source of group {ADDRESS}."),
         (f"{ON_GROUP} --source 239.1.1.1", f"239.1.1.1 cannot be the source of group {ADDRESS}."),
-        ("--broadcast --source 10.0.0.1", "--source goes with --group only."),
+        ("--broadcast --source 10.0.0.1", "--source goes with a multicast group only."),
     ],
 )
 def test_a_fetch_refuses_what_cannot_go_together(argv: str, message: str) -> None:
