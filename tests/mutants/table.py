@@ -197,7 +197,7 @@ MUTANTS = (
     ),
     Mutant(
         "session-hold-ignored", "the time for which a client held an echo counts as round trip",
-        "sent_us_ago - report.hold_us", "sent_us_ago",
+        "& _WORD) - hold_us", "& _WORD)",
         "tests/protocol/test_sessions.py", "session",
     ),
     Mutant(
