@@ -24,6 +24,9 @@ BENCH_FLAGS ?=
 .DELETE_ON_ERROR:
 .PHONY: test soak lint demo bench clean
 
+# Where that is set, each of hundreds of commands in the tests compiles the package again.
+test soak: export PYTHONDONTWRITEBYTECODE :=
+
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 

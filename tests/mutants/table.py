@@ -41,7 +41,7 @@ MUTANTS = (
     # --- Alive when they were first tried: the rule had no test -------------------------------------------------
     Mutant(
         "session-late-report", "a late Report is believed: old needs are sent again, and loss is counted twice",
-        "if report.received_count < self._reported_count:", "if report.received_count < 0:",
+        "if report.received_count < self.received_count:", "if report.received_count < 0:",
         "tests/protocol/test_sessions.py",
     ),
     Mutant(
@@ -280,7 +280,7 @@ MUTANTS = (
     ),
     Mutant(
         "rate-loss-twice", "a packet that was only late counts as lost",
-        "lost = min(missing, self._missing)", "lost = missing",
+        "lost = min(report.missing_count, self._missing)", "lost = report.missing_count",
         "tests/protocol/test_congestion_feedback.py",
     ),
     Mutant(
