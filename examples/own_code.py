@@ -6,18 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import tempfile
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from fountain import FetchConfig, ServeConfig, fetch, serve
-from fountain.codes.api import SlabDecoder
-from fountain.codes.registry import register
-from fountain.events import Serving
+import fountain
 
 
 def coefficients(count: int, esi: int) -> np.ndarray:
@@ -29,7 +24,7 @@ def coefficients(count: int, esi: int) -> np.ndarray:
 
 
 class RandomLinear:
-    """What fountain.codes.api.Code asks for."""
+    """What `fountain.Code` asks for."""
 
     name, profile_id = "random-linear", b"RLC-GF2a"  # 8 octets that change whenever a symbol does
     systematic, symbol_count_max = True, 256
@@ -47,7 +42,7 @@ class RandomLinear:
         return Decoder(symbol_count, symbol_size, slab, systematic=True)
 
 
-class Decoder(SlabDecoder):
+class Decoder(fountain.SlabDecoder):
     """Gaussian elimination. SlabDecoder knows what stands where: source symbols in slab[:K], others behind them."""
 
     def _solve(self) -> int:
@@ -68,12 +63,9 @@ class Decoder(SlabDecoder):
 
 
 if __name__ == "__main__":
-    register(RandomLinear())
-    folder, told, stop = Path(tempfile.mkdtemp()), queue.SimpleQueue(), threading.Event()
+    fountain.register(RandomLinear())
+    folder = Path(tempfile.mkdtemp())
     (folder / "sent").write_bytes(os.urandom(3_000_000))
-    offer = ServeConfig(paths=(folder / "sent",), bind="127.0.0.1", port=0, data_port=0, expect=1, code="random-linear")
-    threading.Thread(target=serve, args=(offer, SimpleNamespace(handle=told.put), stop), daemon=True).start()
-    port = next(event.port for event in iter(told.get, None) if isinstance(event, Serving))
-    wish = FetchConfig(host="127.0.0.1", port=port, out=folder / "got", loss_test=0.1)
-    fetch(wish, SimpleNamespace(handle=print), stop)
+    with fountain.Server(folder / "sent", bind="127.0.0.1", port=0, code="random-linear") as server:
+        fountain.fetch("127.0.0.1", port=server.port, out=folder / "got", loss_test=0.1, on_event=print)
     assert (folder / "got").read_bytes() == (folder / "sent").read_bytes()

@@ -180,7 +180,9 @@ class _Run(Generic[Result]):
                 self._waiting.pop()
             self._waiting.append(event)
             if len(self._waiting) > EVENT_COUNT_MAX:
-                del self._waiting[next(at for at, old in enumerate(self._waiting) if not isinstance(old, Fetched))]
+                dropped = next((at for at, old in enumerate(self._waiting) if not isinstance(old, Fetched)), None)
+                if dropped is not None:
+                    del self._waiting[dropped]
             self.changed.notify_all()
         if self._watcher is not None:
             self._watcher.handle(event)

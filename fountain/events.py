@@ -11,7 +11,7 @@ import enum
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -477,7 +477,8 @@ class Fetched(Event):
     overhead_count: int  # distinct symbols that blocks needed beyond K, summed over all blocks
     block_count: int
     loss: float
-    files: Sequence[tuple[str, Path]] = ()  # hex digest and path of each; no part of JSON, as they may be a million
+    # The hex digest and path of each file. They may be a million: they are made when asked for, and no part of JSON.
+    files: Sequence[tuple[str, Path]] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:

@@ -1,0 +1,218 @@
+"""What a program may rely on when an engine runs beside it: events, errors, ends, and a process that stays its own."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fountain
+from fountain.api import EVENT_COUNT_MAX, _Run
+from tests.cli.stage import ONE_OF_EACH
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = {"bind": "127.0.0.1", "port": 0}
+PROGRESS, FETCHED = (
+    next(event for event in ONE_OF_EACH if isinstance(event, kind))
+    for kind in (fountain.TransferProgress, fountain.Fetched)
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file to serve."""
+    place = tmp_path / "image.iso"
+    place.write_bytes(os.urandom(100_000))
+    return place
+
+
+def engine_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "fountain"]
+
+
+def run_of(*events: fountain.Event, on_event: Callable[[fountain.Event], object] | None = None) -> _Run[None]:
+    """An engine that has reported these events, and has ended."""
+
+    def engine(observer: Any, _: threading.Event) -> None:
+        for event in events:
+            observer.handle(event)
+
+    run = _Run(engine, on_event)
+    run.start()
+    run.result(None)
+    return run
+
+
+def rest(run: _Run[None]) -> list[fountain.Event]:
+    return list(iter(run.next_event, None))
+
+
+# --- Events --------------------------------------------------------------------------------------------------
+
+
+def test_events_come_in_order_to_iterations_and_functions() -> None:
+    seen: list[fountain.Event] = []
+    run = run_of(*ONE_OF_EACH, on_event=seen.append)
+    assert seen == list(ONE_OF_EACH)
+    snapshots = (fountain.PeersProgress, fountain.TransferProgress, fountain.OnewayProgress)
+    others = [event for event in ONE_OF_EACH if not isinstance(event, snapshots)]
+    assert [event for event in rest(run) if not isinstance(event, snapshots)] == others
+
+
+def test_a_snapshot_that_waits_is_replaced_by_the_next_of_the_same_object() -> None:
+    later, other = replace(PROGRESS, verified_size=7), replace(PROGRESS, name="other")
+    assert rest(run_of(PROGRESS, later)) == [later]
+    assert rest(run_of(PROGRESS, other)) == [PROGRESS, other]
+    assert rest(run_of(PROGRESS, FETCHED, later)) == [PROGRESS, FETCHED, later]
+
+
+def test_of_too_many_events_the_oldest_go_but_no_object_that_was_received() -> None:
+    warnings = [fountain.Warned(str(number)) for number in range(EVENT_COUNT_MAX + 5)]
+    assert rest(run_of(FETCHED, *warnings)) == [FETCHED, *warnings[6:]]
+    received = [replace(FETCHED, name=str(number)) for number in range(EVENT_COUNT_MAX + 5)]
+    assert rest(run_of(*received)) == received
+
+
+def test_a_function_that_fails_is_logged_and_called_no_more(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[fountain.Event] = []
+
+    def fail(event: fountain.Event) -> None:
+        calls.append(event)
+        raise RuntimeError("on purpose")
+
+    with caplog.at_level(logging.ERROR, "fountain"), fountain.Server(path, on_event=fail, **LOCAL) as server:
+        out = fountain.fetch("127.0.0.1", port=server.port, out=path.with_name("copy")).path
+    assert out.read_bytes() == path.read_bytes()
+    assert len(calls) == 1
+    assert "on purpose" in caplog.text
+
+
+def test_a_function_may_close_what_calls_it(path: Path) -> None:
+    servers: list[fountain.Server] = []
+
+    def close(event: fountain.Event) -> None:
+        if isinstance(event, fountain.PeersProgress):
+            servers[0].close()
+
+    servers.append(fountain.Server(path, on_event=close, **LOCAL))
+    with servers[0] as server:
+        assert server.result(60).reason is fountain.EndReason.INTERRUPTED
+
+
+# --- Ends ----------------------------------------------------------------------------------------------------
+
+
+def test_a_server_waits_for_distinct_peers_and_names_how_many_came(path: Path) -> None:
+    with fountain.Server(path, **LOCAL) as server:
+        for _ in range(2):
+            fountain.fetch("127.0.0.1", path.name, port=server.port, out=path.with_name("copy"), overwrite=True)
+            server.wait(peers=1, timeout_s=60)
+        with pytest.raises(fountain.PeersMissingError, match="1 of 2 peers"):
+            server.wait(peers=2, timeout_s=0.01)
+    with pytest.raises(fountain.PeersMissingError, match="1 of 2 peers"):
+        server.wait(peers=2)
+    assert server.result().done_count == 1
+
+
+def test_what_cannot_start_is_raised_by_the_start(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(fountain.UsageError) as caught:
+        fountain.Server(path, mtu=1)
+    assert caught.value.field == "mtu"
+    server = fountain.Server(tmp_path / "none")
+    with pytest.raises(fountain.StorageError, match="There is no"):
+        server.start()
+    with pytest.raises(RuntimeError, match="has not started"):
+        _ = server.port
+    with fountain.Server(path, **LOCAL) as first, pytest.raises(fountain.TransportError, match="already in use"):
+        fountain.Server(path, bind="127.0.0.1", port=first.port, data_port=0).start()
+
+
+def test_a_server_that_is_closed_before_it_starts_does_not_serve(path: Path) -> None:
+    server = fountain.Server(path, **LOCAL)
+    server.close()
+    with pytest.raises(fountain.IncompleteError, match="closed before"):
+        server.start()
+
+
+def test_a_place_that_cannot_be_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(fountain.StorageError, match="is not a directory"):
+        fountain.Fetch("127.0.0.1", out=f"{tmp_path}/none/")
+    group = fountain.GroupConfig(address="239.255.7.7", interface="lo")
+    with pytest.raises(fountain.StorageError, match="is not a directory"):
+        fountain.listen(group, out=tmp_path / "none")
+    assert engine_threads() == []
+
+
+def test_leaving_the_block_raises_what_went_wrong_unless_it_was_raised_already() -> None:
+    with pytest.raises(fountain.NobodyAnsweredError), fountain.Fetch("127.0.0.1", port=9, timeout_s=0.1) as fetch:
+        list(fetch.events())
+    with fountain.Fetch("127.0.0.1", port=9, timeout_s=0.1) as fetch:
+        for _ in range(2):
+            with pytest.raises(fountain.NobodyAnsweredError):
+                fetch.result()
+
+
+def test_leaving_the_block_early_is_no_failure() -> None:
+    with fountain.Fetch("127.0.0.1", port=9, wait=True) as fetch, pytest.raises(TimeoutError):
+        fetch.result(timeout_s=0.01)
+    with pytest.raises(fountain.IncompleteError, match="interrupted"):
+        fetch.result()
+
+
+def test_an_iteration_over_a_listener_ends_when_it_is_closed(tmp_path: Path) -> None:
+    listener = fountain.listen(fountain.GroupConfig(address="239.255.7.7", interface="lo"), out=tmp_path)
+    threading.Timer(0.1, listener.close).start()
+    assert list(listener) == []
+
+
+def test_an_iteration_over_a_listener_raises_what_went_wrong(tmp_path: Path) -> None:
+    group = fountain.GroupConfig(address="239.255.7.7", interface="lo", key_path=tmp_path / "none")
+    with pytest.raises(fountain.FountainError, match="none"):
+        list(fountain.listen(group, out=tmp_path))
+
+
+def test_what_a_program_forgets_ends() -> None:
+    fetch = fountain.Fetch("127.0.0.1", port=9, wait=True)
+    assert len(engine_threads()) == 1
+    del fetch
+    assert engine_threads() == []
+
+
+# --- The process ---------------------------------------------------------------------------------------------
+
+
+def test_the_process_stays_the_programs_own(path: Path) -> None:
+    def state() -> list[object]:
+        signals = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+        return [*signals, gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), sys.getswitchinterval()]
+
+    seen: list[list[object]] = []
+    before = state()
+    with fountain.Server(path, on_event=lambda _: seen.append(state()), **LOCAL) as server:
+        fountain.fetch("127.0.0.1", port=server.port, out=path.with_name("copy"))
+    assert seen
+    assert all(each == before for each in [*seen, state()])
+
+
+def test_a_program_that_closes_nothing_ends_and_notifies_its_peers(path: Path) -> None:
+    program = (
+        "import fountain, sys\n"
+        "def show(event):\n"
+        "    if isinstance(event, fountain.Stopped): print(event.reason.name)\n"
+        f"server = fountain.Server(sys.argv[1], on_event=show, **{LOCAL})\n"
+        "server.start()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "INTERRUPTED\n", "")
