@@ -64,7 +64,7 @@ class BlockDecoder(Protocol):
     def has_room(self) -> bool:
         """Whether it can hold another symbol. A block that wants more and has no room cannot be solved any more.
 
-        So many symbols in vain are no chance but somebody's choice: whoever collects them throws them all away.
+        So many useless symbols do not happen by chance: somebody chose them. The caller should drop all of them.
         """
 
     def reserve(self, esis: EsiArray) -> SlotArray:
@@ -101,8 +101,8 @@ class SlabDecoder:
     Subclasses implement `_solve`, which reads `self.row_esi` (int64[rows], negative where a row is empty) and
     `self.slab`, leaves the source symbols in `slab[:K]` and returns 0, or returns how many more symbols it wants.
 
-    After `failure_count_free` attempts in vain each one asks for twice as many symbols more as the one before: that is
-    no chance any more, and somebody would have an attempt for each packet that he sends.
+    After `failure_count_free` failed attempts, each further one asks for twice as many more symbols as the one before.
+    So many failures do not happen by chance, and an attacker could otherwise cause an attempt with every packet.
     """
 
     failure_count_free: ClassVar[int] = 32

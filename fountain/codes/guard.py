@@ -76,7 +76,7 @@ class GuardedCode:
     def _error(self, what: str) -> LocalError:
         return LocalError(
             f"The code {self.name!r} ({self._origin}) is broken: {what}.",
-            "Tell its authors, or serve with another code, such as `code` raptorq.",
+            "Report it to its authors, or serve with another code, such as `code` raptorq.",
         )
 
 

@@ -2,7 +2,7 @@
 
 `raptorq` and `lt` are built in. A third-party package adds a code with an entry point in the group "fountain.codes":
 the entry point's name is the code's name, its object a class or function without arguments that returns a `Code`. Entry
-points are read when a code is asked for, and a broken one is an error for whoever asks for it, nobody else.
+points are read when a code is asked for. A broken one is an error only for a caller that asks for that code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _origin(point: metadata.EntryPoint) -> str:
 def _load(point: metadata.EntryPoint) -> Code:
     try:
         code = cast(Code, point.load()())
-    except Exception as error:  # Whatever a foreign package raises, the person who named it must see which one it was.
+    except Exception as error:  # A foreign package may raise anything; the error must say which package it was.
         raise UsageError(
             f"The code {point.name!r} could not be loaded from {_origin(point)}: {error!r}.",
             "Repair or uninstall the package that registers it, or choose another code.",

@@ -56,7 +56,7 @@ _SHUFFLE = {
 
 
 def host_features() -> dict[str, bool]:
-    """What numba generates code for, by LLVM's names: this processor, unless numba is told otherwise."""
+    """What numba generates code for, by LLVM's names: this processor, unless numba is configured for another."""
     if config.CPU_NAME or config.CPU_FEATURES is not None:
         return {name[1:]: name[0] == "+" for name in (config.CPU_FEATURES or "").split(",") if name}
     return dict(llvmlite.binding.get_host_cpu_features())
@@ -265,7 +265,7 @@ Arithmetic = tuple[tuple[int, ...], int, int, NDArray[np.uint8]]
 
 @inlined
 def _tile(tag, table, packed, sources, count, targets, offset, accumulate, surplus, two):  # type: ignore[no-untyped-def]
-    """One copy of the code for all who call it: it is what takes long to compile."""
+    """One copy of the code for all callers, because it takes long to compile."""
     _tile_code(tag, table, packed, sources, count, targets, offset, accumulate, surplus, two)
 
 
@@ -304,7 +304,7 @@ def product(arithmetic, coefficients, first_column, packed, sources, targets, si
 
     coefficients uint8[n, any], of which k columns from `first_column` on count; packed uint8[tiles, k, R]: scratch.
     sources int64[k], targets int64[tiles * R]: addresses of rows of `size` octets, where the surplus targets of the
-    last tile name a row that nobody reads. edges int64[k + tiles * R or more]: addresses of 64 octets of zeros each,
+    last tile name a row that is not read. edges int64[k + tiles * R or more]: addresses of 64 octets of zeros each,
     scratch for the last octets of rows whose size is not a multiple of 64 (empty where it is).
     """
     _pack(coefficients, first_column, packed)

@@ -225,7 +225,7 @@ class TestSteadyPacer:
 
     def test_a_rest_is_not_made_up_for(self) -> None:
         pacer = SteadyPacer(self.RATE_BPS, 0)
-        pacer.rest(NS)
+        pacer.idle(NS)
         times = self.send(pacer, NS, 2 * NS, [])
         assert len(times) <= NS // 1_000_000 + 3
 

@@ -25,7 +25,7 @@ class LT:
     """The code as the rest of fountain sees it (`fountain.codes.api.Code`)."""
 
     name = "lt"
-    # Names every rule of `parameters` and `rows`: whoever changes one of them must change this, too.
+    # Stands for every rule of `parameters` and `rows`: change it together with any of them.
     profile_id = hashlib.sha256(b"fountain/lt/robust-soliton/c=0.05/delta=0.001/splitmix64/1").digest()[:8]
     systematic = False
     symbol_count_max = SYMBOL_COUNT_MAX

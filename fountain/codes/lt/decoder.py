@@ -36,16 +36,16 @@ _Indices = NDArray[np.int32]
 
 
 def inactive_count_max(symbol_count: int) -> int:
-    """How many columns may be inactive: more than symbols leave that nobody chose.
+    """How many columns may be inactive: more than symbols leave that were not chosen for it.
 
-    Those leave 4.5 sqrt(K) of them at K = 1000 and 8.8 sqrt(K) at the largest K, with a standard deviation below
+    Such symbols leave 4.5 sqrt(K) of them at K = 1000 and 8.8 sqrt(K) at the largest K, with a standard deviation below
     0.4 sqrt(K).
     """
     return 8 + int(16 * symbol_count**0.5)
 
 
 def entry_count_max(symbol_count: int) -> int:
-    """How many columns all equations of a block may have together: twice what 2 K rows have that nobody chose."""
+    """How many columns all equations of a block may have together: twice what 2 K rows have by chance."""
     return 64 + 84 * symbol_count
 
 
@@ -101,7 +101,7 @@ class LTDecoder(SlabDecoder):
         return are_affordable
 
     def _clear_the_front(self, elimination: Elimination) -> None:
-        """Move symbols that are needed and stand in slab[:K], where the block will be, to rows that nobody needs."""
+        """Move symbols that are needed and stand in slab[:K], where the block will be, to rows that are not needed."""
         used = np.concatenate((elimination.peeled.pivot_rows, elimination.accepted))
         in_front = used[self._slab_rows[used] < self.symbol_count]
         if len(in_front):

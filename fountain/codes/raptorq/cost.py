@@ -46,6 +46,6 @@ def dense_decode_is_cheaper(parameters: Parameters, size: int, missing: int) -> 
 
 
 def dense_encode_is_cheaper(parameters: Parameters, size: int, repairs: int) -> bool:
-    """Whether to make `repairs` symbols, all told, with generator rows rather than from intermediate symbols."""
+    """Whether to make `repairs` symbols, altogether, with generator rows rather than from intermediate symbols."""
     dense = _generator_rows(parameters, repairs) + _product(repairs, parameters.K_prime, size)
     return dense < _data_phase(parameters, size) + repairs * _ROW_READS * size / _GATHER_RATE

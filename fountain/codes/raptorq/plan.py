@@ -91,9 +91,9 @@ class InactivationPlan:
 
 
 def inactive_count_max(parameters: Parameters) -> int:
-    """How many columns may be inactive: more than symbols leave that nobody chose.
+    """How many columns may be inactive: more than symbols leave that were not chosen for it.
 
-    Those leave P + 0.75 sqrt(L) of them, with a standard deviation below 0.25 sqrt(L), at every K. The bound is
+    Such symbols leave P + 0.75 sqrt(L) of them, with a standard deviation below 0.25 sqrt(L), at every K. The bound is
     thirteen of these away.
     """
     return parameters.P + parameters.H + int(4 * parameters.L**0.5)

@@ -199,7 +199,7 @@ class GroupServerMachine:
     def poll_order(self, now_ns: int) -> StreamOrder | None:
         """Data packets to send now; None while the pacer holds, or nothing is wanted."""
         if self.is_waiting or self.is_closed:
-            self.pacer.rest(now_ns)
+            self.pacer.idle(now_ns)
             return None
         if not self.pacer.may_send(now_ns):
             return None
@@ -214,7 +214,7 @@ class GroupServerMachine:
             limit = min(limit, self.carousel.announce_left_count)
         blocks = self.carousel.take(limit, self.sequence)
         if not blocks:
-            self.pacer.rest(now_ns)
+            self.pacer.idle(now_ns)
             return None
         order = StreamOrder(self.stream, self.sequence, now_ns // 1000 & 0xFFFF_FFFF, blocks)
         self.sequence += order.packet_count

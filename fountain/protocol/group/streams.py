@@ -106,13 +106,13 @@ class GroupStreams:
                 self._pacer.charge(order.packet_count * machine.packet_size)
                 return order
         if not any(machine.carousel.has_work for machine in self._turns):
-            self._pacer.rest(now_ns)
+            self._pacer.idle(now_ns)
         return None
 
     def _rest(self, now_ns: int) -> None:
         """Let no pacer count time in which nothing may be sent."""
         for pacer in (self._pacer, *(machine.pacer for machine in self._turns)):
-            pacer.rest(now_ns)
+            pacer.idle(now_ns)
 
     def is_wanted(self, session_id: int, block: int) -> bool:
         """Whether more symbols of a block may be sent in a stream."""

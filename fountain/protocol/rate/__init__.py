@@ -1,4 +1,4 @@
-"""How fast one stream may go: controllers behind one interface, fed with what reports tell."""
+"""How fast one stream may go: controllers behind one interface, fed from reports."""
 
 from __future__ import annotations
 

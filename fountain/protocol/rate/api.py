@@ -1,4 +1,4 @@
-"""What a congestion controller is told, and what it answers.
+"""What a congestion controller gets, and what it answers.
 
 A controller is pure: integer time comes in, nothing is drawn by chance, and the same samples give the same rates. It
 counts packets; their size is the same for a whole session.
@@ -27,7 +27,7 @@ class Sample:
     sent_sequence: int  # data packets sent so far
     judged_sequence: int  # packets before this one are counted: as arrived, or as lost
     is_full: bool  # since the last report the stream sent about all that it was allowed to
-    train_bps: int = 0  # how fast the first packets of the stream came one behind the other; told once, 0 otherwise
+    train_bps: int = 0  # how fast the first packets of the stream came one behind the other; given once, 0 otherwise
 
 
 class Controller(Protocol):

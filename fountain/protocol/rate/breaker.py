@@ -10,7 +10,7 @@ END_LOSS = 0.5
 END_NS = 30 * NS
 _END_TOLERANCES = 1.8  # Who tolerates half of all packets lost goes on until nine tenths are.
 _SLICE_COUNT = 5
-_SLICE_PACKET_COUNT_MIN = 20  # Fewer tell nothing.
+_SLICE_PACKET_COUNT_MIN = 20  # Fewer show nothing.
 _SILENCE_PACKET_COUNT = 10  # A silence counts as if so many packets were lost.
 
 

@@ -1,4 +1,4 @@
-"""How long the queue is on the way, as far as round-trip times tell."""
+"""How long the queue is on the way, as far as round-trip times show."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class QueueEstimate:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether a stream that cannot tell congestion by loss should back off."""
+        """Whether a stream that cannot recognise congestion by loss should back off."""
         return self.latest_ns > max(_LONG_NS, self.shortest_ns // 2)
 
     @property

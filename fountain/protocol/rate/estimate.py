@@ -10,7 +10,7 @@ RTT_INITIAL_NS = 200_000_000  # before the first report; a stream's first report
 
 
 def echoed_rtt_us(echo_timestamp_us: int, hold_us: int, now_ns: int) -> int:
-    """The round trip that a report tells which comes now, in microseconds.
+    """The round trip by the echo in a report that comes now, in microseconds.
 
     `echo_timestamp_us` is the sender's own time on the packet that is echoed, modulo 2^32, and `hold_us` the time for
     which the receiver kept it. Below zero: the two contradict each other, and there is no round trip.

@@ -19,14 +19,14 @@ __all__ = [
 ]
 
 REPORT_INTERVAL_MIN_NS = 10_000_000  # Reports come so far apart where a quarter of the round trip is less.
-# A report costs the server as much when it tells little. Where nothing was lost, and nothing hangs on it, it waits ...
+# A report costs the server as much when it says little. Where nothing was lost, and nothing hangs on it, it waits ...
 REPORT_WAIT_COUNT = 128  # ... until so many packets have come ...
 REPORT_WAIT_NS = 100_000_000  # ... or so much time has passed since the one before ...
 REPORT_WAIT_RTT_NS = 20_000_000  # ... if the round trip is below this now, ...
 REPORT_WAIT_RTT_SHORTEST_NS = 5_000_000  # ... and was below this: farther away the rate hangs on each report.
 SILENCE_SLACK_NS = 300_000_000  # A receiver without news reports every 250 ms.
 _BACKOFF_MAX = 3  # then a packet every 2.4 s and eight round trips
-_TRAIN_COUNT_MIN = 5  # packets behind each other that tell a rate
+_TRAIN_COUNT_MIN = 5  # packets behind each other that show a rate
 _FULL_SHARE = 0.7  # of what the rate allowed, for a stream that counts as limited by it
 _US = 1_000
 _WORD = 0xFFFF_FFFF
@@ -97,7 +97,7 @@ class _Delivery:
             arrivals.popleft()
         elapsed_us = (arrivals[-1][0] - arrivals[0][0]) & _WORD
         if 0 < elapsed_us < 1 << 31:
-            # A few packets that came together tell of the sender's train, not of what comes in a round trip.
+            # A few packets that came together show the sender's train, not what comes in a round trip.
             self.bps = self._rate_bps(max(elapsed_us, window_us))
 
     def measure_train(self) -> int:
@@ -163,7 +163,7 @@ class Feedback:
         self._use.is_held = True
 
     def settle(self, resolved_sequence: int, now_ns: int) -> None:
-        """The receiver lives, but its counts are not to be believed: time alone tells what has arrived."""
+        """The receiver lives, but its counts are not to be believed: time alone shows what has arrived."""
         self.is_misled = True
         self._flight_start = max(self._flight_start, resolved_sequence)
         self._progress_ns = now_ns

@@ -8,7 +8,7 @@ from fountain.protocol.rate.breaker import end_breaker
 __all__ = ["FixedRate"]
 
 _UNLIMITED_COUNT = 1 << 40
-_TOLERANCE = 0.5  # Whoever chooses a rate may mean a link that loses so much; more than 90 % helps nobody.
+_TOLERANCE = 0.5  # A chosen rate may be meant for a link that loses so much; with more than 90 % lost it is useless.
 
 
 class FixedRate:
@@ -32,5 +32,5 @@ class FixedRate:
         self.breaker.note(now_ns, sample.expected_count, sample.lost_count, sample.smoothed_rtt_ns)
 
     def on_silence(self, now_ns: int, sent_sequence: int) -> None:  # noqa: ARG002  an interface
-        """Who is gone is found out by the server; who is there and receives nothing, here."""
+        """A peer that is there and receives nothing trips the breaker; one that is gone is noticed by the server."""
         self.breaker.note_silence(now_ns)

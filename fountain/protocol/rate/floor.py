@@ -1,4 +1,4 @@
-"""How much loss belongs to the link itself: what stays when nobody sends too much."""
+"""How much loss belongs to the link itself: what stays when no sender sends too much."""
 
 from __future__ import annotations
 

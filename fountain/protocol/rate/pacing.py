@@ -48,7 +48,7 @@ class Pacer:
         """Account for `size` octets that go out now."""
         self._ready_ns += size * 8 * NS // self.rate_bps
 
-    def rest(self, now_ns: int) -> None:
+    def idle(self, now_ns: int) -> None:
         """Nothing is to be sent: time that passes now is not missed."""
         self._ready_ns = max(self._ready_ns, now_ns - BURST_NS)
 
@@ -86,7 +86,7 @@ class SteadyPacer(Pacer):
             if self._spaced_ns > now_ns:
                 self._spaced_ns = now_ns + (self._spaced_ns - now_ns) * self.rate_bps // rate_bps
             super().change_rate(rate_bps, now_ns)
-            self.rest(now_ns)
+            self.idle(now_ns)
 
     @property
     def ready_ns(self) -> int:

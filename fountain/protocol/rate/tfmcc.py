@@ -11,9 +11,9 @@ Why and from where: docs/concepts/congestion.md, "Groups". The rules
    trip in each round trip, whether that receiver is better off now or another one has taken its place.
 4. A CLR that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When nobody
    reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
-5. One address alone that allows less than half of what all others do takes no more than half of the rate; after
-   HELD_NS whoever allows so little there is to leave: be its way slow or its reports false, the others go on. Who is
-   slow for a while now and then stays: the time is forgotten at a twentieth of its speed.
+5. One address alone that allows less than half of what all others allow cannot take the rate below half. After HELD_NS
+   the receivers there that allow so little are asked to leave: whether their way is slow or their reports are false,
+   the others go on. The time counts down at a twentieth of its speed, so a receiver that is slow now and then stays.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
 GROUP_CONTROL_DEFAULT = "tfmcc"
 
-SUPPRESS_SHARE = 0.9  # RFC 4654's 1 - g: who allows only a little less need not report
+SUPPRESS_SHARE = 0.9  # RFC 4654's 1 - g: a receiver that allows only a little less need not report
 SUPPRESS_NOBODY_BPS = (1 << 63) - 1
 ROUNDS_LOOK_NS = NS // 4  # The group's round trip comes down so soon when its receivers' do.
 HELD_NS = 3 * NS
@@ -48,7 +48,7 @@ HELD_SHARE = 0.5
 HELD_SHARE_CLEAN = 0.25  # Without loss what arrives grows with the rate: the far ones are a round trip behind.
 HELD_LOOK_NS = NS // 10
 HELD_FORGOTTEN = 0.05
-WINDOW_ROUNDS = 6  # RFC 4654's T: a feedback window, in which whoever should report does
+WINDOW_ROUNDS = 6  # RFC 4654's T: a feedback window, in which each receiver that should report does
 ROUND_MIN_NS = 50_000_000  # A CLR on a short way need not report as often as packets come back.
 HALVING_ROUNDS = 4
 SILENCE_ROUNDS = 10
@@ -84,7 +84,7 @@ class GroupRate(Protocol):
         """A feedback round: the CLR's longest time without a report."""
 
     def rtt_ns(self, peer_id: bytes) -> int:
-        """The smoothed round trip of a receiver, to tell it; the group's while it has none."""
+        """The smoothed round trip of a receiver, for its Plan; the group's while it has none."""
 
     def on_report(
         self, now_ns: int, peer_id: bytes, *, rtt_ns: int, event_rate: float, receive_rate_bps: int, has_lost: bool,
@@ -102,7 +102,7 @@ class GroupRate(Protocol):
         """When `on_timeout` is due."""
 
     def on_timeout(self, now_ns: int) -> None:
-        """Time passed, and nobody may have reported."""
+        """Time passed, perhaps without any report."""
 
 
 def group_rate(name: str, packet_size: int, cap_bps: int, now_ns: int) -> GroupRate:
@@ -166,8 +166,8 @@ class _Receiver:
 class _Hold:
     """How an address has held all others back."""
 
-    limit_bps: float  # Who allows less there holds others back, ...
-    has_lost: bool  # ... of those who have lost packets, if who was looked at had.
+    limit_bps: float  # A receiver there that allows less holds others back ...
+    has_lost: bool  # ... if it has lost packets, or the CLR had not when it was looked at.
     floor_bps: float  # The rate does not fall below this for it.
     floor_until_ns: int
     looked_ns: int
@@ -285,7 +285,7 @@ class TfmccRate:
         receiver = self._clr_receiver
         if receiver is None:
             return SUPPRESS_NOBODY_BPS
-        # Where one alone allows too little the others' word counts: who cannot take the rate either must say so.
+        # Where one address alone allows too little, others that cannot take the rate either must report it.
         allowed_bps = receiver.allowed_bps if self._held_by is None else max(receiver.allowed_bps, self._rate)
         return int(min(SUPPRESS_SHARE * allowed_bps, SUPPRESS_NOBODY_BPS))
 
@@ -337,7 +337,7 @@ class TfmccRate:
         if peer_id == self.clr:
             self._clr.is_halved = False
             self._watch(receiver, now_ns)
-            if not self.blames(peer_id):  # Else it is to leave, and nobody waits for it meanwhile.
+            if not self.blames(peer_id):  # Otherwise it is asked to leave, and the others do not wait for it.
                 self._follow(receiver, now_ns)
 
     def blames(self, peer_id: bytes) -> bool:
@@ -345,7 +345,7 @@ class TfmccRate:
         if receiver is None or receiver.party != self._held_by or not self._has_held(receiver.party):
             return False
         hold = self._holds[receiver.party]
-        if hold.has_lost:  # Others there may be well off: that little arrives is no fault of theirs.
+        if hold.has_lost:  # Other receivers there may fare well: it is not their fault that little arrives.
             return receiver.has_lost and receiver.equation_bps < hold.limit_bps
         return receiver.allowed_bps < hold.limit_bps
 
@@ -408,9 +408,9 @@ class TfmccRate:
         """The next CLR, of those that were heard lately; if none was, the next that reports."""
         since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
         heard = [peer_id for peer_id, receiver in self._receivers.items() if receiver.heard_ns >= since_ns]
-        least = min(heard, key=lambda peer_id: self._receivers[peer_id].allowed_bps, default=None)
-        self._limit_by(least, now_ns)
-        self._clr.is_halved = True  # It did not promise to report: its silence tells nothing but that it may be gone.
+        slowest = min(heard, key=lambda peer_id: self._receivers[peer_id].allowed_bps, default=None)
+        self._limit_by(slowest, now_ns)
+        self._clr.is_halved = True  # It did not promise to report: its silence shows only that it may be gone.
 
     def _watch(self, clr: _Receiver, now_ns: int) -> None:
         """See whether the CLR's address alone holds all others back."""
@@ -433,7 +433,7 @@ class TfmccRate:
         self._held_by = clr.party if is_held else None
 
     def _has_held(self, party: str) -> bool:
-        """Whether an address alone has held all others back for so long that who does so there should leave."""
+        """Whether an address alone has held all others back for so long that its slow receivers should leave."""
         hold = self._holds.get(party)
         return hold is not None and hold.total_ns >= HELD_NS
 
@@ -443,13 +443,13 @@ class TfmccRate:
         if clr.allowed_bps >= share * self._cap_bps:
             return 0.0
         since_ns = now_ns - SILENCE_ROUNDS * WINDOW_ROUNDS * self.round_ns
-        least_bps, is_alone = self._cap_bps, False
+        minimum_bps, is_alone = self._cap_bps, False
         for receiver in self._receivers.values():
             if receiver.party != clr.party and receiver.heard_ns >= since_ns:
                 is_alone = True
                 if receiver.has_lost or not clr.has_lost:
-                    least_bps = min(least_bps, receiver.allowed_bps)
-        return share * least_bps if is_alone else 0.0
+                    minimum_bps = min(minimum_bps, receiver.allowed_bps)
+        return share * minimum_bps if is_alone else 0.0
 
     def _follow(self, receiver: _Receiver, now_ns: int) -> None:
         """Go where the CLR allows."""

@@ -32,7 +32,7 @@ __all__ = ["LOSS_TOLERANCE_DEFAULT", "TolerantRate"]
 
 LOSS_TOLERANCE_DEFAULT = 0.15
 WINDOW_INITIAL = 10.0  # RFC 6928
-WINDOW_MIN = 4.0  # BBR's floor too: fewer packets in a round trip tell nothing
+WINDOW_MIN = 4.0  # BBR's floor too: fewer packets in a round trip show nothing
 INITIAL_PERIOD_NS = 20_000_000  # Before the first report this stands for the round trip: half of it is used.
 STARTUP_GAIN = 2.0
 TRAIN_SHARE = 0.3  # of the rate at which the first packets came: what the second round trip may try, evenly paced
@@ -55,7 +55,7 @@ BREAKER_NS = 5 * NS
 
 @dataclass
 class _Silence:
-    """What a silence took away, until it is known whether the packets under way were lost or told of late."""
+    """What a silence took away, until it is known whether the packets under way were lost or reported late."""
 
     sequence: int  # Packets before this one were under way.
     window: float
@@ -89,7 +89,7 @@ class _Round:
     lost: int = 0
 
     def count(self, sample: Sample) -> None:
-        """Take in what a report tells."""
+        """Take in a report."""
         self.expected += sample.expected_count
         self.lost += sample.lost_count
 
@@ -176,7 +176,7 @@ class TolerantRate:
             self._give_way(now_ns, sample)
             return
         sample = self._end_silence(now_ns, sample)
-        # A report that tells of packets from before the cut and from after it tells of what led to the cut.
+        # A report on packets from before the cut and from after it shows what led to the cut.
         is_recovering = sample.judged_sequence - sample.expected_count < self._recovered_sequence
         if sample.dropped_count and not is_recovering:
             self._cut(now_ns, sample, CUT_FOR_DROPS)
@@ -297,7 +297,7 @@ class TolerantRate:
             self._cuts.loss_count = 0  # The last cut helped: what was lost before it is lost no more.
         if not self.queue.is_too_long:
             self._cuts.delay_count = 0
-        # A window that grows while nobody uses it, or beyond what the cap can ever use, means nothing.
+        # A window means nothing if it grows while it is not used, or beyond what the cap can ever use.
         if sample.is_full and self._window * self._bits * NS < 2.0 * self._cap_bps * self._period_ns:
             arrived = max(0, sample.expected_count - sample.lost_count)
             if self._is_calm and self._window >= self._curve.limit:

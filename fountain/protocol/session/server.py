@@ -215,7 +215,7 @@ class ServerMachine:
                 return order
             if session.state is not SessionState.ENDED:
                 self._turns.sleep(session, session.ready_ns(now_ns))
-        self.pacer.rest(now_ns)
+        self.pacer.idle(now_ns)
         return None
 
     def next_timeout(self, now_ns: int) -> int:
@@ -241,7 +241,7 @@ class ServerMachine:
             return None
         blocks = session.carousel.take(limit, session.sequence)
         if not blocks:
-            session.pacer.rest(now_ns)
+            session.pacer.idle(now_ns)
             return None
         order = StreamOrder(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, blocks)
         session.record_train(order.packet_count, now_ns)
@@ -421,7 +421,7 @@ class ServerMachine:
             pong = session.seal_packet(PacketType.PONG, Pong(record.token).encode())
             self._datagrams.append(Transmit(pong, address, port))
         elif isinstance(record, Pong) and session.proof.accept(record.token):
-            session.pacer.rest(now_ns)
+            session.pacer.idle(now_ns)
             self._places.prove(session)
             self._turns.wake(session)
 
