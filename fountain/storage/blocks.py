@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from blake3 import blake3
@@ -42,6 +43,16 @@ _READ_SIZE = 16 << 20  # Octets read at a time for the file digests at the end.
 _FEED_HOLE_SIZE_MAX = 1 << 30  # With more of holes, files are digested at the end: a worker would be away too long.
 
 
+@dataclass
+class _Pending:
+    """Blocks that were written and wait for the next commit to make them durable."""
+
+    blocks: list[int] = field(default_factory=list)
+    size: int = 0
+    since_ns: int | None = None  # when somebody asked first whether a commit is due
+    files: set[int] = field(default_factory=set)  # in which they are
+
+
 class PartBlocks:
     """The blocks of one object. `write_block` and `commit` are thread-safe, the rest is for one thread."""
 
@@ -52,11 +63,8 @@ class PartBlocks:
         self._manifest = manifest
         self._octets = PartOctets(tree)
         self._journal = Journal(workspace.directory, JOURNAL_NAME, object_id, self.geometry.block_count)
-        self._lock = threading.Lock()  # Guards `verified` and the four fields below.
-        self._pending: list[int] = []
-        self._pending_size = 0
-        self._pending_since_ns: int | None = None
-        self._dirty: set[int] = set()
+        self._lock = threading.Lock()  # Guards `verified` and what is pending.
+        self._pending = _Pending()
         self._commit_lock = threading.Lock()
         self._unproven: set[int] = set()  # Believed because of the journal, not yet read.
         self._lost: StorageError | None = None  # A failed sync: data may be gone, and a second sync would hide it.
@@ -121,12 +129,12 @@ class PartBlocks:
     def commit_due(self, now_ns: int) -> bool:
         """Whether `commit` should be called, asked now and then with the time."""
         with self._lock:
-            if not self._pending:
-                self._pending_since_ns = None
+            pending = self._pending
+            if not pending.blocks:
                 return False
-            if self._pending_since_ns is None:
-                self._pending_since_ns = now_ns
-            return self._pending_size >= _COMMIT_SIZE or now_ns - self._pending_since_ns >= _COMMIT_INTERVAL_NS
+            if pending.since_ns is None:
+                pending.since_ns = now_ns
+            return pending.size >= _COMMIT_SIZE or now_ns - pending.since_ns >= _COMMIT_INTERVAL_NS
 
     def commit(self) -> None:
         """Make the blocks written so far durable, then vouch for them in the journal.
@@ -138,13 +146,12 @@ class PartBlocks:
             if self._lost is not None:
                 raise self._lost
             with self._lock:
-                pending, dirty = self._pending, self._dirty
-                self._pending, self._dirty, self._pending_size, self._pending_since_ns = [], set(), 0, None
-            if not pending:
+                pending, self._pending = self._pending, _Pending()
+            if not pending.blocks:
                 return
             try:
-                self._octets.sync(dirty)
-                self._journal.append(pending)
+                self._octets.sync(pending.files)
+                self._journal.append(pending.blocks)
             except OSError as error:
                 self._lost = storage_error(error, "write in", self._path)
                 raise self._lost from error
@@ -208,10 +215,10 @@ class PartBlocks:
             if self.verified[index]:
                 return
             self.verified[index] = True
-            self._pending.append(index)
             size = self.geometry.block_size(index)
-            self._pending_size += size
-            self._dirty.update(self._octets.files(self.geometry.block_offset(index), size))
+            self._pending.blocks.append(index)
+            self._pending.size += size
+            self._pending.files.update(self._octets.files(self.geometry.block_offset(index), size))
 
     def _matching(self, blocks: list[int], progress: Progress | None) -> Iterable[int]:
         """Those of `blocks` that stand in the part as the manifest says."""

@@ -85,8 +85,7 @@ class Listener(Host):
         self.hook_ns: int | None = None  # how long a hook of each object takes; None for no hook
         self.hook_state = MemberState.HOOK_DONE
         self._options = options
-        self._code = world.code
-        self._network = world.network
+        self._world = world
         self._hooks: list[tuple[int, Download]] = []
         self._told: list[Download] = []
         self._start_ns = world.now_ns
@@ -131,7 +130,7 @@ class Listener(Host):
             self.events += download.events
             download.events = []
             if download.apart is not None and self._options.once and not self._options.wait:
-                self._network.leave(self.endpoint, self._options.group)
+                self._world.network.leave(self.endpoint, self._options.group)
             if download.succeeded and download not in self._told:
                 self._told.append(download)
                 deadline = self._begin_hook(download, now_ns, deadline)
@@ -205,4 +204,4 @@ class Listener(Host):
         object_id = download.machine.offer.object_id
         if object_id not in self.sinks:
             self.sinks[object_id] = MemorySink(object_id, capacity=self._options.capacity)
-        return self._code, self.sinks[object_id]
+        return self._world.code, self.sinks[object_id]

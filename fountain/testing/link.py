@@ -31,8 +31,6 @@ class Link:
     queue_size: int = 256 * 1024
     size_max: int = 0
     partitions: list[tuple[int, int]] = field(default_factory=list)
-    sent_count: int = 0
-    sent_size: int = 0
     lost_count: int = 0
     target: tuple[str, int] = ("", 0)  # of the datagram that is being carried
     _in_burst: bool = False
@@ -40,8 +38,6 @@ class Link:
 
     def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:
         """When which octets arrive: nothing for a loss, two for a duplicate."""
-        self.sent_count += 1
-        self.sent_size += len(datagram)
         ready_ns = self._queue(len(datagram), now_ns)
         if ready_ns is None or self._is_lost(len(datagram), now_ns, draw):
             self.lost_count += 1

@@ -401,7 +401,7 @@ def test_a_commit_is_due_after_a_second_or_enough_octets(tmp_path: Path, rng: ra
         assert not part.commit_due(30 * NS)
         blocks_inside = part._blocks
         assert blocks_inside is not None
-        blocks_inside._pending_size = 64 << 20
+        blocks_inside._pending.size = 64 << 20
         assert part.commit_due(30 * NS)
         part.discard()
 
