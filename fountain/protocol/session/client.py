@@ -134,7 +134,7 @@ class ClientMachine:
         self._request = b""
         self._tries, self._retry_ns = 0, now_ns
         self._due_ns = NEVER_NS  # as it was asked for
-        self._progress = _Progress(now_ns)
+        self._history = _StreamHistory(now_ns)
         self._earlier_counts = (0, 0)  # packets received and expected, of sessions that are over
         self._stop_packet, self._stop_limit_ns = (StopReason.DONE, 0), 0
 
@@ -203,8 +203,8 @@ class ClientMachine:
         if self.state is ClientState.RECEIVING and self._is_silent(now_ns):
             self._search_again(Interruption.SILENCE, now_ns)
         elif self.state is ClientState.RECEIVING and now_ns >= self._stall_at_ns:
-            self._progress.stall_count += 1
-            self._progress.is_stalled = self._progress.is_suspect = True
+            self._history.stall_count += 1
+            self._history.is_stalled = self._history.is_suspect = True
             self._search_again(Interruption.STALL, now_ns)
         elif self._may_want_parts:
             self.datagram_size_max = DATAGRAM_SIZE_SAFE
@@ -222,7 +222,7 @@ class ClientMachine:
             return  # The stream of an earlier Request has come after all.
         self._end_looking(now_ns)
         self.offer, self.blocks = offer.body, blocks
-        self._progress.gain_count = blocks.gain_count
+        self._history.gain_count = blocks.gain_count
         done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
         part_count = part_count_for(self._packet_size, self.datagram_size_max)
         body = RequestBody(self._peer_id, blocks.open_limit, blocks.manifest_known, self._host, done, part_count)
@@ -324,18 +324,18 @@ class ClientMachine:
         """When a stream that brings nothing new is doubted."""
         if self.state is not ClientState.RECEIVING:
             return NEVER_NS
-        since_ns = max(self.patience.advanced_ns, self._progress.renewed_ns)
-        return since_ns + min(self._stall_ns << min(self._progress.stall_count, 8), STALL_NS_MAX)
+        since_ns = max(self.patience.advanced_ns, self._history.renewed_ns)
+        return since_ns + min(self._stall_ns << min(self._history.stall_count, 8), STALL_NS_MAX)
 
     @property
     def _is_beating(self) -> bool:
         """Whether Reports go out: to a stream, also while it is doubted."""
-        is_doubted = self._progress.is_stalled and self.state is not ClientState.STOPPING
+        is_doubted = self._history.is_stalled and self.state is not ClientState.STOPPING
         return self.session is not None and (self.state is ClientState.RECEIVING or is_doubted)
 
     def _note_gain(self, now_ns: int) -> bool:
         """Whether something came that was missing. That is progress, unless each stream brings a little and ends."""
-        blocks, progress = self.blocks, self._progress
+        blocks, progress = self.blocks, self._history
         if blocks is None or blocks.gain_count == progress.gain_count:
             return False
         progress.gain_count = blocks.gain_count
@@ -355,7 +355,7 @@ class ClientMachine:
     def _hear(self, session: ClientSession, now_ns: int, *, is_data: bool = False) -> None:
         self.patience.heard_ns = now_ns
         self.patience.connected(now_ns)
-        progress = self._progress
+        progress = self._history
         if session is self._candidate:
             self._follow(session)
             self._candidate, self._offered_ns = None, None
@@ -477,8 +477,8 @@ class ClientMachine:
             self._retry_ns = now_ns + STALE_WAIT_NS
             if reason is RefusalReason.STALE_COOKIE:
                 return
-            self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << self._progress.refused_count, HELLO_INTERVAL_MAX_NS)
-            self._progress.refused_count = min(self._progress.refused_count + 1, 8)
+            self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << self._history.refused_count, HELLO_INTERVAL_MAX_NS)
+            self._history.refused_count = min(self._history.refused_count + 1, 8)
             self.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
         elif self.state is ClientState.SEARCHING and self._offered_ns is None:
             self.patience.suspect(Hint(Failure.REFUSED, reason), now_ns)
@@ -535,10 +535,10 @@ class ClientMachine:
             return
         self.patience.has_stopped = bye.reason is ByeReason.STOPPING
         if self.blocks is not None:
-            is_short = now_ns - self._progress.renewed_ns < SILENT_NS or self._candidate is not None
-            has_done = self._progress.note_done(self.blocks)
+            is_short = now_ns - self._history.renewed_ns < SILENT_NS or self._candidate is not None
+            has_done = self._history.note_done(self.blocks)
             self.patience.cut_count = self.patience.cut_count + 1 if is_short and not has_done else 0
-        self._progress.is_suspect = True
+        self._history.is_suspect = True
         self._follow(None)  # What still comes of it says nothing of a server that is there.
         wait_ns = HELLO_INTERVAL_NS << min(self.patience.cut_count - 2, 3) if self.patience.cut_count > 1 else 0
         self._search_again(BYE_INTERRUPTIONS[bye.reason], now_ns, wait_ns)
@@ -598,7 +598,7 @@ class ClientMachine:
 
 
 @dataclass
-class _Progress:
+class _StreamHistory:
     """What a client remembers of its streams, to see whether they lead anywhere."""
 
     renewed_ns: int  # when the latest stream began
