@@ -8,28 +8,30 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from fountain.events import EndReason, LeaveReason, PeerReason
+from fountain.events import EndReason, LeaveReason, PeerReason, Warned
 from fountain.protocol.session.client_events import Interruption
 from fountain.wire.control import RefusalReason
 
-__all__ = ["Notice", "reason_of", "sentence"]
+__all__ = ["Notice", "reason_of", "sentence", "warning"]
 
 
 class Notice(enum.Enum):
-    """What the engine says to a person that is no reason of an event."""
+    """What the engine says to a person beside the reasons of events: what takes time, and what to look at."""
 
     READING = enum.auto()
     LISTING = enum.auto()
+    CHECKING = enum.auto()
+    LOADING = enum.auto()
+    COMPILING = enum.auto()
+    COMPILING_FIRST = enum.auto()
     WAITING_FOR_RECEIVERS = enum.auto()
     WAITING_FOR_HOOKS = enum.auto()
     STARTING_WITHOUT_ALL = enum.auto()
     TOO_SHORT_ON_AIR = enum.auto()
+    KERNELS_NOT_KEPT = enum.auto()
     SERVER_PREPARING = enum.auto()
-    SERVER_PREPARING_HINT = enum.auto()
     PACKETS_IN_PARTS = enum.auto()
-    PACKETS_IN_PARTS_HINT = enum.auto()
     PACKETS_TOO_LARGE = enum.auto()
-    PACKETS_TOO_LARGE_HINT = enum.auto()
 
 
 _SENTENCES: dict[enum.Enum, str] = {
@@ -74,6 +76,10 @@ _SENTENCES: dict[enum.Enum, str] = {
     **{reason: reason.name.lower().replace("_", " ") for reason in RefusalReason},
     Notice.READING: "reading {path}",
     Notice.LISTING: "listing {path}",
+    Notice.CHECKING: "checking what is there",
+    Notice.LOADING: "loading kernels",
+    Notice.COMPILING: "compiling kernels",
+    Notice.COMPILING_FIRST: "compiling kernels, first run only",
     Notice.WAITING_FOR_RECEIVERS: "waiting for receivers",
     Notice.WAITING_FOR_HOOKS: "waiting for hooks to end on {hosts}",
     Notice.STARTING_WITHOUT_ALL: (
@@ -83,22 +89,33 @@ _SENTENCES: dict[enum.Enum, str] = {
         "{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s: no receiver can be "
         "sure to have it all."
     ),
+    Notice.KERNELS_NOT_KEPT: "Compiled kernels cannot be kept: {trouble}.",
     Notice.SERVER_PREPARING: "{host} is there, but still reads its files or compiles.",
-    Notice.SERVER_PREPARING_HINT: "Waiting until it is ready.",
     Notice.PACKETS_IN_PARTS: (
         "Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts."
     ),
-    Notice.PACKETS_IN_PARTS_HINT: "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",
     Notice.PACKETS_TOO_LARGE: (
         "Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
     ),
-    Notice.PACKETS_TOO_LARGE_HINT: "Serve with a lower `mtu`; 1280 suits every path.",
+}
+_HINTS: dict[enum.Enum, str] = {
+    Notice.KERNELS_NOT_KEPT: (
+        "Set NUMBA_CACHE_DIR to a directory that this user can write, so that not every start compiles."
+    ),
+    Notice.SERVER_PREPARING: "Waiting until it is ready.",
+    Notice.PACKETS_IN_PARTS: "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",
+    Notice.PACKETS_TOO_LARGE: "Serve with a lower `mtu`; 1280 suits every path.",
 }
 
 
 def sentence(what: enum.Enum | None, /, **fields: object) -> str:
     """The sentence for `what`, with `fields` in their places; empty for None."""
     return "" if what is None else _SENTENCES[what].format(**fields)
+
+
+def warning(what: Notice, /, **fields: object) -> Warned:
+    """A warning with the sentence and the hint for `what`."""
+    return Warned(sentence(what, **fields), _HINTS.get(what, ""))
 
 
 def reason_of(event: Any) -> str:

@@ -16,7 +16,8 @@ from fountain._version import __version__
 from fountain.codes.registry import code_by_name
 from fountain.engine.runtime import kernel_facts
 from fountain.engine.runtime.warmup import WarmUp
-from fountain.events import Preparing, Warned
+from fountain.events import Warned
+from fountain.sentences import sentence
 from tests.engine.keeping import KeepingObserver
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the temporary directory is the user's own there")
@@ -114,4 +115,4 @@ def test_a_warm_start_does_not_claim_to_compile(
     monkeypatch.setattr(kernel_facts, "cache_trouble", lambda: trouble)
     monkeypatch.setattr(kernel_facts, "count_compiled", lambda: compiled_count)
     monkeypatch.setattr(kernel_facts, "count_kernels", lambda: 9)
-    assert Preparing(kernel_facts.waiting_for()) == Preparing(phrase)
+    assert sentence(kernel_facts.waiting_for()) == phrase

@@ -47,7 +47,7 @@ from fountain.protocol.session.client_events import (
     StreamOpened,
     Trouble,
 )
-from fountain.sentences import Notice, sentence
+from fountain.sentences import Notice, sentence, warning
 from fountain.storage.destination import check_place, make_object_directory, object_directory
 from fountain.storage.part import Part, resolve_destination
 from fountain.storage.parts import PendingPart, disk_size, kept_free, make_room
@@ -206,7 +206,7 @@ class Fetching:
     def _checking(self, done: int, total: int) -> None:
         if self._stop.is_set() or self._is_closed:
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
-        self._observer.handle(Preparing("checking what is there", done, total))
+        self._observer.handle(Preparing(sentence(Notice.CHECKING), done, total))
 
     def tell(self, receiver: Receiver | Download, now: int) -> None:
         """Hand events and, now and then, progress to the observer."""
@@ -279,8 +279,7 @@ class Fetching:
                 self._observer.handle(Listed(event.entries))
                 self.failure = self._failure_of(Trouble(Failure.LISTED))
             case ServerPreparing():
-                message = sentence(Notice.SERVER_PREPARING, host=self._config.host or self._address)
-                self._observer.handle(Warned(message, sentence(Notice.SERVER_PREPARING_HINT)))
+                self._observer.handle(warning(Notice.SERVER_PREPARING, host=self._config.host or self._address))
             case StreamLost():
                 self._reconnecting = True
                 self._observer.handle(Reconnecting(event.reason))
@@ -288,11 +287,10 @@ class Fetching:
                 self._reconnecting = False
             case PartsRequested():
                 size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
-                message = sentence(Notice.PACKETS_IN_PARTS, size=size, part_count=event.part_count)
-                self._observer.handle(Warned(message, sentence(Notice.PACKETS_IN_PARTS_HINT)))
+                self._observer.handle(warning(Notice.PACKETS_IN_PARTS, size=size, part_count=event.part_count))
             case PacketsTooLarge():
-                message = sentence(Notice.PACKETS_TOO_LARGE, size=event.offer.symbol_size + DATA_OVERHEAD_SIZE)
-                self._observer.handle(Warned(message, sentence(Notice.PACKETS_TOO_LARGE_HINT)))
+                size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
+                self._observer.handle(warning(Notice.PACKETS_TOO_LARGE, size=size))
             case FetchHindered():
                 self._observer.handle(Warned(self._failure_of(event).message, WAITING_HINT))
             case FetchFailed():

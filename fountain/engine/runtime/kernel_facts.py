@@ -14,6 +14,7 @@ from fountain.codes.solver import gather, peel, reduce
 from fountain.field import tiers
 from fountain.field.combine import combine, fold
 from fountain.field.matrix import ACTIVE, host_features, invert, product, solve
+from fountain.sentences import Notice
 from fountain.wire import crc32c
 from fountain.wire import data as train
 
@@ -74,11 +75,11 @@ def count_compiled() -> int:
     return sum(_is_compiled(kernel) for kernel in _kernels())
 
 
-def waiting_for() -> str:
-    """What a start whose kernels are not ready yet spends its time with, as a phrase for people."""
+def waiting_for() -> Notice:
+    """What a start whose kernels are not ready yet spends its time with."""
     if cache_trouble():
-        return "compiling kernels"
-    return "loading kernels" if count_compiled() == count_kernels() else "compiling kernels, first run only"
+        return Notice.COMPILING
+    return Notice.LOADING if count_compiled() == count_kernels() else Notice.COMPILING_FIRST
 
 
 def _is_compiled(kernel: Any) -> bool:

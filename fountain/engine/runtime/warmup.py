@@ -13,15 +13,15 @@ import numpy as np
 
 from fountain.codes.api import Code
 from fountain.engine.runtime import kernel_facts
-from fountain.events import Observer, Preparing, Warned
+from fountain.events import Observer, Preparing
 from fountain.limits import DATA_OVERHEAD_SIZE
 from fountain.net.train import Train
+from fountain.sentences import Notice, sentence, warning
 from fountain.wire.data import FLAG_OPEN, Columns, pack_headers, pack_open, parse_headers, scatter_open
 
 __all__ = ["WarmUp"]
 
 _PATIENCE_S = 0.7  # Loading from the cache takes less on an idle machine; what takes longer the user should know.
-_CACHE_HINT = "Set NUMBA_CACHE_DIR to a directory that this user can write, so that not every start compiles."
 
 
 class WarmUp:
@@ -49,10 +49,10 @@ class WarmUp:
         """Wait for the end, but not beyond `stop`; reports what takes long, and why the next start will, too."""
         trouble = kernel_facts.cache_trouble()
         if trouble:
-            observer.handle(Warned(f"Compiled kernels cannot be kept: {trouble}.", _CACHE_HINT))
+            observer.handle(warning(Notice.KERNELS_NOT_KEPT, trouble=trouble))
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
-            observer.handle(Preparing(kernel_facts.waiting_for()))
+            observer.handle(Preparing(sentence(kernel_facts.waiting_for())))
             while self._thread.is_alive() and not stop.is_set():
                 self._thread.join(0.1)
 
