@@ -209,7 +209,7 @@ def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
                 if is_answer and isinstance(call, ast.Return) and call.value is not None:
                     states = re.findall(rf"\b{enum_name}\.(\w+)", ast.unparse(call.value))
                     found |= {(function.name, state) for state in states}
-                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".change_state", "._say_now")):
+                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".change_state", "._report_now")):
                     states = re.findall(rf"\b{enum_name}\.(\w+)", " ".join(map(ast.unparse, call.args)))
                     found |= {(function.name, state) for state in states}
     return found

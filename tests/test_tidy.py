@@ -24,11 +24,8 @@ FUNCTION_PARAMETERS_MAX = 8
 # than what the code has, or that is not needed any more, fails as well. Kernels are excepted: they take arrays and
 # numbers one by one, because numba unpacks an object at every call.
 CLASSES_ABOVE: dict[str, int] = {
-    "fountain/engine/receiving/download.py:Download": 30,
-    "fountain/engine/receiving/fetching.py:Fetching": 18,
+    "fountain/engine/receiving/fetching.py:Fetching": 17,
     "fountain/engine/receiving/group_fetch.py:GroupFetch": 21,
-    "fountain/engine/receiving/group_receiver.py:GroupReceiver": 28,
-    "fountain/engine/receiving/receiver.py:Receiver": 22,
     "fountain/protocol/group/member.py:Member": 26,
     "fountain/protocol/group/receiver.py:GroupClientMachine": 35,
     "fountain/protocol/group/server.py:GroupServerMachine": 31,
@@ -43,7 +40,6 @@ CLASSES_ABOVE: dict[str, int] = {
     "fountain/wire/group.py:GroupReport": 16,  # a packet: its fields are those of docs/wire-groups.md
 }
 FUNCTIONS_ABOVE: dict[str, int] = {
-    "fountain/engine/receiving/group_receiver.py:GroupReceiver.__init__": 13,
     "fountain/protocol/group/server.py:GroupServerMachine.__init__": 10,
     "fountain/protocol/group/streams.py:GroupStreams.__init__": 9,
     "fountain/protocol/schedule/group.py:GroupCarousel.settle": 9,

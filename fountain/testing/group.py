@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.download import Download, Opening
-from fountain.engine.receiving.group_receiver import GroupReceiver
+from fountain.engine.receiving.group_feed import GroupFeed
+from fountain.engine.receiving.group_receiver import GroupPorts, GroupReceiver, ReceiverOptions
 from fountain.engine.receiving.identity import ReceiverIdentity
-from fountain.engine.receiving.receiver import Phase
-from fountain.engine.runtime.workers import InlineWorkers
+from fountain.engine.receiving.object_fetch import Phase, Place
+from fountain.engine.receiving.outcome import Yielded
+from fountain.engine.runtime.workers import InlineWorkers, Workers
 from fountain.engine.serving.served import ObjectSymbols
 from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
+from fountain.net.endpoint import Endpoint
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.streams import GroupStreams
@@ -79,15 +81,14 @@ class Listener(Host):
     def __init__(self, world: Surroundings, name: str, options: ListenerOptions, sinks: Iterable[MemorySink]) -> None:
         super().__init__(name)
         self.sinks = {sink.object_id: sink for sink in sinks}
-        self.downloads: list[Download] = []
-        self.errors: list[FountainError] = []
+        self.feeds: list[GroupFeed] = []
         self.events: list[ClientEvent] = []
         self.hook_ns: int | None = None  # how long a hook of each object takes; None for no hook
         self.hook_state = MemberState.HOOK_DONE
         self._options = options
         self._world = world
-        self._hooks: list[tuple[int, Download]] = []
-        self._told: list[Download] = []
+        self._hooks: list[tuple[int, GroupFeed]] = []
+        self._reported: list[GroupFeed] = []
         self._start_ns = world.now_ns
         self.has_given_up = False  # before anything was announced
         # In memory a member hears the group at an address of its own.
@@ -96,10 +97,10 @@ class Listener(Host):
         world.network.join(self.endpoint, options.group)
         identity = ReceiverIdentity(digest(name.encode())[:8], name, world.draw_bytes(32), options.key)
         self.receiver = GroupReceiver(
-            self.endpoint, self.answer, identity, wants=self._wants, has=self._has,
-            prepare=lambda download: Opening(lambda _: self._open_sink(download)), make_workers=InlineWorkers,
-            open_endpoint=lambda: world.network.attach((name, world.draw_port())),
-            timeout_ns=options.timeout_ns, wait=options.wait, loss=options.loss, seed=world.draw.getrandbits(64),
+            GroupPorts(self.endpoint, self.answer), identity, self,
+            ReceiverOptions(
+                options.timeout_ns, options.wait, loss=options.loss, seed=world.draw.getrandbits(64)
+            ),
         )  # fmt: skip
 
     @property
@@ -110,35 +111,35 @@ class Listener(Host):
     @property
     def has_ended(self) -> bool:
         """Whether all that it took has ended, well or badly, and the server knows or has left."""
-        return bool(self.downloads) and all(download.phase is Phase.ENDED for download in self.downloads)
+        return bool(self.feeds) and all(feed.fetch.phase is Phase.ENDED for feed in self.feeds)
 
     @property
     def is_done(self) -> bool:
         """Whether all that it took stands in its sinks."""
-        taken = [download for download in self.downloads if not download.has_yielded]
-        return bool(taken) and all(download.succeeded for download in taken)
+        taken = [feed.fetch for feed in self.feeds if not isinstance(feed.fetch.outcome, Yielded)]
+        return bool(taken) and all(fetch.succeeded for fetch in taken)
 
     @property
     def received_count(self) -> int:
         """Data packets that came."""
-        return sum(download.received_count for download in self.downloads)
+        return sum(feed.fetch.counters.received_count for feed in self.feeds)
 
     def step(self, now_ns: int) -> int:
         """Let the receiver do what it can."""
         deadline = self.receiver.step(now_ns)
-        for download in self.downloads:
-            self.events += download.events
-            download.events = []
-            if download.apart is not None and self._options.once and not self._options.wait:
+        for feed in self.feeds:
+            self.events += feed.fetch.events
+            feed.fetch.events = []
+            if feed.fallback is not None and self._options.once and not self._options.wait:
                 self._world.network.leave(self.endpoint, self._options.group)
-            if download.succeeded and download not in self._told:
-                self._told.append(download)
-                deadline = self._begin_hook(download, now_ns, deadline)
-        for due_ns, download in list(self._hooks):
+            if feed.fetch.succeeded and feed not in self._reported:
+                self._reported.append(feed)
+                deadline = self._begin_hook(feed, now_ns, deadline)
+        for due_ns, feed in list(self._hooks):
             if now_ns >= due_ns:
-                self._hooks.remove((due_ns, download))
-                download.machine.change_state(self.hook_state, now_ns)
-                download.linger()
+                self._hooks.remove((due_ns, feed))
+                feed.machine.change_state(self.hook_state, now_ns)
+                feed.linger()
                 deadline = now_ns
         if not self._options.once:
             self._forget_ended()
@@ -149,15 +150,15 @@ class Listener(Host):
 
     def give_up(self, now_ns: int) -> None:
         """Let go of what has fallen silent, as a listener does whose patience is over."""
-        for download in self.downloads:
-            if download.silent_ns is not None:
-                download.give_up(FountainError("The group fell silent."), now_ns)
-                self.receiver.forget(download)
+        for feed in self.feeds:
+            if feed.silent_ns is not None:
+                feed.fetch.give_up(FountainError("The group fell silent."), now_ns)
+                self.receiver.forget(feed)
 
     def stop(self, now_ns: int) -> None:
         """Interrupt it: it says so, and leaves."""
-        for download in self.downloads:
-            download.give_up(FountainError("It was interrupted."), now_ns)
+        for feed in self.feeds:
+            feed.fetch.give_up(FountainError("It was interrupted."), now_ns)
         self.receiver.stop(now_ns)
 
     def close(self) -> None:
@@ -168,40 +169,69 @@ class Listener(Host):
 
     def _check_patience(self, now_ns: int) -> None:
         timeout_ns = self._options.timeout_ns
-        self.has_given_up = not self.downloads and now_ns - self._start_ns >= timeout_ns
-        for download in self.downloads:
-            if download.is_forsaken(timeout_ns, now_ns):
-                download.give_up(FountainError("Nothing came of the group."), now_ns)
+        self.has_given_up = not self.feeds and now_ns - self._start_ns >= timeout_ns
+        for feed in self.feeds:
+            if feed.is_forsaken(timeout_ns, now_ns):
+                feed.fetch.give_up(FountainError("Nothing came of the group."), now_ns)
 
     def _forget_ended(self) -> None:
-        hooking = [download for _, download in self._hooks]
-        for download in list(self.receiver.downloads.values()):
-            if download.phase is Phase.ENDED and download not in hooking:
-                self.receiver.forget(download)
+        hooking = [feed for _, feed in self._hooks]
+        for feed in list(self.receiver.feeds.values()):
+            if feed.fetch.phase is Phase.ENDED and feed not in hooking:
+                self.receiver.forget(feed)
 
-    def _begin_hook(self, download: Download, now_ns: int, deadline: int) -> int:
+    def _begin_hook(self, feed: GroupFeed, now_ns: int, deadline: int) -> int:
         if self.hook_ns is None:
             return deadline
-        download.machine.change_state(MemberState.HOOKING, now_ns)
-        self._hooks.append((now_ns + self.hook_ns, download))
+        feed.machine.change_state(MemberState.HOOKING, now_ns)
+        self._hooks.append((now_ns + self.hook_ns, feed))
         return min(deadline, now_ns + self.hook_ns)
 
-    def _wants(self, offer: OfferBody) -> bool:
-        if self._options.once and self.downloads:
+    # --- As the application of its receiver ----------------------------------------------------------------
+
+    def wants(self, offer: OfferBody) -> bool:
+        """Whether it takes an object."""
+        if self._options.once and self.feeds:
             return False
         sink = self.sinks.get(offer.object_id)
         has_it = sink is not None and sink.result is not None
         return not has_it and (self._options.names is None or offer.name in self._options.names)
 
-    def _has(self, offer: OfferBody) -> MemberState | None:
+    def has(self, offer: OfferBody) -> MemberState | None:
+        """How far an object is that stands here."""
         sink = self.sinks.get(offer.object_id)
         is_here = not self._options.once and sink is not None and sink.result is not None
         return MemberState.DONE if is_here else None
 
-    def _open_sink(self, download: Download) -> tuple[Code, BlockSink]:
-        if download not in self.downloads:
-            self.downloads.append(download)
-        object_id = download.machine.offer.object_id
+    def prepare(self, feed: GroupFeed) -> Place:
+        """Put the object into a sink of its own."""
+        return _Place(self, feed)
+
+    def make_workers(self) -> Workers:
+        """Workers that take no time."""
+        return InlineWorkers()
+
+    def open_endpoint(self) -> Endpoint:
+        """An endpoint for an object whose rest comes by unicast."""
+        return self._world.network.attach((self.name, self._world.draw_port()))
+
+    def open_sink(self, feed: GroupFeed) -> tuple[Code, BlockSink]:
+        """The code and the sink of an object."""
+        if feed not in self.feeds:
+            self.feeds.append(feed)
+        object_id = feed.machine.offer.object_id
         if object_id not in self.sinks:
             self.sinks[object_id] = MemorySink(object_id, capacity=self._options.capacity)
         return self._world.code, self.sinks[object_id]
+
+
+@dataclass(frozen=True)
+class _Place:
+    listener: Listener
+    feed: GroupFeed
+
+    def open_sink(self, _: OfferBody) -> tuple[Code, BlockSink]:
+        return self.listener.open_sink(self.feed)
+
+    def opens_quickly(self, _: OfferBody) -> bool:
+        return False

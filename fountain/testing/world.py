@@ -16,7 +16,8 @@ from typing import TypeVar
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.receiver import Phase, Receiver
+from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
+from fountain.engine.receiving.unicast_feed import UnicastFeed
 from fountain.engine.runtime.workers import InlineExecutor, InlineWorkers
 from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
@@ -115,40 +116,45 @@ class Client(Host):
             secret=world.draw_bytes(32), want_kind=want[0], want=want[1], open=open, wait=wait, timeout_ns=timeout_ns,
             peer_id=digest(name.encode())[:8], host=name, now_ns=world.now_ns,
         )  # fmt: skip
-        self.receiver = Receiver(
-            machine, self.endpoint, [(server, CONTROL_PORT_DEFAULT)], InlineWorkers(),
-            open_sink=self._open_sink, loss=loss, seed=world.draw.getrandbits(64),
-        )  # fmt: skip
+        self.fetch = ObjectFetch(InlineWorkers(), loss=loss, seed=world.draw.getrandbits(64))
+        self.fetch.feed = self.feed = UnicastFeed(
+            self.fetch, machine, self.endpoint, [(server, CONTROL_PORT_DEFAULT)], self
+        )
 
     @property
     def is_done(self) -> bool:
         """Whether the object stands in the sink."""
-        return self.receiver.succeeded
+        return self.fetch.succeeded
 
     @property
     def has_ended(self) -> bool:
         """Whether the fetch is over, well or badly."""
-        return self.receiver.phase is Phase.ENDED
+        return self.fetch.phase is Phase.ENDED
 
     def stop(self, now_ns: int, reason: StopReason = StopReason.INTERRUPTED) -> None:
         """Interrupt the fetch."""
-        self.receiver.stop(reason, now_ns)
+        self.fetch.stop(reason, now_ns)
 
     def step(self, now_ns: int) -> int:
         """Let the receiver do what it can."""
-        deadline = self.receiver.step(now_ns)
-        self.events += self.receiver.events
-        self.receiver.events = []
+        deadline = self.fetch.step(now_ns)
+        self.events += self.fetch.events
+        self.fetch.events = []
         return NEVER_NS if self.has_ended else deadline
 
     def close(self) -> None:
         """Vanish without a word."""
         self.endpoint.close()
 
-    def _open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
+    def open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
+        """The code and the sink of what is offered."""
         if self.sink is None or self.sink.object_id != offer.object_id:
             self.sink = MemorySink(offer.object_id)
         return self._code, self.sink
+
+    def opens_quickly(self, _: OfferBody) -> bool:
+        """Workers of a world take no time anyway."""
+        return False
 
 
 class World:

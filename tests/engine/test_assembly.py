@@ -48,10 +48,10 @@ def test_a_train_that_nobody_foresaw_is_dropped_counted_and_told(seed: int, monk
     monkeypatch.setattr(Collector, "decoder", failing(3, OverflowError("too large"), Collector.decoder))
     world, client = fetch(seed)
     assert world.run(lambda: client.is_done)
-    assembly = client.receiver.assembly
+    assembly = client.fetch.assembly
     assert assembly is not None
     assert assembly.unpacker.malformed_count >= 3
-    assert client.receiver.rejected_count >= 3
+    assert client.fetch.counters.rejected_count >= 3
     assert assembly.defect.startswith("OverflowError in test_assembly.py, line")
     assert assembly.defect.endswith(": too large")
 
@@ -60,8 +60,8 @@ def test_memory_that_runs_out_ends_the_fetch_with_a_sentence(seed: int, monkeypa
     monkeypatch.setattr(Collector, "decoder", failing(9, MemoryError(), Collector.decoder))
     world, client = fetch(seed)
     assert world.run(lambda: client.has_ended)
-    assert isinstance(client.receiver.error, LocalError)
-    assert client.receiver.error.message == "There is not enough memory."
+    assert isinstance(client.fetch.error, LocalError)
+    assert client.fetch.error.message == "There is not enough memory."
 
 
 def test_an_offer_of_more_symbols_than_its_code_takes_makes_nothing(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig, GroupConfig
-from fountain.engine.receiving.bystanders import BYSTANDER_COUNT_MAX
 from fountain.engine.receiving.contenders import CONTENDER_COUNT_MAX, TRIAL_COUNT
 from fountain.engine.receiving.group_fetch import GroupFetch
-from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, REFUSED_COUNT_MAX
+from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX, REFUSED_COUNT_MAX
 from fountain.engine.receiving.identity import ReceiverIdentity
+from fountain.engine.receiving.idle_members import IDLE_MEMBER_COUNT_MAX
 from fountain.engine.receiving.reticence import SHOWN_COUNT
 from fountain.engine.runtime.clock import now_ns
 from fountain.errors import StorageError
@@ -106,7 +106,7 @@ def descriptor_count() -> int:
 
 @pytest.mark.parametrize("is_final", [False, True], ids=["announces", "announces and final"])
 def test_a_flood_of_announces_makes_no_thread_no_descriptor_and_no_directory(tmp_path: Path, is_final: bool) -> None:
-    """Announce and FINAL of ever other sessions used to begin a download each: 930 of them with as many threads."""
+    """Announce and FINAL of ever other sessions used to begin a fetch each: 930 of them with as many threads."""
     with listening(tmp_path) as listener:
         listener.taking._warm_up._thread.join()
         threads, descriptors = threading.active_count(), descriptor_count()
@@ -120,9 +120,9 @@ def test_a_flood_of_announces_makes_no_thread_no_descriptor_and_no_directory(tmp
         assert threading.active_count() <= threads
         assert descriptor_count() <= descriptors
         assert os.listdir(tmp_path) == []
-        assert len(receiver.downloads) <= DOWNLOAD_COUNT_MAX
-        assert len(listener.taking._fetches) <= DOWNLOAD_COUNT_MAX + TRIAL_COUNT
-        assert len(receiver.bystanders.machines) <= BYSTANDER_COUNT_MAX
+        assert len(receiver.feeds) <= OBJECT_COUNT_MAX
+        assert len(listener.taking._fetches) <= OBJECT_COUNT_MAX + TRIAL_COUNT
+        assert len(receiver.idle.machines) <= IDLE_MEMBER_COUNT_MAX
         assert len(receiver._contenders) <= CONTENDER_COUNT_MAX
         assert len(receiver._refused) <= REFUSED_COUNT_MAX
         assert len(listener.observer.events) <= 5 * SHOWN_COUNT
@@ -136,7 +136,7 @@ def test_what_is_too_large_or_cannot_be_placed_takes_no_place_and_few_lines(tmp_
             listener.hear(announce(2 * number + 1, size=1_000, name="taken"))
             if number % 20 == 0:
                 listener.step()
-        assert not listener.receiver.downloads
+        assert not listener.receiver.feeds
         assert not listener.taking._fetches
         told = [event for event in listener.observer.events if isinstance(event, Warned)]
         assert 0 < len(told) <= SHOWN_COUNT
@@ -161,7 +161,7 @@ def test_with_overwrite_no_file_is_replaced_whose_name_begins_with_a_dot(tmp_pat
     with listening(tmp_path, overwrite=True) as listener:
         listener.hear(announce(1, name=".profile"))
         listener.step()
-        assert not listener.receiver.downloads
+        assert not listener.receiver.feeds
         told = [event.message for event in listener.observer.events if isinstance(event, Warned)]
         assert any("exists already" in message for message in told)
 

@@ -17,7 +17,7 @@ SMALL = {"symbol_size": 1_408, "block": 100}
 
 def open_all(listener: Listening) -> int:
     """Open as many blocks of every object as may be; octets of all slabs."""
-    collectors = [download.assembly.collector for download in listener.receiver.downloads.values() if download.assembly]
+    collectors = [feed.fetch.assembly.collector for feed in listener.receiver.feeds.values() if feed.fetch.assembly]
     for collector in collectors:
         for block in range(OPEN_BLOCK_COUNT_MAX):
             collector.decoder(block)
@@ -48,5 +48,5 @@ def test_the_blocks_of_all_objects_fit_the_memory_of_a_listener(
         for _ in range(3):
             listener.step()
             assert 0 < open_all(listener) <= LISTENER_MEMORY_SIZE_MAX
-        waiting = len(listener.receiver.bystanders.machines)
-        assert len(listener.receiver.downloads) + waiting == len(cuts)
+        waiting = len(listener.receiver.idle.machines)
+        assert len(listener.receiver.feeds) + waiting == len(cuts)

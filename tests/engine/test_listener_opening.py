@@ -11,7 +11,7 @@ import pytest
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.fetching import Fetching
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.object_fetch import Phase
 from fountain.errors import StorageError
 from fountain.events import Warned
 from fountain.limits import NS
@@ -33,7 +33,7 @@ def test_the_loop_goes_on_while_a_worker_opens_the_part(earlier: Path, monkeypat
     """The loop's thread looked at the part, and so heard nothing meanwhile."""
     began, go_on, threads = threading.Event(), threading.Event(), []
 
-    def open_sink(_self: Fetching, offer: OfferBody, _address: str = "") -> tuple[Code, BlockSink]:
+    def open_sink(_self: Fetching, offer: OfferBody) -> tuple[Code, BlockSink]:
         threads.append(threading.current_thread())
         began.set()
         assert threading.current_thread() is threading.main_thread() or go_on.wait(PATIENCE_NS / NS)
@@ -45,14 +45,14 @@ def test_the_loop_goes_on_while_a_worker_opens_the_part(earlier: Path, monkeypat
         listener.step()
         assert began.wait(PATIENCE_NS / NS)
         assert threads != [threading.main_thread()]
-        (download,) = listener.receiver.downloads.values()
-        assert download.phase is Phase.CONNECTING
+        (feed,) = listener.receiver.feeds.values()
+        assert feed.fetch.phase is Phase.CONNECTING
         listener.step()
         go_on.set()
         end_s = time.monotonic() + PATIENCE_NS / NS
         while listener.taking._fetches and time.monotonic() < end_s:
             listener.step()
-        assert not listener.receiver.downloads
+        assert not listener.receiver.feeds
         told = [event.message for event in listener.observer.events if isinstance(event, Warned)]
         assert any("cannot be put here" in message for message in told)
 

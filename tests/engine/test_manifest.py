@@ -55,7 +55,7 @@ def test_reports_and_heartbeats_go_on_while_the_files_are_laid_out(seed: int) ->
     server = world.serve(source, rate_bps=2_000_000)
     client = world.fetch()
     workers = HeldWorkers()
-    client.receiver._workers = workers
+    client.fetch.workers = workers
     world.run(lambda: bool(workers.held))
     workers.perform(1)  # the sink is opened
     client.due_ns = world.now_ns
@@ -126,7 +126,7 @@ def test_a_manifest_that_contradicts_the_offer_ends_the_fetch(seed: int, lie: Ca
     server = world.serve(source)
     client = world.fetch()
     assert world.run(lambda: client.has_ended)
-    assert isinstance(client.receiver.error, IntegrityError)
+    assert isinstance(client.fetch.error, IntegrityError)
     assert client.sink is not None
     assert client.sink.manifest is None
     world.run(lambda: False, 100 * MS)
@@ -145,4 +145,4 @@ def test_an_offer_that_contradicts_the_part_ends_the_fetch(seed: int) -> None:
     server.sender.machine.objects[0] = replace(served, offer=replace(served.offer, block_symbol_limit=17))
     client = world.fetch(sink=sink)
     assert world.run(lambda: client.has_ended)
-    assert isinstance(client.receiver.error, IntegrityError)
+    assert isinstance(client.fetch.error, IntegrityError)

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ import pytest
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
 from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.receiving.object_fetch import Counters, Feed, ObjectFetch
+from fountain.engine.receiving.outcome import Succeeded
+from fountain.engine.runtime.workers import InlineWorkers
 from fountain.errors import StorageError
 from fountain.events import DigestComputed, Fetched
 from fountain.integrity import digest
@@ -61,9 +64,9 @@ def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Pat
         assert sink.write_block(0, source.read_block(0, rows))
         files = sink.finish()
     (tmp_path / "copy").rename(tmp_path / "moved")
-    ended: Any = SimpleNamespace(
-        error=None, succeeded=True, files=files, finished_ns=0, received_count=1, assembly=None, loss_fraction=0.0
-    )
+    ended = ObjectFetch(InlineWorkers())
+    ended.outcome = Succeeded(files, 0)
+    ended.feed = cast(Feed, SimpleNamespace(counters=Counters(1, 0, 0.0, 0)))
     assert fetching.finish(ended).path == tmp_path / "copy"
     fetching.close()
     computed = [event for event in watcher.events if isinstance(event, DigestComputed)]

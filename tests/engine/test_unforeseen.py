@@ -10,7 +10,7 @@ import pytest
 
 from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.fetch import fetch
-from fountain.engine.receiving.receiver import Receiver
+from fountain.engine.receiving.object_fetch import ObjectFetch
 from fountain.engine.serving.audience import Audience
 from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
@@ -78,14 +78,14 @@ def path(tmp_path: Path) -> Path:
 def test_a_fetch_that_fails_in_an_unforeseen_way_says_stop(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Receiver.step
+    step = ObjectFetch.step
 
-    def fail(receiver: Receiver, now_ns: int) -> int:
-        if receiver.received_count > 10:
+    def fail(taken: ObjectFetch, now_ns: int) -> int:
+        if taken.counters.received_count > 10:
             raise RuntimeError("nobody foresaw this")
-        return step(receiver, now_ns)
+        return step(taken, now_ns)
 
-    monkeypatch.setattr(Receiver, "step", fail)
+    monkeypatch.setattr(ObjectFetch, "step", fail)
     server = Served(path)
     try:
         config = FetchConfig(host="127.0.0.1", port=server.wait_for_port(), out=tmp_path / "copy")

@@ -293,15 +293,15 @@ class Play(Scene):
     def _check_client(self, client: Client) -> None:
         if client.sink is not None and client.sink.result is not None:
             assert client.sink.result == self.source.content, f"{client.name} finished with wrong octets"
-        table = client.receiver.machine.blocks
+        table = client.feed.machine.blocks
         if table is not None:
             open_count = len(list(table))
             assert open_count <= table.open_limit, f"{client.name} has {open_count} blocks open"
 
     def _check_failure(self, client: Client, failures: list[FetchFailed]) -> None:
         is_damaging = any(link.corrupt for entry in self.options.clients for link in (entry.out, entry.back))
-        error = client.receiver.error
-        if is_damaging and isinstance(error, IntegrityError) and not client.receiver.machine.was_connected:
+        error = client.fetch.error
+        if is_damaging and isinstance(error, IntegrityError) and not client.feed.machine.was_connected:
             return  # A damaged Offer contradicted the manifest that the sink has.
         assert error is None, f"{client.name}: {error}"
         assert len(failures) == 1, f"{client.name} ended without saying why"

@@ -171,7 +171,7 @@ class GroupPlay(Scene):
 
     def _has_ended(self, listener: Listener) -> bool:
         """Whoever was killed when the object had just been put in its place has nothing more to do."""
-        return listener.has_ended or (not listener.downloads and listener.results == [self.source.content])
+        return listener.has_ended or (not listener.feeds and listener.results == [self.source.content])
 
     def _check_liveness(self) -> None:
         """Once faults stop, everybody finishes, and the server knows."""
@@ -183,9 +183,9 @@ class GroupPlay(Scene):
         self._say("faults stop")
         is_over = self.world.run(lambda: all(map(self._has_ended, self._able)), limit_ns)
         for listener in self.listeners.values():
-            for download in listener.downloads:
-                assert download.error is None, f"{listener.name}: {download.error}"
-                table = download.assembly.table if download.assembly is not None else None
+            for feed in listener.feeds:
+                assert feed.fetch.error is None, f"{listener.name}: {feed.fetch.error}"
+                table = feed.fetch.assembly.table if feed.fetch.assembly is not None else None
                 assert table is None or len(list(table)) <= table.open_limit, f"{listener.name} has too many open"
         assert is_over, f"not done {limit_ns / NS} s after the last fault"
         for name, listener in self.listeners.items():

@@ -130,7 +130,7 @@ def _print(world: World, client: Client, arrived: list[tuple[int, Kind]], since_
         print(f"{(at_ns - since_ns) / NS:10.4f} {'server' if kind[0] else 'client'} {kind[1]}")
     for event in client.events:
         print(event)
-    print(f"at {(world.now_ns - since_ns) / NS:.4f} s", client.receiver.machine.state)
+    print(f"at {(world.now_ns - since_ns) / NS:.4f} s", client.feed.machine.state)
 
 
 def _check(
@@ -145,7 +145,7 @@ def _check(
         demand(client.sink is not None and client.sink.result == content, "what it got is something else")
         demand(failure is None, f"it has all, and failed: {failure}")
         return
-    demand(client.receiver.error is None, f"an error of its own: {client.receiver.error}")
+    demand(client.fetch.error is None, f"an error of its own: {client.fetch.error}")
     demand(failure in TRUTHS, f"an end that is not documented: {failure}")
     assert failure is not None
     came, lost = TRUTHS[failure]

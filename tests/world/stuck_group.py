@@ -126,17 +126,17 @@ def _check(drawn: DrawnGroup, receiver: Listener, content: bytes) -> Failure | S
         if receiver.results != [content]:
             raise ChaosError(f"what it got is something else: {drawn}")
         return None
-    if not receiver.downloads:
+    if not receiver.feeds:
         return Failure.NOBODY
-    (download,) = receiver.downloads
+    (feed,) = receiver.feeds
     failure = next((event.failure for event in receiver.events if isinstance(event, FetchFailed)), None)
-    cause = download.standstill
+    cause = feed.standstill
     if cause is Standstill.DEAF and (True, "GROUP DATA") not in drawn.dropped:
         raise ChaosError(f"it is taken to be deaf, and is not: {drawn}")
     to_blame = {(False, "GROUP REPORT"), (True, "PLAN")}
     if cause is Standstill.UNHEARD and not to_blame & drawn.dropped:
         raise ChaosError(f"it is taken to be unheard, and is not: {drawn}")
-    if cause is None and download.silent_ns is None and not download.leave_reason:
+    if cause is None and feed.silent_ns is None and not feed.leave_reason:
         raise ChaosError(f"nothing was wrong with the group, and it ended: {failure}, {drawn}")
     return cause if failure is not None or cause is not None else Failure.SILENCE
 

@@ -48,10 +48,10 @@ def test_copies_of_old_packets_do_not_keep_a_dead_transfer_alive(seed: int, open
     tap = Tap(world)
     server = world.serve(world.source(payload(200_000, seed)), rate_bps=1_000_000, open=open)
     client = world.fetch(open=open, timeout_ns=10 * NS)
-    assert world.run(lambda: client.receiver.received_count > 100)
+    assert world.run(lambda: client.fetch.counters.received_count > 100)
     world.kill(server)
     world.run(lambda: False, 10 * MS)
-    received_count = client.receiver.received_count
+    received_count = client.fetch.counters.received_count
 
     def again(number: int) -> None:
         if not client.has_ended:
@@ -61,7 +61,7 @@ def test_copies_of_old_packets_do_not_keep_a_dead_transfer_alive(seed: int, open
     again(0)
     assert world.run(lambda: client.has_ended, 11 * NS)
     assert [event.failure for event in client.events if isinstance(event, FetchFailed)] == [Failure.SILENCE]
-    assert client.receiver.received_count == received_count
+    assert client.fetch.counters.received_count == received_count
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_one_forged_open_packet_costs_at_most_one_reconnect(seed: int, ahead: in
     source = world.source(payload(600_000, seed))
     world.serve(source, rate_bps=2_000_000, open=True)
     client = world.fetch(open=True)
-    assert world.run(lambda: client.receiver.received_count > 200)
+    assert world.run(lambda: client.fetch.counters.received_count > 200)
     datagram, address, target = tap.datagrams[-1]
     world.deliver(forge(datagram, ahead), address, target)
     assert world.run(lambda: client.is_done, 12 * NS)

@@ -52,7 +52,7 @@ def play(seed: int, from_server: bool, packet_type: PacketType, offset: int) -> 
     else:
         failures = {event.failure for event in client.events if isinstance(event, FetchFailed)}
         assert failures <= MAY_BE_REFUSED
-        assert failures or isinstance(client.receiver.error, RefusedError)
+        assert failures or isinstance(client.fetch.error, RefusedError)
     return client
 
 
@@ -77,7 +77,7 @@ def fetch_from(server: Server, world: World) -> Client:
     assert world.run(lambda: client.has_ended)
     assert client.sink is not None
     assert client.sink.result is None
-    assert isinstance(client.receiver.error, IntegrityError)
+    assert isinstance(client.fetch.error, IntegrityError)
     (*_, ended) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
     assert ended.stop_reason is StopReason.INTEGRITY
@@ -89,10 +89,10 @@ def test_a_manifest_that_is_not_the_one_announced_ends_the_fetch(seed: int) -> N
     source = world.source(payload(3_000, seed))
     source.manifest_bytes = source.manifest_bytes[:-1] + bytes([source.manifest_bytes[-1] ^ 1])
     client = fetch_from(world.serve(source), world)
-    assert client.receiver.assembly is not None
-    assert client.receiver.assembly.collector.bad_block_count > 1  # It asked again first.
-    assert client.receiver.error is not None
-    assert "Start the server again" in client.receiver.error.hint
+    assert client.fetch.assembly is not None
+    assert client.fetch.assembly.collector.bad_block_count > 1  # It asked again first.
+    assert client.fetch.error is not None
+    assert "Start the server again" in client.fetch.error.hint
 
 
 @pytest.mark.parametrize("limit", [4, 5, 64])
@@ -123,7 +123,7 @@ def test_data_damaged_on_the_way_is_counted_and_collected_again(is_open: bool, s
     assert world.run(lambda: client.is_done)
     assert client.sink is not None
     assert client.sink.result == source.content
-    assert client.receiver.assembly is not None
-    assert client.receiver.assembly.unpacker.damaged_count > 100
-    assert client.receiver.assembly is not None
-    assert client.receiver.assembly.collector.bad_block_count == 0
+    assert client.fetch.assembly is not None
+    assert client.fetch.assembly.unpacker.damaged_count > 100
+    assert client.fetch.assembly is not None
+    assert client.fetch.assembly.collector.bad_block_count == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.object_fetch import Phase
 from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IncompleteError
 from fountain.limits import NS
@@ -29,7 +29,7 @@ class SlowToFinish(InlineWorkers):
 
     def submit(self, job: Job) -> None:
         """Hold the last job of the fetch."""
-        assembly = None if self.client is None else self.client.receiver.assembly
+        assembly = None if self.client is None else self.client.fetch.assembly
         if assembly is not None and assembly.is_finishing:
             self._held.append(job)
         else:
@@ -50,7 +50,7 @@ def finishing(seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Server
     world = World(seed)
     server = world.serve(world.source(payload(20_000, seed)))
     client = workers.client = world.fetch()
-    assert world.run(lambda: client.receiver.phase is Phase.FINISHING)
+    assert world.run(lambda: client.fetch.phase is Phase.FINISHING)
     return world, server, client, workers
 
 
@@ -60,12 +60,12 @@ def test_a_server_that_vanishes_while_the_object_is_put_in_its_place_is_not_miss
     world, server, client, workers = finishing
     world.kill(server)
     assert not world.run(lambda: client.has_ended, 60 * NS)
-    assert client.receiver.phase is Phase.FINISHING
+    assert client.fetch.phase is Phase.FINISHING
     workers.release()
     client.due_ns = world.now_ns  # as the worker's wake does
     assert world.run(lambda: client.has_ended)
     assert client.is_done
-    assert client.receiver.error is None
+    assert client.fetch.error is None
     assert not [event for event in client.events if isinstance(event, FetchFailed)]
 
 
@@ -77,7 +77,7 @@ def test_an_interrupt_ends_the_work_before_the_object_is_in_its_place(
     assert not world.run(lambda: client.has_ended, NS)
     workers.release()
     assert world.run(lambda: client.has_ended and not server.sender.machine.sessions)
-    assert isinstance(client.receiver.error, IncompleteError)
+    assert isinstance(client.fetch.error, IncompleteError)
     assert client.sink is not None
     assert client.sink.result is None
     (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
@@ -93,4 +93,4 @@ def test_an_interrupt_that_comes_too_late_leaves_a_fetch_that_is_done(
     client.stop(world.now_ns)
     assert world.run(lambda: client.has_ended)
     assert client.is_done
-    assert client.receiver.error is None
+    assert client.fetch.error is None

@@ -56,7 +56,7 @@ def finish(world: World, client: Client) -> None:
 
 def test_a_stop_under_a_wrong_key_stops_nothing(seed: int) -> None:
     world, server, client, _ = stage(seed)
-    assert world.run(lambda: client.receiver.received_count > 50)
+    assert world.run(lambda: client.fetch.counters.received_count > 50)
     (session,) = server.sender.machine.sessions
     for sequence in (1, 2, 1 << 40):
         forged = SessionHeader(PacketType.STOP, session, sequence).encode() + world.draw_bytes(12 + 16)
@@ -87,7 +87,7 @@ def test_the_stop_of_another_session_stops_nothing(seed: int) -> None:
 
 def test_a_replayed_report_changes_nothing(seed: int) -> None:
     world, server, client, recorder = stage(seed)
-    assert world.run(lambda: client.receiver.received_count > 50)
+    assert world.run(lambda: client.fetch.counters.received_count > 50)
     (session,) = server.sender.machine.sessions.values()
     world.kill(client)
     world.run(lambda: False, NS)
@@ -128,7 +128,7 @@ def test_an_offer_that_answers_no_hello_of_ours_is_ignored(seed: int) -> None:
     finish(world, client)
     assert client.sink is not None
     assert client.sink.result == source.content
-    assert client.receiver.machine.rejects.count(Reject.OUT_OF_PLACE) == 100
+    assert client.feed.machine.rejects.count(Reject.OUT_OF_PLACE) == 100
     assert not server.sender.failures
 
 
@@ -148,20 +148,20 @@ def test_an_offer_that_fits_but_comes_from_elsewhere_is_ignored(seed: int) -> No
 
 def test_data_from_a_foreign_address_is_ignored_and_the_same_packet_from_the_server_is_taken(seed: int) -> None:
     world, _, client, recorder = stage(seed)
-    assert world.run(lambda: client.receiver.received_count > 50)
+    assert world.run(lambda: client.fetch.counters.received_count > 50)
     gate = world.link("server", "client", Link(loss=1.0))
     assert world.run(lambda: gate.lost_count > 5)
     world.run(lambda: False, 10 * MS)
     datagram, source, target = recorder.data("server")[-1]
-    before = client.receiver.received_count
+    before = client.fetch.counters.received_count
     world.deliver(datagram, STRANGER, target)
     world.deliver(datagram, ("server", 1234), target)
     world.run(lambda: False, MS)
-    assert client.receiver.received_count == before
+    assert client.fetch.counters.received_count == before
     world.deliver(datagram, source, target)
     world.deliver(datagram, source, target)  # a copy counts once
     world.run(lambda: False, MS)
-    assert client.receiver.received_count == before + 1
+    assert client.fetch.counters.received_count == before + 1
 
 
 def test_a_flood_of_hellos_from_10_000_sources_costs_little_and_repays_less(seed: int) -> None:

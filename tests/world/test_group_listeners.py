@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from fountain.engine.receiving import bystanders
+from fountain.engine.receiving import idle_members
 from fountain.engine.receiving.assembly import Assembly
-from fountain.engine.receiving.download import Download
-from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, EARLY_ENTRY_SIZE, EARLY_SIZE_MAX
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.group_feed import GroupFeed
+from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX
+from fountain.engine.receiving.kept import EARLY_SIZE_MAX, ENTRY_SIZE
+from fountain.engine.receiving.object_fetch import Phase
 from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS
@@ -51,9 +52,9 @@ def test_several_objects_that_are_fetched_apart_at_once_do_not_eat_each_others_p
     count: int, run: int, seed: int
 ) -> None:
     stage, slow = slow_stage(seed, count)
-    assert stage.world.run(lambda: len(slow.downloads) == count and stage.all_ended(), 100 * NS)
-    assert [download.succeeded for download in slow.downloads] == [True] * count
-    apart = [download.apart for download in slow.downloads if download.apart is not None]
+    assert stage.world.run(lambda: len(slow.feeds) == count and stage.all_ended(), 100 * NS)
+    assert [feed.fetch.succeeded for feed in slow.feeds] == [True] * count
+    apart = [feed.fallback for feed in slow.feeds if feed.fallback is not None]
     assert len(apart) >= 2
     assert not [event for event in slow.events if isinstance(event, FetchFailed)]
 
@@ -62,7 +63,7 @@ def test_a_hook_of_a_receiver_that_went_apart_is_reported(seed: int) -> None:
     stage, slow = slow_stage(seed, 1)
     slow.hook_ns, slow.hook_state = 3 * NS, MemberState.HOOK_FAILED
     assert stage.world.run(lambda: slow.is_done, 100 * NS)
-    assert slow.downloads[0].apart is not None
+    assert slow.feeds[0].fallback is not None
     stage.wait(NS)
     assert stage.member(slow).state is MemberState.HOOKING
     stage.wait(4 * NS)
@@ -86,8 +87,8 @@ def test_what_the_system_threw_away_before_a_session_is_no_loss_of_it(seed: int)
     listener = stage.listen()
     listener.endpoint.statistics.kernel_drops = 5
     assert stage.world.run(lambda: listener.is_done)
-    assert listener.downloads[0].machine._losses.event_rate == 0.0
-    assert listener.downloads[0].kernel_drop_count == 0
+    assert listener.feeds[0].machine._losses.event_rate == 0.0
+    assert listener.feeds[0].fetch.counters.kernel_drop_count == 0
 
 
 @pytest.mark.parametrize("octets", [b"\x1d" * 44, b"\x1c" * 1400, b"x"], ids=["short", "other", "octet"])
@@ -97,20 +98,20 @@ def test_nothing_is_kept_for_later_that_can_be_no_data_packet(octets: bytes, see
     for _ in range(100):
         stage.world.deliver(octets, ("stranger", 1), ("listener 0", GROUP[1]))
     stage.wait(MS)
-    assert listener.receiver.early_size == 0
+    assert listener.receiver.early.size == 0
     assert listener.receiver.rejects.total == 100
 
 
 def test_packets_that_wait_for_their_announce_cost_no_more_than_the_bound(seed: int) -> None:
     stage = Stage(seed)
     listener = stage.listen()
-    for session in range(EARLY_SIZE_MAX // EARLY_ENTRY_SIZE + 100):
+    for session in range(EARLY_SIZE_MAX // ENTRY_SIZE + 100):
         packet = b"\x1d" + bytes(3) + session.to_bytes(8, "big") + bytes(33)
         stage.world.deliver(packet, ("stranger", 1), ("listener 0", GROUP[1]))
         if session % 50 == 0:
             stage.wait(MS)
     stage.wait(MS)
-    assert 0 < listener.receiver.early_size <= EARLY_SIZE_MAX
+    assert 0 < listener.receiver.early.size <= EARLY_SIZE_MAX
     assert stage.run()
     assert stage.all_exact()
 
@@ -140,12 +141,12 @@ def test_a_server_that_is_started_again_learns_who_has_its_object(is_new: bool, 
     stage.wait(5 * NS)
     assert stage.machine.sequence == 0
     assert not stage.machine.is_busy
-    assert not listener.receiver.bystanders.machines  # Its server has acknowledged it, and it says no more.
+    assert not listener.receiver.idle.machines  # Its server has acknowledged it, and it says no more.
 
 
 @RUNS
 def test_an_object_that_waits_for_room_is_known_to_its_server_and_comes_when_there_is_room(run: int, seed: int) -> None:
-    count = DOWNLOAD_COUNT_MAX + 2
+    count = OBJECT_COUNT_MAX + 2
     stage = Stage(seed, rate_bps=10_000_000)
     several(stage, seed, count, 60_000)
     listener = stage.listen(once=False)
@@ -153,14 +154,14 @@ def test_an_object_that_waits_for_room_is_known_to_its_server_and_comes_when_the
     assert stage.world.run(lambda: all(knows(machine, listener) is not None for machine in machines), 3 * NS)
     states = [knows(machine, listener) for machine in machines]
     assert states.count(MemberState.JOINING) >= 2
-    assert len(listener.downloads) <= DOWNLOAD_COUNT_MAX
+    assert len(listener.feeds) <= OBJECT_COUNT_MAX
     assert stage.world.run(lambda: len(listener.results) == count, 60 * NS)
     assert stage.world.run(lambda: all(knows(machine, listener) is MemberState.DONE for machine in machines), 5 * NS)
 
 
 def test_a_listener_that_stops_says_so_of_what_waits_for_room(seed: int) -> None:
     stage = Stage(seed)
-    several(stage, seed, DOWNLOAD_COUNT_MAX + 1, 60_000)
+    several(stage, seed, OBJECT_COUNT_MAX + 1, 60_000)
     listener = stage.listen(once=False)
     machines = stage.server.groups.machines.values()
     assert stage.world.run(lambda: all(knows(machine, listener) is not None for machine in machines), 3 * NS)
@@ -170,13 +171,13 @@ def test_a_listener_that_stops_says_so_of_what_waits_for_room(seed: int) -> None
 
 
 def test_no_more_streams_are_stood_by_than_the_bound(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bystanders, "BYSTANDER_COUNT_MAX", 8)
+    monkeypatch.setattr(idle_members, "IDLE_MEMBER_COUNT_MAX", 8)
     stage = Stage(seed, size=2_000, rate_bps=50_000_000)
-    several(stage, seed, 8 + DOWNLOAD_COUNT_MAX + 8, 2_000)
+    several(stage, seed, 8 + OBJECT_COUNT_MAX + 8, 2_000)
     listener = stage.listen(once=False)
     listener.hook_ns = 600 * NS  # Nothing makes room.
     stage.wait(5 * NS)
-    assert len(listener.receiver.bystanders.machines) == 8
+    assert len(listener.receiver.idle.machines) == 8
 
 
 @RUNS
@@ -187,11 +188,11 @@ def test_what_fell_silent_is_taken_again_when_the_same_server_speaks_again(run: 
     cut = [(stage.world.now_ns, stage.world.now_ns + 20 * NS)]
     for source, target in (("server", "listener 0"), ("listener 0", "server")):
         stage.world.link(source, target, Link(partitions=cut))
-    assert stage.world.run(lambda: listener.downloads[0].silent_ns is not None, 10 * NS)
+    assert stage.world.run(lambda: listener.feeds[0].silent_ns is not None, 10 * NS)
     listener.give_up(stage.world.now_ns)
-    assert stage.world.run(lambda: listener.downloads[-1].succeeded, 60 * NS)
+    assert stage.world.run(lambda: listener.feeds[-1].fetch.succeeded, 60 * NS)
     assert listener.results == [stage.source.content]
-    assert [download.succeeded for download in listener.downloads] == [False, True]
+    assert [feed.fetch.succeeded for feed in listener.feeds] == [False, True]
 
 
 # --- What nobody foresaw -------------------------------------------------------------------------------------
@@ -214,20 +215,20 @@ def test_what_one_stream_raises_ends_that_stream_alone(where: str, seed: int, mo
         return call
 
     if where == "take":
-        monkeypatch.setattr(Download, "take", failing(Download.take, lambda download: download.machine.offer))
+        monkeypatch.setattr(GroupFeed, "take", failing(GroupFeed.take, lambda feed: feed.machine.offer))
     elif where == "settle":
         monkeypatch.setattr(Assembly, "settle", failing(Assembly.settle, lambda assembly: assembly.offer))
     elif where == "handle_datagram":
         handle = GroupClientMachine.handle_datagram
         monkeypatch.setattr(GroupClientMachine, "handle_datagram", failing(handle, lambda machine: machine.offer))
     else:
-        monkeypatch.setattr(Download, "begin", failing(Download.begin, lambda download: download.machine.offer))
+        monkeypatch.setattr(GroupFeed, "begin", failing(GroupFeed.begin, lambda feed: feed.machine.offer))
     assert stage.world.run(lambda: len(listener.results) == 2, 20 * NS)
     assert listener.receiver.unforeseen_count > 0
-    broken = [download for download in listener.downloads if download.unforeseen is not None]
-    assert all(isinstance(download.error, FountainError) for download in broken)
-    assert len({download.machine.offer.object_id for download in broken}) <= 1
-    assert stage.world.run(lambda: not listener.receiver.downloads, 20 * NS)
+    broken = [feed for feed in listener.feeds if feed.fetch.unforeseen is not None]
+    assert all(isinstance(feed.fetch.error, FountainError) for feed in broken)
+    assert len({feed.machine.offer.object_id for feed in broken}) <= 1
+    assert stage.world.run(lambda: not listener.receiver.feeds, 20 * NS)
 
 
 def test_objects_that_come_at_once_share_the_memory_for_blocks(seed: int) -> None:
@@ -239,17 +240,18 @@ def test_objects_that_come_at_once_share_the_memory_for_blocks(seed: int) -> Non
     stage.world.kill(stage.server)
     stage.server = stage.world.serve(*sources, rate_bps=stage.rate_bps, group=stage.options)
     listener = stage.listen(once=False)
-    assert stage.world.run(lambda: len(listener.receiver.downloads) == 3, 10 * NS)
+    assert stage.world.run(lambda: len(listener.receiver.feeds) == 3, 10 * NS)
     stage.wait(10 * MS)
-    tables = [download.assembly.table for download in listener.receiver.downloads.values() if download.assembly]
+    tables = [feed.fetch.assembly.table for feed in listener.receiver.feeds.values() if feed.fetch.assembly]
     assert sum(table.open_limit for table in tables) * 2_064 * 1408 <= LISTENER_MEMORY_SIZE_MAX
-    first = next(iter(listener.receiver.downloads.values()))
-    before = first.assembly
+    first = next(iter(listener.receiver.feeds.values()))
+    before = first.fetch.assembly
     assert before is not None
-    first.assembly = Assembly(before.collector._code, before.sink, before.offer, first.workers, first, loss=0.0, seed=0)
+    first.fetch.assemble(before.collector._code, before.sink, before.offer)
     stage.wait(200 * MS)
-    assert first.assembly.table.open_limit == before.table.open_limit  # One that has taken another's place as well.
-    first.assembly = before
+    limit = first.fetch.assembly.table.open_limit
+    assert limit == before.table.open_limit  # One that has taken another's place as well.
+    first.fetch.assembly = before
     assert stage.world.run(lambda: len(listener.results) == 3, 20 * NS)
 
 
@@ -257,8 +259,8 @@ def test_what_is_raised_after_an_object_stands_takes_nothing_from_it(seed: int) 
     stage = Stage(seed)
     listener = stage.listen()
     assert stage.run()
-    (download,) = listener.downloads
-    download.break_off(RuntimeError("in a display"), stage.world.now_ns)
-    assert download.error is None
-    assert download.succeeded
-    assert download.phase is Phase.ENDED
+    (feed,) = listener.feeds
+    feed.break_off(RuntimeError("in a display"), stage.world.now_ns)
+    assert feed.fetch.error is None
+    assert feed.fetch.succeeded
+    assert feed.fetch.phase is Phase.ENDED

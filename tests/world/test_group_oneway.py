@@ -118,7 +118,7 @@ def test_nobody_answers_a_stream_whose_server_has_left(run: int, seed: int) -> N
     stage.server.leave_group(stage.world.now_ns)
     stage.wait(30 * NS)
     assert not listener.is_done
-    assert all(download.silent_ns is not None for download in listener.downloads)
+    assert all(feed.silent_ns is not None for feed in listener.feeds)
     assert speakers == []
 
 

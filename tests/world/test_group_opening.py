@@ -6,8 +6,8 @@ from collections import deque
 
 import pytest
 
-from fountain.engine.receiving import download as download_module
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving import group_feed
+from fountain.engine.receiving.object_fetch import Phase
 from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
@@ -45,7 +45,7 @@ def one_pass(seed: int) -> tuple[Stage, Listener]:
     settings = GroupSettings(wait_count=0, oneway=OnewayPlan(loss=0.01, pass_count=1))
     stage = Stage(seed, size=60_000, settings=settings)
     listener = stage.listen()
-    listener.receiver._make_workers = lambda: SlowToOpen(stage)
+    listener.make_workers = lambda: SlowToOpen(stage)  # type: ignore[method-assign]
     return stage, listener
 
 
@@ -54,23 +54,23 @@ def test_what_a_one_way_stream_sends_while_the_sink_is_opened_is_not_lost(seed: 
     stage, listener = one_pass(seed)
     assert stage.run(20 * NS)
     assert stage.all_exact()
-    (download,) = listener.downloads
-    assert download.machine.inflow.counter.received_count > 900
-    assert download._kept_size == 0
+    (feed,) = listener.feeds
+    assert feed.machine.inflow.counter.received_count > 900
+    assert feed._kept.size == 0
 
 
 def test_what_is_kept_while_the_sink_is_opened_is_bounded(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     bound = 20_000
-    monkeypatch.setattr(download_module, "OPENING_SIZE_MAX", bound)
+    monkeypatch.setattr(group_feed, "OPENING_SIZE_MAX", bound)
     stage, listener = one_pass(seed)
     most = 0
 
     def look() -> bool:
         nonlocal most
-        for download in listener.downloads:
-            most = max(most, download._kept_size)
-        return bool(listener.downloads) and listener.downloads[0].phase is not Phase.CONNECTING
+        for feed in listener.feeds:
+            most = max(most, feed._kept.size)
+        return bool(listener.feeds) and listener.feeds[0].fetch.phase is not Phase.CONNECTING
 
     assert stage.world.run(look)
     assert bound - 5_000 < most <= bound
-    assert listener.downloads[0]._kept_size <= bound
+    assert listener.feeds[0]._kept.size <= bound

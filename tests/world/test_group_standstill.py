@@ -58,22 +58,22 @@ def test_a_receiver_that_no_longer_hears_the_data_fetches_the_rest_alone(seed: i
     stage.world.link("server", "listener 0", DeafToGroup())
     assert stage.run(30 * NS)
     assert stage.all_exact()
-    deaf, other = (listener.downloads[0] for listener in stage.listeners)
+    deaf, other = (listener.feeds[0] for listener in stage.listeners)
     assert deaf.standstill is Standstill.DEAF
-    assert other.apart is None
+    assert other.fallback is None
 
 
 def test_a_false_offer_takes_nothing_from_a_receiver_that_goes_on_alone(seed: int) -> None:
     stage = begun(seed)
     link = Deceived()
     stage.world.link("server", "listener 0", link)
-    (deaf,) = stage.listeners[0].downloads
-    assembly = deaf.assembly
+    (deaf,) = stage.listeners[0].feeds
+    assembly = deaf.fetch.assembly
     assert stage.run(30 * NS)
     assert stage.all_exact()
     assert link.changed_count == 2
-    assert deaf.apart is not None
-    assert deaf.apart.assembly is assembly
+    assert deaf.fallback is not None
+    assert deaf.fetch.assembly is assembly
 
 
 def test_a_receiver_that_can_fetch_nothing_alone_either_ends_soon(seed: int) -> None:
@@ -81,7 +81,7 @@ def test_a_receiver_that_can_fetch_nothing_alone_either_ends_soon(seed: int) -> 
     stage.world.link("server", "listener 0", DeafToGroup(alone=True))
     assert stage.run(21 * NS)
     deaf = stage.listeners[0]
-    assert deaf.downloads[0].standstill is Standstill.DEAF
+    assert deaf.feeds[0].standstill is Standstill.DEAF
     assert [event.failure for event in deaf.events if isinstance(event, FetchFailed)] == [Failure.NOBODY]
 
 
@@ -111,16 +111,16 @@ def test_a_receiver_whose_reports_are_lost_fetches_alone(seed: int) -> None:
     stage.listen(gives_up=True)
     assert stage.run(30 * NS)
     assert stage.all_exact()
-    assert stage.listeners[0].downloads[0].standstill is Standstill.UNHEARD
+    assert stage.listeners[0].feeds[0].standstill is Standstill.UNHEARD
 
 
 def test_a_receiver_that_is_heard_while_the_group_waits_for_others_waits_as_well(seed: int) -> None:
     stage = Stage(seed, settings=GroupSettings(wait_count=2))
     stage.listen(gives_up=True)
     stage.wait(60 * NS)
-    (download,) = stage.listeners[0].downloads
-    assert download.apart is None
-    assert download.machine.state is MemberState.RECEIVING
+    (feed,) = stage.listeners[0].feeds
+    assert feed.fallback is None
+    assert feed.machine.state is MemberState.RECEIVING
     stage.listen(gives_up=True)
     assert stage.run(30 * NS)
     assert stage.all_exact()
@@ -132,17 +132,17 @@ def test_a_deaf_receiver_of_a_one_way_stream_ends_with_the_reason(seed: int) -> 
     assert stage.world.run(lambda: stage.listeners[0].received_count > 100, 20 * NS)
     stage.world.link("server", "listener 0", DeafToGroup())
     assert stage.run(15 * NS)
-    (download,) = stage.listeners[0].downloads
-    assert download.standstill is Standstill.DEAF
-    assert download.error is not None
-    assert download.apart is None
+    (feed,) = stage.listeners[0].feeds
+    assert feed.standstill is Standstill.DEAF
+    assert feed.fetch.error is not None
+    assert feed.fallback is None
 
 
 def test_nobody_who_is_done_waits_for_ever_for_a_plan_that_lets_it_say_so(seed: int) -> None:
     stage = begun(seed, 1)
     (listener,) = stage.listeners
     assert stage.world.run(lambda: listener.is_done, 20 * NS)
-    machine = listener.downloads[0].machine
+    machine = listener.feeds[0].machine
     machine.change_state(MemberState.DONE, stage.world.now_ns)
     assert machine._plan is not None
     assert not machine.may_leave(stage.world.now_ns + LINGER_NS_MAX - 1)
@@ -153,8 +153,8 @@ def test_a_needy_other_holds_nobody_up_for_ever(seed: int) -> None:
     """Two passes of packets went by, and nothing of what is missing here was among them."""
     stage = begun(seed, 1)
     (listener,) = stage.listeners
-    (download,) = listener.downloads
-    machine = download.machine
+    (feed,) = listener.feeds
+    machine = feed.machine
     table = machine.blocks
     assert table is not None
     now_ns = stage.world.now_ns

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.object_fetch import Phase
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.channel import GroupChannel
@@ -158,7 +158,7 @@ def test_data_that_comes_before_the_announce_is_used(run: int, seed: int) -> Non
     listener = stage.listen()
     stage.listen()  # whoever asks for the data
     assert stage.world.run(lambda: stage.machine.sequence >= stage.symbol_count, 150 * MS)
-    assert not listener.downloads
+    assert not listener.feeds
     assert stage.run()
     assert stage.all_exact()
     assert stage.machine.sequence <= stage.symbol_count + 20
@@ -198,7 +198,7 @@ def test_every_end_is_acknowledged_however_much_is_lost(run: int, seed: int) -> 
         stage.listen()
     assert stage.run()
     assert stage.all_exact()
-    told = [download.machine.is_acknowledged for listener in stage.listeners for download in listener.downloads]
+    told = [feed.machine.is_acknowledged for listener in stage.listeners for feed in listener.feeds]
     assert all(told)
 
 
@@ -280,7 +280,7 @@ def test_a_receiver_whose_disk_is_full_says_so_and_the_others_go_on(run: int, se
     assert other.results == [stage.source.content]
     assert full.results == []
     assert stage.member(full).state is MemberState.FAILED
-    assert full.downloads[0].machine.is_acknowledged
+    assert full.feeds[0].machine.is_acknowledged
     assert stage.machine.sequence <= stage.symbol_count + 20
 
 
@@ -309,7 +309,7 @@ def test_when_the_server_leaves_whoever_is_done_need_not_wait(run: int, seed: in
     assert not listener.has_ended
     stage.server.leave_group(stage.world.now_ns)
     assert stage.run(50 * MS)
-    assert not listener.downloads[0].machine.is_acknowledged
+    assert not listener.feeds[0].machine.is_acknowledged
 
 
 class TestKey:
@@ -334,7 +334,7 @@ class TestKey:
         stranger = stage.world.listen(name="stranger", key=wrong)
         assert stage.run()
         assert stage.all_exact()
-        assert stranger.downloads == []
+        assert stranger.feeds == []
         assert stranger.receiver.foreign_count > 0
         assert len(stage.machine.members) == 1
 
@@ -343,7 +343,7 @@ class TestKey:
         stage = Stage(seed)
         stranger = stage.world.listen(name="stranger", key=bytes(32))
         stage.wait(2 * NS)
-        assert stranger.downloads == []
+        assert stranger.feeds == []
         assert stranger.receiver.foreign_count > 0
 
 
@@ -361,11 +361,11 @@ def test_a_receiver_below_the_least_rate_fetches_by_itself_and_the_others_go_on(
     assert stage.world.run(lambda: all(listener.has_ended for listener in others), 10 * NS)
     group_count = stage.machine.sequence
     assert group_count <= 2.2 * stage.symbol_count
-    assert slow.downloads[0].apart is not None
+    assert slow.feeds[0].fallback is not None
     stage.wait(NS)
     assert stage.member(slow).state is MemberState.APART
     assert stage.world.run(lambda: slow.has_ended, 120 * NS)
-    assert slow.downloads[0].phase is Phase.ENDED
+    assert slow.feeds[0].fetch.phase is Phase.ENDED
     assert stage.all_exact()
 
 
@@ -380,9 +380,9 @@ def test_a_file_that_changes_while_it_goes_to_a_group_ends_its_receivers_with_th
     stage.server.groups.close(stage.world.now_ns, has_changed=True)
     assert stage.run(10 * NS)
     for listener in stage.listeners:
-        (download,) = listener.downloads
-        assert download.error is not None
-        assert "changed" in download.error.message
+        (feed,) = listener.feeds
+        assert feed.fetch.error is not None
+        assert "changed" in feed.fetch.error.message
 
 
 @pytest.mark.parametrize("flags", [AnnounceFlag.FINAL, AnnounceFlag.FINAL | AnnounceFlag.CHANGED])
@@ -414,7 +414,7 @@ def test_forged_words_of_an_end_end_nobody_to_whom_data_comes(flags: AnnounceFla
     for _ in range(48):
         datagram = channel.wrap(GroupPacketType.ANNOUNCE, sequence + 30, forged)
         made.add(datagram)
-        stage.world.deliver(datagram, listener.downloads[0].machine.server, listener.endpoint.local_address)
+        stage.world.deliver(datagram, listener.feeds[0].machine.server, listener.endpoint.local_address)
         stage.wait(NS // 4)
     assert not listener.is_done
     assert stage.run(60 * NS)

@@ -136,16 +136,16 @@ def test_a_forged_offer_of_what_cannot_be_put_here_ends_no_fetch(seed: int) -> N
     offer = true_offer(seed, b"another", name="taken")
     answer_first(world, lambda datagram: Offer(nonce(datagram), bytes(20), offer.body).encode())
     client = world.fetch()
-    open_sink = client.receiver._open_sink
+    open_sink = client.open_sink
 
     def refuse(offered: object) -> object:
         if getattr(offered, "name", "") == "taken":
             raise StorageError("It is taken.")
         return open_sink(offered)  # type: ignore[arg-type]
 
-    client.receiver._open_sink = refuse  # type: ignore[assignment]
+    client.open_sink = refuse  # type: ignore[method-assign, assignment]
     assert world.run(lambda: client.has_ended, 20 * NS)
-    assert client.receiver.error is None
+    assert client.fetch.error is None
     assert client.is_done
 
 
@@ -206,7 +206,7 @@ def test_whoever_waits_gets_a_place_at_a_full_server_when_one_is_free_and_is_tol
     world = World(seed)
     world.serve(world.source(payload(500_000, seed)), rate_bps=1_000_000, peer_count_max=1)
     first = world.fetch(name="first")
-    assert world.run(lambda: first.receiver.received_count > 0)
+    assert world.run(lambda: first.fetch.counters.received_count > 0)
     second = world.fetch(name="second", wait=True)
     assert world.run(lambda: first.is_done, 30 * NS)
     assert [event.refusal for event in hindrances(second)] == [RefusalReason.SERVER_FULL]
@@ -219,7 +219,7 @@ def test_a_server_that_comes_back_with_another_object_is_told(has_name: bool, wa
     world = World(seed)
     server = world.serve(world.source(payload(200_000, seed), name="f"), rate_bps=1_000_000)
     client = world.fetch(wait=wait)
-    assert world.run(lambda: client.receiver.received_count > 300)
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
     world.kill(server)
     world.serve(world.source(payload(50_000, 1), name="f" if has_name else "g"))
     assert world.run(lambda: client.has_ended, 40 * NS) is not wait
@@ -249,7 +249,7 @@ def stuck(seed: int, to_server: tuple[PacketType | None, ...], to_client: tuple[
     world = World(seed)
     world.serve(world.source(payload(500_000, seed)), rate_bps=1_000_000)
     client = world.fetch()
-    assert world.run(lambda: client.receiver.received_count > 300)
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
     world.link("client", "server", Deaf(*to_server))
     world.link("server", "client", Deaf(*to_client))
     world.run(lambda: client.has_ended, 14 * NS)
@@ -305,7 +305,7 @@ def test_whoever_waits_is_told_once_what_is_wrong_and_goes_on_when_it_is_mended(
     source = world.source(payload(500_000, seed))
     world.serve(source, rate_bps=1_000_000)
     client = world.fetch(wait=True)
-    assert world.run(lambda: client.receiver.received_count > 300)
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
     world.link("client", "server", Deaf(PacketType.HELLO, PacketType.REPORT, PacketType.PONG))
     assert not world.run(lambda: client.has_ended, 120 * NS)
     assert [event.failure for event in hindrances(client)] == [Failure.NOT_HEARD]

@@ -133,7 +133,7 @@ def test_an_open_fetch_finishes_after_a_burst_of_chosen_symbols_in_its_servers_n
     world.link("server", "client", Link(loss=0.1, delay_ns=MS))
     world.serve(source, rate_bps=RATE_BPS, open=True)
     client = world.fetch(open=True)
-    assert world.run(lambda: client.receiver.received_count > 200)
+    assert world.run(lambda: client.fetch.counters.received_count > 200)
     poison(world, ear, choose(), range(15), ("server", DATA_PORT_DEFAULT), client.endpoint.local_address)
     assert world.run(lambda: client.is_done, 30 * NS)
     assert client.sink is not None

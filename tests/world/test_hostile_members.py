@@ -86,7 +86,7 @@ def test_who_shares_the_address_of_a_liar_stays_in_the_group(cc: str, lie: str, 
     liar = Liar(stage, lie, address=("listener 0", 4_000))
     assert needed_ns(stage) <= 2 * alone_ns(cc)
     assert liar.count > 50
-    assert not any(download.leave_reason for listener in stage.listeners for download in listener.downloads)
+    assert not any(feed.leave_reason for listener in stage.listeners for feed in listener.feeds)
     assert {member.is_leaving for member in stage.machine.members.values() if member.host == "listener 0"} <= {False}
 
 

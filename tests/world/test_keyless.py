@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from fountain.engine.receiving.contenders import GRACE_NS, IDLE_NS
-from fountain.engine.receiving.download import Download
-from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX
+from fountain.engine.receiving.group_feed import GroupFeed
+from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX
+from fountain.engine.receiving.outcome import Yielded
 from fountain.limits import NS
 from fountain.testing import GROUP, Link, Listener, payload
 from fountain.wire.group import GroupPacketType, MemberState
@@ -82,9 +83,9 @@ def a_listener(seed: int) -> tuple[Stage, Listener]:
     return stage, stage.listen(once=False, key=KEY)
 
 
-def is_new(download: Download) -> bool:
-    """Whether a download is not of an old session."""
-    return download.machine.offer.name.startswith("new")
+def is_new(feed: GroupFeed) -> bool:
+    """Whether it is not of an old session."""
+    return feed.machine.offer.name.startswith("new")
 
 
 @pytest.fixture
@@ -96,24 +97,24 @@ def undisturbed_ns(seed: int) -> int:
 def test_control_packets_of_old_sessions_hold_no_place(seed: int, undisturbed_ns: int) -> None:
     """A packet of each of four old sessions in three seconds used to keep every place for as long as they lasted."""
     stage, listener = a_listener(seed)
-    for session in recordings(seed, DOWNLOAD_COUNT_MAX):
+    for session in recordings(seed, OBJECT_COUNT_MAX):
         play(stage, listener, control(session)[:20], every_ns=3 * NS)
     stage.wait(10 * NS)
-    assert len(listener.receiver.downloads) == DOWNLOAD_COUNT_MAX
+    assert len(listener.receiver.feeds) == OBJECT_COUNT_MAX
     assert time_to_take(stage, listener) <= 1.1 * undisturbed_ns
 
 
 def test_old_data_at_a_tenth_of_the_rate_holds_no_place(seed: int, undisturbed_ns: int) -> None:
     stage, listener = a_listener(seed)
-    old = recordings(seed, DOWNLOAD_COUNT_MAX)
+    old = recordings(seed, OBJECT_COUNT_MAX)
     packet_size = len(data(old[0])[0])
-    every_ns = DOWNLOAD_COUNT_MAX * packet_size * 8 * NS * 10 // RATE_BPS
+    every_ns = OBJECT_COUNT_MAX * packet_size * 8 * NS * 10 // RATE_BPS
     for session in old:
         play(stage, listener, control(session)[:20], every_ns=3 * NS)
         play(stage, listener, data(session)[:300], every_ns=every_ns, start_ns=NS)
     stage.wait(6 * NS)
-    assert len(listener.receiver.downloads) == DOWNLOAD_COUNT_MAX
-    assert all(download.pace.recent(stage.world.now_ns) > 10 for download in listener.receiver.downloads.values())
+    assert len(listener.receiver.feeds) == OBJECT_COUNT_MAX
+    assert all(feed.pace.recent(stage.world.now_ns) > 10 for feed in listener.receiver.feeds.values())
     assert time_to_take(stage, listener) <= 1.1 * undisturbed_ns
 
 
@@ -129,57 +130,57 @@ def test_an_old_session_of_the_same_object_does_not_stand_before_the_new_one(see
     listener = stage.world.listen(name="fresh", once=False, key=KEY)
     play(stage, listener, told[:20], every_ns=3 * NS)
     stage.wait(5 * NS)
-    assert len(listener.receiver.downloads) == 1
+    assert len(listener.receiver.feeds) == 1
     assert time_to_take(stage, listener) <= 1.1 * undisturbed_ns
 
 
 def test_an_old_session_takes_no_place_of_one_whose_data_comes(seed: int) -> None:
     stage = Stage(seed, size=SIZE, symbol_size=SYMBOL_SIZE, rate_bps=RATE_BPS, key=KEY)
-    serve_several(stage, seed, "new", DOWNLOAD_COUNT_MAX, 150_000)
+    serve_several(stage, seed, "new", OBJECT_COUNT_MAX, 150_000)
     listener = stage.listen(once=False, key=KEY)
     for session in recordings(seed + 1, 2):
         play(stage, listener, control(session)[:200], every_ns=20 * MS)
         play(stage, listener, data(session)[:400], every_ns=20 * MS)
-    assert stage.world.run(lambda: len(listener.results) == DOWNLOAD_COUNT_MAX, 60 * NS)
-    assert not any(download.has_yielded for download in listener.downloads if is_new(download))
+    assert stage.world.run(lambda: len(listener.results) == OBJECT_COUNT_MAX, 60 * NS)
+    assert not any(isinstance(feed.fetch.outcome, Yielded) for feed in listener.feeds if is_new(feed))
 
 
 def test_garbage_in_the_name_of_an_old_session_gives_it_no_place(seed: int) -> None:
     """Without the key nobody can make a stream look as if its data came."""
     stage = Stage(seed, size=SIZE, symbol_size=SYMBOL_SIZE, rate_bps=RATE_BPS, key=KEY)
-    serve_several(stage, seed, "new", DOWNLOAD_COUNT_MAX, 150_000)
+    serve_several(stage, seed, "new", OBJECT_COUNT_MAX, 150_000)
     listener = stage.listen(once=False, key=KEY)
     (session,) = recordings(seed + 1, 1)
     play(stage, listener, control(session)[:200], every_ns=20 * MS)
     packets = enumerate(data(session), 9_000)
     forged = [packet[:12] + number.to_bytes(4, "big") + packet[16:] for number, packet in packets]
     play(stage, listener, forged, every_ns=MS)
-    assert stage.world.run(lambda: len(listener.results) == DOWNLOAD_COUNT_MAX, 60 * NS)
-    assert not any(download.has_yielded for download in listener.downloads if is_new(download))
+    assert stage.world.run(lambda: len(listener.results) == OBJECT_COUNT_MAX, 60 * NS)
+    assert not any(isinstance(feed.fetch.outcome, Yielded) for feed in listener.feeds if is_new(feed))
 
 
 def test_who_gave_up_its_place_says_that_it_waits_and_goes_on_later(seed: int) -> None:
     stage, listener = a_listener(seed)
     sources = [
         stage.world.source(payload(100_000, seed + at), name=f"first {at}", symbol_size=SYMBOL_SIZE)
-        for at in range(DOWNLOAD_COUNT_MAX)
+        for at in range(OBJECT_COUNT_MAX)
     ]
     stage.world.serve(*sources, name="first", rate_bps=RATE_BPS, group=stage.options)
-    assert stage.world.run(lambda: len(listener.receiver.downloads) == DOWNLOAD_COUNT_MAX, 10 * NS)
+    assert stage.world.run(lambda: len(listener.receiver.feeds) == OBJECT_COUNT_MAX, 10 * NS)
     assert stage.world.run(lambda: any(sink.written_block_count > 9 for sink in listener.sinks.values()), 10 * NS)
     held = dict(listener.sinks)
     pause = (stage.world.now_ns, stage.world.now_ns + max(IDLE_NS, GRACE_NS) + 3 * NS // 2)
     stage.world.link("first", listener.name, Link(partitions=[pause]))
     stage.wait(pause[1] - pause[0] - NS)
     stage.restart_server()
-    assert stage.world.run(lambda: any(download.has_yielded for download in listener.downloads), 3 * NS)
-    assert stage.world.run(lambda: len(listener.results) == DOWNLOAD_COUNT_MAX + 1, 60 * NS)
+    assert stage.world.run(lambda: any(isinstance(feed.fetch.outcome, Yielded) for feed in listener.feeds), 3 * NS)
+    assert stage.world.run(lambda: len(listener.results) == OBJECT_COUNT_MAX + 1, 60 * NS)
     assert all(listener.sinks[object_id] is sink for object_id, sink in held.items())
-    assert {machine.state for machine in listener.receiver.bystanders.machines} <= {MemberState.DONE}
+    assert {machine.state for machine in listener.receiver.idle.machines} <= {MemberState.DONE}
 
 
 def test_what_is_over_is_forgotten_with_its_memory(seed: int) -> None:
-    """A listener used to keep every download that it ever began, with the slabs of its blocks."""
+    """A listener used to keep every fetch that it ever began, with the slabs of its blocks."""
     stage, listener = a_listener(seed)
     stage.world.kill(listener)
     listener = stage.world.listen(name="lasting", once=False, key=KEY)
@@ -187,7 +188,7 @@ def test_what_is_over_is_forgotten_with_its_memory(seed: int) -> None:
         source = stage.world.source(payload(20_000, seed + at), name=f"release {at}", symbol_size=SYMBOL_SIZE)
         server = stage.world.serve(source, rate_bps=20_000_000, group=stage.options)
         assert stage.world.run(lambda at=at: len(listener.results) == at + 1, 20 * NS)  # type: ignore[misc]
-        assert stage.world.run(lambda: not listener.receiver.downloads, 20 * NS)
+        assert stage.world.run(lambda: not listener.receiver.feeds, 20 * NS)
         stage.world.kill(server)
-    assert [download.assembly for download in listener.downloads] == [None] * 6
+    assert [feed.fetch.assembly for feed in listener.feeds] == [None] * 6
     assert not hasattr(listener.receiver, "begun")

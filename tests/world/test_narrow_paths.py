@@ -54,7 +54,7 @@ def count_data(world: World) -> dict[bool, int]:
 @pytest.mark.parametrize("cc", ["cubic", "fixed"])
 def test_where_only_small_packets_arrive_data_comes_in_parts_within_two_seconds(seed: int, cc: str) -> None:
     world, client = stage(seed, cc=cc)
-    assert world.run(lambda: client.receiver.received_count > 0, 2 * NS)
+    assert world.run(lambda: client.fetch.counters.received_count > 0, 2 * NS)
     assert world.run(lambda: client.has_ended)
     assert client.is_done
     assert client.sink is not None
@@ -74,7 +74,7 @@ def test_who_knows_that_whole_packets_do_not_fit_never_asks_for_them(seed: int) 
 def test_a_way_that_narrows_in_mid_transfer_is_noticed(seed: int) -> None:
     world, client = stage(seed)
     world.link("server", "client", Link(delay_ns=5_000_000))
-    assert world.run(lambda: client.receiver.received_count > 50)
+    assert world.run(lambda: client.fetch.counters.received_count > 50)
     world.link("server", "client", Link(size_max=DATAGRAM_SIZE_SAFE, delay_ns=5_000_000))
     assert world.run(lambda: client.has_ended, 20 * NS)
     assert client.is_done
@@ -84,13 +84,13 @@ def test_parts_that_cannot_be_are_counted_with_what_was_rejected(seed: int) -> N
     world, client = stage(seed)
     part: list[bytes] = []
     world.taps.append(lambda datagram, *_: part.append(datagram) if datagram[0] == PART_FIRST_OCTET else None)
-    assert world.run(lambda: len(part) > 0 and client.receiver.received_count > 0)
-    before = client.receiver.rejected_count
+    assert world.run(lambda: len(part) > 0 and client.fetch.counters.received_count > 0)
+    before = client.fetch.counters.rejected_count
     forged = part[-1][:1] + b"\xff" + part[-1][2:]  # There is no part of such a number.
     for _ in range(3):
         world.deliver(forged, ("server", DATA_PORT_DEFAULT), client.endpoint.local_address)
         world.run(lambda: False, NS // 1000)
-    assert client.receiver.rejected_count == before + 3
+    assert client.fetch.counters.rejected_count == before + 3
 
 
 @pytest.mark.parametrize("rate_bps", [1_000_000, 20_000])
@@ -129,8 +129,8 @@ def test_a_receiver_that_gets_no_data_of_a_group_has_some_within_three_seconds_b
     assert world.run(lambda: narrow.received_count > 0, 3 * NS)
     assert world.run(lambda: narrow.has_ended and wide.has_ended)
     assert narrow.results == wide.results == [payload(400_000, seed)]
-    assert narrow.downloads[0].apart is not None
-    assert wide.downloads[0].apart is None
+    assert narrow.feeds[0].fallback is not None
+    assert wide.feeds[0].fallback is None
     (machine,) = server.groups.machines.values()
     assert {member.state for member in machine.members.values()} == {MemberState.APART, MemberState.DONE}
 
@@ -139,7 +139,7 @@ def test_one_way_it_is_said_that_nothing_can_come(seed: int) -> None:
     world, _, listeners = group_stage(seed, known_size=DATAGRAM_SIZE_SAFE, oneway=True)
     world.run(lambda: listeners[1].has_ended, 5 * NS)
     assert len([event for event in listeners[0].events if isinstance(event, PacketsTooLarge)]) == 1
-    assert listeners[0].downloads[0].apart is None
+    assert listeners[0].feeds[0].fallback is None
 
 
 def test_who_waits_long_for_a_turn_at_a_slow_server_does_not_take_the_way_for_narrow(seed: int) -> None:
@@ -147,7 +147,7 @@ def test_who_waits_long_for_a_turn_at_a_slow_server_does_not_take_the_way_for_na
     world.serve(world.source(payload(200_000, seed), symbol_size=SYMBOL_SIZE, block=100), rate_bps=20_000)
     counts = count_data(world)
     clients = [world.fetch(name=f"client-{index}") for index in range(5)]
-    assert world.run(lambda: all(client.receiver.received_count > 1 for client in clients))
+    assert world.run(lambda: all(client.fetch.counters.received_count > 1 for client in clients))
     assert counts[True] == 0
     assert {tuple(kinds(client)) for client in clients} == {(OfferReceived, StreamOpened)}
 

@@ -48,7 +48,7 @@ def test_an_offer_of_another_name_than_the_one_asked_for_is_not_taken(seed: int)
     assert world.run(lambda: client.has_ended)
     assert client.events == [FetchFailed(Failure.NOBODY)]
     assert client.sink is None
-    assert client.receiver.machine.rejects.count(Reject.OUT_OF_PLACE) > 1
+    assert client.feed.machine.rejects.count(Reject.OUT_OF_PLACE) > 1
 
 
 def test_an_offer_that_contradicts_the_part_is_asked_for_again(seed: int) -> None:
@@ -73,7 +73,7 @@ def test_one_address_of_a_name_that_refuses_keeps_nobody_from_another_that_serve
     world.serve(world.source(payload(2_000, seed)))
     world.link("server", "client", Link(delay_ns=NS // 5))
     client = world.fetch()
-    client.receiver._targets.insert(0, ("nobody", 6330))
+    client.feed._targets.insert(0, ("nobody", 6330))
     assert world.run(lambda: client.has_ended)
     assert client.is_done
 
@@ -83,7 +83,7 @@ def test_one_address_that_refuses_does_not_end_the_search_for_another_that_is_si
     world.serve(world.source(b"x"))
     world.link("client", "server", Link(loss=1.0))
     client = world.fetch(timeout_ns=8 * NS)
-    client.receiver._targets.insert(0, ("nobody", 6330))
+    client.feed._targets.insert(0, ("nobody", 6330))
     assert not world.run(lambda: client.has_ended, 8 * NS - NS // 100)
     assert world.run(lambda: client.has_ended, NS)
     assert client.events[-1].failure is Failure.NOBODY
@@ -92,6 +92,6 @@ def test_one_address_that_refuses_does_not_end_the_search_for_another_that_is_si
 def test_addresses_that_all_refuse_end_the_search_before_the_timeout(seed: int) -> None:
     world = World(seed)
     client = world.fetch(server="nobody")
-    client.receiver._targets.append(("nobody either", 6330))
+    client.feed._targets.append(("nobody either", 6330))
     assert world.run(lambda: client.has_ended, 4 * NS)
     assert client.events[-1].failure is Failure.UNREACHABLE

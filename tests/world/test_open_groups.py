@@ -120,4 +120,4 @@ def test_who_speaks_from_another_address_sends_nobody_out_of_the_group(seed: int
     Forger(stage, lambda _announce, plan: replace(plan, leaving=tuple(ids), acknowledged=tuple(ids)))
     assert stage.run()
     assert stage.all_exact()
-    assert not any(download.leave_reason for listener in stage.listeners for download in listener.downloads)
+    assert not any(feed.leave_reason for listener in stage.listeners for feed in listener.feeds)

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.object_fetch import Phase
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.net.address import Address
@@ -115,24 +115,26 @@ class TestSeveralPeers:
         world = World(seed)
         world.serve(world.source(payload(500_000, seed)), rate_bps=2_000_000)
         first = world.fetch(name="first")
-        assert world.run(lambda: first.receiver.received_count > 2_000)
+        assert world.run(lambda: first.fetch.counters.received_count > 2_000)
         second = world.fetch(name="second")
         start_ns = world.now_ns
-        assert world.run(lambda: second.receiver.received_count > 0)
+        assert world.run(lambda: second.fetch.counters.received_count > 0)
         assert world.now_ns - start_ns < 10 * MS  # two round trips of 2 ms, and its turn
-        before = first.receiver.received_count
+        before = first.fetch.counters.received_count
         world.run(lambda: False, NS)
-        assert first.receiver.received_count - before == pytest.approx(second.receiver.received_count, rel=0.1)
+        assert first.fetch.counters.received_count - before == pytest.approx(
+            second.fetch.counters.received_count, rel=0.1
+        )
         assert world.run(lambda: first.is_done and second.is_done)
 
     def test_the_same_fetch_again_supersedes_its_old_stream(self, seed: int) -> None:
         world = World(seed)
         server = world.serve(world.source(payload(500_000, seed)), rate_bps=1_000_000)
         client = world.fetch()
-        assert world.run(lambda: client.receiver.received_count > 700)
+        assert world.run(lambda: client.fetch.counters.received_count > 700)
         world.kill(client)
         again = world.fetch(sink=client.sink)
-        assert world.run(lambda: again.receiver.received_count > 10)
+        assert world.run(lambda: again.fetch.counters.received_count > 10)
         assert len(server.sender.machine.sessions) == 1
         ended = [event.session for event in server.events if isinstance(event, SessionEnded)]
         assert [session and session.stop_reason for session in ended] == [StopReason.SUPERSEDED]
@@ -218,7 +220,7 @@ class TestEarlyEnds:
         source = world.source(payload(200_000, seed))
         server = world.serve(source, rate_bps=1_000_000)
         clients = [world.fetch(name=name) for name in ("left", "right")]
-        assert world.run(lambda: clients[1].receiver.received_count > 400)
+        assert world.run(lambda: clients[1].fetch.counters.received_count > 400)
         source.changed = True
         assert world.run(lambda: all(client.has_ended for client in clients), 5 * NS)
         assert [the_failure(client)[0] for client in clients] == [Failure.SOURCE_CHANGED] * 2
@@ -230,7 +232,7 @@ class TestEarlyEnds:
         changing, steady = world.source(payload(200_000, seed), name="changing"), world.source(b"s", name="steady")
         server = world.serve(changing, steady, rate_bps=1_000_000)
         client = world.fetch(name="early", want=named("changing"))
-        assert world.run(lambda: client.receiver.received_count > 100)
+        assert world.run(lambda: client.fetch.counters.received_count > 100)
         changing.changed = True
         assert world.run(lambda: client.has_ended, 5 * NS)
         late = world.fetch(name="late", want=named("changing"))
@@ -244,7 +246,7 @@ class TestEarlyEnds:
         world = World(seed)
         server = world.serve(world.source(payload(200_000)), rate_bps=1_000_000)
         client = world.fetch()
-        assert world.run(lambda: client.receiver.received_count > 50)
+        assert world.run(lambda: client.fetch.counters.received_count > 50)
         world.link("client", "server", Link(loss=0.3, delay_ns=20 * MS))
         world.link("server", "client", Link(loss=0.3, delay_ns=20 * MS))
         client.stop(world.now_ns)
@@ -261,8 +263,8 @@ class TestEarlyEnds:
         sink = MemorySink(source.object_id, capacity=50_000)
         client = world.fetch(sink=sink)
         assert world.run(lambda: client.has_ended)
-        assert client.receiver.error is not None
-        assert client.receiver.phase is Phase.ENDED
+        assert client.fetch.error is not None
+        assert client.fetch.phase is Phase.ENDED
         kept = sink.written_block_count
         assert kept == 48  # blocks of 1024 octets
         assert sink.result is None
@@ -281,7 +283,7 @@ class TestEarlyEnds:
         source = world.source(payload(100_000, seed))
         server = world.serve(source, rate_bps=1_000_000)
         client = world.fetch()
-        assert world.run(lambda: client.receiver.received_count > 200)
+        assert world.run(lambda: client.fetch.counters.received_count > 200)
         server.sender.machine.close(world.now_ns)
         server.sender.flush()
         world.kill(server)

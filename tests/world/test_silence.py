@@ -84,7 +84,7 @@ def test_one_symbol_less_than_K_is_not_enough(symbol_count: int, seed: int) -> N
     assert not world.run(lambda: client.is_done, 4 * NS)
     assert client.sink is not None
     assert client.sink.result is None
-    assert client.receiver.phase.value == "receiving"
+    assert client.fetch.phase.value == "receiving"
     gate.left = 1  # type: ignore[attr-defined]
     assert world.run(lambda: client.is_done, 5 * NS)
 
@@ -92,7 +92,7 @@ def test_one_symbol_less_than_K_is_not_enough(symbol_count: int, seed: int) -> N
 def late_word(seed: int, lateness_ns: int, *, is_data: bool = True) -> Client:
     """A fetch that hears nothing but one authentic packet, `lateness_ns` after the last moment."""
     world, _, client = stage(seed)
-    assert world.run(lambda: client.receiver.received_count > 300)
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
     words: list[tuple[bytes, Address, Address]] = []
 
     def look(datagram: bytes, source: Address, target: Address) -> None:
@@ -104,7 +104,7 @@ def late_word(seed: int, lateness_ns: int, *, is_data: bool = True) -> Client:
     world.link("server", "client", Link(loss=1.0))
     world.taps.append(look)
     world.run(lambda: False, 2 * MS)  # What was under way arrives.
-    end_ns = client.receiver.machine.patience.advanced_ns + TIMEOUT_NS
+    end_ns = client.feed.machine.patience.advanced_ns + TIMEOUT_NS
     world.at(end_ns + lateness_ns - world.now_ns, lambda: world.deliver(*words[-1]))
     world.run(lambda: False, TIMEOUT_NS + 100 * MS)
     return client
@@ -113,7 +113,7 @@ def late_word(seed: int, lateness_ns: int, *, is_data: bool = True) -> Client:
 def test_a_symbol_from_the_server_1_ms_before_the_timeout_keeps_the_fetch(seed: int) -> None:
     client = late_word(seed, -MS)
     assert not client.has_ended
-    assert client.receiver.machine.state is ClientState.RECEIVING
+    assert client.feed.machine.state is ClientState.RECEIVING
 
 
 def test_a_ping_from_the_server_1_ms_before_the_timeout_is_no_progress(seed: int) -> None:
@@ -132,7 +132,7 @@ def test_a_symbol_from_the_server_1_ms_after_the_timeout_comes_too_late(seed: in
 
 def test_a_server_that_comes_back_before_the_timeout_is_used(seed: int) -> None:
     world, server, client = stage(seed)
-    assert world.run(lambda: client.receiver.received_count > 300)
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
     world.kill(server)
     # Hellos go out every two seconds by then.
     source = server.sender.objects[0].source
@@ -143,7 +143,7 @@ def test_a_server_that_comes_back_before_the_timeout_is_used(seed: int) -> None:
 
 def test_a_server_that_comes_back_after_the_timeout_is_not_and_the_next_fetch_goes_on(seed: int) -> None:
     world, server, client = stage(seed)
-    assert world.run(lambda: client.receiver.received_count > 300)
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
     world.kill(server)
     assert world.run(lambda: client.has_ended, TIMEOUT_NS + MS)
     assert failures(client) == [Failure.SILENCE]
@@ -161,7 +161,7 @@ def test_a_server_that_comes_back_after_the_timeout_is_not_and_the_next_fetch_go
 
 def test_a_client_that_vanishes_gets_probes_after_two_seconds_and_nothing_after_thirty(seed: int) -> None:
     world, server, client = stage(seed, 10_000_000)
-    assert world.run(lambda: client.receiver.received_count > 100)
+    assert world.run(lambda: client.fetch.counters.received_count > 100)
     world.kill(client)
     start_ns = world.now_ns
     all_sent: list[int] = []
@@ -177,7 +177,7 @@ def test_a_client_that_vanishes_gets_probes_after_two_seconds_and_nothing_after_
 @pytest.mark.parametrize(("silence_ns", "state"), [(1_900 * MS, "streaming"), (2_200 * MS, "silent")])
 def test_two_seconds_without_a_report_pause_a_stream(silence_ns: int, state: str, seed: int) -> None:
     world, server, client = stage(seed, 10_000_000)
-    assert world.run(lambda: client.receiver.received_count > 100)
+    assert world.run(lambda: client.fetch.counters.received_count > 100)
     world.link("client", "server", Link(loss=1.0))
     (session,) = server.sender.machine.sessions.values()
     world.run(lambda: False, 2 * MS)  # What was under way arrives.
@@ -196,10 +196,10 @@ def test_symbols_in_memory_survive_a_reconnect(seed: int) -> None:
     server = world.serve(source, rate_bps=500_000)
     client = world.fetch()
     sent = count_data(world)
-    assert world.run(lambda: client.receiver.received_count > 300)
-    held = client.receiver.received_count
+    assert world.run(lambda: client.fetch.counters.received_count > 300)
+    held = client.fetch.counters.received_count
     world.kill(server)
-    world.run(lambda: client.receiver.machine.state is ClientState.SEARCHING)
+    world.run(lambda: client.feed.machine.state is ClientState.SEARCHING)
     sent.clear()
     world.serve(source, rate_bps=500_000)
     assert world.run(lambda: client.is_done)
@@ -238,7 +238,7 @@ def test_a_client_that_waits_outlasts_the_server_in_the_middle(seed: int) -> Non
     source = world.source(payload(100_000, seed))
     server = world.serve(source, rate_bps=1_000_000)
     client = world.fetch(wait=True, timeout_ns=TIMEOUT_NS)
-    assert world.run(lambda: client.receiver.received_count > 200)
+    assert world.run(lambda: client.fetch.counters.received_count > 200)
     world.kill(server)
     assert not world.run(lambda: client.has_ended, 10 * TIMEOUT_NS)
     world.serve(source)
@@ -249,7 +249,7 @@ def test_a_server_that_said_that_it_stops_is_told_apart_from_a_silent_one(seed: 
     world = World(seed)
     server = world.serve(world.source(payload(100_000, seed)), rate_bps=1_000_000)
     client = world.fetch(timeout_ns=TIMEOUT_NS)
-    assert world.run(lambda: client.receiver.received_count > 200)
+    assert world.run(lambda: client.fetch.counters.received_count > 200)
     server.sender.machine.close(world.now_ns)
     server.sender.flush()
     world.kill(server)

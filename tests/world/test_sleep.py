@@ -25,7 +25,7 @@ def stage(seed: int, *, wait: bool) -> tuple[World, Server, Client]:
 @pytest.mark.parametrize("who", ["client", "server"])
 def test_a_fetch_goes_on_when_somebody_wakes_up(seed: int, who: str, pause_ns: int) -> None:
     world, server, client = stage(seed, wait=who == "server")  # Whoever fetches is patient with itself alone.
-    assert world.run(lambda: client.receiver.received_count > 100)
+    assert world.run(lambda: client.fetch.counters.received_count > 100)
     world.pause(server if who == "server" else client, pause_ns)
     assert world.run(lambda: client.has_ended, pause_ns + 10 * NS)
     assert client.is_done

@@ -1,22 +1,21 @@
 """An object being put together: symbols in, verified blocks to the sink, the files in their place at the end.
 
-What a fetch from one server and a receiver of a group have in common. Whoever drives it is its `Keeper`, and is told
-what matters to the protocol.
+It knows nothing of where symbols come from. What matters to the protocol shows in `outcome` and `drain`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockOutcome, BlockSink, Collector, least_memory_size, open_block_limit
 from fountain.engine.receiving.failures import KEPT_HINT, described_defect, local_error
+from fountain.engine.receiving.outcome import Failed, Succeeded
 from fountain.engine.receiving.unpacker import Inflow, Unpacker
 from fountain.engine.runtime.workers import Workers
 from fountain.errors import FountainError, IncompleteError, IntegrityError
@@ -31,14 +30,11 @@ from fountain.wire.session import Run
 
 __all__ = [
     "Assembly",
-    "Keeper",
-    "Opened",
     "check_cut",
     "contradiction",
     "described",
     "is_as_offered",
     "least_memory",
-    "open_for",
     "runs_of",
 ]
 
@@ -62,32 +58,6 @@ class _Adopted:
 class _Finished:
     files: Sequence[tuple[str, Path]] = ()
     error: FountainError | None = None
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What became of opening the sink for an offer."""
-
-    offer: OfferBody
-    code: Code | None = None
-    sink: BlockSink | None = None
-    error: FountainError | None = None
-
-
-class Keeper(Protocol):
-    """Who is told how an assembly fares. All methods are called on the loop's thread."""
-
-    def progressed(self, now_ns: int) -> None:
-        """A block is done, or has to be collected further: the other side should know soon."""
-
-    def manifest_was_damaged(self, now_ns: int) -> None:
-        """The manifest's blocks did not make the object's id; all of them are wanted again."""
-
-    def failed(self, error: FountainError, now_ns: int) -> None:
-        """The object cannot be put together here."""
-
-    def finished(self, files: Sequence[tuple[str, Path]], now_ns: int) -> None:
-        """The object stands verified in its place: digest and path of each file."""
 
 
 def runs_of(verified: np.ndarray) -> list[Run]:
@@ -140,18 +110,6 @@ def is_as_offered(manifest: Manifest, offer: OfferBody) -> bool:
     return cut == told and manifest.is_tree == offer.is_directory
 
 
-def open_for(offer: OfferBody, open_sink: Callable[[OfferBody], tuple[Code, BlockSink]]) -> Opened:
-    """Open the sink for an offer: a worker's job, for what is there is looked at, and kernels are compiled."""
-    try:
-        code, sink = open_sink(offer)
-    except (FountainError, MemoryError) as error:
-        return Opened(offer, error=local_error(error))
-    if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
-        sink.close()  # Another offer may be of what is there.
-        return Opened(offer, error=contradiction())
-    return Opened(offer, code, sink)
-
-
 def _futile() -> IntegrityError:
     return IntegrityError("The blocks that arrive are not those that the server announced.", FALSE_HINT)
 
@@ -160,18 +118,17 @@ class Assembly:
     """One object on its way into `sink`. `loss` is the share of packets to throw away, to watch the code work."""
 
     def __init__(
-        self, code: Code, sink: BlockSink, offer: OfferBody, workers: Workers, keeper: Keeper, *, loss: float, seed: int
+        self, code: Code, sink: BlockSink, offer: OfferBody, workers: Workers, *, loss: float, seed: int
     ) -> None:
         self.offer = described(offer)
         self.sink = sink
-        self.keeper = keeper
+        self.outcome: Succeeded | Failed | None = None
         self.is_interrupted = False  # while finishing
         self.is_finishing = False
         self.defect = ""  # the first thing of all that went wrong here and that nobody foresaw
-        geometry, manifest = offer.geometry, offer.manifest_geometry
-        self._largest = _largest(offer)
         self._memory_size = RECEIVE_MEMORY_SIZE_MAX
-        limit = open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, self._memory_size)
+        geometry, manifest = offer.geometry, offer.manifest_geometry
+        limit = open_block_limit(_largest(offer), offer.symbol_size, offer.manifest_size, self._memory_size)
         self.table = BlockTable(geometry, manifest, limit)
         self.collector = Collector(code, self.table, sink)
         self.unpacker = Unpacker(self.collector, symbol_size=offer.symbol_size, open=offer.open, loss=loss, seed=seed)
@@ -180,47 +137,58 @@ class Assembly:
         self._workers = workers
         self._committing = False
         self._adopting = False
+        self._has_settled = self._is_damaged = False  # since `drain` was last called
 
     def limit_memory(self, size: int) -> None:
         """Use so many octets for the slabs of open blocks, from now on; those that are open stay so."""
         if size == self._memory_size:
             return
         self._memory_size, offer = size, self.offer
-        self.collector.limit_open(open_block_limit(self._largest, offer.symbol_size, offer.manifest_size, size))
+        self.collector.limit_open(open_block_limit(_largest(offer), offer.symbol_size, offer.manifest_size, size))
 
-    def take(self, train: Train, session: Inflow, now_ns: int) -> tuple[int, int] | None:
+    def take(self, train: Train, session: Inflow) -> tuple[int, int] | None:
         """Take in a train, as `Unpacker.take`. One that nobody foresaw is dropped: a stranger decides what comes."""
         try:
             arrival = self.unpacker.take(train, session)
         except (FountainError, MemoryError) as error:
-            self.keeper.failed(local_error(error), now_ns)
+            self._fail(local_error(error))
             return None
         except Exception as error:  # noqa: BLE001  # Whatever it is, the next train may be a good one.
             self.unpacker.malformed_count += train.segment_count
             self.defect = self.defect or described_defect(error)
             return None
         if self.collector.is_futile:
-            self.keeper.failed(_futile(), now_ns)
+            self._fail(_futile())
         return arrival
 
     def settle(self, now_ns: int) -> None:
         """Take in what workers have done."""
-        while (result := self._poll(now_ns)) is not None:
+        while (result := self._poll()) is not None:
             error = getattr(result, "error", None)
-            if isinstance(result, _Finished):
-                self.is_finishing = False
             if error is not None:
-                self.keeper.failed(error, now_ns)
+                self._fail(error)
             if isinstance(result, _Committed):
                 self._committing = False
             elif isinstance(result, _Adopted):
                 self._adopting = False
                 if error is None:
-                    self._settle_manifest(result.refusal, now_ns)
-            elif isinstance(result, _Finished) and error is None:
-                self.keeper.finished(result.files, now_ns)
+                    self._settle_manifest(result.refusal)
+            elif isinstance(result, _Finished):
+                self.is_finishing = False
+                if error is None:
+                    self.outcome = Succeeded(result.files, now_ns)
             elif isinstance(result, BlockOutcome) and error is None:
-                self._settle_block(result, now_ns)
+                self._settle_block(result)
+
+    def drain(self) -> tuple[bool, bool]:
+        """What has changed since the last call: whether blocks were settled, and whether the manifest was damaged.
+
+        Of a block that was settled the other side should know soon: it is done, or has to be collected further. All
+        blocks of a damaged manifest are wanted again.
+        """
+        changes = self._has_settled, self._is_damaged
+        self._has_settled = self._is_damaged = False
+        return changes
 
     def advance(self, now_ns: int) -> bool:
         """Give workers what is ready; when all is done, begin to finish, and say so."""
@@ -239,39 +207,43 @@ class Assembly:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
-    def _poll(self, now_ns: int) -> object | None:
+    def _fail(self, error: FountainError) -> None:
+        self.outcome = self.outcome or Failed(error)
+
+    def _poll(self) -> object | None:
         """The result of a job, or None; what a job raised ends this object, and nothing else."""
         try:
             return self._workers.poll()
         except Exception as error:  # noqa: BLE001  # A job that has no result is never taken up again.
-            self.keeper.failed(local_error(error), now_ns)
+            self.is_finishing = False
+            self._fail(local_error(error))
             return None
 
-    def _settle_block(self, outcome: BlockOutcome, now_ns: int) -> None:
+    def _settle_block(self, outcome: BlockOutcome) -> None:
         self.collector.settle(outcome)
-        self.keeper.progressed(now_ns)
+        self._has_settled = True
         manifest = None if self._adopting else self.collector.take_manifest()
         if manifest is not None:
             self._adopting = True
             self._workers.submit(functools.partial(self._adopt, manifest))
         if self.collector.is_futile:
-            self.keeper.failed(_futile(), now_ns)
+            self._fail(_futile())
 
-    def _settle_manifest(self, refusal: FountainError | None, now_ns: int) -> None:
+    def _settle_manifest(self, refusal: FountainError | None) -> None:
         if isinstance(refusal, IntegrityError):
             self.collector.note_manifest(is_good=False)
             self.table.forget_manifest()
             if self.collector.is_futile:
-                self.keeper.failed(IntegrityError(refusal.message, refusal.hint or FALSE_HINT), now_ns)
+                self._fail(IntegrityError(refusal.message, refusal.hint or FALSE_HINT))
             else:
-                self.keeper.manifest_was_damaged(now_ns)
+                self._is_damaged = True
         elif refusal is not None:
-            self.keeper.failed(refusal, now_ns)
+            self._fail(refusal)
         else:
             self.collector.note_manifest(is_good=True)
             self.table.know_manifest(runs_of(self.sink.verified))
             self.collector.close_finished()
-            self.keeper.progressed(now_ns)
+            self._has_settled = True
 
     def _adopt(self, octets: bytes) -> _Adopted:
         """Lay out the files: a worker's job, because reserving their space may take seconds."""

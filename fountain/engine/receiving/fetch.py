@@ -56,7 +56,8 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         machine = _machine(config, targets)
         _say_hello(machine, endpoint, targets)
         from fountain.engine.receiving.fetching import Fetching
-        from fountain.engine.receiving.receiver import Phase, Receiver
+        from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
+        from fountain.engine.receiving.unicast_feed import UnicastFeed
 
         waker = Waker()
         stack.callback(waker.close)
@@ -64,26 +65,24 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         fetching = Fetching(config, observer, stop)
         stack.callback(fetching.close)
         stack.callback(workers.close)  # First: no job may touch a part that is closed.
-        receiver = Receiver(
-            machine, endpoint, targets, workers,
-            open_sink=fetching.open_sink, loss=config.loss_test, seed=secrets.randbits(64),
-        )  # fmt: skip
+        taken = ObjectFetch(workers, loss=config.loss_test, seed=secrets.randbits(64))
+        taken.feed = feed = UnicastFeed(taken, machine, endpoint, targets, fetching)
         try:
-            while receiver.phase is not Phase.ENDED:
+            while taken.phase is not Phase.ENDED:
                 now = now_ns()
                 if stop.is_set():
-                    receiver.stop(StopReason.INTERRUPTED, now)
-                deadline = receiver.step(now)
-                fetching.tell(receiver, now)
-                moved = whereabouts.look(now, is_searching=receiver.is_searching)
+                    taken.stop(StopReason.INTERRUPTED, now)
+                deadline = taken.step(now)
+                fetching.tell(taken, now)
+                moved = whereabouts.look(now, is_searching=feed.is_searching)
                 if moved is not None:
-                    receiver.retarget(moved)
+                    feed.retarget(moved)
                 wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now_ns(), waker)
         except BaseException:
-            receiver.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
+            taken.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
             raise
-        fetching.tell(receiver, now_ns())
-        return fetching.finish(receiver)
+        fetching.tell(taken, now_ns())
+        return fetching.finish(taken)
 
 
 def _fetch_group(

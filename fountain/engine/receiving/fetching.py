@@ -12,9 +12,9 @@ from fountain.codes.registry import code_by_name, code_by_profile, missing_code_
 from fountain.config import FetchConfig
 from fountain.engine.receiving.assembly import check_cut
 from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.download import Download
 from fountain.engine.receiving.failures import DEFECT_HINT, KEPT_HINT, fetch_failure
-from fountain.engine.receiving.receiver import Phase, Receiver
+from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
+from fountain.engine.receiving.outcome import Succeeded, Unserved
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.meter import RateMeter
 from fountain.engine.runtime.warmup import WarmUp
@@ -36,8 +36,6 @@ from fountain.events import (
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.session.client_events import (
     ClientEvent,
-    Failure,
-    FetchFailed,
     FetchHindered,
     ListingReceived,
     PacketsTooLarge,
@@ -67,7 +65,7 @@ class Fetching:
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None,
-        placing: Callable[[OfferBody, Sequence[str]], None] | None = None,
+        placing: Callable[[OfferBody, Sequence[str]], None] | None = None, address: str = "",
     ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
@@ -78,17 +76,16 @@ class Fetching:
         self._lock = threading.Lock()  # guards the part, for a worker may be opening it when this is closed
         self._is_closed = False
         self._offer: OfferBody | None = None
-        self.failure: FountainError | None = None
         self.was_asked_to_leave = False
         self._start_ns = now_ns()
         self._progress_ns = self._start_ns
         self._resumed_size = 0  # Octets that an earlier run fetched: no part of this one's rate.
         self._meter = RateMeter(self._start_ns)
         self._reconnecting = self._has_told_defect = False
-        self._address = config.host
+        self._address = address or config.host  # of whoever offers the object
 
-    def open_sink(self, offer: OfferBody, address: str = "") -> tuple[Code, BlockSink]:
-        """The code and the part for an offer, which came from `address` where that is not the host that was asked.
+    def open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
+        """The code and the part for an offer.
 
         A worker calls this: it takes as long as looking at an earlier part, and compiling, take.
         """
@@ -97,7 +94,6 @@ class Fetching:
             raise missing_code_error(offer.profile_id)
         check_cut(code, offer)
         self._offer = None
-        self._address = address or self._address
         size_max = self._config.size_max
         if size_max is not None and offer.object_size > size_max:
             message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than `size_max` {size_max:,}."
@@ -208,26 +204,26 @@ class Fetching:
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
         self._observer.handle(Preparing(sentence(Notice.CHECKING), done, total))
 
-    def tell(self, receiver: Receiver | Download, now: int) -> None:
+    def tell(self, fetch: ObjectFetch, now: int) -> None:
         """Hand events and, now and then, progress to the observer."""
-        events, receiver.events = receiver.events, []
+        events, fetch.events = fetch.events, []
         for event in events:
             self._tell_event(event)
-        defect = receiver.assembly.defect if receiver.assembly is not None else ""
+        defect = fetch.assembly.defect if fetch.assembly is not None else ""
         if defect and not self._has_told_defect:
             self._has_told_defect = True
             self._observer.handle(Warned(f"A packet that came could not be taken in: {defect}.", DEFECT_HINT))
         offer = self._offer
         if offer is not None and now >= self._progress_ns:
             self._progress_ns = now + PROGRESS_INTERVAL_NS
-            self._observer.handle(self._progress(receiver, offer, now))
+            self._observer.handle(self._progress(fetch, offer, now))
 
-    def finish(self, receiver: Receiver | Download) -> Fetched:
+    def finish(self, fetch: ObjectFetch) -> Fetched:
         """The end: raise what went wrong, or report the object, and return what was reported."""
-        error = receiver.error or self.failure
+        error = self.error_of(fetch)
         if error is not None:
             raise error
-        if not receiver.succeeded:
+        if not isinstance(fetch.outcome, Succeeded):
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT if self._part is not None else "")
         assert self._part is not None
         assert self._offer is not None
@@ -237,12 +233,16 @@ class Fetching:
         for remark in self._part.remarks:
             self._observer.handle(Warned(remark))
         # The size is the manifest's: whoever watches the directory may have moved the file away by now.
-        for (hex_digest, path), size in zip(receiver.files, self._part.file_sizes):
+        for (hex_digest, path), size in zip(fetch.files, self._part.file_sizes):
             if hex_digest:
                 self._observer.handle(DigestComputed(hex_digest, path, size))
-        fetched = self._figures(receiver, self._offer, self._part.destination)
+        fetched = self._figures(fetch, fetch.outcome, self._offer, self._part.destination)
         self._observer.handle(fetched)
         return fetched
+
+    def error_of(self, fetch: ObjectFetch) -> FountainError | None:
+        """What went wrong, at either end."""
+        return self._failure_of(fetch.outcome.trouble) if isinstance(fetch.outcome, Unserved) else fetch.error
 
     @property
     def destination(self) -> Path:
@@ -257,8 +257,9 @@ class Fetching:
         if self._part is not None:
             self._part.close()
 
-    def _figures(self, receiver: Receiver | Download, offer: OfferBody, path: Path) -> Fetched:
-        duration_s = max(1e-9, (receiver.finished_ns - self._start_ns) / NS)
+    def _figures(self, fetch: ObjectFetch, outcome: Succeeded, offer: OfferBody, path: Path) -> Fetched:
+        duration_s = max(1e-9, (outcome.at_ns - self._start_ns) / NS)
+        counters = fetch.counters
         return Fetched(
             path=path,
             name=offer.name,
@@ -266,18 +267,17 @@ class Fetching:
             size=offer.object_size,
             duration_s=duration_s,
             rate_bps=(offer.object_size - self._resumed_size) * 8 / duration_s,
-            received_count=receiver.received_count,
-            overhead_count=receiver.assembly.collector.overhead_count if receiver.assembly else 0,
+            received_count=counters.received_count,
+            overhead_count=fetch.assembly.collector.overhead_count if fetch.assembly else 0,
             block_count=offer.geometry.block_count,
-            loss=receiver.loss_fraction,
-            files=receiver.files,
+            loss=counters.loss,
+            files=outcome.files,
         )
 
     def _tell_event(self, event: ClientEvent) -> None:
         match event:
             case ListingReceived():
                 self._observer.handle(Listed(event.entries))
-                self.failure = self._failure_of(Trouble(Failure.LISTED))
             case ServerPreparing():
                 self._observer.handle(warning(Notice.SERVER_PREPARING, host=self._config.host or self._address))
             case StreamLost():
@@ -293,8 +293,6 @@ class Fetching:
                 self._observer.handle(warning(Notice.PACKETS_TOO_LARGE, size=size))
             case FetchHindered():
                 self._observer.handle(Warned(self._failure_of(event).message, WAITING_HINT))
-            case FetchFailed():
-                self.failure = self._failure_of(event)
 
     def _failure_of(self, trouble: Trouble) -> FountainError:
         config = self._config
@@ -310,36 +308,37 @@ class Fetching:
         size = int(verified.sum()) * geometry.block_symbols_max * geometry.symbol_size
         return min(size, geometry.object_size)
 
-    def _progress(self, receiver: Receiver | Download, offer: OfferBody, now: int) -> TransferProgress:
+    def _progress(self, fetch: ObjectFetch, offer: OfferBody, now: int) -> TransferProgress:
         geometry = offer.geometry
         verified_size = self._verified_size(offer)
-        held = receiver.assembly.table.held_symbol_count if receiver.assembly else 0
+        held = fetch.assembly.table.held_symbol_count if fetch.assembly else 0
         symbols = min(geometry.symbol_count, -(-verified_size // geometry.symbol_size) + held)
         size = min(symbols * geometry.symbol_size, geometry.object_size)
         self._meter.update(size, now)
         rate = self._meter.rate_bps
         state = TransferState.RECEIVING
-        if receiver.phase is Phase.FINISHING:
+        if fetch.phase is Phase.FINISHING:
             state = TransferState.FINISHING
         elif self._reconnecting:
             state = TransferState.RECONNECTING
-        elif receiver.assembly is not None and not receiver.assembly.table.manifest_known:
+        elif fetch.assembly is not None and not fetch.assembly.table.manifest_known:
             state = TransferState.LISTING
-        unpacker = receiver.assembly.unpacker if receiver.assembly else None
+        unpacker = fetch.assembly.unpacker if fetch.assembly else None
+        counters = fetch.counters
         return TransferProgress(
             symbol_count=symbols,
             symbol_total=geometry.symbol_count,
             verified_size=verified_size,
             total_size=geometry.object_size,
             rate_bps=rate,
-            loss=receiver.loss_fraction,
+            loss=counters.loss,
             eta_s=None if state is TransferState.RECONNECTING else _eta_s(geometry.object_size - size, rate),
             state=state,
-            received_count=receiver.received_count,
+            received_count=counters.received_count,
             duplicate_count=unpacker.duplicate_count if unpacker else 0,
             damaged_count=unpacker.damaged_count if unpacker else 0,
-            rejected_count=receiver.rejected_count,
-            kernel_drop_count=receiver.kernel_drop_count,
+            rejected_count=counters.rejected_count,
+            kernel_drop_count=counters.kernel_drop_count,
             name=offer.name,
         )
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
-from fountain.engine.receiving.download import Download, Opening
 from fountain.engine.receiving.failures import KEPT_HINT, standstill_error
 from fountain.engine.receiving.fetching import Fetching
-from fountain.engine.receiving.group_receiver import DOWNLOAD_COUNT_MAX, GroupReceiver
+from fountain.engine.receiving.group_feed import GroupFeed
+from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX, GroupPorts, GroupReceiver, ReceiverOptions
 from fountain.engine.receiving.hooks import Hooks
 from fountain.engine.receiving.identity import ReceiverIdentity
-from fountain.engine.receiving.receiver import Phase
+from fountain.engine.receiving.object_fetch import Phase, Place
+from fountain.engine.receiving.outcome import Unserved
 from fountain.engine.receiving.reticence import Gate, Reticence
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns, wall_ns
 from fountain.engine.runtime.standing import Standing
@@ -53,7 +54,7 @@ NAME_COUNT_MAX = 32  # Names that are told to whoever asks for one that is not a
 class _Fetch:
     """One object on its way, and what is told of it."""
 
-    download: Download
+    feed: GroupFeed
     fetching: Fetching
     gate: Gate
     fetched: Fetched | None = None  # once that was reported
@@ -62,7 +63,7 @@ class _Fetch:
     @property
     def has_proved(self) -> bool:
         """Whether its manifest is here, so that there is such an object."""
-        assembly = self.download.assembly
+        assembly = self.feed.fetch.assembly
         return assembly is not None and assembly.sink.manifest is not None
 
 
@@ -95,14 +96,11 @@ class GroupFetch:
         self._has_told_other = self._has_told_why = False
         self._instead: OfferBody | None = None  # what is announced under the name of what was begun
         self._heard_ns = self._start_ns  # until then nothing was heard
-        self._receiver = GroupReceiver(
-            endpoint, answer, identity,
-            wants=self._wants, has=self._has,
-            prepare=self._prepare, make_workers=lambda: ThreadWorkers(waker.wake),
-            open_endpoint=lambda: open_endpoint(family=group.family), timeout_ns=config.timeout_ns,
-            wait=config.wait or config.listen, download_count_max=DOWNLOAD_COUNT_MAX if config.listen else 1,
-            loss=config.loss_test, seed=secrets.randbits(64),
-        )  # fmt: skip
+        count_max = OBJECT_COUNT_MAX if config.listen else 1
+        options = ReceiverOptions(
+            config.timeout_ns, config.wait or config.listen, count_max, config.loss_test, secrets.randbits(64)
+        )
+        self._receiver = GroupReceiver(GroupPorts(endpoint, answer), identity, self, options)
 
     def run(self) -> Fetched | None:
         """Take what comes, until that is enough; None for a listener that was stopped.
@@ -133,19 +131,19 @@ class GroupFetch:
             self._hooks.close()
         self._tidier.close()
         for fetch in self._fetches:
-            fetch.download.workers.close()
+            fetch.feed.fetch.workers.close()
             fetch.fetching.close()
         self._receiver.close()
 
     def _renew(self, group: Group) -> None:
         """Join again: the interface is another one now, or was gone for a while."""
         before = self._heard_group
-        self._receiver.renew_group(lambda endpoint: reopen_group_receiver(endpoint, before, group))
+        self._receiver.ports.renew(lambda endpoint: reopen_group_receiver(endpoint, before, group))
         self._heard_group = group
 
     # --- What is taken -------------------------------------------------------------------------------------
 
-    def _wants(self, offer: OfferBody) -> bool:
+    def wants(self, offer: OfferBody) -> bool:
         """Whether to take an object that is not on its way yet. A plain fetch stays with what it has begun."""
         if self._received is not None:
             return not is_own_name(offer.name) and offer.object_id not in self._received
@@ -156,14 +154,15 @@ class GroupFetch:
             return False
         return self._name is None or offer.name == self._name
 
-    def _has(self, offer: OfferBody) -> MemberState | None:
+    def has(self, offer: OfferBody) -> MemberState | None:
+        """How far an object is that was received already."""
         if self._received is None or offer.object_id not in self._received:
             return None
         return MemberState.DONE if self._hooks is None else self._hooks.state(offer.object_id)
 
     def _tell_other(self, offer: OfferBody) -> None:
         """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
-        taken = self._fetches[0].download.machine.offer
+        taken = self._fetches[0].feed.machine.offer
         if offer.name == taken.name and self._instead is None:
             self._instead = offer
             self._observer.handle(Warned(_described(offer), "It is another object: what was begun is waited for."))
@@ -183,9 +182,17 @@ class GroupFetch:
             error = self._nobody()
             self._observer.handle(Warned(error.message, error.hint))
 
-    def _prepare(self, download: Download) -> Opening:
-        """How to make room for the object of a download that begins."""
-        machine = download.machine
+    def make_workers(self) -> ThreadWorkers:
+        """Workers for one object."""
+        return ThreadWorkers(self._waker.wake)
+
+    def open_endpoint(self) -> Endpoint:
+        """An endpoint for an object whose rest comes by unicast."""
+        return open_endpoint(family=self._heard_group.family)
+
+    def prepare(self, feed: GroupFeed) -> Place:
+        """Where to put the object of a feed that begins."""
+        machine = feed.machine
         announce = machine.announce
         is_shown = not self._config.listen or self._reticence.may_show(now_ns())
         gate = Gate(self._observer, is_open=is_shown, is_proved=not self._config.listen)
@@ -200,33 +207,31 @@ class GroupFetch:
             )
         )
         placing = None if self._hooks is None else self._expect_hook
-        fetch = _Fetch(download, Fetching(self._config, gate, self._stop, self._warm_up, placing), gate)
-        self._fetches.append(fetch)
-        address = text(machine.server)
-        is_quick = fetch.fetching.opens_quickly(announce.offer)
-        return Opening(lambda offer: fetch.fetching.open_sink(offer, address), is_quick)
+        fetching = Fetching(self._config, gate, self._stop, self._warm_up, placing, text(machine.server))
+        self._fetches.append(_Fetch(feed, fetching, gate))
+        return fetching
 
     def _tell(self, now: int) -> None:
         self._reticence.step(now)
         for fetch in self._fetches:
-            with self._receiver.alone(fetch.download, now):
+            with self._receiver.alone(fetch.feed, now):
                 if not fetch.gate.is_proved and fetch.has_proved:
                     fetch.gate.prove()
-                fetch.fetching.tell(fetch.download, now)
+                fetch.fetching.tell(fetch.feed.fetch, now)
             self._tell_standstill(fetch)
-            has_left = fetch.download.was_asked or not self._config.wait
-            if fetch.download.apart is not None and has_left and not self._config.listen:
-                self._receiver.leave_group()
+            has_left = fetch.feed.was_asked or not self._config.wait
+            if fetch.feed.fallback is not None and has_left and not self._config.listen:
+                self._receiver.ports.leave()
         for fetch in self._fetches:
-            reason = fetch.download.leave_reason
+            reason = fetch.feed.leave_reason
             if fetch.gate.is_open and reason is not None and not fetch.fetching.was_asked_to_leave:
                 fetch.fetching.was_asked_to_leave = True
-                packet_size = fetch.download.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
+                packet_size = fetch.feed.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
                 self._observer.handle(AskedToLeave(reason, packet_size))
 
     def _tell_standstill(self, fetch: _Fetch) -> None:
         """Report why nothing comes of a group that is heard, unless the last report of it gave the same cause."""
-        cause = fetch.download.standstill
+        cause = fetch.feed.standstill
         if cause is not None and cause is not fetch.standstill:
             fetch.standstill = cause
             error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
@@ -235,33 +240,34 @@ class GroupFetch:
     def _settle(self, now: int) -> Fetched | None:
         """See to what has ended; the object, if that was all."""
         for fetch in list(self._fetches):
-            download = fetch.download
-            if download.unforeseen is not None and not self._config.listen:
-                raise download.unforeseen
-            if download.succeeded and fetch.fetched is None:
-                fetch.fetched = fetch.fetching.finish(download)
+            taken, machine = fetch.feed.fetch, fetch.feed.machine
+            if taken.unforeseen is not None and not self._config.listen:
+                raise taken.unforeseen
+            if taken.succeeded and fetch.fetched is None:
+                fetch.fetched = fetch.fetching.finish(taken)
                 if self._hooks is not None:
-                    digests = [digest for digest, _ in download.files] if len(download.files) == 1 else []
-                    self._hooks.begin(_pending_hook(download.machine.offer, digests), fetch.fetched.path, now)
-                    download.machine.change_state(MemberState.HOOKING, now)
+                    digests = [digest for digest, _ in taken.files] if len(taken.files) == 1 else []
+                    self._hooks.begin(_pending_hook(machine.offer, digests), fetch.fetched.path, now)
+                    machine.change_state(MemberState.HOOKING, now)
                 elif self._received is not None:
-                    self._remember(self._received, download.machine.offer.object_id)
-            is_hook_open = self._hooks is not None and self._hooks.is_open(download.machine.offer.object_id)
-            if download.phase is not Phase.ENDED or is_hook_open:
+                    self._remember(self._received, machine.offer.object_id)
+            is_hook_open = self._hooks is not None and self._hooks.is_open(machine.offer.object_id)
+            if taken.phase is not Phase.ENDED or is_hook_open:
                 continue
             if not self._config.listen:
                 self._explain(fetch)
-                return fetch.fetched or fetch.fetching.finish(download)
+                return fetch.fetched or fetch.fetching.finish(taken)
             self._drop(fetch)
         return None
 
     def _explain(self, fetch: _Fetch) -> None:
         """Where neither the group nor its server alone brings anything, both are what went wrong."""
-        cause, failure = fetch.download.standstill, fetch.fetching.failure
-        if cause is not None and failure is not None and fetch.download.error is None:
+        cause, taken = fetch.feed.standstill, fetch.feed.fetch
+        failure = fetch.fetching.error_of(taken) if isinstance(taken.outcome, Unserved) else None
+        if cause is not None and failure is not None:
             error = standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
             message = f"{error.message} Its server alone does not help: {failure.message}"
-            fetch.fetching.failure = IncompleteError(message, f"{error.hint} {failure.hint}")
+            raise IncompleteError(message, f"{error.hint} {failure.hint}")
 
     def _remember(self, received: ReceivedList, object_id: bytes) -> None:
         """Take this object never again; a list that cannot be written is no reason to take nothing more."""
@@ -281,25 +287,25 @@ class GroupFetch:
         if self._hooks is None:
             return
         for object_id, is_success in self._hooks.step(now):
-            told = self._receiver.bystanders.of_object(object_id)
+            told = self._receiver.idle.of_object(object_id)
             for fetch in self._fetches:
-                if fetch.download.succeeded and fetch.download.machine.offer.object_id == object_id:
-                    told.append(fetch.download.machine)
-                    fetch.download.linger()
+                if fetch.feed.fetch.succeeded and fetch.feed.machine.offer.object_id == object_id:
+                    told.append(fetch.feed.machine)
+                    fetch.feed.linger()
             for machine in told:
                 machine.change_state(MemberState.HOOK_DONE if is_success else MemberState.HOOK_FAILED, now)
 
     def _drop(self, fetch: _Fetch) -> None:
         """A listener's object is over, well or badly; the next may come."""
         self._fetches.remove(fetch)
-        error = fetch.download.error or fetch.fetching.failure
-        if not fetch.download.succeeded and self._hooks is not None and self._received is not None:
-            self._received.forget(fetch.download.machine.offer.object_id)
-        if not fetch.download.succeeded:
+        error = fetch.fetching.error_of(fetch.feed.fetch)
+        if not fetch.feed.fetch.succeeded and self._hooks is not None and self._received is not None:
+            self._received.forget(fetch.feed.machine.offer.object_id)
+        if not fetch.feed.fetch.succeeded:
             self._tell_loss(fetch, error)
-        fetch.download.workers.close()
+        fetch.feed.fetch.workers.close()
         fetch.fetching.close()
-        self._receiver.forget(fetch.download)
+        self._receiver.forget(fetch.feed)
         self._tidy_ns = min(self._tidy_ns, now_ns() + TIDY_SOON_NS)
 
     def _tell_loss(self, fetch: _Fetch, error: FountainError | None) -> None:
@@ -340,18 +346,18 @@ class GroupFetch:
         if not self._fetches and not config.listen and now - self._start_ns >= config.timeout_ns:
             raise self._nobody()
         for fetch in self._fetches:
-            download = fetch.download
-            if not download.is_forsaken(config.timeout_ns, now):
+            feed = fetch.feed
+            if not feed.is_forsaken(config.timeout_ns, now):
                 continue
-            if download.standstill is not None:
-                error = standstill_error(download.standstill, standstill_ns(config.timeout_ns) / NS)
-                download.give_up(IncompleteError(error.message, f"{error.hint} {KEPT_HINT}"), now)
+            if feed.standstill is not None:
+                error = standstill_error(feed.standstill, standstill_ns(config.timeout_ns) / NS)
+                feed.fetch.give_up(IncompleteError(error.message, f"{error.hint} {KEPT_HINT}"), now)
             else:
                 hint = "It goes on when a server announces it again." if config.listen else "Start again to go on."
                 silence = "The group fell silent before all was here."
                 instead = "" if self._instead is None else f" {_described(self._instead)}"
                 message = self._standing.fault or silence + instead
-                download.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)
+                feed.fetch.give_up(IncompleteError(message, f"What was received is kept. {hint}"), now)
 
     def _nobody(self) -> NobodyAnsweredError:
         group, seconds = self._heard_group, self._config.timeout_ns / NS
@@ -377,10 +383,10 @@ class GroupFetch:
 
     def _interrupt(self, now: int) -> Fetched | None:
         for fetch in self._fetches:
-            fetch.download.stop(StopReason.INTERRUPTED, now)
-            if self._hooks is not None and self._hooks.is_open(fetch.download.machine.offer.object_id):
-                fetch.download.disown_hook(now)
-        while any(download.phase is Phase.FINISHING for download in self._receiver.downloads.values()):
+            fetch.feed.fetch.stop(StopReason.INTERRUPTED, now)
+            if self._hooks is not None and self._hooks.is_open(fetch.feed.machine.offer.object_id):
+                fetch.feed.disown_hook(now)
+        while any(feed.fetch.phase is Phase.FINISHING for feed in self._receiver.feeds.values()):
             self._receiver.step(now_ns())  # What is being put in its place has its end first.
             wait(self._receiver.endpoints, STOP_CHECK_NS, self._waker)
         self._receiver.stop(now_ns())
@@ -389,7 +395,7 @@ class GroupFetch:
         if not self._fetches:
             raise IncompleteError("The fetch was interrupted.")
         fetch = self._fetches[0]
-        return fetch.fetched or fetch.fetching.finish(fetch.download)
+        return fetch.fetched or fetch.fetching.finish(fetch.feed.fetch)
 
 
 def _pending_hook(offer: OfferBody, digests: Sequence[str]) -> PendingHook:

@@ -1,6 +1,6 @@
 """The sending side, stepped by a loop: datagrams in, answers and trains out.
 
-It mirrors `fountain.engine.receiving.receiver`.
+It mirrors `fountain.engine.receiving.unicast_feed`.
 
     source -> block rows -> symbols -> sealed packets -> train -> endpoint
 

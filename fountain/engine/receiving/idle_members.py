@@ -10,12 +10,12 @@ from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.wire.group import MemberState
 
-__all__ = ["BYSTANDER_COUNT_MAX", "Bystanders"]
+__all__ = ["IDLE_MEMBER_COUNT_MAX", "IdleMembers"]
 
-BYSTANDER_COUNT_MAX = 64
+IDLE_MEMBER_COUNT_MAX = 64
 
 
-class Bystanders:
+class IdleMembers:
     """Machines without an assembly, by session: JOINING until there is room, else until their state is acknowledged."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Bystanders:
     @property
     def has_room(self) -> bool:
         """Whether there may be another."""
-        return len(self._machines) < BYSTANDER_COUNT_MAX
+        return len(self._machines) < IDLE_MEMBER_COUNT_MAX
 
     def get(self, session: int) -> GroupClientMachine | None:
         """The machine of a session, if it has one."""
@@ -45,7 +45,7 @@ class Bystanders:
         return [machine for machine in self._machines.values() if machine.offer.object_id == object_id]
 
     def add(self, machine: GroupClientMachine) -> None:
-        """Stand by this stream from now on."""
+        """Take no data of this stream from now on."""
         self._machines[machine.channel.session_id] = machine
 
     def remove(self, session: int) -> None:
@@ -57,14 +57,14 @@ class Bystanders:
         machine = self._machines[session]
         machine.handle_timeout(now_ns)
         while machine.poll_event() is not None:
-            pass  # What they tell, the machine's state has as well.
+            pass  # What they report, the machine's state has as well.
         if machine.is_acknowledged or machine.is_silent or machine.is_final:
             del self._machines[session]
             return NEVER_NS, machine.is_acknowledged
         return machine.next_timeout(now_ns), False
 
     def leave(self, now_ns: int) -> None:
-        """Say that what waits for room here will not come: nobody should wait for it."""
+        """Report that what waits for room here will not come: nobody should wait for it."""
         for machine in self._machines.values():
             if machine.state is MemberState.JOINING:
                 machine.change_state(MemberState.LEFT, now_ns)
