@@ -35,8 +35,6 @@ CLASSES_ABOVE: dict[str, int] = {
     "fountain/protocol/session/patience.py:Patience": 17,
     "fountain/protocol/session/server.py:ServerMachine": 26,
     "fountain/protocol/session/server_session.py:ServerSession": 40,
-    "fountain/testing/cohort.py:Cohort": 28,
-    "fountain/testing/fleet.py:Fleet": 19,
     "fountain/wire/group.py:GroupReport": 16,  # a packet: its fields are those of docs/wire-groups.md
 }
 FUNCTIONS_ABOVE: dict[str, int] = {

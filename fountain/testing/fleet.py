@@ -102,12 +102,33 @@ class FleetFigures:
         return self.feedback_size / self.data_size
 
 
+class _Agenda:
+    """Virtual time, and what is to happen in it."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.now_ns = now_ns
+        self._actions: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = 0  # of actions of the same time
+
+    def add(self, at_ns: int, action: Callable[[], None]) -> None:
+        """Do this then."""
+        self._order += 1
+        heapq.heappush(self._actions, (at_ns, self._order, action))
+
+    def step(self, end_ns: int) -> bool:
+        """Do what is due next, unless it is later than `end_ns`; whether there was anything."""
+        if not self._actions or self._actions[0][0] > end_ns:
+            return False
+        self.now_ns, _, action = heapq.heappop(self._actions)
+        action()
+        return True
+
+
 class Fleet:
     """One object, one server, one fleet."""
 
     def __init__(self, seed: int, options: FleetOptions) -> None:
         self.options = options
-        self.now_ns = _START_NS
         self.draw = random.Random(seed)
         self.chance = np.random.default_rng(seed)
         self.report_sizes: list[tuple[int, int, MemberState]] = []  # when, octets, of whom
@@ -120,18 +141,19 @@ class Fleet:
         self.offer = offer
         self.server = GroupServerMachine(
             secret=self.draw.randbytes(32), served=ServedObject(offer, systematic=True), object_index=0, address=GROUP,
-            key=None, controller=group_rate("fixed", offer.symbol_size + 94, options.rate_bps, self.now_ns),
-            settings=GroupSettings(), control_port=SERVER[1], now_ns=self.now_ns,
+            key=None, controller=group_rate("fixed", offer.symbol_size + 94, options.rate_bps, _START_NS),
+            settings=GroupSettings(), control_port=SERVER[1], now_ns=_START_NS,
         )  # fmt: skip
-        self._channel = self.server.stream.keys
-        self._events: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = 0
+        self._agenda = _Agenda(_START_NS)
         self._server_due_ns = NEVER_NS
-        limit = open_block_limit(max(offer.geometry.block_symbols_max, 1), offer.symbol_size)
-        self._open_limit = limit
-        self.cohorts = self._make_cohorts(limit)
+        self.cohorts = self._make_cohorts()
         self.gone: set[int] = set()
         self._arrange()
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time."""
+        return self._agenda.now_ns
 
     @property
     def all_done(self) -> bool:
@@ -142,25 +164,25 @@ class Fleet:
     def run(self, limit_ns: int = 120 * NS) -> FleetFigures:
         """Let time pass until everybody has ended, or for `limit_ns`."""
         end_ns = self.now_ns + limit_ns
-        while self._events and not self.all_done and self._events[0][0] <= end_ns:
-            self.now_ns, _, action = heapq.heappop(self._events)
-            action()
+        while not self.all_done and self._agenda.step(end_ns):
+            pass
         return self._figures()
+
+    @property
+    def _open_limit(self) -> int:
+        return open_block_limit(max(self.offer.geometry.block_symbols_max, 1), self.offer.symbol_size)
 
     # --- Making it -----------------------------------------------------------------------------------------
 
-    def _make_cohorts(self, limit: int) -> list[Cohort]:
-        options, offer = self.options, self.offer
+    def _make_cohorts(self) -> list[Cohort]:
+        options = self.options
+        blocks = self.offer.geometry, self.offer.manifest_geometry
         shortest, longest = options.delay_ns
         count = min(options.cohort_count, options.receiver_count)
         cohorts = []
         for index, ids in enumerate(np.array_split(np.arange(options.receiver_count), count)):
             delay_ns = shortest + (longest - shortest) * index // max(1, count - 1)
-            cohorts.append(
-                Cohort(
-                    ids.tolist(), delay_ns, offer.geometry, offer.manifest_geometry, limit, options.loss, self.chance
-                )
-            )
+            cohorts.append(Cohort(ids.tolist(), delay_ns, *blocks, self._open_limit, options.loss, self.chance))
         return cohorts
 
     def _arrange(self) -> None:
@@ -194,7 +216,7 @@ class Fleet:
         if cohort.ids[row] in self.done_ns:
             return
         cohort.leave(row)
-        cohort.lose_open_blocks(row)
+        cohort.blocks.lose_open(row)
         self.gone.add(cohort.ids[row])
 
     # --- The server ----------------------------------------------------------------------------------------
@@ -202,7 +224,7 @@ class Fleet:
     def _wake_server(self, at_ns: int) -> None:
         if at_ns < self._server_due_ns:
             self._server_due_ns = at_ns
-            self._push(at_ns, functools.partial(self._step_server, at_ns))
+            self._agenda.add(at_ns, functools.partial(self._step_server, at_ns))
 
     def _step_server(self, due_ns: int) -> None:
         if due_ns != self._server_due_ns:
@@ -250,7 +272,7 @@ class Fleet:
                 continue
             machine.handle_datagram(data, header, SERVER, self.now_ns + cohort.offsets[row])
             self._look_after(cohort, row)
-        cohort.touched.clear()
+        cohort.blocks.touched.clear()
 
     def _begin(self, cohort: Cohort, row: int, header: GroupHeader, data: bytes) -> None:
         channel = GroupChannel(header.session, None)
@@ -263,14 +285,14 @@ class Fleet:
             cohort.offsets[row] = self.draw.randrange(1, 1 << 40)
         now_ns = self.now_ns + cohort.offsets[row]
         machine = GroupClientMachine(
-            secret=self.draw.randbytes(32), announce=announce, server=SERVER, channel=self._channel,
+            secret=self.draw.randbytes(32), announce=announce, server=SERVER, channel=self.server.stream.keys,
             peer_id=digest(name.encode())[:8], host=name, now_ns=now_ns,
         )  # fmt: skip
         table = BlockTable(self.offer.geometry, self.offer.manifest_geometry, self._open_limit)
         cohort.enter(row, machine, table)
         machine.adopt(table, now_ns)
         if not cohort.keeps_early[row]:
-            self._again |= self._sent.intersection(cohort.untouched(row))
+            self._again |= self._sent.intersection(cohort.blocks.untouched(row))
         self._look_after(cohort, row)
 
     def _sync(self, cohort: Cohort, row: int) -> None:
@@ -303,7 +325,7 @@ class Fleet:
         due_ns = max(self.now_ns + 1, machine.next_timeout(now_ns) - cohort.offsets[row])
         if due_ns < cohort.due_ns[row]:
             cohort.due_ns[row] = due_ns
-            self._push(due_ns, functools.partial(self._step_receiver, cohort, row, due_ns))
+            self._agenda.add(due_ns, functools.partial(self._step_receiver, cohort, row, due_ns))
 
     def _step_receiver(self, cohort: Cohort, row: int, due_ns: int) -> None:
         machine = cohort.machines[row]
@@ -317,11 +339,7 @@ class Fleet:
     # --- Inside --------------------------------------------------------------------------------------------
 
     def _at(self, time_ns: int, action: Callable[[], None]) -> None:
-        self._push(self.now_ns + time_ns, action)
-
-    def _push(self, at_ns: int, action: Callable[[], None]) -> None:
-        self._order += 1
-        heapq.heappush(self._events, (at_ns, self._order, action))
+        self._agenda.add(self.now_ns + time_ns, action)
 
     def _figures(self) -> FleetFigures:
         offer, options = self.offer, self.options
