@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fountain.codes.api import (
         BlockDecoder,
         BlockEncoder,
+        BlockProgress,
         Code,
-        Progress,
         SlabDecoder,
     )
     from fountain.codes.registry import (
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         HookFinished,
         HookReported,
         InterfaceChanged,
+        LeaveReason,
         LeftOut,
         Listed,
         Listening,
@@ -92,9 +93,11 @@ if TYPE_CHECKING:
         Serving,
         Stopped,
         TransferProgress,
+        TransferState,
         Waiting,
         Warned,
     )
+    from fountain.protocol.session.client_events import Interruption
     from fountain.sentences import (
         reason_of,
         sentence,
@@ -109,6 +112,7 @@ __all__ = [
     "AskedToLeave",
     "BlockDecoder",
     "BlockEncoder",
+    "BlockProgress",
     "Code",
     "DigestComputed",
     "DiskFullError",
@@ -128,6 +132,8 @@ __all__ = [
     "IncompleteError",
     "IntegrityError",
     "InterfaceChanged",
+    "Interruption",
+    "LeaveReason",
     "LeftOut",
     "Listed",
     "ListenOptions",
@@ -150,7 +156,6 @@ __all__ = [
     "PeersMissingError",
     "PeersProgress",
     "Preparing",
-    "Progress",
     "ReceiverOutcome",
     "ReceiverResult",
     "Reconnecting",
@@ -166,6 +171,7 @@ __all__ = [
     "Stopped",
     "StorageError",
     "TransferProgress",
+    "TransferState",
     "TransportError",
     "UsageError",
     "Waiting",
@@ -179,6 +185,7 @@ __all__ = [
     "serve",
 ]
 
+# Where names are that are neither errors nor events.
 _HOMES = {
     "fountain.api": [
         "Fetch",
@@ -191,26 +198,12 @@ _HOMES = {
         "listen",
         "serve",
     ],
-    "fountain.codes.api": ["BlockDecoder", "BlockEncoder", "Code", "Progress", "SlabDecoder"],
+    "fountain.codes.api": ["BlockDecoder", "BlockEncoder", "Code", "BlockProgress", "SlabDecoder"],
     "fountain.codes.registry": ["register"],
     "fountain.engine.serving.serve": ["ServeSummary"],
     "fountain.config": ["FleetConfig", "GroupConfig", "OnewayConfig"],
-    "fountain.errors": [
-        "DiskFullError",
-        "FountainError",
-        "HostileNameError",
-        "IncompleteError",
-        "IntegrityError",
-        "LocalError",
-        "NameClashError",
-        "NobodyAnsweredError",
-        "PeersMissingError",
-        "RefusedError",
-        "StorageError",
-        "TransportError",
-        "UsageError",
-    ],
     "fountain.sentences": ["reason_of", "sentence"],
+    "fountain.protocol.session.client_events": ["Interruption"],
     "fountain.wire.control": ["RefusalReason"],
 }
 
@@ -218,7 +211,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = next((home for home, names in _HOMES.items() if name in names), "fountain.events")
+    usual = "fountain.errors" if name.endswith("Error") else "fountain.events"
+    home = next((home for home, names in _HOMES.items() if name in names), usual)
     value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value

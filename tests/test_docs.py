@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import fountain
 from fountain.cli import exit_status
 from fountain.cli.exit_status import exit_status_of
 from fountain.cli.fetch import fetch_parser
 from fountain.cli.serve import serve_parser
+from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.failures import fetch_failure, standstill_error
 from fountain.protocol.base import blocks
 from fountain.protocol.group.standstill import Standstill
@@ -250,3 +253,70 @@ def test_block_states_of_the_page_are_those_of_the_code() -> None:
     for row in marked_tables(ARCHITECTURE)["block states"]:
         told.setdefault(row["from"], set()).add(row["to"])
     assert told == {state.name: {after.name for after in following} for state, following in blocks._NEXT.items()}
+
+
+# --- The Python API -----------------------------------------------------------------------------------------
+
+API_TABLES = marked_tables("docs/reference/api.md")
+# Which dataclass has the defaults of the arguments in a table.
+CONFIGS = {
+    "FetchOptions": FetchConfig,
+    "ListenOptions": FetchConfig,
+    "ServeOptions": ServeConfig,
+    "GroupConfig": fountain.GroupConfig,
+    "FleetConfig": fountain.FleetConfig,
+    "OnewayConfig": fountain.OnewayConfig,
+}
+FIELDS = {"Fetched": {"digest"}, "ServeSummary": set[str]()}  # What a class has besides its fields.
+
+
+def first_column(table: str) -> list[str]:
+    return [next(iter(row.values())).strip("`") for row in API_TABLES[table]]
+
+
+def test_the_page_has_every_public_name_once() -> None:
+    named = [name for table in ("names", "events", "errors") for name in first_column(table)]
+    assert sorted(named) == sorted(fountain.__all__)
+
+
+def test_names_stand_in_the_table_of_their_kind() -> None:
+    kinds = {"events": fountain.Event, "errors": fountain.FountainError}
+    for name in fountain.__all__:
+        value = getattr(fountain, name)
+        for table, base in kinds.items():
+            assert (name in first_column(table)) == (isinstance(value, type) and issubclass(value, base)), name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_arguments_of_the_page_have_the_names_and_defaults_of_the_code(name: str) -> None:
+    defaults = {field.name: field.default for field in fields(CONFIGS[name])}
+    options = getattr(fountain, name)
+    keys = [field.name for field in fields(options)] if options is CONFIGS[name] else list(options.__annotations__)
+    written = {row["argument"].strip("`"): row["default"].strip("`") for row in API_TABLES[f"options: {name}"]}
+    assert written == {key: "" if defaults[key] is MISSING else repr(defaults[key]).replace("'", '"') for key in keys}
+
+
+def test_servers_take_every_option_that_their_configuration_has() -> None:
+    assert set(fountain.ServeOptions.__annotations__) == {field.name for field in fields(ServeConfig)} - {"paths"}
+
+
+def test_fetches_and_listeners_take_every_option_that_their_configuration_has() -> None:
+    taken = {*fountain.FetchOptions.__annotations__, *fountain.ListenOptions.__annotations__}
+    assert taken == {field.name for field in fields(FetchConfig)} - {"host", "name", "group", "listen"}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_the_page_are_those_of_the_class(name: str) -> None:
+    expected = {field.name for field in fields(getattr(fountain, name))} | FIELDS[name]
+    assert set(first_column(f"fields: {name}")) == expected
+
+
+def test_every_class_that_an_event_is_made_of_is_public() -> None:
+    events = [getattr(fountain, name) for name in first_column("events")]
+    used = {word for event in events for field in fields(event) for word in re.findall(r"[A-Z]\w+", str(field.type))}
+    assert used - {"None", "Path", "Sequence"} <= set(fountain.__all__)
+
+
+def test_every_event_is_public() -> None:
+    classes = [value for value in vars(import_module("fountain.events")).values() if isinstance(value, type)]
+    assert {value.__name__ for value in classes if issubclass(value, fountain.Event)} == set(first_column("events"))

@@ -19,7 +19,7 @@ from fountain.codes.ledger import Ledger
 from fountain.field import aligned_rows
 from fountain.limits import ESI_LIMIT
 
-__all__ = ["BlockDecoder", "BlockEncoder", "Code", "Progress", "SlabDecoder", "slab_row_count"]
+__all__ = ["BlockDecoder", "BlockEncoder", "BlockProgress", "Code", "SlabDecoder", "slab_row_count"]
 
 Rows = NDArray[np.uint8]
 EsiArray = NDArray[np.uint32]
@@ -37,7 +37,7 @@ def slab_row_count(symbol_count: int) -> int:
     return 2 * symbol_count + SPARE_ROW_COUNT
 
 
-class Progress(NamedTuple):
+class BlockProgress(NamedTuple):
     """How far a block is: `have` distinct symbols held, `need` more wanted (0: the block can be, or is, solved)."""
 
     have: int
@@ -57,7 +57,7 @@ class BlockDecoder(Protocol):
     slab: Rows
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> BlockProgress:
         """Symbols held and still wanted, without solving anything."""
 
     @property
@@ -70,10 +70,10 @@ class BlockDecoder(Protocol):
     def reserve(self, esis: EsiArray) -> SlotArray:
         """Slab rows for these symbols, uint32[n] -> int32[n]; -1: a duplicate, impossible or no longer wanted."""
 
-    def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
+    def commit(self, esis: EsiArray, slots: SlotArray) -> BlockProgress:
         """The rows of the last `reserve` that were written and stand; the others are free again."""
 
-    def decode(self) -> Progress:
+    def decode(self) -> BlockProgress:
         """Try to solve. With `need == 0` in the answer, `slab[:K]` is the block. May take milliseconds."""
 
 
@@ -125,10 +125,10 @@ class SlabDecoder:
         self.row_esi = self._ledger.row_esi
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> BlockProgress:
         """Distinct symbols held, and how many more are wanted before the next attempt."""
         held = self._ledger.held_count
-        return Progress(held, 0 if self.solved else max(0, self.symbol_count + self._extra - held))
+        return BlockProgress(held, 0 if self.solved else max(0, self.symbol_count + self._extra - held))
 
     @property
     def has_room(self) -> bool:
@@ -141,12 +141,12 @@ class SlabDecoder:
             return np.full(len(esis), -1, dtype=np.int32)
         return self._ledger.reserve(esis)
 
-    def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
+    def commit(self, esis: EsiArray, slots: SlotArray) -> BlockProgress:
         """Record the rows that were written; `slots` of -1 are skipped."""
         self._ledger.commit(esis, slots)
         return self.progress
 
-    def decode(self) -> Progress:
+    def decode(self) -> BlockProgress:
         """Solve if enough is held; `need` in the answer is 0 exactly when `slab[:K]` is the block."""
         if not self.solved and self.progress.need == 0:
             wanted = self._solve()

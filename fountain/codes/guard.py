@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.api import BlockDecoder, BlockEncoder, Code, Progress
+from fountain.codes.api import BlockDecoder, BlockEncoder, BlockProgress, Code
 from fountain.errors import FountainError, LocalError
 
 __all__ = ["GuardedCode"]
@@ -100,7 +100,7 @@ class _GuardedDecoder:
         self.slab: Rows = self._call("decoder", lambda: _checked_slab(decoder.slab, symbol_count, symbol_size))
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> BlockProgress:
         return self._call("progress", lambda: _checked_progress(self._decoder.progress))
 
     @property
@@ -110,10 +110,10 @@ class _GuardedDecoder:
     def reserve(self, esis: EsiArray) -> SlotArray:
         return self._call("reserve", lambda: _checked_slots(self._decoder.reserve(esis), len(esis), len(self.slab)))
 
-    def commit(self, esis: EsiArray, slots: SlotArray) -> Progress:
+    def commit(self, esis: EsiArray, slots: SlotArray) -> BlockProgress:
         return self._call("commit", lambda: _checked_progress(self._decoder.commit(esis, slots)))
 
-    def decode(self) -> Progress:
+    def decode(self) -> BlockProgress:
         return self._call("decode", lambda: _checked_progress(self._decoder.decode()))
 
 
@@ -135,9 +135,9 @@ def _checked_slots(slots: Any, count: int, row_count: int) -> SlotArray:
     return checked
 
 
-def _checked_progress(progress: Any) -> Progress:
+def _checked_progress(progress: Any) -> BlockProgress:
     have, need = progress
-    checked = Progress(operator.index(have), operator.index(need))
+    checked = BlockProgress(operator.index(have), operator.index(need))
     if checked.have < 0 or checked.need < 0:
         raise _Wrong(f"{progress!r} instead of what it has and what it needs")
     return checked

@@ -61,7 +61,7 @@ def _load(point: metadata.EntryPoint) -> Code:
 def _guarded(code: Code, name: str, origin: str) -> Code:
     wrong = _what_is_wrong(code, name)
     if wrong:
-        raise UsageError(f"The code {name!r} of {origin} {wrong}.", "Its class must follow fountain.codes.api.Code.")
+        raise UsageError(f"The code {name!r} of {origin} {wrong}.", "Its class must follow fountain.Code.")
     return GuardedCode(code, origin)
 
 
@@ -92,7 +92,7 @@ def register(code: Code) -> None:
     """Add a code for this process alone, in place of an earlier one of its name: for experiments, without a package.
 
     Raises:
-        UsageError: it does not follow `fountain.codes.api.Code`, or has the name of a built-in code.
+        UsageError: it does not follow `fountain.Code`, or has the name of a built-in code.
     """
     name = str(getattr(code, "name", ""))
     if not name or name in _BUILT_IN:

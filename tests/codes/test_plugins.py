@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fountain.codes import registry
-from fountain.codes.api import Code, Progress
+from fountain.codes.api import BlockProgress, Code
 from fountain.codes.guard import GuardedCode
 from fountain.codes.lt import LT
 from fountain.codes.raptorq import RaptorQ
@@ -177,7 +177,7 @@ def test_an_encoder_that_raises_is_an_error_with_its_name() -> None:
         ("reserve", lambda _, esis: np.zeros(4)),
         ("commit", raising),
         ("commit", lambda _, esis, slots: None),
-        ("commit", lambda _, esis, slots: Progress(-1, 4)),
+        ("commit", lambda _, esis, slots: BlockProgress(-1, 4)),
         ("decode", raising),
         ("decode", lambda _: (1.5, 2)),
     ],
@@ -226,7 +226,7 @@ def test_a_code_that_works_is_not_in_the_way_of_itself() -> None:
     decoder = code.decoder(10, 8)
     slots = decoder.reserve(esis)
     decoder.slab[slots] = rows
-    assert decoder.commit(esis, slots) == decoder.progress == Progress(20, 0)
+    assert decoder.commit(esis, slots) == decoder.progress == BlockProgress(20, 0)
     assert decoder.decode().need == 0
     assert np.array_equal(decoder.slab[:10], source)
 

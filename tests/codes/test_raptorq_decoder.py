@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fountain.codes.api import Progress, slab_row_count
+from fountain.codes.api import BlockProgress, slab_row_count
 from fountain.codes.raptorq import RaptorQ, generator
 from fountain.codes.raptorq import decoder as decoder_module
 from fountain.codes.raptorq import encoder as encoder_module
@@ -38,14 +38,14 @@ def symbols(source: NDArray[np.uint8], esis: list[int]) -> NDArray[np.uint8]:
     return out
 
 
-def feed(decoder: RaptorQDecoder, esis: list[int], rows: NDArray[np.uint8]) -> Progress:
+def feed(decoder: RaptorQDecoder, esis: list[int], rows: NDArray[np.uint8]) -> BlockProgress:
     names = np.array(esis, dtype=np.uint32)
     slots = decoder.reserve(names)
     decoder.slab[slots[slots >= 0]] = rows[slots >= 0]
     return decoder.commit(names, slots)
 
 
-def decode(source: NDArray[np.uint8], esis: list[int]) -> tuple[RaptorQDecoder, Progress]:
+def decode(source: NDArray[np.uint8], esis: list[int]) -> tuple[RaptorQDecoder, BlockProgress]:
     decoder = CODE.decoder(*source.shape)
     feed(decoder, esis, symbols(source, esis))
     return decoder, decoder.decode()
@@ -163,12 +163,12 @@ def test_failure_probability_is_within_the_bounds_of_the_rfc(count: int, rng: ra
 def test_decoding_waits_until_enough_is_held() -> None:
     source = random_block(2, 30, 10)
     decoder = CODE.decoder(30, 10)
-    assert decoder.progress == Progress(0, 30)
-    assert decoder.decode() == Progress(0, 30)
-    assert feed(decoder, list(range(29)), source[:29]) == Progress(29, 1)
-    assert decoder.decode() == Progress(29, 1)
-    assert feed(decoder, [29], source[29:]) == Progress(30, 0)
-    assert decoder.decode() == Progress(30, 0)
+    assert decoder.progress == BlockProgress(0, 30)
+    assert decoder.decode() == BlockProgress(0, 30)
+    assert feed(decoder, list(range(29)), source[:29]) == BlockProgress(29, 1)
+    assert decoder.decode() == BlockProgress(29, 1)
+    assert feed(decoder, [29], source[29:]) == BlockProgress(30, 0)
+    assert decoder.decode() == BlockProgress(30, 0)
     assert (decoder.slab[:30] == source).all()
 
 

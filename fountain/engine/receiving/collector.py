@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.api import BlockDecoder, Code, Progress, slab_row_count
+from fountain.codes.api import BlockDecoder, BlockProgress, Code, slab_row_count
 from fountain.errors import FountainError
 from fountain.field import aligned_rows
 from fountain.limits import RECEIVE_MEMORY_SIZE_MAX
@@ -91,7 +91,7 @@ class BlockOutcome:
 
     block: int
     done: bool
-    progress: Progress
+    progress: BlockProgress
     octets: bytes = b""
     error: FountainError | None = None
 
@@ -147,7 +147,7 @@ class Collector:
             decoder = self._open(block)
         return decoder
 
-    def wanted(self, block: int, progress: Progress) -> int:
+    def wanted(self, block: int, progress: BlockProgress) -> int:
         """How many symbols more a block is to take.
 
         K symbols of which some are repair symbols do not determine the block once in 200 times. While that is found out
@@ -157,7 +157,7 @@ class Collector:
             return progress.need
         return max(0, self.table.symbol_count(block) + self.margin - progress.have)
 
-    def note_progress(self, block: int, progress: Progress, esis: NDArray[np.uint32]) -> None:
+    def note_progress(self, block: int, progress: BlockProgress, esis: NDArray[np.uint32]) -> None:
         """The symbols `esis` of a block were taken, which brought it there."""
         if progress.need and not self._decoders[block].has_room:
             self._discard(block)
@@ -187,7 +187,7 @@ class Collector:
                 return BlockOutcome(block, True, progress, rows.tobytes()[:size])
             done = self._sink.write_block(block, rows)
         except FountainError as error:
-            return BlockOutcome(block, False, Progress(0, 0), error=error)
+            return BlockOutcome(block, False, BlockProgress(0, 0), error=error)
         return BlockOutcome(block, done, progress)
 
     def settle(self, outcome: BlockOutcome) -> None:
