@@ -216,3 +216,22 @@ def test_a_program_that_closes_nothing_ends_and_notifies_its_peers(path: Path) -
         [sys.executable, "-c", program, path], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "INTERRUPTED\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_a_server_that_a_program_waits_for(path: Path) -> None:
+    program = (
+        "import fountain, sys\n"
+        "def show(event):\n"
+        "    if isinstance(event, fountain.Serving): print('up', flush=True)\n"
+        "    if isinstance(event, fountain.Stopped): print(event.reason.name, flush=True)\n"
+        f"fountain.serve(sys.argv[1], on_event=show, **{LOCAL})\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        server.send_signal(signal.SIGINT)
+        out, err = server.communicate(timeout=60)
+    assert out == "INTERRUPTED\n"
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
