@@ -44,8 +44,6 @@ FUNCTIONS_ABOVE: dict[str, int] = {
     "fountain/protocol/session/client.py:ClientMachine.__init__": 10,
     "fountain/protocol/session/server_session.py:ServerSession.__init__": 10,
     "fountain/storage/part.py:Part.open": 10,
-    "fountain/testing/world.py:Client.__init__": 9,
-    "fountain/testing/world.py:World.listen": 11,
 }
 
 # --- Who may import whom -----------------------------------------------------------------------------------

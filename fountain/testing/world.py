@@ -11,7 +11,8 @@ import heapq
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
@@ -33,14 +34,14 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientEvent
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent
-from fountain.testing.group import GROUP, GroupOptions, Listener, ListenerOptions
+from fountain.testing.group import GroupOptions, Listener, ListenerOptions
 from fountain.testing.host import Host
 from fountain.testing.link import Link
 from fountain.testing.memory import MemorySink, MemorySource
 from fountain.wire.control import OfferBody, Want
 from fountain.wire.session import StopReason
 
-__all__ = ["Client", "Server", "World"]
+__all__ = ["Client", "ClientOptions", "Server", "World"]
 
 _START_NS = 1_000 * NS  # No machine may rely on time beginning at zero.
 _STALL_LIMIT = 100_000  # Steps of one host at one instant before the world is taken to be stuck.
@@ -100,23 +101,32 @@ class Server(Host):
             endpoint.close()
 
 
+@dataclass(frozen=True)
+class ClientOptions:
+    """What a client wants, and how it fetches; `loss` is the share of packets that it throws away."""
+
+    want: tuple[Want, bytes] = (Want.ANY, bytes(32))
+    loss: float = 0.0
+    wait: bool = False
+    open: bool = False
+    timeout_ns: int = 10 * NS
+
+
 class Client(Host):
     """A host that fetches one object from a server into a sink that outlives it."""
 
-    def __init__(
-        self, world: World, name: str, server: str, *, sink: MemorySink | None, loss: float, wait: bool, open: bool,
-        timeout_ns: int, want: tuple[Want, bytes],
-    ) -> None:  # fmt: skip
+    def __init__(self, world: World, name: str, server: str, sink: MemorySink | None, options: ClientOptions) -> None:
         super().__init__(name)
         self.sink = sink
         self.events: list[ClientEvent] = []
         self._code = world.code
         self.endpoint: MemoryEndpoint = world.network.attach((name, world.draw_port()))
         machine = ClientMachine(
-            secret=world.draw_bytes(32), want_kind=want[0], want=want[1], open=open, wait=wait, timeout_ns=timeout_ns,
-            peer_id=digest(name.encode())[:8], host=name, now_ns=world.now_ns,
+            secret=world.draw_bytes(32), want_kind=options.want[0], want=options.want[1], open=options.open,
+            wait=options.wait, timeout_ns=options.timeout_ns, peer_id=digest(name.encode())[:8], host=name,
+            now_ns=world.now_ns,
         )  # fmt: skip
-        self.fetch = ObjectFetch(InlineWorkers(), loss=loss, seed=world.draw.getrandbits(64))
+        self.fetch = ObjectFetch(InlineWorkers(), loss=options.loss, seed=world.draw.getrandbits(64))
         self.fetch.feed = self.feed = UnicastFeed(
             self.fetch, machine, self.endpoint, [(server, CONTROL_PORT_DEFAULT)], self
         )
@@ -197,24 +207,14 @@ class World:
         return self._add(server)
 
     def fetch(
-        self, *, name: str = "client", server: str = "server", sink: MemorySink | None = None, loss: float = 0.0,
-        wait: bool = False, open: bool = False, timeout_ns: int = 10 * NS,
-        want: tuple[Want, bytes] = (Want.ANY, bytes(32)),
-    ) -> Client:  # fmt: skip
-        """A client, from now on."""
-        client = Client(
-            self, name, server, sink=sink, loss=loss, wait=wait, open=open, timeout_ns=timeout_ns, want=want
-        )
-        return self._add(client)
+        self, *, name: str = "client", server: str = "server", sink: MemorySink | None = None, **options: Any
+    ) -> Client:
+        """A client, from now on; the other arguments are those of `ClientOptions`."""
+        return self._add(Client(self, name, server, sink, ClientOptions(**options)))
 
-    def listen(
-        self, *, name: str = "listener", group: Address = GROUP, sinks: Iterable[MemorySink] = (),
-        names: Sequence[str] | None = None, capacity: int | None = None, key: bytes | None = None, loss: float = 0.0,
-        once: bool = True, timeout_ns: int = 10 * NS, wait: bool = False, gives_up: bool = False,
-    ) -> Listener:  # fmt: skip
-        """A receiver of a group, from now on; with `once` it takes one object alone."""
-        options = ListenerOptions(group, names, capacity, key, loss, once, timeout_ns, wait, gives_up)
-        return self._add(Listener(self, name, options, sinks))
+    def listen(self, *, name: str = "listener", sinks: Iterable[MemorySink] = (), **options: Any) -> Listener:
+        """A receiver of a group, from now on; the other arguments are those of `ListenerOptions`."""
+        return self._add(Listener(self, name, ListenerOptions(**options), sinks))
 
     def link(self, source: str, target: str, link: Link) -> Link:
         """What lies on the way from one host to another."""
