@@ -43,7 +43,6 @@ FUNCTIONS_ABOVE: dict[str, int] = {
     "fountain/protocol/schedule/group.py:GroupCarousel.settle": 9,
     "fountain/protocol/session/client.py:ClientMachine.__init__": 10,
     "fountain/protocol/session/server_session.py:ServerSession.__init__": 10,
-    "fountain/storage/part.py:Part.open": 10,
 }
 
 # --- Who may import whom -----------------------------------------------------------------------------------

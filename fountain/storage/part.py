@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
@@ -25,7 +26,7 @@ from fountain.storage.workspace import PART_NAME, Workspace
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 
-__all__ = ["FinishedFiles", "Part", "resolve_destination"]
+__all__ = ["FinishedFiles", "Part", "PartRules", "resolve_destination"]
 
 _SPARE_SIZE = 1 << 20  # Octets of disk beyond the object: journal, manifest, directories.
 _NONE_VERIFIED: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
@@ -85,6 +86,21 @@ class FinishedFiles(Sequence[tuple[str, Path]]):
             yield self._digests[file], path
 
 
+@dataclass(frozen=True)
+class PartRules:
+    """Where a part lies, how much of the disk it takes, and who is notified of its end."""
+
+    beside: Path | None = None  # It lies beside this path, as if that were the destination.
+    free_size_min: int | None = None  # A listener's part: it carries a mark, and leaves so many octets free.
+    size_max: int | None = None  # An object is refused whose files have more octets than this, holes included.
+    placing: Callable[[Sequence[str]], None] | None = None  # See `Part.open`.
+
+    @property
+    def spare_size(self) -> int:
+        """Octets of the disk that are to stay free."""
+        return max(_SPARE_SIZE, self.free_size_min or 0)
+
+
 class Part:
     """An object that is being received: first `set_manifest`, then blocks, then `finish`; `close` in any case.
 
@@ -92,8 +108,9 @@ class Part:
     """
 
     def __init__(
-        self, workspace: Workspace, destination: Path, object_id: bytes, name: str, object_size: int, overwrite: bool
-    ) -> None:
+        self, workspace: Workspace, destination: Path, object_id: bytes, name: str, object_size: int, overwrite: bool,
+        rules: PartRules,
+    ) -> None:  # fmt: skip
         self.destination = destination
         self.object_id = object_id
         self.name = name
@@ -101,11 +118,9 @@ class Part:
         self.manifest: Manifest | None = None
         self._workspace = workspace
         self._overwrite = overwrite
+        self._rules = rules
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
-        self._free_size_min = _SPARE_SIZE
-        self._size_max: int | None = None
-        self._placing: Callable[[Sequence[str]], None] | None = None
         self._is_open = True
         self._door = _Door()
         self._is_resumed = workspace.directory.exists(PART_NAME)
@@ -120,17 +135,13 @@ class Part:
         *,
         overwrite: bool,
         progress: Progress | None = None,
-        beside: Path | None = None,
-        placing: Callable[[Sequence[str]], None] | None = None,
-        free_size_min: int | None = None,
-        size_max: int | None = None,
+        rules: PartRules | None = None,
     ) -> Part:
         """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
 
-        The part lies beside the destination, or beside the path `beside`, as if that were the destination. `placing` is
-        called with the hex digests of the files, on the thread of `finish`, right before the object gets its place.
-        A listener's part carries a mark, and leaves `free_size_min` octets of the disk free. An object whose files have
-        more than `size_max` octets with their holes is refused: whoever reads them, such as a backup, reads as many.
+        The part lies beside the destination, unless `rules` say otherwise. Their `placing` is called with the hex
+        digests of the files, on the thread of `finish`, right before the object gets its place. Their `size_max` counts
+        holes as well, because a program that reads the files, such as a backup, reads as many octets.
 
         Raises:
             NameClashError: something stands at the destination that is not to be replaced (the rules of `overwrite` are
@@ -139,20 +150,19 @@ class Part:
             StorageError: the directory cannot be used.
         """
         check_name(name)
+        rules = rules or PartRules()
         destination = Path(os.path.abspath(destination))
         try:
             check_destination(destination, overwrite=overwrite)  # Before anything is created.
         except OSError as error:
             raise storage_error(error, "write in", destination.parent) from error
-        workspace = Workspace.open(destination if beside is None else Path(os.path.abspath(beside)), object_id)
-        part = cls(workspace, destination, object_id, name, object_size, overwrite)
-        part._placing = placing
-        part._size_max = size_max
+        beside = destination if rules.beside is None else Path(os.path.abspath(rules.beside))
+        workspace = Workspace.open(beside, object_id)
+        part = cls(workspace, destination, object_id, name, object_size, overwrite, rules)
         try:
             # Once more: whoever had the workspace until now may have finished.
             check_destination(destination, overwrite=overwrite)
-            if free_size_min is not None:
-                part._free_size_min = max(_SPARE_SIZE, free_size_min)
+            if rules.free_size_min is not None:
                 workspace.mark_as_listeners()
             saved = part._workspace.load_manifest(object_id)
             if saved is not None:
@@ -271,8 +281,8 @@ class Part:
             check_destination(self.destination, overwrite=self._overwrite, is_tree=manifest.is_tree)
             tree.finish(progress)
             blocks.close()
-            if self._placing is not None:
-                self._placing(digests)
+            if self._rules.placing is not None:
+                self._rules.placing(digests)
             self._put_in_place(manifest)
             self._is_open = False
         except OSError as error:
@@ -376,10 +386,11 @@ class Part:
 
     def _check_size(self, manifest: Manifest) -> None:
         size = manifest.object_size + manifest.hole_size
-        if self._size_max is not None and size > self._size_max:
+        size_max = self._rules.size_max
+        if size_max is not None and size > size_max:
             raise StorageError(
                 f"The files of {printable(self.name)} have {size:,} octets with their holes, and no more than "
-                f"{self._size_max:,} are taken.",
+                f"{size_max:,} are taken.",
                 "Raise `size_max` to take it.",
                 field="size_max",
             )
@@ -387,8 +398,9 @@ class Part:
     def _check_space(self, wanted: int) -> None:
         free = free_size(self._workspace.path)
         # What an earlier run reserved is there, however full the disk is.
-        if wanted > 0 and wanted + self._free_size_min > free:
-            stay = f", and {self._free_size_min:,} are to stay so" if self._free_size_min > _SPARE_SIZE else ""
+        spare = self._rules.spare_size
+        if wanted > 0 and wanted + spare > free:
+            stay = f", and {spare:,} are to stay so" if spare > _SPARE_SIZE else ""
             place = printable(str(self.destination.parent))
             raise DiskFullError(
                 f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free{stay}.",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fountain.storage import files, octets
-from fountain.storage.part import Part
+from fountain.storage.part import Part, PartRules
 from fountain.storage.received import RECEIVED_NAME, PendingHook, ReceivedList
 from fountain.storage.workspace import JOURNAL_NAME
 from tests.storage.support import fetch, finish_rest, serve, write_tree
@@ -68,7 +68,7 @@ def test_a_finished_object_has_its_octets_and_then_its_name_on_the_disk(
     with serve(root) as source:
         part = Part.open(
             place / "copy", source.object_id, source.name, source.geometry.object_size, overwrite=True,
-            beside=beside / "copy",
+            rules=PartRules(beside=beside / "copy"),
         )  # fmt: skip
         part.set_manifest(source.manifest_bytes)
         finish_rest(source, part)

@@ -11,7 +11,7 @@ import pytest
 
 from fountain.errors import DiskFullError, IntegrityError
 from fountain.storage import parts as parts_module
-from fountain.storage.part import Part
+from fountain.storage.part import Part, PartRules
 from fountain.storage.parts import PART_AGE_NS_MAX, PendingPart, kept_free, make_room, tidy_parts
 from fountain.storage.source import FileSource
 from fountain.storage.workspace import LISTENER_NAME
@@ -30,7 +30,7 @@ def a_source(directory: Path, name: str, size: int = SIZE) -> FileSource:
 def open_part(source: FileSource, directory: Path, free_size_min: int = 0) -> Part:
     return Part.open(
         directory / source.name, source.object_id, source.name, source.geometry.object_size, overwrite=False,
-        free_size_min=free_size_min,
+        rules=PartRules(free_size_min=free_size_min),
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ from fountain.protocol.session.client_events import (
 )
 from fountain.sentences import Notice, sentence, warning
 from fountain.storage.destination import check_place, make_object_directory, object_directory
-from fountain.storage.part import Part, resolve_destination
+from fountain.storage.part import Part, PartRules, resolve_destination
 from fountain.storage.parts import PendingPart, disk_size, kept_free, make_room
 from fountain.storage.paths import is_typed, printable
 from fountain.storage.workspace import has_part, other_workspaces
@@ -159,9 +159,11 @@ class Fetching:
             size_max = disk_size(beside.parent)  # Anybody may announce holes without end.
         part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
-            overwrite=self._overwrites(destination), progress=self._checking, beside=beside,
-            placing=None if self._placing is None else functools.partial(self._place, self._placing, offer),
-            free_size_min=free_size_min, size_max=size_max,
+            overwrite=self._overwrites(destination), progress=self._checking,
+            rules=PartRules(
+                beside, free_size_min, size_max,
+                None if self._placing is None else functools.partial(self._place, self._placing, offer),
+            ),
         )  # fmt: skip
         if not part.is_locked:
             self._observer.handle(
