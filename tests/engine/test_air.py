@@ -12,7 +12,7 @@ from fountain.engine.serving.air import AirPlan
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.schedule.oneway import PASS_MIN_NS, OnewayPlan
+from fountain.protocol.schedule.oneway import CYCLE_MIN_NS, OnewayPlan
 
 RATE = 8_000_000
 PACKET_SIZE = 1000
@@ -36,7 +36,7 @@ def count(plan: OnewayPlan, entry: ServedObject) -> int:
 def test_a_small_object_among_large_ones_is_over_when_each_has_sent_as_much() -> None:
     air = AirPlan(OnewayConfig(pass_count=2), [SMALL, LARGE], RATE)
     small, large = 2 * count(air.plan, SMALL), 2 * count(air.plan, LARGE)
-    assert air.planned_s(0) == max(2 * small / 1000, 2 * PASS_MIN_NS / NS)
+    assert air.planned_s(0) == max(2 * small / 1000, 2 * CYCLE_MIN_NS / NS)
     assert air.planned_s(1) == pytest.approx((small + large) / 1000)
 
 
@@ -63,8 +63,8 @@ def test_a_stream_that_ends_before_an_object_is_sure_to_be_there_is_warned_of() 
 
 def test_a_small_object_takes_a_pass_of_the_least_time() -> None:
     air = AirPlan(OnewayConfig(pass_count=3), [served("tiny", 1)], RATE)
-    assert air.air_time(0).seconds == PASS_MIN_NS / NS
-    assert air.planned_s(0) == 3 * PASS_MIN_NS / NS
+    assert air.air_time(0).seconds == CYCLE_MIN_NS / NS
+    assert air.planned_s(0) == 3 * CYCLE_MIN_NS / NS
 
 
 @pytest.mark.parametrize(("overhead", "is_warned"), [(0.01, True), (0.5, False)])

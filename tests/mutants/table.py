@@ -259,12 +259,12 @@ MUTANTS = (
     ),
     Mutant(
         "carousel-under-way", "what a report has counted is taken to be on its way, and not sent again",
-        "sum(count - max(0, resolved - first) for", "sum(count for",
+        "total += count - max(0, resolved - first)", "total += count",
         "tests/protocol/test_carousel.py", "session",
     ),
     Mutant(
         "carousel-open-limit", "a client can make the server keep any number of blocks open",
-        "if len(self._open) >= min(self.open_limit, NEED_COUNT_MAX):", "if len(self._open) >= self.open_limit:",
+        "if len(self._open) >= min(self._open_limit, NEED_COUNT_MAX):", "if len(self._open) >= self._open_limit:",
         "tests/protocol/test_carousel.py",
     ),
     Mutant(

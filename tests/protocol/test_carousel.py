@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fountain.geometry import Geometry
 from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.lane import Lane
-from fountain.protocol.schedule.unicast import Carousel
+from fountain.protocol.schedule.unicast import UnicastCarousel
 from fountain.wire.session import MANIFEST_BIT, NEED_COUNT_MAX
 
 K = 10
@@ -21,8 +21,8 @@ OPEN_LIMIT = 6
 def carousel(
     block_count: int = 20, *, manifest_count: int = 1, done: list[tuple[int, int]] | None = None,
     has_manifest: bool = False, systematic: bool = True, place: int = 0,
-) -> Carousel:  # fmt: skip
-    return Carousel(
+) -> UnicastCarousel:  # fmt: skip
+    return UnicastCarousel(
         Geometry(block_count * K * 16, 16, K), Geometry(manifest_count * K * 16, 16, K), Lane(place, systematic),
         done or [], OPEN_LIMIT, has_manifest=has_manifest,
     )  # fmt: skip
@@ -187,7 +187,7 @@ def test_any_loss_ends_with_every_block_and_little_too_much(loss: float, systema
 def test_what_is_sent_last_is_sent_with_what_chance_may_take(block_count: int, is_last: bool) -> None:
     size = 1000
     cut = Geometry(block_count * size * 16, 16, size)
-    stream = Carousel(cut, Geometry(16, 16, 10), Lane(0, True), [], OPEN_LIMIT, has_manifest=True)
+    stream = UnicastCarousel(cut, Geometry(16, 16, 10), Lane(0, True), [], OPEN_LIMIT, has_manifest=True)
     stream.take(size, 0)
     stream.settle([], [(0, size)], 0, 0.05, has_manifest=True)
     extra = count_of([segment for segment in stream.take(200, size) if segment[1][0] >= size])
@@ -197,10 +197,10 @@ def test_what_is_sent_last_is_sent_with_what_chance_may_take(block_count: int, i
 
 def test_a_client_that_claims_to_hold_everything_in_part_costs_a_bounded_number_of_open_blocks() -> None:
     stream = carousel(block_count=2_000, has_manifest=True)
-    stream.open_limit = 65_535
     for first in range(0, 2_000, NEED_COUNT_MAX):
-        stream.settle([], [(block, 1) for block in range(first, first + NEED_COUNT_MAX)], 0, 0.0, has_manifest=True)
+        needs = [(block, 1) for block in range(first, first + NEED_COUNT_MAX)]
+        stream.settle([], needs, 0, 0.0, has_manifest=True, open_limit=65_535)
     assert sum(stream.is_wanted(block) for block in range(2_000)) <= 2 * NEED_COUNT_MAX
     stream = carousel(block_count=2_000, has_manifest=True)
-    stream.open_limit = 65_535
+    stream.settle([], [], 0, 0.0, has_manifest=True, open_limit=65_535)
     assert count_of(stream.take(10_000, 0)) == NEED_COUNT_MAX * K

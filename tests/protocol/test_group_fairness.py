@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from fountain.protocol.schedule.deficits import Receiver
 from fountain.protocol.schedule.group import GroupCarousel
 from tests.protocol.test_group_carousel import BLOCKS, K, carousel, symbols
 
@@ -35,7 +36,7 @@ class Listener:
         planned = dict(stream.planned(1_000))
         missing = [(block, 1) for block, need in self.left.items() if need == K and block not in planned]
         loss = 1.0 - self.received / max(1, sequence)
-        stream.settle(self.peer_id, needs, missing, sequence, loss, is_last_word=not stream.is_passing)
+        stream.settle(Receiver(self.peer_id, sequence, loss), needs, missing, is_last_word=not stream.is_cycling)
 
 
 def run(listeners: list[Listener], train_count: int = 8) -> int:

@@ -16,7 +16,7 @@ from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bo
 from fountain.protocol.rate.loss_events import LossEvents
 from fountain.protocol.rate.pacing import SteadyPacer
 from fountain.protocol.schedule.cycles import BlockQueue
-from fountain.protocol.schedule.deficits import TURN_COUNT, Targets, Turns
+from fountain.protocol.schedule.deficits import TURN_COUNT, Deficits, OwedBlock, Receiver, Targets, Turns
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.schedule.lane import Lane
 from fountain.wire.group import GroupPacketType, GroupReport, MemberState
@@ -233,7 +233,8 @@ def test_debts_take_three_of_eight_packets_while_there_is_something_to_pass() ->
     sequence, debt_count = 100 * K, 0
     stream.take(sequence, 0)
     for _ in range(200):
-        stream.settle(ME, [(block, 65_535) for block in range(40)], [], sequence, 0.0, is_last_word=False, party="a")
+        needs = [(block, 65_535) for block in range(40)]
+        stream.settle(Receiver(ME, sequence, 0.0, party="a"), needs, [], is_last_word=False)
         for block, esis in stream.take(100, sequence):
             debt_count += len(esis) if block < 100 else 0
             sequence += len(esis)
@@ -244,8 +245,9 @@ def test_who_asks_for_much_without_end_does_not_keep_another_waiting() -> None:
     stream = carousel(100)
     sequence = 100 * K
     stream.take(sequence, 0)
-    stream.settle(ME, [(block, 65_535) for block in range(40)], [], sequence, 0.0, is_last_word=True, party="a")
-    stream.settle(OTHER, [(77, 5)], [], sequence, 0.0, is_last_word=True, party="b")
+    needs = [(block, 65_535) for block in range(40)]
+    stream.settle(Receiver(ME, sequence, 0.0, party="a"), needs, [], is_last_word=True)
+    stream.settle(Receiver(OTHER, sequence, 0.0, party="b"), [(77, 5)], [], is_last_word=True)
     assert 77 in [block for block, _ in stream.take(TURN_COUNT + 5, sequence)]
 
 
@@ -254,10 +256,10 @@ def test_who_got_far_more_than_a_block_and_asks_for_more_is_found() -> None:
     sequence = 10 * K
     stream.take(sequence, 0)
     for _ in range(40):
-        stream.settle(ME, [(3, 2 * K)], [], sequence, 0.0, is_last_word=True, party="a")
-        stream.settle(OTHER, [(4, 1)], [], sequence, 0.0, is_last_word=True, party="b")
+        stream.settle(Receiver(ME, sequence, 0.0, party="a"), [(3, 2 * K)], [], is_last_word=True)
+        stream.settle(Receiver(OTHER, sequence, 0.0, party="b"), [(4, 1)], [], is_last_word=True)
         sequence += sum(len(esis) for _, esis in stream.take(2 * K, sequence))
-    assert stream.greedy == {ME}
+    assert stream.deficits.greedy == {ME}
 
 
 def test_a_report_costs_what_it_tells_and_not_what_others_did(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,17 +269,18 @@ def test_a_report_costs_what_it_tells_and_not_what_others_did(monkeypatch: pytes
     for report in range(625):
         scattered = [(24 * 2 * report % 29_000 + 2 * at, 1) for at in range(24)]
         needs = [(1 + 40 * report % 29_000 + at, 5) for at in range(40)]
-        stream.settle(digest(b"%d" % report)[:8], needs, scattered, sequence, 0.0, is_last_word=True, party="a")
+        receiver = Receiver(digest(b"%d" % report)[:8], sequence, 0.0, party="a")
+        stream.settle(receiver, needs, scattered, is_last_word=True)
     looked = 0
-    revise = GroupCarousel._revise
+    revise = Deficits.revise
 
-    def counted(self: GroupCarousel, entry: object) -> None:
+    def counted(self: Deficits, entry: OwedBlock) -> None:
         nonlocal looked
         looked += 1
-        revise(self, entry)  # type: ignore[arg-type]
+        revise(self, entry)
 
-    monkeypatch.setattr(GroupCarousel, "_revise", counted)
-    stream.settle(ME, [(5, 5)], [(29_500, 1)], sequence, 0.0, is_last_word=True, party="b")
+    monkeypatch.setattr(Deficits, "revise", counted)
+    stream.settle(Receiver(ME, sequence, 0.0, party="b"), [(5, 5)], [(29_500, 1)], is_last_word=True)
     assert looked <= 2
     assert len(stream._on_their_way(sequence)) <= 513
 

@@ -77,7 +77,7 @@ def test_figures_of_the_page_are_those_of_the_code() -> None:
     table = next(table for table in all_tables(PAGE) if "symbols a block" in table[0])
     for row in table:
         count, loss = int(row["K"]), float(row["loss"])
-        symbols = OnewayPlan(loss=loss).pass_symbols(count, int(row["blocks"]))
+        symbols = OnewayPlan(loss=loss).cycle_symbols(count, int(row["blocks"]))
         assert symbols == int(row["symbols a block"])
         assert f"{symbols / (count / (1 - loss)) - 1:.0%}".replace("%", " %") == row["beyond K / (1 - loss)"]
 
@@ -104,13 +104,13 @@ def geometry(block_count: int = BLOCKS, symbol_count: int = K) -> Geometry:
 
 
 def test_a_share_that_is_asked_for_takes_the_place_of_what_the_loss_asks_for() -> None:
-    assert OnewayPlan(overhead=0.3).pass_symbols(K, BLOCKS) == 130
-    assert OnewayPlan(overhead=0.001).pass_symbols(K, BLOCKS) == 101
-    assert OnewayPlan(overhead=0.0).pass_symbols(K, BLOCKS) == K
+    assert OnewayPlan(overhead=0.3).cycle_symbols(K, BLOCKS) == 130
+    assert OnewayPlan(overhead=0.001).cycle_symbols(K, BLOCKS) == 101
+    assert OnewayPlan(overhead=0.0).cycle_symbols(K, BLOCKS) == K
 
 
 def test_all_blocks_together_are_as_sure_as_one_would_be() -> None:
-    one, many = (OnewayPlan(loss=0.1).pass_symbols(K, count) for count in (1, 1_000))
+    one, many = (OnewayPlan(loss=0.1).cycle_symbols(K, count) for count in (1, 1_000))
     assert one < many
     assert exact_shortage(many, K + 2, Fraction(1, 10)) * 1_001 <= 1 - CONFIDENCE + 1e-9
 
@@ -132,7 +132,7 @@ def stream(
     block_count: int = BLOCKS, *, manifest_count: int = 1, passes: int | None = None, overhead: float | None = 0.2,
     systematic: bool = True,
 ) -> OnewayCarousel:  # fmt: skip
-    plan = OnewayPlan(overhead=overhead, pass_count=passes)
+    plan = OnewayPlan(overhead=overhead, cycle_count=passes)
     return OnewayCarousel(geometry(block_count), geometry(manifest_count), Lane(0, systematic), plan)
 
 
@@ -176,8 +176,8 @@ def test_no_symbol_is_ever_sent_twice() -> None:
 def test_each_pass_begins_at_another_block_and_has_them_all() -> None:
     running, firsts = stream(passes=None), []
     for _ in range(BLOCKS + 1):
-        number, entries = running.pass_number, []
-        while running.pass_number == number:
+        number, entries = running.cycle_number, []
+        while running.cycle_number == number:
             entries += symbols(running.take(1, 0))
         assert {block for block, _ in entries} == {*range(BLOCKS), MANIFEST_BIT}
         assert len(stretches(entries)) <= BLOCKS + 1  # The one that it begins with may be cut by nothing else.
@@ -203,7 +203,7 @@ def test_how_trains_cut_a_stream_changes_nothing() -> None:
 def test_a_stream_ends_after_its_passes_or_when_it_is_told_to() -> None:
     running = stream(passes=None)
     assert len(symbols(running.take(10 * PASS_SIZE, 0))) == 10 * PASS_SIZE
-    assert running.pass_number in (9, 10)
+    assert running.cycle_number in (9, 10)
     running.end()
     assert not running.has_work
     assert not running.is_wanted(0)
@@ -211,7 +211,7 @@ def test_a_stream_ends_after_its_passes_or_when_it_is_told_to() -> None:
 
 
 def test_an_empty_object_is_its_manifest() -> None:
-    running = OnewayCarousel(geometry(0), geometry(1), Lane(0, True), OnewayPlan(overhead=0.2, pass_count=2))
+    running = OnewayCarousel(geometry(0), geometry(1), Lane(0, True), OnewayPlan(overhead=0.2, cycle_count=2))
     assert {block for block, _ in symbols(running.take(10**6, 0))} == {MANIFEST_BIT}
     assert not running.has_work
 
@@ -221,7 +221,7 @@ def test_after_one_pass_a_receiver_that_loses_what_was_planned_for_has_all(seed:
     chance = random.Random(f"{seed} {loss}")
     short = 0
     for _ in range(20):
-        running = OnewayCarousel(geometry(), geometry(1), Lane(0, True), OnewayPlan(loss=loss, pass_count=1))
+        running = OnewayCarousel(geometry(), geometry(1), Lane(0, True), OnewayPlan(loss=loss, cycle_count=1))
         arrived = [block for block, _ in symbols(running.take(10**6, 0)) if chance.random() >= loss]
         short += any(arrived.count(block) < K + 2 for block in (*range(BLOCKS), MANIFEST_BIT))
     assert short <= 1
@@ -237,7 +237,7 @@ def test_outages_at_any_period_starve_no_block(period: int) -> None:
             if sequence % period >= period // 2:
                 left[block] -= 1
             sequence += 1
-        assert running.pass_number < 8, "a block starves"
+        assert running.cycle_number < 8, "a block starves"
 
 
 # --- Announces ----------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def on_the_wire(size: int, loss: float) -> tuple[dict[int, int], list[int]]:
     """How many symbols each block of an object of so many octets has; blocks and Announces as a pass sends them."""
     cut = Geometry(size, 1408, 1000)
     manifest = Geometry(80 + 32 * cut.block_count, 1408, 1000)
-    running = OnewayCarousel(cut, manifest, Lane(0, True), OnewayPlan(loss=loss, pass_count=1))
+    running = OnewayCarousel(cut, manifest, Lane(0, True), OnewayPlan(loss=loss, cycle_count=1))
     packets = []
     while running.has_work:
         if running.poll_announce():

@@ -33,7 +33,7 @@ def oneway(seed: int, plan: OnewayPlan, *, size: int = 60_000) -> tuple[Stage, l
 
 @RUNS
 def test_one_pass_is_enough_for_whoever_loses_no_more_than_was_planned_for(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.1, pass_count=1))
+    stage, speakers = oneway(seed, OnewayPlan(loss=0.1, cycle_count=1))
     for index in range(4):
         stage.world.link("server", f"listener {index}", Link(loss=0.1 if index else 0.0, delay_ns=MS))
         stage.listen()
@@ -43,7 +43,7 @@ def test_one_pass_is_enough_for_whoever_loses_no_more_than_was_planned_for(run: 
 
 
 def test_a_report_steers_no_stream_that_nobody_answers(seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.1, pass_count=1))
+    stage, _ = oneway(seed, OnewayPlan(loss=0.1, cycle_count=1))
     listener = stage.listen()
     stage.wait(50 * MS)
     machine = stage.machine
@@ -100,7 +100,7 @@ def test_a_receiver_that_is_killed_goes_on_with_what_it_had(run: int, seed: int)
 
 @RUNS
 def test_a_stream_of_so_many_passes_ends(run: int, seed: int) -> None:
-    plan = OnewayPlan(overhead=0.5, pass_count=2)
+    plan = OnewayPlan(overhead=0.5, cycle_count=2)
     stage, _ = oneway(seed, plan)
     geometry = stage.source.geometry
     offer = stage.machine.stream.offer
@@ -111,7 +111,7 @@ def test_a_stream_of_so_many_passes_ends(run: int, seed: int) -> None:
 
 @RUNS
 def test_nobody_answers_a_stream_whose_server_has_left(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.0, pass_count=1))
+    stage, speakers = oneway(seed, OnewayPlan(loss=0.0, cycle_count=1))
     stage.world.link("server", "listener 0", Link(loss=0.3))
     listener = stage.listen()
     stage.wait(3 * NS)
@@ -136,7 +136,7 @@ class Counting(Link):
 
 @pytest.mark.parametrize("size", [0, 1, 100, 5_000])
 def test_small_objects_arrive_though_every_so_many_packets_are_lost(size: int, seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.5, pass_count=1), size=size)
+    stage, _ = oneway(seed, OnewayPlan(loss=0.5, cycle_count=1), size=size)
     for period in (2, 3, 4, 8):
         for first in range(period):
             name = f"listener {len(stage.listeners)}"
@@ -148,7 +148,7 @@ def test_small_objects_arrive_though_every_so_many_packets_are_lost(size: int, s
 
 @pytest.mark.parametrize("size", [0, 1, 5_000])
 def test_a_plan_for_more_loss_than_there_is_gives_small_objects_to_all(size: int, seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.4, pass_count=1), size=size)
+    stage, _ = oneway(seed, OnewayPlan(loss=0.4, cycle_count=1), size=size)
     for index in range(24):
         stage.world.link("server", f"listener {index}", Link(loss=0.35, delay_ns=MS))
         stage.listen()
@@ -158,7 +158,7 @@ def test_a_plan_for_more_loss_than_there_is_gives_small_objects_to_all(size: int
 
 
 def test_a_pass_over_a_small_object_is_stretched_over_a_short_outage(seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.3, pass_count=1), size=100)
+    stage, _ = oneway(seed, OnewayPlan(loss=0.3, cycle_count=1), size=100)
     start_ns = stage.world.now_ns
     stage.world.link("server", "listener 0", Link(partitions=[(start_ns + 50 * MS, start_ns + 90 * MS)], delay_ns=MS))
     stage.listen()
@@ -167,7 +167,7 @@ def test_a_pass_over_a_small_object_is_stretched_over_a_short_outage(seed: int) 
 
 
 def test_the_last_word_of_a_stream_is_enough_for_who_has_kept_its_packets(seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.1, pass_count=1), size=500)
+    stage, _ = oneway(seed, OnewayPlan(loss=0.1, cycle_count=1), size=500)
 
     class Deaf(Link):
         def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:

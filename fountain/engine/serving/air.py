@@ -8,7 +8,7 @@ from fountain.config import OnewayConfig
 from fountain.events import AirTime
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.schedule.oneway import CONFIDENCE, PASS_MIN_NS, OnewayPlan
+from fountain.protocol.schedule.oneway import CONFIDENCE, CYCLE_MIN_NS, OnewayPlan
 from fountain.sentences import Notice, sentence
 
 __all__ = ["AirPlan"]
@@ -34,13 +34,13 @@ class AirPlan:
         """How long an object needs, while the others have their turns."""
         seconds = self._seconds(index, self._needed_counts[index], 1)
         name = self._objects[index].offer.name
-        return AirTime(name, seconds, self.plan.loss, CONFIDENCE, self.plan.pass_count)
+        return AirTime(name, seconds, self.plan.loss, CONFIDENCE, self.plan.cycle_count)
 
     def planned_s(self, index: int) -> float | None:
         """When an object's stream ends; None until it is stopped."""
         if self._total_counts is None:
             return self._duration_s
-        return self._seconds(index, self._total_counts[index], self.plan.pass_count or 1)
+        return self._seconds(index, self._total_counts[index], self.plan.cycle_count or 1)
 
     def warning(self, index: int) -> str | None:
         """A sentence for an object whose stream ends too early."""
@@ -57,11 +57,11 @@ class AirPlan:
         totals = list(self._total_counts or [count] * len(self._objects))
         totals[index] = count  # What it needs may be more than it gets.
         bits = sum(min(total, count) * served.packet_size * 8 for total, served in zip(totals, self._objects))
-        return max(bits / self._rate_bps, pass_count * PASS_MIN_NS / NS)
+        return max(bits / self._rate_bps, pass_count * CYCLE_MIN_NS / NS)
 
 
 def _packet_count(plan: OnewayPlan, served: ServedObject) -> int:
-    """Packets of a pass, with the Announces in it, which are shorter."""
+    """Packets of a cycle, with the Announces in it, which are shorter."""
     geometry, manifest = served.offer.geometry, served.offer.manifest_geometry
     data_count = plan.packet_count(geometry, manifest)
     block_count = geometry.block_count + manifest.block_count

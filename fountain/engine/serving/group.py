@@ -192,8 +192,8 @@ class ServedGroup:
         meter.update(machine.sequence * machine.packet_size, now_ns)
         return OnewayProgress(
             name=machine.stream.offer.name,
-            pass_number=carousel.pass_number + carousel.has_work,
-            pass_count=air.plan.pass_count,
+            pass_number=carousel.cycle_number + carousel.has_work,
+            pass_count=air.plan.cycle_count,
             elapsed_s=(now_ns - machine.started_ns) / NS,
             planned_s=air.planned_s(machine.stream.object_index),
             rate_bps=meter.rate_bps,

@@ -10,7 +10,7 @@ and says when to come back. The same class runs behind real sockets and in the s
 
 from __future__ import annotations
 
-import functools
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -20,10 +20,10 @@ from fountain.engine.serving.stock import RepairStock
 from fountain.errors import StorageError
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
+from fountain.protocol.base.machine import StreamMachine
 from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.group.streams import GroupStreams
-from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent, SessionEnded
 from fountain.wire.group import is_group_packet
@@ -57,7 +57,8 @@ class Sender:
         self._received = Train()
         self._in_parts = Train()
         self._unsent: Train | None = None
-        self._is_groups_turn = False
+        self._machines: list[StreamMachine] = [machine] if groups is None else [machine, groups]
+        self._turns = deque(self._machines)  # Each sends under a pacer of its own.
 
     @property
     def is_blocked(self) -> bool:
@@ -68,19 +69,15 @@ class Sender:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(self._control, Port.CONTROL, now_ns)
         self._receive(self._data, Port.DATA, now_ns)
-        self.machine.handle_timeout(now_ns)
-        if self.groups is not None:
-            self.groups.handle_timeout(now_ns)
+        for machine in self._machines:
+            machine.handle_timeout(now_ns)
         self.flush()
-        while (preparation := self.machine.poll_preparation()) is not None:
-            session, block, esis = preparation
-            session.carousel.is_prepared = functools.partial(self._stock.is_ready, session.session_id)
-            self._stock.order(session.session_id, block, esis, self.objects[session.object_index])
-        if self.groups is not None:
-            self._prepare_groups(self.groups)
+        for machine in self._machines:
+            while (preparation := machine.poll_preparation()) is not None:
+                stream, (block, esis) = preparation
+                self._stock.order(stream.session_id, block, esis, self.objects[stream.object_index])
         self._stream(now_ns)
-        deadline = self.machine.next_timeout(now_ns)
-        return deadline if self.groups is None else min(deadline, self.groups.next_timeout(now_ns))
+        return min(machine.next_timeout(now_ns) for machine in self._machines)
 
     def poll_event(self) -> ServerEvent | None:
         """What the application should know."""
@@ -91,19 +88,11 @@ class Sender:
 
     def flush(self) -> None:
         """Send the control packets that wait. One that the socket does not take is lost, as on the way."""
-        for poll in (self.machine.poll_datagram, self.groups.poll_datagram if self.groups is not None else None):
-            while poll is not None and (waiting := poll()) is not None:
+        for machine in self._machines:
+            while (waiting := machine.poll_datagram()) is not None:
                 endpoint = self._data if waiting.source is Port.DATA else self._control
                 size = len(waiting.datagram)
                 endpoint.send(waiting.datagram, size, size, waiting.destination)
-
-    def _prepare_groups(self, groups: GroupStreams) -> None:
-        while (preparation := groups.poll_preparation()) is not None:
-            machine, (block, esis) = preparation
-            stream = machine.stream
-            assert isinstance(machine.carousel, GroupCarousel), "nobody asks for anything one-way"
-            machine.carousel.is_prepared = functools.partial(self._stock.is_ready, stream.session_id)
-            self._stock.order(stream.session_id, block, esis, self.objects[stream.object_index])
 
     def _receive(self, endpoint: Endpoint, port: Port, now_ns: int) -> None:
         train, left = self._received, RECEIVE_COUNT_MAX
@@ -117,19 +106,12 @@ class Sender:
                     self.machine.handle_datagram(octets, train.address, now_ns, port=port)
 
     def _is_wanted(self, session_id: int, block: int) -> bool:
-        session = self.machine.sessions.get(session_id)
-        if session is not None:
-            return session.carousel.is_wanted(block)
-        return self.groups is not None and self.groups.is_wanted(session_id, block)
+        return any(machine.is_wanted(session_id, block) for machine in self._machines)
 
     def _poll_order(self, now_ns: int) -> StreamOrder | None:
-        """The group and the single peers take turns, each under a pacer of its own."""
-        self._is_groups_turn = not self._is_groups_turn
-        if self.groups is None:
-            return self.machine.poll_order(now_ns)
-        if self._is_groups_turn:
-            return self.groups.poll_order(now_ns) or self.machine.poll_order(now_ns)
-        return self.machine.poll_order(now_ns) or self.groups.poll_order(now_ns)
+        self._turns.rotate()
+        orders = (machine.poll_order(now_ns, self._stock.is_ready) for machine in self._turns)
+        return next(filter(None, orders), None)
 
     def _stream(self, now_ns: int) -> None:
         if self._unsent is not None and not self._send(self._unsent):

@@ -13,7 +13,7 @@ The rules
 3. A report adds what its receiver lacks beyond all that is planned or on the way (`GroupCarousel`).
 4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. So is one that holds all
    others back, and does so at an address that alone does (`GroupRate.blames`), one that goes on asking for what it must
-   have (`GroupCarousel.greedy`), and one that hears no data for long. Until then nobody waits for who hears nothing
+   have (`Deficits.greedy`), and one that hears no data for long. Until then nobody waits for who hears nothing
    (`Member.is_deaf`). One that says nothing for long is silent, and nobody waits for it; it may come back. What it
    missed meanwhile tells nothing.
 5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `Turns`).
@@ -22,8 +22,10 @@ The rules
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from fountain.integrity import derive, sealed_count_max
@@ -50,9 +52,11 @@ from fountain.protocol.group.teller import GRTT_INITIAL_NS, PLAN_MIN_NS, GroupSt
 from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, longest_rtt_ns
 from fountain.protocol.rate.pacing import SteadyPacer
 from fountain.protocol.rate.tfmcc import GroupRate
+from fountain.protocol.schedule.api import always
+from fountain.protocol.schedule.deficits import Receiver
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.schedule.lane import Lane
-from fountain.protocol.schedule.oneway import PASS_MIN_NS, OnewayCarousel
+from fountain.protocol.schedule.oneway import CYCLE_MIN_NS, OnewayCarousel
 from fountain.wire.data import rtt_code
 from fountain.wire.group import (
     ACKNOWLEDGED_COUNT_MAX,
@@ -114,7 +118,7 @@ class GroupServerMachine:
             self.carousel = GroupCarousel(offer.geometry, offer.manifest_geometry, lane, whole=False)
         else:
             self.carousel = OnewayCarousel(offer.geometry, offer.manifest_geometry, lane, settings.oneway)
-            self.pacer.change_rate(self._oneway_rate_bps(self.carousel.pass_packet_count), now_ns)
+            self.pacer.change_rate(self._oneway_rate_bps(self.carousel.cycle_packet_count), now_ns)
         self.started_ns = now_ns
         self._events: deque[MemberEvent] = deque()
         self._sends = SendTimes()
@@ -170,7 +174,7 @@ class GroupServerMachine:
             self._teller.plan_soon(now_ns, 0)
         if now_ns >= self._teller.plan_ns:
             self._send_plan(now_ns)
-        self.carousel.crowd = self._poll.group_size(self._active.count)
+        self.carousel.expect_receivers(self._poll.group_size(self._active.count))
 
     # --- What the application asks -------------------------------------------------------------------------
 
@@ -196,8 +200,8 @@ class GroupServerMachine:
         """Symbols that will be sent soon, told once: they may be encoded ahead."""
         return self.carousel.poll_preparation()
 
-    def poll_order(self, now_ns: int) -> StreamOrder | None:
-        """Data packets to send now; None while the pacer holds, or nothing is wanted."""
+    def poll_order(self, now_ns: int, is_ready: Callable[[int, int], bool] = always) -> StreamOrder | None:
+        """Data packets to send now, as in `GroupStreams`; None while the pacer holds, or nothing is wanted."""
         if self.is_waiting or self.is_closed:
             self.pacer.idle(now_ns)
             return None
@@ -212,7 +216,7 @@ class GroupServerMachine:
                 self._announce(now_ns)
                 return None  # It goes before what follows.
             limit = min(limit, self.carousel.announce_left_count)
-        blocks = self.carousel.take(limit, self.sequence)
+        blocks = self.carousel.take(limit, self.sequence, functools.partial(is_ready, self.stream.session_id))
         if not blocks:
             self.pacer.idle(now_ns)
             return None
@@ -365,12 +369,13 @@ class GroupServerMachine:
         if self.controller.blames(member.peer_id):
             self._cast_out(member, now_ns)
             return
-        added = self.carousel.settle(
-            member.peer_id, report.needs, report.missing, member.resolved(self._sends, now_ns), member.loss.fraction,
-            came=member.came_sequence, is_last_word=not self.carousel.is_passing, party=member.party,
-            is_deaf=member.is_deaf,
+        receiver = Receiver(
+            member.peer_id, member.resolved(self._sends, now_ns), member.loss.fraction, member.came_sequence,
+            member.party, member.is_deaf,
         )  # fmt: skip
-        if member.peer_id in self.carousel.greedy and not member.is_deaf:
+        is_last_word = not self.carousel.is_cycling
+        added = self.carousel.settle(receiver, report.needs, report.missing, is_last_word=is_last_word)
+        if member.peer_id in self.carousel.deficits.greedy and not member.is_deaf:
             self._cast_out(member, now_ns)
         elif added:
             self._teller.plan_soon(now_ns)
@@ -398,7 +403,7 @@ class GroupServerMachine:
 
     def _is_to_blame(self, member: Member) -> bool:
         assert isinstance(self.carousel, GroupCarousel)
-        return self.controller.blames(member.peer_id) or member.peer_id in self.carousel.greedy
+        return self.controller.blames(member.peer_id) or member.peer_id in self.carousel.deficits.greedy
 
     def _ask_to_leave(self, member: Member, now_ns: int) -> None:
         member.is_leaving = True
@@ -454,13 +459,13 @@ class GroupServerMachine:
             self.carousel.forget(end)
         losses.sort()
         if losses:
-            self.carousel.foresee(losses[-1], losses[(len(losses) - 1) // 2])
+            self.carousel.plan_repair(losses[-1], losses[(len(losses) - 1) // 2])
         else:
-            self.carousel.foresee(0.0)
+            self.carousel.plan_repair(0.0)
 
     def _oneway_rate_bps(self, packet_count: int) -> int:
-        """So slow that a pass of so many packets takes PASS_MIN_NS; the rate allowed for all but small objects."""
-        longest_bps = packet_count * self.packet_size * 8 * NS // PASS_MIN_NS
+        """So slow that a cycle of so many packets takes CYCLE_MIN_NS; the rate allowed for all but small objects."""
+        longest_bps = packet_count * self.packet_size * 8 * NS // CYCLE_MIN_NS
         return max(1, min(self.controller.rate_bps, longest_bps))
 
     def _renew(self, now_ns: int) -> None:
@@ -484,7 +489,7 @@ class GroupServerMachine:
         ):
             flags |= flag if is_set else 0
         self._teller.announce(
-            flags, self.controller.rate_bps, self._cap_bps, self.sequence, self.carousel.pass_overhead, now_ns
+            flags, self.controller.rate_bps, self._cap_bps, self.sequence, self.carousel.cycle_overhead, now_ns
         )
 
     def _send_plan(self, now_ns: int) -> None:

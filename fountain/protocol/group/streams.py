@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from fountain.limits import NS
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.base.stream import Address, BlockSymbols, StreamOrder
+from fountain.protocol.base.stream import Address, BlockSymbols, Stream, StreamOrder
 from fountain.protocol.base.transmit import Transmit
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.pacing import SteadyPacer
 from fountain.protocol.rate.tfmcc import GroupRate
+from fountain.protocol.schedule.api import always
 from fountain.wire.group import GroupHeader
 from fountain.wire.reject import Reject, RejectCounter
 
@@ -83,16 +84,19 @@ class GroupStreams:
                 return machine, event
         return None
 
-    def poll_preparation(self) -> tuple[GroupServerMachine, BlockSymbols] | None:
-        """Symbols that will be sent soon, told once: they may be encoded ahead."""
+    def poll_preparation(self) -> tuple[Stream, BlockSymbols] | None:
+        """Symbols that a stream will be sent soon, each named once: they may be encoded ahead."""
         for machine in self._turns:
             symbols = machine.poll_preparation()
             if symbols is not None:
-                return machine, symbols
+                return machine.stream, symbols
         return None
 
-    def poll_order(self, now_ns: int) -> StreamOrder | None:
-        """Data packets to send now; None while the pacers hold, or nothing is wanted."""
+    def poll_order(self, now_ns: int, is_ready: Callable[[int, int], bool] = always) -> StreamOrder | None:
+        """Data packets to send now; None while the pacers hold, or nothing is wanted.
+
+        `is_ready` says of a session and a block whether what `poll_preparation` named of it is encoded.
+        """
         if self.is_held:
             self._rest(now_ns)
             return None
@@ -101,7 +105,7 @@ class GroupStreams:
         for _ in range(len(self._turns)):
             machine = self._turns[0]
             self._turns.rotate(-1)
-            order = machine.poll_order(now_ns)
+            order = machine.poll_order(now_ns, is_ready)
             if order is not None:
                 self._pacer.charge(order.packet_count * machine.packet_size)
                 return order

@@ -1,16 +1,18 @@
-"""Blocks that wait for their pass: a set that is gone through upwards, again and again.
+"""Blocks that wait for their cycle: a set that is gone through upwards, again and again.
 
-Whoever asks once more for what has just been sent waits until all others have had their turn. All costs are those of
-the intervals that are touched.
+A block that is asked for again just after it was sent waits until all others have had their turn. All costs are those
+of the intervals that are touched.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 
+from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.base.runs import Run, Runs
+from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["BlockQueue"]
+__all__ = ["BlockQueue", "CycleQueue"]
 
 
 class BlockQueue(Runs):
@@ -72,3 +74,69 @@ class BlockQueue(Runs):
         self._firsts.clear()
         self._ends.clear()
         self.count = 0
+
+
+class CycleQueue:
+    """The blocks of an object and of its manifest that wait for a cycle; `whole`: all of them, from the start."""
+
+    def __init__(self, numbers: BlockNumbers, *, whole: bool) -> None:
+        self._manifest, self._object = BlockQueue(), BlockQueue()
+        self._askers: set[bytes] = set()  # receivers that asked for blocks of the object
+        self._begun: set[int] = set()  # blocks that had a cycle, or have one
+        if whole and numbers.manifest.block_count:
+            self._manifest.add(MANIFEST_BIT, numbers.manifest.block_count)
+        if whole and numbers.geometry.block_count:
+            self._object.add(0, numbers.geometry.block_count)
+
+    def __bool__(self) -> bool:
+        return bool(self._manifest or self._object)
+
+    def __contains__(self, block: int) -> bool:
+        return block in self._of(block)
+
+    def has_begun(self, block: int) -> bool:
+        """Whether a block has had a cycle, or has one."""
+        return block in self._begun
+
+    def note_asker(self, peer_id: bytes) -> None:
+        """A receiver asks for blocks. Once all askers are released, nobody waits for the object's blocks."""
+        self._askers.add(peer_id)
+
+    def want(self, run: Run) -> bool:
+        """Let the blocks of a run wait for a cycle; whether any of them did not yet."""
+        queue = self._of(run[0])
+        lacking = queue.lacking(run)
+        for first, count in lacking:
+            queue.add(first, count)
+        return bool(lacking)
+
+    def release(self, peer_id: bytes) -> None:
+        """A receiver takes no part any more."""
+        self._askers.discard(peer_id)
+        if not self._askers:
+            self._object.clear()  # A receiver that relied on another's report asks for itself.
+
+    def pop(self, *, may_repeat: bool) -> int | None:
+        """The next block, the manifest's first; None if none waits.
+
+        Unless `may_repeat`, blocks of the manifest that had a cycle wait for those of the object.
+        """
+        queue = self._manifest or self._object
+        if not queue:
+            return None
+        block = queue.pop()
+        if block & MANIFEST_BIT and block in self._begun and not may_repeat and self._object:
+            self._manifest.add(block)
+            return self._object.pop()
+        return block
+
+    def begin(self, block: int) -> None:
+        """The cycle of a block begins."""
+        self._begun.add(block)
+
+    def runs(self, limit: int) -> list[Run]:
+        """The first `limit` runs in the order in which they are taken."""
+        return [*self._manifest.runs(limit), *self._object.runs(limit)][:limit]
+
+    def _of(self, block: int) -> BlockQueue:
+        return self._manifest if block & MANIFEST_BIT else self._object

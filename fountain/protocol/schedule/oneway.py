@@ -3,33 +3,36 @@
 Of n symbols of a block that are sent, those that arrive are Binomial(n, 1 - loss); a block is decoded from K + 2 of
 them but for one time in a million (RFC 6330's code: fewer than 1 % of the sets of K fail, a hundredth of that of the
 sets of K + 1, and so on). An object stands when all of its blocks do, and those of its manifest, and when an Announce
-has said what they are: as many of these go into each pass as make one of them as sure as a block.
+has said what they are: as many of these go into each cycle as make one of them as sure as a block.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.base.stream import BlockSymbols
+from fountain.protocol.schedule.api import ANNOUNCE_FAR_COUNT, GroupSchedule, always
+from fountain.protocol.schedule.fresh import FreshSymbols
 from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.schedule.owed import LOSS_MAX
 from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["CONFIDENCE", "PASS_MIN_NS", "OnewayCarousel", "OnewayPlan", "symbols_needed"]
+__all__ = ["CONFIDENCE", "CYCLE_MIN_NS", "OnewayCarousel", "OnewayPlan", "symbols_needed"]
 
-CONFIDENCE = 0.999  # That a receiver which loses no more than was planned for has the object after one pass.
+CONFIDENCE = 0.999  # That a receiver which loses no more than was planned for has the object after one cycle.
 _EXTRA_COUNT = 2  # symbols beyond K
-PASS_MIN_NS = NS // 4  # A pass over a small object is stretched to this: a short outage does not take all of it.
+CYCLE_MIN_NS = NS // 4  # A cycle over a small object is stretched to this: a short outage does not take all of it.
 _ANNOUNCE_COUNT_MIN = 4
 # Whoever has heard none keeps what comes, some megabytes of it: so soon one should have come. Then as many again.
 _ANNOUNCE_SPAN_SIZE = 1 << 20
 _TRICKLE = 64  # After so many symbols of the object comes one of the manifest, for those who came late.
 _GOLDEN = 2_654_435_769 / (1 << 32)
-_LOSS_MAX = 0.95
 _THOUSAND = 1000
 
 
@@ -68,32 +71,32 @@ def _shortage(sent: int, wanted: int, loss: float) -> float:
 
 @dataclass(frozen=True)
 class OnewayPlan:
-    """How long a one-way stream goes on, and how much of each block is in a pass.
+    """How long a one-way stream goes on, and how much of each block is in a cycle.
 
-    `overhead` is a share of K; None sends what `loss` asks for. `pass_count` None goes on until told to end.
+    `overhead` is a share of K; None sends what `loss` asks for. `cycle_count` None goes on until told to end.
     """
 
     loss: float = 0.05
     overhead: float | None = None
-    pass_count: int | None = None
+    cycle_count: int | None = None
 
-    def pass_symbols(self, symbol_count: int, block_count: int) -> int:
-        """Symbols of a block of K = `symbol_count` in a pass over an object of so many blocks, the manifest's too."""
+    def cycle_symbols(self, symbol_count: int, block_count: int) -> int:
+        """Symbols of a block of K = `symbol_count` in a cycle over an object of so many blocks, the manifest's too."""
         if self.overhead is not None:
             return max(1, math.ceil(symbol_count * (1.0 + self.overhead)))
-        return symbols_needed(symbol_count, min(self.loss, _LOSS_MAX), self._failure(block_count))
+        return symbols_needed(symbol_count, min(self.loss, LOSS_MAX), self._failure(block_count))
 
     def announce_count(self, block_count: int) -> int:
-        """Announces of which one arrives, in a pass over so many blocks, as surely as each of the blocks does."""
+        """Announces of which one arrives, in a cycle over so many blocks, as surely as each of the blocks does."""
         loss = self.loss if self.overhead is None else max(self.loss, self.overhead / (1.0 + self.overhead))
         if loss <= 0.0:
             return _ANNOUNCE_COUNT_MIN
         return max(
-            _ANNOUNCE_COUNT_MIN, math.ceil(math.log(self._failure(block_count)) / math.log(min(loss, _LOSS_MAX)))
+            _ANNOUNCE_COUNT_MIN, math.ceil(math.log(self._failure(block_count)) / math.log(min(loss, LOSS_MAX)))
         )
 
     def announce_places(self, packet_count: int, symbol_size: int, block_count: int) -> list[int]:
-        """Before which of the `packet_count` data packets of a pass an Announce goes, ascending.
+        """Before which of the `packet_count` data packets of a cycle an Announce goes, ascending.
 
         The distances are uneven, so that loss at any period does not take all of them.
         """
@@ -108,14 +111,14 @@ class OnewayPlan:
         return (1.0 - CONFIDENCE) / (max(1, block_count) + 1)
 
     def packet_count(self, geometry: Geometry, manifest: Geometry) -> int:
-        """Data packets of a pass over a whole object."""
+        """Data packets of a cycle over a whole object."""
         total, block_count = 0, geometry.block_count + manifest.block_count
         for cut, is_manifest in ((geometry, False), (manifest, True)):
             sizes: dict[int, int] = {}
             for block in range(cut.block_count):
                 count = cut.block_symbols(block)
                 sizes[count] = sizes.get(count, 0) + 1
-            symbols = sum(number * self.pass_symbols(count, block_count) for count, number in sizes.items())
+            symbols = sum(number * self.cycle_symbols(count, block_count) for count, number in sizes.items())
             total += symbols if is_manifest else symbols + symbols // _TRICKLE
         return total
 
@@ -125,50 +128,43 @@ def _spread(begin: int, end: int, count: int) -> list[int]:
     return [begin + int((index + index * _GOLDEN % 1.0) * (end - begin) / (count + 1)) for index in range(count)]
 
 
-class OnewayCarousel:
-    """Pass after pass over all blocks, always with symbols that were not sent before.
+class OnewayCarousel(GroupSchedule):
+    """Cycle after cycle over all blocks, always with symbols that were not sent before.
 
-    The first pass begins with the manifest and has the source symbols. Every later one begins at another block, so that
-    what is lost once in every pass is not always the same block; inside a pass blocks are contiguous, so that no
+    The first cycle begins with the manifest and has the source symbols. Every later one begins at another block, so
+    that what is lost once in every cycle is not always the same block. Inside a cycle blocks are contiguous, so that no
     shorter period meets one alone.
     """
 
     def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, plan: OnewayPlan) -> None:
-        self.pass_number = 0
-        self._geometry, self._manifest = geometry, manifest
+        self.cycle_number = 0
+        self.cycle_packet_count = plan.packet_count(geometry, manifest)
         self._numbers = BlockNumbers(geometry, manifest)
-        self._lane = lane
+        self._fresh = FreshSymbols(lane, self._numbers)
         self._plan = plan
-        self._totals: dict[int, int] = {}  # symbols in a pass, by K
-        self._fresh_next: dict[int, int] = {}
-        self._position = 0  # blocks of this pass that are over
+        self._totals: dict[int, int] = {}  # symbols in a cycle, by K
+        self._position = 0  # blocks of this cycle that are over
         self._sent = 0  # symbols of the block that is being sent
+        self._cycle_sent = 0
         self._trickle_left = _TRICKLE
         self._trickled = 0
         self._is_over = not self._block_count
-        count = plan.packet_count(geometry, manifest)
-        self.pass_packet_count = count
-        self._places = plan.announce_places(count, geometry.symbol_size, self._block_count)
-        self._announces = deque(self._places)  # that this pass is still to have
-        self._pass_sent = 0
+        self._places = plan.announce_places(self.cycle_packet_count, geometry.symbol_size, self._block_count)
+        self._announces = deque(self._places)  # that this cycle is still to have
 
     @property
     def has_work(self) -> bool:
-        """Whether there is more to send."""
+        """As in `Schedule`."""
         return not self._is_over
 
     @property
-    def pass_overhead(self) -> int:
-        """Symbols beyond K in a pass, in thousandths of K."""
-        count = max(1, self._geometry.block_symbols_max)
+    def cycle_overhead(self) -> int:
+        """As in `GroupSchedule`."""
+        count = max(1, self._numbers.geometry.block_symbols_max)
         return max(0, (self._total(count) - count) * _THOUSAND // count)
 
-    def poll_preparation(self) -> BlockSymbols | None:
-        """Nothing is known ahead that would be worth telling."""
-        return None
-
     def is_wanted(self, block: int) -> bool:
-        """Whether symbols of `block` may still be sent."""
+        """As in `Schedule`."""
         return block >= 0 and not self._is_over
 
     def end(self) -> None:
@@ -176,82 +172,80 @@ class OnewayCarousel:
         self._is_over = True
 
     def poll_announce(self) -> bool:
-        """Whether an Announce is to go before the next symbols; told once."""
-        if self._is_over or not self._announces or self._announces[0] > self._pass_sent:
+        """As in `GroupSchedule`."""
+        if self._is_over or not self._announces or self._announces[0] > self._cycle_sent:
             return False
         self._announces.popleft()
         return True
 
     @property
     def announce_left_count(self) -> int:
-        """Symbols before the next Announce is to go."""
-        return max(1, self._announces[0] - self._pass_sent) if self._announces else 1 << 30
+        """As in `GroupSchedule`."""
+        return max(1, self._announces[0] - self._cycle_sent) if self._announces else ANNOUNCE_FAR_COUNT
 
-    def take(self, limit: int, sequence: int) -> list[BlockSymbols]:
-        """Up to `limit` symbols to send, in packets numbered from `sequence`."""
-        assert sequence >= 0
+    def take(
+        self, limit: int, sequence: int, is_prepared: Callable[[int], bool] = always
+    ) -> list[BlockSymbols]:  # fmt: skip
+        """As in `Schedule`."""
+        del sequence, is_prepared  # Nobody reports, and nothing is encoded ahead.
         blocks: list[BlockSymbols] = []
         while limit > 0 and not self._is_over:
             block = self._block()
-            symbol_count = self._numbers.symbol_count(block)
             if not self._trickle_left and not block & MANIFEST_BIT:
                 blocks.append(self._trickle())
                 limit -= 1
                 continue
+            symbol_count = self._numbers.symbol_count(block)
             count = min(limit, self._total(symbol_count) - self._sent)
             if not block & MANIFEST_BIT:
                 count = min(count, self._trickle_left)
-            esis = self._symbols(block, symbol_count, count)
-            self._advance(symbol_count, len(esis))
-            if not block & MANIFEST_BIT and self._manifest.block_count:
-                self._trickle_left -= len(esis)
-            limit -= len(esis)
-            blocks.append((block, esis))
+            symbols = self._symbols(block, symbol_count, count)
+            count = len(symbols[1])
+            self._advance(symbol_count, count)
+            if not block & MANIFEST_BIT and self._numbers.manifest.block_count:
+                self._trickle_left -= count
+            limit -= count
+            blocks.append(symbols)
         return blocks
 
     # --- Inside --------------------------------------------------------------------------------------------
 
     @property
     def _block_count(self) -> int:
-        return self._manifest.block_count + self._geometry.block_count
+        return self._numbers.manifest.block_count + self._numbers.geometry.block_count
 
     def _block(self) -> int:
-        count, manifest_count = self._block_count, self._manifest.block_count
-        index = (int(self.pass_number * _GOLDEN * count) + self._position) % count
+        count, manifest_count = self._block_count, self._numbers.manifest.block_count
+        index = (int(self.cycle_number * _GOLDEN * count) + self._position) % count
         return index | MANIFEST_BIT if index < manifest_count else index - manifest_count
 
-    def _symbols(self, block: int, symbol_count: int, count: int) -> list[int]:
-        if self._lane.systematic and not self.pass_number and self._sent < symbol_count:
-            return self._lane.source(symbol_count, self._sent, min(count, symbol_count - self._sent))
-        return self._fresh(block, symbol_count, count)
-
-    def _fresh(self, block: int, symbol_count: int, count: int) -> list[int]:
-        start = self._fresh_next.get(block, 0)
-        self._fresh_next[block] = start + count
-        return self._lane.repair(symbol_count, start, count)
+    def _symbols(self, block: int, symbol_count: int, count: int) -> BlockSymbols:
+        if self._fresh.lane.systematic and not self.cycle_number and self._sent < symbol_count:
+            return self._fresh.source(block, self._sent, min(count, symbol_count - self._sent))
+        return self._fresh.take(block, count)
 
     def _advance(self, symbol_count: int, count: int) -> None:
         self._sent += count
-        self._pass_sent += count
+        self._cycle_sent += count
         if self._sent < self._total(symbol_count):
             return
         self._sent = 0
         self._position += 1
         if self._position == self._block_count:
             self._position = 0
-            self.pass_number += 1
-            self._pass_sent = 0
+            self.cycle_number += 1
+            self._cycle_sent = 0
             self._announces = deque(self._places)
-            self._is_over = self._plan.pass_count is not None and self.pass_number >= self._plan.pass_count
+            self._is_over = self._plan.cycle_count is not None and self.cycle_number >= self._plan.cycle_count
 
     def _trickle(self) -> BlockSymbols:
-        block = self._trickled % self._manifest.block_count | MANIFEST_BIT
+        block = self._trickled % self._numbers.manifest.block_count | MANIFEST_BIT
         self._trickled += 1
         self._trickle_left = _TRICKLE
-        self._pass_sent += 1
-        return block, self._fresh(block, self._numbers.symbol_count(block), 1)
+        self._cycle_sent += 1
+        return self._fresh.take(block, 1)
 
     def _total(self, symbol_count: int) -> int:
         if symbol_count not in self._totals:
-            self._totals[symbol_count] = self._plan.pass_symbols(symbol_count, self._block_count)
+            self._totals[symbol_count] = self._plan.cycle_symbols(symbol_count, self._block_count)
         return self._totals[symbol_count]

@@ -22,18 +22,20 @@ The rules
 
 from __future__ import annotations
 
+import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fountain.integrity import derive, keyed_digest, session_keys
 from fountain.limits import NS
 from fountain.protocol.base.handshake import names_of, transcript
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.base.stream import Address, StreamOrder, train_packet_count_max
+from fountain.protocol.base.stream import Address, BlockSymbols, Stream, StreamOrder, train_packet_count_max
 from fountain.protocol.base.transmit import Port, Transmit
 from fountain.protocol.rate import ControlFactory, FixedRate, control_factory
 from fountain.protocol.rate.pacing import Pacer, SteadyPacer
+from fountain.protocol.schedule.api import always
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.admission import CookieJar, HelloGate, KeyRing, Openings, Verdict
 from fountain.protocol.session.places import Places
@@ -195,28 +197,36 @@ class ServerMachine:
         """What the application should know."""
         return self._events.popleft() if self._events else None
 
-    def poll_preparation(self) -> tuple[ServerSession, int, list[int]] | None:
-        """Symbols (block, ESIs) that a session will be sent soon, told once: they may be encoded ahead."""
+    def poll_preparation(self) -> tuple[Stream, BlockSymbols] | None:
+        """Symbols that a session will be sent soon, each named once: they may be encoded ahead."""
         while self._reported:
             session = self._reported[-1]
             symbols = session.carousel.poll_preparation() if session.state is not SessionState.ENDED else None
             if symbols is not None:
-                return session, *symbols
+                return session, symbols
             self._reported.pop()
         return None
 
-    def poll_order(self, now_ns: int) -> StreamOrder | None:
-        """Data packets to send now; None while the pacer holds, or nobody wants anything."""
+    def poll_order(self, now_ns: int, is_ready: Callable[[int, int], bool] = always) -> StreamOrder | None:
+        """Data packets to send now; None while the pacer holds, or nobody wants anything.
+
+        `is_ready` says of a session and a block whether what `poll_preparation` named of it is encoded.
+        """
         if not self.pacer.may_send(now_ns):
             return None
         while (session := self._turns.poll(now_ns)) is not None:
-            order = self._order(session, now_ns)
+            order = self._order(session, is_ready, now_ns)
             if order is not None:
                 return order
             if session.state is not SessionState.ENDED:
                 self._turns.sleep(session, session.ready_ns(now_ns))
         self.pacer.idle(now_ns)
         return None
+
+    def is_wanted(self, session_id: int, block: int) -> bool:
+        """Whether more symbols of a block may be sent in a session."""
+        session = self.sessions.get(session_id)
+        return session is not None and session.carousel.is_wanted(block)
 
     def next_timeout(self, now_ns: int) -> int:
         """When to come back at the latest: for the first stream that may go on, else for the next sweep."""
@@ -227,7 +237,9 @@ class ServerMachine:
 
     # --- Inside --------------------------------------------------------------------------------------------
 
-    def _order(self, session: ServerSession, now_ns: int) -> StreamOrder | None:
+    def _order(
+        self, session: ServerSession, is_ready: Callable[[int, int], bool], now_ns: int
+    ) -> StreamOrder | None:  # fmt: skip
         room = session.room_count(now_ns) if session.state is SessionState.STREAMING else 0
         if not room:
             return None
@@ -239,7 +251,7 @@ class ServerMachine:
             self._send_bye(session, ByeReason.KEYS_SPENT)
             self._end(session, now_ns)
             return None
-        blocks = session.carousel.take(limit, session.sequence)
+        blocks = session.carousel.take(limit, session.sequence, functools.partial(is_ready, session.session_id))
         if not blocks:
             session.pacer.idle(now_ns)
             return None

@@ -15,7 +15,7 @@ from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rt
 from fountain.protocol.rate.feedback import REPORT_WAIT_COUNT, REPORT_WAIT_NS, Feedback, is_near
 from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.lane import Lane
-from fountain.protocol.schedule.unicast import Carousel
+from fountain.protocol.schedule.unicast import UnicastCarousel
 from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.port_proof import PortProof
 from fountain.protocol.session.report_spacing import ReportSpacing
@@ -87,7 +87,7 @@ class ServerSession(ControlChannel):
         self.rtt = RttEstimate()
         self.loss = LossEstimate()
         geometry = served.offer.geometry
-        self.carousel = Carousel(
+        self.carousel = UnicastCarousel(
             geometry,
             served.offer.manifest_geometry,
             lane,
@@ -198,9 +198,11 @@ class ServerSession(ControlChannel):
             came_count = due_sequence - report.missing_count if expected_sequence else report.received_count
             self.loss.sample(newly_expected, came_count - self._came_count)
             self._came_count = max(self._came_count, came_count)
-        self.carousel.open_limit = max(1, report.open_limit)
         done = [run for run in report.done if run[0] + run[1] <= self._block_count]
-        self.carousel.settle(done, report.needs, self._resolved, self.loss.fraction, has_manifest=report.has_manifest)
+        self.carousel.settle(
+            done, report.needs, self._resolved, self.loss.fraction,
+            has_manifest=report.has_manifest, open_limit=max(1, report.open_limit),
+        )  # fmt: skip
 
     def _control(self, report: Report, rtt_ns: int, now_ns: int) -> None:
         """Let the controller learn, and go on at the rate that it says."""
