@@ -264,7 +264,7 @@ MUTANTS = (
     ),
     Mutant(
         "carousel-open-limit", "a client can make the server keep any number of blocks open",
-        "if len(self._open) >= min(self._open_limit, NEED_COUNT_MAX):", "if len(self._open) >= self._open_limit:",
+        "if len(self._open) >= min(self.open_limit, NEED_COUNT_MAX):", "if len(self._open) >= self.open_limit:",
         "tests/protocol/test_carousel.py",
     ),
     Mutant(

@@ -77,7 +77,7 @@ class UnicastCarousel(Schedule):
         *, has_manifest: bool,
     ) -> None:  # fmt: skip
         self.done = Runs(done)
-        self._open_limit = open_limit
+        self.open_limit = open_limit
         self._numbers = BlockNumbers(geometry, manifest)
         self._lane = lane
         self._manifest_next = manifest.block_count if has_manifest else 0
@@ -136,7 +136,7 @@ class UnicastCarousel(Schedule):
 
         From now on no more than `open_limit` blocks are open at once, as far as the report says.
         """
-        self._open_limit = self._open_limit if open_limit is None else open_limit
+        self.open_limit = self.open_limit if open_limit is None else open_limit
         for first, count in done:
             self.done.add(first, count)
         self._has_manifest = self._has_manifest or has_manifest
@@ -159,7 +159,7 @@ class UnicastCarousel(Schedule):
             cycling.has_cycled = True
             self._cycling = None
         self._in_deficit.clear()
-        is_last = self._cycling is None and not self._can_start() and len(self._open) < self._open_limit
+        is_last = self._cycling is None and not self._can_start() and len(self._open) < self.open_limit
         for entry in self._open.values():
             entry.deficit = 0
             if entry.has_cycled:
@@ -220,7 +220,7 @@ class UnicastCarousel(Schedule):
             self._manifest_next += 1
         while self._next < count and self._is_started(self._next):
             self._next += 1
-        if len(self._open) >= min(self._open_limit, NEED_COUNT_MAX):
+        if len(self._open) >= min(self.open_limit, NEED_COUNT_MAX):
             return False
         return self._manifest_next < manifest_count or self._next < count
 
