@@ -160,6 +160,7 @@ class _Run(Generic[Result]):
         self._stop = threading.Event()
         self._waiting: deque[Event] = deque()
         self._watcher = None if on_event is None else Shield(_Callback(on_event))
+        self._caller: int | None = None  # The thread of the engine that calls `on_event` now.
         self._thread = threading.Thread(target=self._work, name="fountain", daemon=True)
 
     def start(self) -> None:
@@ -168,7 +169,7 @@ class _Run(Generic[Result]):
     def end(self) -> None:
         """Stop the engine and wait for its end. A callback, which the engine itself calls, only stops it."""
         self._stop.set()
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
+        if self._thread.ident is not None and threading.get_ident() not in (self._thread.ident, self._caller):
             self._thread.join()
 
     def handle(self, event: Event) -> None:
@@ -185,7 +186,9 @@ class _Run(Generic[Result]):
                     del self._waiting[dropped]
             self.changed.notify_all()
         if self._watcher is not None:
+            self._caller = threading.get_ident()
             self._watcher.handle(event)
+            self._caller = None
 
     def next_event(self) -> Event | None:
         """The oldest event that waits, as soon as there is one; None after the last."""

@@ -109,6 +109,18 @@ def test_a_function_may_close_what_calls_it(path: Path) -> None:
         assert server.result(60).reason is fountain.EndReason.INTERRUPTED
 
 
+def test_a_function_may_close_what_calls_it_on_a_worker_that_the_engine_waits_for() -> None:
+    def engine(observer: Any, stop: threading.Event) -> bool:
+        worker = threading.Thread(target=observer.handle, args=(PROGRESS,), daemon=True)
+        worker.start()
+        worker.join(60)
+        return stop.is_set() and not worker.is_alive()
+
+    run = _Run(engine, lambda _: run.end())
+    run.start()
+    assert run.result(100)
+
+
 # --- Ends ----------------------------------------------------------------------------------------------------
 
 
