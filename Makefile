@@ -18,6 +18,7 @@ PYTHON ?=
 # Two for each processor: the tests of real processes mostly wait. What is left at the end goes to whoever is idle.
 WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN || echo 1) )))
 PYTEST_FLAGS ?= -n $(WORKERS) --dist worksteal
+SOAK_FLAGS ?= -n auto --dist worksteal --timeout=3000 -o faulthandler_timeout=2900
 BENCHES ?=
 BENCH_FLAGS ?=
 
@@ -31,7 +32,7 @@ test: lint
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 soak: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m slow $(SOAK_FLAGS)
 	$(BIN)/python -m tests.mutants
 
 lint: $(VENV)/.ready-dev
