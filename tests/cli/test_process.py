@@ -89,8 +89,8 @@ def test_the_public_names_are_found_without_being_loaded() -> None:
     probe = (
         "import sys, fountain; assert 'fountain.errors' not in sys.modules;"
         "assert fountain.UsageError.__module__ == 'fountain.errors';"
-        "assert fountain.FetchConfig.__module__ == 'fountain.config';"
-        "assert {'serve', 'fetch', 'ServeConfig', '__version__'} <= set(dir(fountain))"
+        "assert fountain.GroupConfig.__module__ == 'fountain.config';"
+        "assert {'serve', 'fetch', 'Server', '__version__'} <= set(dir(fountain))"
     )
     assert python("-c", probe).returncode == 0
 
