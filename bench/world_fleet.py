@@ -33,7 +33,7 @@ def tell(figures: FleetFigures, seconds: float) -> None:
     print(f"data packets          {figures.sent_count:,}, {figures.sent_share:.3f} of {figures.ideal_count:,.0f}")
     print(f"reports               {figures.report_count:,}, {figures.feedback_size:,} octets")
     print(f"feedback              {figures.feedback_share:.2%} of {figures.data_size:,} octets of data")
-    print(f"Announces, Plans      {figures.told_size:,} octets")
+    print(f"Announces, Plans      {figures.control_size:,} octets")
     print(f"object everywhere     {figures.object_ns / NS:.2f} s; all acknowledged {figures.duration_ns / NS:.2f} s")
     print(f"simulated in          {seconds:.0f} s of a processor")
 

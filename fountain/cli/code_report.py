@@ -87,21 +87,21 @@ def _report(options: _Options, env: Environment) -> ExitStatus:
     from fountain.codes.registry import code_by_name  # These load numpy and the kernels, which --help must not.
     from fountain.doctor.code_report import default_symbol_counts, measure_code
 
-    def tell(text: str) -> None:
+    def notify(text: str) -> None:
         if not options.is_quiet:
             env.stderr.write_line(text)
 
     code = code_by_name(options.name)
     counts = options.symbol_counts or default_symbol_counts(code)
-    report = measure_code(code, counts, options.trial_count, tell)
+    report = measure_code(code, counts, options.trial_count, notify)
     text = json.dumps(_as_dictionary(report), indent=2) + "\n"
     env.stdout.write(text if options.is_json else "\n".join(_tables(report)) + "\n")
     if options.output is not None:
-        _write(report, text, options.output, tell)
+        _write(report, text, options.output, notify)
     return ExitStatus.DONE
 
 
-def _write(report: CodeReport, text: str, folder: Path, tell: Callable[[str], None]) -> None:
+def _write(report: CodeReport, text: str, folder: Path, notify: Callable[[str], None]) -> None:
     from fountain.cli.code_report_plot import draw_code_report
     from fountain.storage.texts import write_text
 
@@ -109,7 +109,7 @@ def _write(report: CodeReport, text: str, folder: Path, tell: Callable[[str], No
     for suffix, content in ((".svg", draw_code_report(report)), (".json", text)):
         path = folder / (stem + suffix)
         write_text(path, content)
-        tell(f"wrote {path}")
+        notify(f"wrote {path}")
 
 
 def _as_dictionary(report: CodeReport) -> dict[str, object]:

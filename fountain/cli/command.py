@@ -49,7 +49,7 @@ def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) 
         if error is None:
             raise
         status = exit_status_of(error)
-        _tell(prog, env, error)
+        _print_error(prog, env, error)
     env.stderr.flush()
     return int(status)
 
@@ -88,7 +88,7 @@ def run_engine(
             status = ExitStatus.INTERRUPTED if stop.is_set() else exit_status_of(error)
             if json_events is not None:
                 json_events.failed(error, status)
-            _tell(prog, env, error)
+            _print_error(prog, env, error)
         finally:
             display.close()
     return status
@@ -129,7 +129,7 @@ def _local_error(error: OSError) -> LocalError:
     return LocalError(f"The system says: {system_words(error)}.")
 
 
-def _tell(prog: str, env: Environment, error: FountainError) -> None:
+def _print_error(prog: str, env: Environment, error: FountainError) -> None:
     """The error's sentence and its hint, on stderr: even when quiet."""
     env.stderr.write_line(escape_controls(f"{prog}: {error.message}"))
     if error.hint:

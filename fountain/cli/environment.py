@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Protocol, TextIO
 
 from fountain.cli.collector import QuietCollector
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.config import FetchConfig, ServeConfig
 from fountain.events import Observer, ReceiverResult
 from fountain.storage.system import hold_standard_descriptors
@@ -107,8 +107,8 @@ class Environment:
     `terminal_width` of None asks the terminal.
     """
 
-    stdout: Stream
-    stderr: Stream
+    stdout: OutputStream
+    stderr: OutputStream
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
     terminal_width: int | None = None
@@ -134,8 +134,8 @@ class Environment:
         if isinstance(stdout, io.TextIOWrapper):
             stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         return cls(
-            stdout=Stream(stdout),
-            stderr=Stream(stderr),
+            stdout=OutputStream(stdout),
+            stderr=OutputStream(stderr),
             stdout_is_terminal=stdout.isatty(),
             stderr_is_terminal=stderr.isatty(),
             variables=os.environ,

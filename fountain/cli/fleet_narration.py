@@ -29,13 +29,13 @@ from fountain.events import (
 from fountain.limits import GROUP_PORT_DEFAULT
 from fountain.sentences import reason_of
 
-__all__ = ["fleet_tellers", "group_command"]
+__all__ = ["fleet_writers", "group_command"]
 
-NAME_COUNT_MAX = 5
+NAME_SHOWN_MAX = 5
 DONE_COUNT_MAX = 8  # Of those that are done a summary tells the slowest; those with a reason, it tells all.
 
 
-def fleet_tellers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]]:
+def fleet_writers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]]:
     """For each event of groups, what tells it."""
     return {
         AirTime: _air_time,
@@ -84,8 +84,8 @@ def _interface_changed(event: InterfaceChanged) -> list[str]:
 
 
 def _group_opened(event: GroupOpened, platform: str) -> list[str]:
-    more = len(event.names) - NAME_COUNT_MAX
-    names = ", ".join(event.names[:NAME_COUNT_MAX]) + (f" and {more} more" if more > 0 else "")
+    more = len(event.names) - NAME_SHOWN_MAX
+    names = ", ".join(event.names[:NAME_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
     way = "one-way at" if event.is_oneway else "at most"
     protection = "with a key" if event.is_keyed else "without a key"
     lines = [
@@ -119,7 +119,7 @@ def _group_summary(event: GroupSummary) -> list[str]:
             "no receiver of the group was ever heard: if one says that it fetches, this firewall keeps its reports out"
         ]
     counts = Counter(result.state for result in event.results)
-    told = ", ".join(f"{counts[state]:,} {state.value}" for state in ReceiverOutcome if counts[state])
+    totals = ", ".join(f"{counts[state]:,} {state.value}" for state in ReceiverOutcome if counts[state])
     others = [
         result
         for state in ReceiverOutcome
@@ -133,7 +133,7 @@ def _group_summary(event: GroupSummary) -> list[str]:
     )
     named = len({result.name for result in event.results}) > 1
     width = max(len(state.value) for state in counts)
-    lines = [f"receivers: {told}", *_rows(others, width, named)]
+    lines = [f"receivers: {totals}", *_rows(others, width, named)]
     if len(done) > DONE_COUNT_MAX:
         lines.append(f"  the slowest of {len(done):,} others that are done:")
     return lines + _rows(done[:DONE_COUNT_MAX], width, named)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fountain.cli.exit_status import ExitStatus
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.errors import FountainError
 from fountain.events import Event, Fetched
 from fountain.sentences import sentence
@@ -28,7 +28,7 @@ def event_name(event_class: type[Event]) -> str:
 class JsonEvents:
     """Writes each event as a JSON object in ASCII, one a line, flushed at once."""
 
-    def __init__(self, stdout: Stream, now_utc: Callable[[], datetime]) -> None:
+    def __init__(self, stdout: OutputStream, now_utc: Callable[[], datetime]) -> None:
         self._stdout = stdout
         self._now_utc = now_utc
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from fountain.cli.firewall import firewall_lines
-from fountain.cli.fleet_narration import fleet_tellers
+from fountain.cli.fleet_narration import fleet_writers
 from fountain.cli.labels import counted, peer_label
 from fountain.cli.options import command_line
 from fountain.cli.text import escape_controls
@@ -40,7 +40,7 @@ from fountain.sentences import reason_of
 __all__ = ["Narrator", "fetch_command", "left_out_lines"]
 
 COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
-ADDRESS_COUNT_MAX = 6
+ADDRESS_SHOWN_MAX = 6
 RATE_DURATION_S_MIN = 0.1  # Of less, a rate tells how long an answer takes to come back, and nothing of the link,
 RATE_SIZE_MIN = 100_000  # as of fewer octets.
 LISTED_COUNT_MAX = 50
@@ -81,7 +81,7 @@ class Narrator:
         self._platform = platform
         self._objects: list[ObjectServed] = []
         self._preparing = ""
-        self._tellers: dict[type[Event], Callable[[Any], list[str]]] = {
+        self._writers: dict[type[Event], Callable[[Any], list[str]]] = {
             Fetched: self._fetched,
             LeftOut: self._left_out,
             Listed: self._listed,
@@ -98,13 +98,13 @@ class Narrator:
             Serving: self._serving,
             Stopped: self._stopped,
             Warned: self._warned,
-            **fleet_tellers(platform),
+            **fleet_writers(platform),
         }
 
     def lines(self, event: Event) -> list[str]:
-        """What to tell about `event`, safe to show; nothing for snapshots and for what is repeated."""
-        tell = self._tellers.get(type(event))
-        return [] if tell is None else [escape_controls(line) for line in tell(event)]
+        """The lines for `event`, safe to show. Snapshots and repeated events have none."""
+        write = self._writers.get(type(event))
+        return [] if write is None else [escape_controls(line) for line in write(event)]
 
     # --- Both roles ----------------------------------------------------------------------------------------
 
@@ -131,8 +131,8 @@ class Narrator:
         return [f"serving {event.name} ({format_size(event.size)}{files})"]
 
     def _serving(self, event: Serving) -> list[str]:
-        shown = ", ".join(event.addresses[:ADDRESS_COUNT_MAX])
-        more = len(event.addresses) - ADDRESS_COUNT_MAX
+        shown = ", ".join(event.addresses[:ADDRESS_SHOWN_MAX])
+        more = len(event.addresses) - ADDRESS_SHOWN_MAX
         protection = "open: packets are checked, not encrypted" if event.open else "sealed"
         lines = [
             f"     on {shown}" + (f" and {more} more" if more > 0 else ""),

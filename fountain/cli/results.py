@@ -24,13 +24,13 @@ __all__ = ["ResultLines"]
 class ResultLines:
     """Writes a line for each receiver as soon as it is done or has failed, and at the summary one for each other.
 
-    What was told of a receiver and is no longer so is told again: the last line counts.
+    A receiver whose state or hook changes gets another line: the last one counts.
     """
 
     def __init__(self, env: Environment, *, is_quiet: bool) -> None:
         self._lines = DataLines(env, is_quiet=is_quiet)
         self._sizes: dict[str, int] = {}
-        self._told: dict[tuple[str, str], tuple[str, ...]] = {}  # by session and object: the fields of its last line
+        self._last: dict[tuple[str, str], tuple[str, ...]] = {}  # by session and object: the fields of its last line
         self._hooks: dict[tuple[str, str], str] = {}
 
     def handle(self, event: Event) -> None:
@@ -38,42 +38,42 @@ class ResultLines:
         if isinstance(event, ObjectServed):
             self._sizes[event.name] = event.size
         elif isinstance(event, PeerFinished):
-            self._tell(event, ReceiverOutcome.DONE, event.duration_s)
+            self._report(event, ReceiverOutcome.DONE, event.duration_s)
         elif isinstance(event, HookReported):
-            self._tell_hook(event)
+            self._report_hook(event)
         elif isinstance(event, PeersProgress):
             for peer in event.peers:
                 if peer.state is PeerState.FAILED:
-                    self._tell(peer, ReceiverOutcome.FAILED, None)
+                    self._report(peer, ReceiverOutcome.FAILED, None)
         elif isinstance(event, GroupSummary):
             for result in event.results:
-                self._tell(result, result.state, result.duration_s)
+                self._report(result, result.state, result.duration_s)
 
     def write(self) -> None:
         """Write the lines that a live display held back."""
         self._lines.write()
 
-    def _tell(
+    def _report(
         self, peer: PeerFinished | PeerSnapshot | ReceiverResult, state: ReceiverOutcome, duration_s: float | None
     ) -> None:
         key = (peer.session_id, peer.name)
-        told = self._told.get(key)
-        if told is not None and told[0] == state.value:
+        last = self._last.get(key)
+        if last is not None and last[0] == state.value:
             return
         seconds = "" if duration_s is None else f"{duration_s:.2f}"
         size = str(self._sizes.get(peer.name, ""))
         hook = self._hooks.get(key, "")
         self._add(key, (state.value, peer.host, peer.address, peer.name, size, seconds, f"{peer.loss:.4f}", hook))
 
-    def _tell_hook(self, event: HookReported) -> None:
+    def _report_hook(self, event: HookReported) -> None:
         key = (event.session_id, event.name)
         hook = self._hooks[key] = "done" if event.is_success else "failed"
-        told = self._told.get(key)
-        if told is not None and told[-1] != hook:
-            self._add(key, (*told[:-1], hook))
+        last = self._last.get(key)
+        if last is not None and last[-1] != hook:
+            self._add(key, (*last[:-1], hook))
 
     def _add(self, key: tuple[str, str], fields: tuple[str, ...]) -> None:
-        self._told[key] = fields
+        self._last[key] = fields
         self._lines.add(";".join(["RESULT", *map(_escape, fields)]))
 
 

@@ -45,7 +45,7 @@ EXAMPLES = (
     ("fountain-serve --group 239.63.30.1 --expect 30 image.iso", "to thirty at once"),
     ("fountain-serve --group 239.63.30.1 --oneway image.iso", "where nothing comes back"),
 )
-MISSING_COUNT_MAX = 20  # Receivers that an error names; the summary has all.
+MISSING_SHOWN_MAX = 20  # Receivers that an error names; the summary has all.
 
 
 def serve_parser() -> CommandParser:
@@ -150,13 +150,13 @@ def _missing(outcome: ServeOutcome) -> str:
     missing = missing_names(outcome.results)
     if _is_complete(outcome) or (outcome.expected_count is None and not missing):
         return ""
-    shown = ", ".join(missing[:MISSING_COUNT_MAX])
-    more = len(missing) - MISSING_COUNT_MAX
+    shown = ", ".join(missing[:MISSING_SHOWN_MAX])
+    more = len(missing) - MISSING_SHOWN_MAX
     names = f"{shown} and {more} more" if more > 0 else shown
     if outcome.expected_count is None:
         return f"Not everybody has everything; not done: {names}."
-    told = f"{outcome.done_count} of {outcome.expected_count} expected peers have the object"
-    return f"{told}; not done: {names}." if names else f"{told}."
+    counted = f"{outcome.done_count} of {outcome.expected_count} expected peers have the object"
+    return f"{counted}; not done: {names}." if names else f"{counted}."
 
 
 def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-__all__ = ["Stream"]
+__all__ = ["OutputStream"]
 
 
-class Stream:
+class OutputStream:
     """Writes text to a standard stream until that fails once; then keeps the failure and writes no more.
 
     Only what a command prints goes through here. Text that the stream's encoding lacks is escaped.

@@ -92,9 +92,9 @@ def default_symbol_counts(code: Code) -> list[int]:
 
 
 def measure_code(
-    code: Code, symbol_counts: Sequence[int], trial_count: int, tell: Callable[[str], None], *, seed: int = 1
+    code: Code, symbol_counts: Sequence[int], trial_count: int, notify: Callable[[str], None], *, seed: int = 1
 ) -> CodeReport:
-    """Measure `code` for blocks of these sizes; `tell` hears what is being measured.
+    """Measure `code` for blocks of these sizes; `notify` hears what is being measured.
 
     Raises:
         UsageError: there is no trial, or the code does not take blocks of such a size.
@@ -114,9 +114,9 @@ def measure_code(
     random = np.random.default_rng(seed)
     overheads, speeds = [], []
     for count in symbol_counts:
-        tell(f"{trial_count} blocks of {count} symbols: how many need more")
+        notify(f"{trial_count} blocks of {count} symbols: how many need more")
         overheads.append(_overhead(code, count, trial_count, random))
-        tell(f"blocks of {count} symbols: how fast")
+        notify(f"blocks of {count} symbols: how fast")
         speeds.append(_speed(code, count, random))
     return CodeReport(
         code.name, code.profile_id.hex(), code.systematic, SYMBOL_SIZE, LOSSES, tuple(overheads), tuple(speeds)

@@ -109,7 +109,7 @@ def _interface_text(name: str) -> str:
 
 def _server_findings(server: _Server, target: Address, mtu: int) -> Iterator[Finding]:
     round_trip = f"round trip {server.round_trip_ns / 1e6:.2f} ms"
-    yield fine("server", f"{text(target)} {_told(server.record)}; {round_trip}", is_remote=True)
+    yield fine("server", f"{text(target)} {_described(server.record)}; {round_trip}", is_remote=True)
     if isinstance(server.record, Offer):
         yield from _packet_findings(server.record, target, mtu)
 
@@ -123,11 +123,11 @@ def _ask(target: Address) -> _Server | Answer | None:
         answer = exchange(target, hello.encode(), _ANSWER_PATIENCE_S)
         if answer is not None and answer.refused:
             return answer
-        told = _parse(answer, hello.nonce)
-        if isinstance(told, Retry):
-            token = told.token
-        elif told is not None and answer is not None:
-            record, shortest = told, min(shortest, answer.round_trip_ns)
+        reply = _parse(answer, hello.nonce)
+        if isinstance(reply, Retry):
+            token = reply.token
+        elif reply is not None and answer is not None:
+            record, shortest = reply, min(shortest, answer.round_trip_ns)
     return None if record is None else _Server(record, shortest)
 
 
@@ -139,7 +139,7 @@ def _parse(answer: Answer | None, nonce: bytes) -> _Record | Retry | None:
     return record if isinstance(record, Offer | Listing | Refusal | Retry) and record.nonce == nonce else None
 
 
-def _told(record: _Record) -> str:
+def _described(record: _Record) -> str:
     if isinstance(record, Listing):
         return f"serves {record.page_count} pages of objects" if record.page_count > 1 else _listed(record)
     if isinstance(record, Refusal):

@@ -139,8 +139,8 @@ class LinuxEndpoint(PortableEndpoint):
         size, start = train.segment_size, train.length
         end = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * size)
         count = 0
-        least = _COALESCED_SIZE_MAX if self._coalescing else size  # What does not fit would be copied once more.
-        while start + least <= end:
+        minimum = _COALESCED_SIZE_MAX if self._coalescing else size  # What does not fit would be copied once more.
+        while start + minimum <= end:
             try:
                 received = receive((view[start:end], spill), ANCILLARY_SIZE)
             except BlockingIOError:

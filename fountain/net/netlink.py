@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Link", "LinkAddress", "News", "link_addresses", "links"]
+__all__ = ["LinkAddress", "NetworkLink", "News", "link_addresses", "links"]
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ABOUT_LINK = struct.Struct("=BxHiII")  # family, type, index, flags, change
@@ -30,7 +30,7 @@ _NEWS_COUNT_MAX = 256  # Messages read at once; what is left is news again.
 
 
 @dataclass(frozen=True)
-class Link:
+class NetworkLink:
     """An interface: its `flags` are those of netdevice(7)."""
 
     index: int
@@ -83,7 +83,7 @@ class LinkAddress:
     prefix_length: int
 
 
-def links() -> list[Link]:
+def links() -> list[NetworkLink]:
     """Every interface of this network namespace.
 
     Raises:
@@ -147,11 +147,11 @@ def _read(answer: bytes, kind: int, bodies: list[bytes]) -> bool:
     return True
 
 
-def _link(body: bytes) -> Link | None:
+def _link(body: bytes) -> NetworkLink | None:
     """The interface of an RTM_NEWLINK message; None where it has no name."""
     _, _, index, flags, _ = _ABOUT_LINK.unpack_from(body)
     name = dict(_attributes(body[_ABOUT_LINK.size :])).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-    return Link(index, name, flags) if name else None
+    return NetworkLink(index, name, flags) if name else None
 
 
 def _link_address(body: bytes) -> LinkAddress | None:

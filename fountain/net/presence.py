@@ -19,7 +19,9 @@ from fountain.net.netlink import News
 __all__ = ["Presence"]
 
 NEWS_INTERVAL_NS = NS // 10  # How often the system is asked for news, ...
-LOOK_INTERVAL_NS = NS  # ... and how often it is looked at without any: not every system has news, and some get lost.
+PRESENCE_INTERVAL_NS = (
+    NS  # ... and how often it is looked at without any: not every system has news, and some get lost.
+)
 
 
 class Presence:
@@ -37,7 +39,7 @@ class Presence:
         self._news: News | None = None
         with contextlib.suppress(OSError):
             self._news = News()
-        self._news_ns, self._look_ns = now_ns, now_ns + LOOK_INTERVAL_NS
+        self._news_ns, self._look_ns = now_ns, now_ns + PRESENCE_INTERVAL_NS
 
     def look(self, now_ns: int) -> bool:
         """Whether the interface has gone, has come back, or is another one now; costs next to nothing."""
@@ -47,7 +49,7 @@ class Presence:
         has_news = self._news is not None and self._news.has_come()
         if not has_news and now_ns < self._look_ns:
             return False
-        self._look_ns = now_ns + LOOK_INTERVAL_NS
+        self._look_ns = now_ns + PRESENCE_INTERVAL_NS
         return self._compare()
 
     def doubt(self, reason: str) -> None:

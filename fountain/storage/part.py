@@ -38,13 +38,13 @@ class _Door:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._count = 0
-        self._is_open = True
+        self._is_closed = False
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Be inside for a while; ValueError where the door is closed."""
         with self._changed:
-            if not self._is_open:
+            if self._is_closed:
                 raise ValueError("the part is closed")
             self._count += 1
         try:
@@ -57,7 +57,7 @@ class _Door:
     def close(self) -> None:
         """Let nobody in any more, and wait for those who are inside."""
         with self._changed:
-            self._is_open = False
+            self._is_closed = True
             self._changed.wait_for(lambda: self._count == 0)
 
 
@@ -121,7 +121,7 @@ class Part:
         self._rules = rules
         self._tree: PartTree | None = None
         self._blocks: PartBlocks | None = None
-        self._is_open = True
+        self._is_closed = False
         self._door = _Door()
         self._is_resumed = workspace.directory.exists(PART_NAME)
 
@@ -284,7 +284,7 @@ class Part:
             if self._rules.placing is not None:
                 self._rules.placing(digests)
             self._put_in_place(manifest)
-            self._is_open = False
+            self._is_closed = True
         except OSError as error:
             raise storage_error(error, "finish", self.destination) from error
         with contextlib.suppress(OSError):  # The object stands; what is left beside it takes nothing from that.
@@ -297,7 +297,7 @@ class Part:
         Whatever is being written has its end first, and nothing can be written afterwards, by whatever thread.
         """
         self._door.close()
-        if not self._is_open:
+        if self._is_closed:
             return
         try:
             with contextlib.suppress(Exception):  # Best effort: what is not vouched for is hashed at the next start.
@@ -313,7 +313,7 @@ class Part:
     def discard(self) -> None:
         """Throw everything away."""
         self._door.close()
-        if not self._is_open:
+        if self._is_closed:
             return
         self._release()
         try:
@@ -340,14 +340,14 @@ class Part:
                     root.set_own_attributes(mode, manifest.mtime_ns(0))
 
     def _release(self) -> None:
-        self._is_open = False
+        self._is_closed = True
         if self._blocks is not None:
             self._blocks.close()
         if self._tree is not None:
             self._tree.close()
 
     def _known_blocks(self) -> PartBlocks:
-        if self._blocks is None or not self._is_open:
+        if self._blocks is None or self._is_closed:
             raise ValueError("the part has no manifest yet, or is closed")
         return self._blocks
 

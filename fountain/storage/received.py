@@ -27,7 +27,7 @@ from fountain.storage.files import Directory, read_at, write_all
 from fountain.storage.paths import fold
 from fountain.storage.workspace import is_workspace_name
 
-__all__ = ["RECEIVED_NAME", "PendingHook", "ReceivedList", "Standing", "is_own_name"]
+__all__ = ["RECEIVED_NAME", "PendingHook", "ReceivedList", "ReceivedState", "is_own_name"]
 
 RECEIVED_NAME = ".fountain-received"
 _HINT = "Choose another directory with `out`, or move that file away."
@@ -35,7 +35,7 @@ _ID = f"[0-9a-f]{{{2 * DIGEST_SIZE}}}"
 _LINE = re.compile(rf"(?:(?P<failed>failed )|hook (?P<hook>[0-9]{{1,9}} [\w.-]+ [\w-]+ [\w.%~/-]+) )?(?P<id>{_ID})")
 
 
-class Standing(enum.Enum):
+class ReceivedState(enum.Enum):
     """How far a listener is with an object that it has received."""
 
     DONE = "done"
@@ -71,7 +71,7 @@ class ReceivedList:
         self.directory = directory if directory.is_dir() else directory.parent
         self._path = self.directory / RECEIVED_NAME
         self._lock = threading.Lock()
-        self._entries: dict[bytes, Standing | PendingHook] = {}
+        self._entries: dict[bytes, ReceivedState | PendingHook] = {}
         try:
             text = self._read().decode("ascii", "replace")
         except OSError as error:
@@ -84,10 +84,10 @@ class ReceivedList:
     def __contains__(self, object_id: bytes) -> bool:
         return object_id in self._entries
 
-    def standing(self, object_id: bytes) -> Standing | None:
+    def state_of(self, object_id: bytes) -> ReceivedState | None:
         """How far an object is; None for one that was not received."""
         entry = self._entries.get(object_id)
-        return Standing.HOOK_PENDING if isinstance(entry, PendingHook) else entry
+        return ReceivedState.HOOK_PENDING if isinstance(entry, PendingHook) else entry
 
     @property
     def pending(self) -> list[PendingHook]:
@@ -100,8 +100,8 @@ class ReceivedList:
         Raises:
             StorageError: the list cannot be written.
         """
-        if self._entries.get(object_id) is not Standing.DONE:
-            self._put(object_id, Standing.DONE, object_id.hex())
+        if self._entries.get(object_id) is not ReceivedState.DONE:
+            self._put(object_id, ReceivedState.DONE, object_id.hex())
 
     def expect_hook(self, hook: PendingHook) -> None:
         """Remember that an object's hook is to run, on the disk as well: before it stands, and before each attempt.
@@ -119,7 +119,7 @@ class ReceivedList:
         Raises:
             StorageError: the list cannot be written.
         """
-        self._put(object_id, Standing.HOOK_FAILED, f"failed {object_id.hex()}")
+        self._put(object_id, ReceivedState.HOOK_FAILED, f"failed {object_id.hex()}")
 
     def forget(self, object_id: bytes) -> None:
         """Take an object again that was to be put in its place, and was not."""
@@ -139,7 +139,7 @@ class ReceivedList:
                 "" if process == "-" else process,
             )  # fmt: skip
         else:
-            self._entries[object_id] = Standing.HOOK_FAILED if found["failed"] else Standing.DONE
+            self._entries[object_id] = ReceivedState.HOOK_FAILED if found["failed"] else ReceivedState.DONE
 
     def _read(self) -> bytes:
         with Directory.open(self.directory) as directory:
@@ -156,7 +156,7 @@ class ReceivedList:
                 os.close(descriptor)
         return bytes(octets[:count])
 
-    def _put(self, object_id: bytes, entry: Standing | PendingHook, line: str) -> None:
+    def _put(self, object_id: bytes, entry: ReceivedState | PendingHook, line: str) -> None:
         with self._lock:
             self._entries[object_id] = entry
             try:

@@ -24,7 +24,7 @@ from fountain.storage.paths import local_name, printable, printable_octets
 from fountain.storage.walk import Walker
 from fountain.wire.manifest import ENTRY_DTYPE, EXTENT_DTYPE, Entry, EntryKind, pack_entry
 
-__all__ = ["NUMBER_MASK", "READ_FLAGS", "LeftOut", "Scan", "scan_file", "scan_tree"]
+__all__ = ["NUMBER_MASK", "READ_FLAGS", "LeftOutEntries", "Scan", "scan_file", "scan_tree"]
 
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 NAMED_COUNT_MAX = 10  # Entries left out that are named; the others are counted.
@@ -46,7 +46,7 @@ class _Unportable(Exception):
 
 
 @dataclass
-class LeftOut:
+class LeftOutEntries:
     """Entries that cannot travel: how many, and the first of them with what they are."""
 
     count: int = 0
@@ -74,7 +74,7 @@ class Scan:
     devices: NDArray[np.uint64]
     inodes: NDArray[np.uint64]
     changes: NDArray[np.uint64]
-    left_out: LeftOut
+    left_out: LeftOutEntries
 
 
 def scan_file(path: Path, status: os.stat_result) -> Scan:
@@ -121,7 +121,7 @@ class _Scanner:
         self._extents = array("Q")  # entry, offset, size
         self._targets = bytearray()
         self._linked = array("I")  # entries that have other names as well
-        self._left_out = LeftOut()
+        self._left_out = LeftOutEntries()
 
     def run(self) -> Scan:
         """Level by level, as the manifest has them."""

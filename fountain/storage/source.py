@@ -26,7 +26,7 @@ from fountain.geometry import block_symbol_limit as default_block_symbol_limit
 from fountain.storage.files import Directory, read_at, storage_error
 from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
 from fountain.storage.paths import check_name, local_name, printable
-from fountain.storage.scan import NUMBER_MASK, READ_FLAGS, LeftOut, Scan, scan_file, scan_tree
+from fountain.storage.scan import NUMBER_MASK, READ_FLAGS, LeftOutEntries, Scan, scan_file, scan_tree
 from fountain.storage.walk import Walker
 from fountain.wire.manifest import EntryKind, Manifest, encode, parse
 
@@ -46,7 +46,7 @@ class FileSource:
         self.name = manifest.name
         self.geometry = manifest.geometry
         self.manifest = manifest
-        self.left_out: LeftOut = scan.left_out
+        self.left_out: LeftOutEntries = scan.left_out
         self.manifest_bytes: bytes
         self.object_id: bytes
         self._root = root
@@ -303,7 +303,7 @@ def _describe(
     return source
 
 
-def _unportable(path: Path, left_out: LeftOut) -> StorageError:
+def _unportable(path: Path, left_out: LeftOutEntries) -> StorageError:
     shown, count = printable(str(path)), left_out.count
     named = "; ".join(left_out.examples)
     more = f"; and {count - len(left_out.examples):,} more" if count > len(left_out.examples) else ""

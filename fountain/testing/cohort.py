@@ -88,14 +88,14 @@ class _Blocks:
         """So many symbols of a block came to each receiver."""
         column = self.column(block)
         self.touched[column] = None
-        is_open = self.open[:, column]
-        opening = (came > 0) & ~is_open & ~self.done[:, column]
+        is_started = self.open[:, column]
+        opening = (came > 0) & ~is_started & ~self.done[:, column]
         if opening.any():
             opening &= self._open_count + self._room_kept(block) < self._limit
-            is_open |= opening
+            is_started |= opening
             self._open_count += opening
-        self.have[:, column] += np.where(is_open, came, 0).astype(np.int32)
-        full = is_open & (self.have[:, column] >= self.wanted[:, column])
+        self.have[:, column] += np.where(is_started, came, 0).astype(np.int32)
+        full = is_started & (self.have[:, column] >= self.wanted[:, column])
         if not block & MANIFEST_BIT:
             self._finish(column, full & (self.manifest_left == 0))
             return

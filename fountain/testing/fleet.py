@@ -85,7 +85,7 @@ class FleetFigures:
     ideal_count: float  # each block once, and once more where somebody came when it had been sent, over 1 - loss
     sent_count: int
     data_size: int
-    told_size: int  # Announces and Plans
+    control_size: int  # Announces and Plans
     report_count: int
     feedback_size: int
     object_ns: int  # until the last one of those who came in time had the object
@@ -132,7 +132,7 @@ class Fleet:
         self.draw = random.Random(seed)
         self.chance = np.random.default_rng(seed)
         self.report_sizes: list[tuple[int, int, MemberState]] = []  # when, octets, of whom
-        self.told_size = 0
+        self.control_size = 0
         self.done_ns: dict[int, int] = {}
         self.unheard: set[int] = set()
         self._sent: set[int] = set()  # blocks of which something was sent
@@ -233,9 +233,9 @@ class Fleet:
         server.handle_timeout(now_ns)
         while (waiting := server.poll_datagram()) is not None:
             data = waiting.datagram
-            self.told_size += len(data) + _HEADERS_SIZE
+            self.control_size += len(data) + _HEADERS_SIZE
             for cohort in self.cohorts:
-                self._at(cohort.delay_ns, functools.partial(self._tell, cohort, data))
+                self._at(cohort.delay_ns, functools.partial(self._deliver, cohort, data))
         while server.poll_event() is not None:
             pass
         while (order := server.poll_order(now_ns)) is not None:
@@ -257,7 +257,7 @@ class Fleet:
         for row in cohort.take(order, self.now_ns):
             self._sync(cohort, row)
 
-    def _tell(self, cohort: Cohort, data: bytes) -> None:
+    def _deliver(self, cohort: Cohort, data: bytes) -> None:
         header = GroupHeader.parse(data)
         assert not isinstance(header, Reject)
         arrives = self.chance.random(len(cohort.ids)) >= self.options.loss
@@ -355,7 +355,7 @@ class Fleet:
             ideal_count=(symbol_count + sum(map(numbers.symbol_count, self._again))) / (1.0 - options.loss),
             sent_count=self.server.sequence,
             data_size=self.server.sequence * packet_size,
-            told_size=self.told_size,
+            control_size=self.control_size,
             report_count=len(self.report_sizes),
             feedback_size=sum(size for _, size, _ in self.report_sizes),
             object_ns=max(self.done_ns.values(), default=_START_NS) - _START_NS,

@@ -33,8 +33,8 @@ __all__ = [
     "FLAG_MANIFEST",
     "FLAG_OPEN",
     "GOOD",
-    "NONCE_SIZE",
     "REASONS",
+    "SEAL_NONCE_SIZE",
     "Columns",
     "check_open",
     "expand_sequences",
@@ -56,7 +56,7 @@ Rows = NDArray[np.uint8]
 FLAG_OPEN = 1
 FLAG_MANIFEST = 2
 FLAGS_KNOWN = FLAG_OPEN | FLAG_MANIFEST
-NONCE_SIZE = 12
+SEAL_NONCE_SIZE = 12
 
 _FIRST_OCTET = 0x1D
 _SESSION = slice(4, 12)
@@ -329,7 +329,7 @@ def rtt_from_code(code: int) -> int:
 
 def nonces(iv: bytes, sequences: NDArray[np.uint64]) -> Rows:
     """uint8[n, 12]: the nonce of each packet, `iv` XOR its sequence number in the last 8 octets, big-endian."""
-    out = np.empty((len(sequences), NONCE_SIZE), dtype=np.uint8)
+    out = np.empty((len(sequences), SEAL_NONCE_SIZE), dtype=np.uint8)
     out[:, :4] = np.frombuffer(iv, dtype=np.uint8, count=4)
     mixed = sequences ^ np.uint64(int.from_bytes(iv[4:12], "big"))
     out[:, 4:] = mixed.astype(">u8").view(np.uint8).reshape(-1, 8)

@@ -26,11 +26,11 @@ __all__ = [
     "ACKNOWLEDGED_COUNT_MAX",
     "ECHO_COUNT_MAX",
     "GROUP_HEADER_SIZE",
+    "GROUP_NEED_COUNT_MAX",
     "GROUP_OVERHEAD_SIZE",
     "GROUP_TAG_SIZE",
     "LEAVING_COUNT_MAX",
     "MISSING_COUNT_MAX",
-    "NEED_COUNT_MAX",
     "PEER_ID_SIZE",
     "PLANNED_COUNT_MAX",
     "QUEUED_COUNT_MAX",
@@ -55,7 +55,7 @@ QUEUED_COUNT_MAX = 24
 ECHO_COUNT_MAX = 12
 LEAVING_COUNT_MAX = 12
 ACKNOWLEDGED_COUNT_MAX = 32
-NEED_COUNT_MAX = 40
+GROUP_NEED_COUNT_MAX = 40
 MISSING_COUNT_MAX = 24
 
 _VERSION = 1
@@ -77,7 +77,11 @@ assert (
     + ECHO_COUNT_MAX * _ECHO.size + (LEAVING_COUNT_MAX + ACKNOWLEDGED_COUNT_MAX) * PEER_ID_SIZE <= CONTROL_SIZE_MAX
 )  # fmt: skip
 assert (
-    GROUP_OVERHEAD_SIZE + _REPORT.size + HOST_SIZE_MAX + NEED_COUNT_MAX * _NEED.size + MISSING_COUNT_MAX * _RUN.size
+    GROUP_OVERHEAD_SIZE
+    + _REPORT.size
+    + HOST_SIZE_MAX
+    + GROUP_NEED_COUNT_MAX * _NEED.size
+    + MISSING_COUNT_MAX * _RUN.size
     <= CONTROL_SIZE_MAX
 )
 
@@ -308,7 +312,7 @@ class GroupReport:
         runs_at = needs_at + need_count * _NEED.size
         if len(data) != runs_at + run_count * _RUN.size:
             return Reject.BAD_LENGTH
-        if need_count > NEED_COUNT_MAX or run_count > MISSING_COUNT_MAX or host_size > HOST_SIZE_MAX:
+        if need_count > GROUP_NEED_COUNT_MAX or run_count > MISSING_COUNT_MAX or host_size > HOST_SIZE_MAX:
             return Reject.TOO_LARGE
         needs = tuple(_NEED.iter_unpack(data[needs_at:runs_at]))
         missing = tuple(_RUN.iter_unpack(data[runs_at:]))

@@ -484,8 +484,8 @@ def _extent_flaw(manifest: Manifest) -> Reject | None:
     if (ends > manifest.entries["size"][owners]).any():
         return Reject.BAD_FIELD
     step = np.diff(owners)
-    is_apart = (step > 0) | ((step == 0) & (offsets[1:] > ends[:-1]))
-    return None if is_apart.all() else Reject.BAD_FIELD
+    is_disjoint = (step > 0) | ((step == 0) & (offsets[1:] > ends[:-1]))
+    return None if is_disjoint.all() else Reject.BAD_FIELD
 
 
 def _tree_flaw(manifest: Manifest) -> Reject | None:

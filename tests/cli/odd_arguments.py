@@ -30,7 +30,7 @@ from fountain.cli.fetch import fetch_parser
 from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
 from fountain.cli.serve import serve_parser
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.config import ServeConfig
 from fountain.events import NullObserver
 
@@ -160,8 +160,8 @@ def interrupt_soon(handle: Callable[[], None]) -> Iterator[None]:
 def run(command: str, argv: list[str], is_terminal: bool = False) -> int:
     """Run one command in this process; returns its status."""
     env = Environment(
-        stdout=Stream(io.StringIO()),
-        stderr=Stream(io.StringIO()),
+        stdout=OutputStream(io.StringIO()),
+        stderr=OutputStream(io.StringIO()),
         stderr_is_terminal=is_terminal,
         terminal_width=80,
         catch_interrupts=interrupt_soon,

@@ -16,7 +16,7 @@ from fountain.cli.display import LiveDisplay
 from fountain.cli.environment import Environment
 from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.config import FetchConfig, ServeConfig
 from fountain.events import (
     AirTime,
@@ -249,8 +249,8 @@ class Stage:
         self.stdout = io.StringIO()
         self.stderr = io.StringIO()
         self.env = Environment(
-            stdout=Stream(self.stdout),
-            stderr=Stream(self.stderr),
+            stdout=OutputStream(self.stdout),
+            stderr=OutputStream(self.stderr),
             stdout_is_terminal=stdout_on_terminal,
             stderr_is_terminal=on_terminal,
             terminal_width=width,

@@ -15,7 +15,7 @@ import pytest
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.main import main
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.codes import registry
 from fountain.codes.raptorq import RaptorQ
 from fountain.codes.registry import register
@@ -59,7 +59,7 @@ class Result:
 
 def report(*argv: str) -> Result:
     out, err = io.StringIO(), io.StringIO()
-    status = main(["code-report", *argv], Environment(stdout=Stream(out), stderr=Stream(err)))
+    status = main(["code-report", *argv], Environment(stdout=OutputStream(out), stderr=OutputStream(err)))
     return Result(status, out.getvalue(), err.getvalue())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.config import FetchConfig
 from fountain.errors import IncompleteError, NameClashError, NobodyAnsweredError, RefusedError, UsageError
 from fountain.events import Listed, Observer
@@ -300,13 +300,13 @@ class Gone(io.StringIO):
 
 def test_a_reader_that_left_does_not_stop_a_fetch() -> None:
     stage = Stage(script(*ONE_OF_EACH))
-    stage.env.stdout = Stream(Gone(BrokenPipeError(32, "Broken pipe")))
+    stage.env.stdout = OutputStream(Gone(BrokenPipeError(32, "Broken pipe")))
     assert stage.fetch("HOST", "--json").status == 0
 
 
 def test_a_stdout_that_cannot_be_written_is_told() -> None:
     stage = Stage(script(*ONE_OF_EACH))
-    stage.env.stdout = Stream(Gone(OSError(28, "No space left on device")))
+    stage.env.stdout = OutputStream(Gone(OSError(28, "No space left on device")))
     result = stage.fetch("HOST")
     assert result.status == 6
     assert "Standard output could not be written: No space left on device." in result.err
@@ -315,7 +315,7 @@ def test_a_stdout_that_cannot_be_written_is_told() -> None:
 def test_text_that_the_terminal_cannot_spell_is_escaped() -> None:
     octets = io.BytesIO()
     stage = Stage(script(offered("数据")))
-    stage.env.stderr = Stream(io.TextIOWrapper(octets, encoding="ascii"))
+    stage.env.stderr = OutputStream(io.TextIOWrapper(octets, encoding="ascii"))
     assert stage.fetch("HOST").status == 0
     assert b"\\u6570\\u636e" in octets.getvalue()
 

@@ -19,7 +19,7 @@ from fountain.engine.receiving.hooks import ATTEMPT_COUNT_MAX, HOOK_COUNT_MAX, H
 from fountain.events import Event, HookFinished, Warned
 from fountain.limits import NS
 from fountain.storage.destination import object_directory
-from fountain.storage.received import PendingHook, ReceivedList, Standing
+from fountain.storage.received import PendingHook, ReceivedList, ReceivedState
 from fountain.wire.group import MemberState
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands here are for a POSIX shell")
@@ -110,7 +110,7 @@ def test_a_hook_that_fails_runs_again_and_is_done_once_it_ends_well(stage: Stage
     stage.run(lambda: not hooks.is_open(ID))
     assert stage.finished() == [(1, 1, True), (2, 0, False)]
     assert stage.changes == [(ID, True)]
-    assert stage.received().standing(ID) is Standing.DONE
+    assert stage.received().state_of(ID) is ReceivedState.DONE
     assert stage.log.read_text() == f"1 {'ab' * 32} content\n2 {'ab' * 32} content\n"
 
 
@@ -136,7 +136,7 @@ def test_a_hook_runs_after_an_end_between_the_rename_and_its_start(stage: Stage)
     assert hooks.state(ID) is MemberState.HOOKING
     stage.run(lambda: not hooks.is_open(ID))
     assert stage.log.read_text() == f"1 {'ab' * 32} content\n"
-    assert stage.received().standing(ID) is Standing.DONE
+    assert stage.received().state_of(ID) is ReceivedState.DONE
 
 
 def test_an_object_that_never_got_its_place_is_taken_again(stage: Stage) -> None:
@@ -162,7 +162,7 @@ def test_a_hook_that_was_killed_with_its_listener_runs_again_at_the_next_start(s
     os.killpg(number, signal.SIGKILL)
     stage.run(lambda: not again.is_open(ID))
     assert [line.split()[0] for line in stage.log.read_text().splitlines()] == ["1", "2"]
-    assert stage.received().standing(ID) is Standing.DONE
+    assert stage.received().state_of(ID) is ReceivedState.DONE
     hooks.close()
 
 

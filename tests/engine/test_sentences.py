@@ -19,7 +19,7 @@ from fountain import sentences
 from fountain.cli import fetch as fetch_command
 from fountain.cli import serve as serve_command
 from fountain.cli.environment import Environment
-from fountain.cli.streams import Stream
+from fountain.cli.streams import OutputStream
 from fountain.errors import FountainError
 from fountain.events import EndReason, LeaveReason, PeerReason, Warned
 from fountain.protocol.session.client_events import Interruption
@@ -76,7 +76,7 @@ class Command:
     def __init__(self, main: Callable[..., int], *argv: str | Path) -> None:
         self.lines = Lines()
         self._status = -1
-        env = Environment(stdout=Stream(self.lines), stderr=Stream(io.StringIO()))
+        env = Environment(stdout=OutputStream(self.lines), stderr=OutputStream(io.StringIO()))
         words = [str(word) for word in ("--json", *argv)]
         self._thread = threading.Thread(target=lambda: self._run(main, words, env), daemon=True)
         self._thread.start()

@@ -41,7 +41,7 @@ def test_only_the_messages_that_were_asked_for_are_read() -> None:
 def test_an_interface_without_a_name_is_none() -> None:
     about = struct.pack("=BxHiII", 0, 1, 7, 0x1043, 0)
     assert netlink._link(about) is None
-    assert netlink._link(about + attribute(3, b"eth0\0")) == netlink.Link(7, "eth0", 0x1043)
+    assert netlink._link(about + attribute(3, b"eth0\0")) == netlink.NetworkLink(7, "eth0", 0x1043)
 
 
 def test_an_address_that_is_still_being_tried_does_not_count() -> None:

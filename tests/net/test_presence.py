@@ -9,7 +9,7 @@ import pytest
 
 from fountain.limits import NS
 from fountain.net import Group, Interface, interfaces
-from fountain.net.presence import LOOK_INTERVAL_NS, Presence
+from fountain.net.presence import PRESENCE_INTERVAL_NS, Presence
 
 WIRED = Interface("eth0", 2, ("192.0.2.5/24", "2001:db8::5/64"))
 WIRELESS = Interface("wlan0", 3, ("192.0.2.77/24",))
@@ -27,7 +27,7 @@ class Machine:
 
     def look(self, *present: Interface) -> bool:
         self.present = list(present)
-        self._now_ns += LOOK_INTERVAL_NS
+        self._now_ns += PRESENCE_INTERVAL_NS
         return self.presence.look(self._now_ns)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from fountain.limits import NS
+from fountain.protocol.group.member import MEMBER_REPORT_SPACING_NS
 from fountain.protocol.rate.loss_events import LossEvents
 from fountain.protocol.rate.pacing import Pacer
 from fountain.protocol.rate.tfmcc import TfmccRate
@@ -14,7 +15,6 @@ MS = NS // 1000
 MBIT = 1_000_000
 SIZE = 1452
 PACKET = bytes(SIZE)
-REPORT_SPACING_NS = 10 * MS
 WINDOW_ROUNDS = 6
 
 
@@ -38,7 +38,7 @@ class Receiver:
         began = self.events.on_packets(sequences, now_ns, now_ns - sent_ns)
         is_clr = self.group.rate.clr == self.name
         waited_ns = now_ns - self._reported_ns
-        if is_first or began or (is_clr and waited_ns >= max(REPORT_SPACING_NS, self.events.rtt_ns)):
+        if is_first or began or (is_clr and waited_ns >= max(MEMBER_REPORT_SPACING_NS, self.events.rtt_ns)):
             self._report()
 
     def _take_turn(self) -> None:
@@ -46,7 +46,7 @@ class Receiver:
         group, now_ns = self.group, self.group.world.now_ns
         if self._arrived_ns >= 0 and self.events.allowed_bps(now_ns) < group.rate.suppress_rate_bps:
             self._report()
-        window_ns = WINDOW_ROUNDS * max(REPORT_SPACING_NS, group.rate.group_rtt_ns)
+        window_ns = WINDOW_ROUNDS * max(MEMBER_REPORT_SPACING_NS, group.rate.group_rtt_ns)
         group.world.at(int(window_ns * group.world.draw.uniform(0.5, 1.5)), self._take_turn)
 
     def _report(self) -> None:

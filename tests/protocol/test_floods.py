@@ -22,9 +22,9 @@ from fountain.protocol.session.admission import (
     OPENING_WIDE_BURST_COUNT,
     PROVED_BURST_COUNT,
     HelloGate,
+    HelloVerdict,
     Openings,
     TokenJar,
-    Verdict,
 )
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState
@@ -38,7 +38,7 @@ VICTIM = "2001:db8:0:1::5"
 
 def answered(gate: HelloGate, hosts: list[str], now_ns: int = 0) -> int:
     """How many Hellos without a token are answered by more than a Retry."""
-    return sum(gate.judge(None, host, now_ns) is Verdict.ANSWER for host in hosts)
+    return sum(gate.judge(None, host, now_ns) is HelloVerdict.ANSWER for host in hosts)
 
 
 # --- Hellos without a token ---------------------------------------------------------------------------------
@@ -102,18 +102,18 @@ def test_hellos_in_the_name_of_a_victim_or_of_its_network_take_nothing_from_it(s
     for count in range(5_000):
         gate.judge(None, spoofed[count % len(spoofed)], count * NS // 2_000)
     now_ns = 4_999 * NS // 2_000
-    assert gate.judge(None, VICTIM, now_ns) is Verdict.RETRY
+    assert gate.judge(None, VICTIM, now_ns) is HelloVerdict.RETRY
     token = gate.token(VICTIM, now_ns)
     verdicts = [gate.judge(token, VICTIM, now_ns) for _ in range(PROVED_BURST_COUNT + 1)]
-    assert verdicts == [Verdict.ANSWER] * PROVED_BURST_COUNT + [Verdict.DROP]
+    assert verdicts == [HelloVerdict.ANSWER] * PROVED_BURST_COUNT + [HelloVerdict.DROP]
 
 
 def test_hellos_with_a_token_that_is_not_theirs_count_as_those_without() -> None:
     gate = HelloGate(bytes(32))
     token = gate.token("192.0.2.9", 0)
     verdicts = [gate.judge(token, "192.0.2.1", 0) for _ in range(HELLO_BURST_COUNT + 5)]
-    assert verdicts == [Verdict.ANSWER] * HELLO_BURST_COUNT + [Verdict.RETRY] * 5
-    assert gate.judge(token, "192.0.2.9", 0) is Verdict.ANSWER
+    assert verdicts == [HelloVerdict.ANSWER] * HELLO_BURST_COUNT + [HelloVerdict.RETRY] * 5
+    assert gate.judge(token, "192.0.2.9", 0) is HelloVerdict.ANSWER
 
 
 def test_one_address_that_has_a_token_takes_nothing_from_its_neighbours() -> None:
@@ -121,14 +121,14 @@ def test_one_address_that_has_a_token_takes_nothing_from_its_neighbours() -> Non
     loud, quiet = gate.token("fe80::1%2", 0), gate.token("fe80::2%2", 0)
     for _ in range(1_000):
         gate.judge(loud, "fe80::1%2", 0)
-    assert gate.judge(quiet, "fe80::2%2", 0) is Verdict.ANSWER
+    assert gate.judge(quiet, "fe80::2%2", 0) is HelloVerdict.ANSWER
 
 
 def test_more_retries_than_a_burst_are_not_sent() -> None:
     gate = HelloGate(bytes(32))
     verdicts = [gate.judge(None, "192.0.2.1", 0) for _ in range(5_000)]
-    assert verdicts.count(Verdict.RETRY) == 2_000
-    assert verdicts.count(Verdict.DROP) == 5_000 - 2_000 - HELLO_BURST_COUNT
+    assert verdicts.count(HelloVerdict.RETRY) == 2_000
+    assert verdicts.count(HelloVerdict.DROP) == 5_000 - 2_000 - HELLO_BURST_COUNT
 
 
 def test_a_client_of_a_flooded_address_gets_its_session_after_one_retry() -> None:

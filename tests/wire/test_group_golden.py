@@ -108,7 +108,7 @@ def test_types_states_flags_and_limits_of_the_page_are_those_of_the_code() -> No
         ("plan body", "echo count", group.ECHO_COUNT_MAX),
         ("plan body", "leaving count", group.LEAVING_COUNT_MAX),
         ("plan body", "acknowledged count", group.ACKNOWLEDGED_COUNT_MAX),
-        ("group report body", "need count", group.NEED_COUNT_MAX),
+        ("group report body", "need count", group.GROUP_NEED_COUNT_MAX),
         ("group report body", "missing count", group.MISSING_COUNT_MAX),
     ):
         assert rule(table, field) == f"at most {limit}", field
@@ -189,7 +189,7 @@ FULLEST = [
         acknowledged=(ALICE,) * group.ACKNOWLEDGED_COUNT_MAX,
     ),
     replace(
-        REPORT, host="h" * HOST_SIZE_MAX, needs=tuple((block, 1) for block in range(group.NEED_COUNT_MAX)),
+        REPORT, host="h" * HOST_SIZE_MAX, needs=tuple((block, 1) for block in range(group.GROUP_NEED_COUNT_MAX)),
         missing=tuple((2 * block, 1) for block in range(group.MISSING_COUNT_MAX)),
     ),
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from fountain.events import HookFinished, Observer, Warned
 from fountain.limits import NS
 from fountain.storage.destination import object_directory, remove_object_directory, stands
 from fountain.storage.paths import printable
-from fountain.storage.received import PendingHook, ReceivedList, Standing
+from fountain.storage.received import PendingHook, ReceivedList, ReceivedState
 from fountain.wire.group import MemberState
 
 __all__ = ["ATTEMPT_COUNT_MAX", "HOOK_COUNT_MAX", "Hooks"]
@@ -59,7 +59,7 @@ class Hooks:
         """What a server should know of an object that was received."""
         if object_id in self._tasks:
             return MemberState.HOOKING
-        is_failed = self._received.standing(object_id) is Standing.HOOK_FAILED
+        is_failed = self._received.state_of(object_id) is ReceivedState.HOOK_FAILED
         return MemberState.HOOK_FAILED if is_failed else MemberState.DONE
 
     def begin(self, pending: PendingHook, path: Path, now_ns: int) -> None:

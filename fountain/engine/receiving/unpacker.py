@@ -19,7 +19,7 @@ from fountain.wire.data import (
     FLAG_MANIFEST,
     FLAG_OPEN,
     GOOD,
-    NONCE_SIZE,
+    SEAL_NONCE_SIZE,
     Columns,
     check_open,
     expand_sequences,
@@ -206,12 +206,12 @@ class Unpacker:
         for index, slot in zip(indices.tolist(), slots.tolist()):
             header, body = parts[index]
             target = self._nowhere if slab is None or slot < 0 else slab[slot * size : slot * size + size]
-            nonce = nonce_octets[nonce_at : nonce_at + NONCE_SIZE]
-            nonce_at += NONCE_SIZE
+            nonce = nonce_octets[nonce_at : nonce_at + SEAL_NONCE_SIZE]
+            nonce_at += SEAL_NONCE_SIZE
             try:
                 decrypt(nonce, body, header, target)
             except InvalidTag:
-                damaged.append(nonce_at // NONCE_SIZE - 1)
+                damaged.append(nonce_at // SEAL_NONCE_SIZE - 1)
         return damaged
 
     def _open_clear(self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None) -> list[int]:

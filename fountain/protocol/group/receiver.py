@@ -45,8 +45,8 @@ from fountain.protocol.rate.loss_events import LossEvents
 from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_from_code
 from fountain.wire.group import (
+    GROUP_NEED_COUNT_MAX,
     MISSING_COUNT_MAX,
-    NEED_COUNT_MAX,
     Announce,
     AnnounceFlag,
     GroupHeader,
@@ -494,7 +494,7 @@ class GroupClientMachine:
             state=self.state,
             has_manifest=blocks is not None and blocks.manifest_known,
             host=self._host if self._report_count % 8 == 0 or self.state in FINAL_STATES else "",
-            needs=tuple(needs[:NEED_COUNT_MAX]),
+            needs=tuple(needs[:GROUP_NEED_COUNT_MAX]),
             missing=tuple(missing[:MISSING_COUNT_MAX]),
         )
         self._watch.note_report()

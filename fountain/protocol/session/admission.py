@@ -29,11 +29,11 @@ __all__ = [
     "Bucket",
     "CookieJar",
     "HelloGate",
+    "HelloVerdict",
     "KeyRing",
     "Opening",
     "Openings",
     "TokenJar",
-    "Verdict",
     "network_of",
 ]
 
@@ -190,7 +190,7 @@ class TokenJar:
         return self._mac.accept(token, now_ns, host.encode())
 
 
-class Verdict(enum.Enum):
+class HelloVerdict(enum.Enum):
     """What becomes of a Hello."""
 
     ANSWER = "answer"
@@ -210,13 +210,13 @@ class HelloGate:
         self._all_proved = Bucket(PROVED_GLOBAL_INTERVAL_NS, PROVED_GLOBAL_BURST_COUNT)
         self._hints = Bucket(HINT_INTERVAL_NS, HINT_BURST_COUNT)
 
-    def judge(self, token: bytes | None, host: str, now_ns: int) -> Verdict:
+    def judge(self, token: bytes | None, host: str, now_ns: int) -> HelloVerdict:
         """What becomes of a Hello from `host` with this token, or with none."""
         if token is not None and self._tokens.accept(token, host, now_ns):
-            return Verdict.ANSWER if self.admit_proved(host, now_ns) else Verdict.DROP
+            return HelloVerdict.ANSWER if self.admit_proved(host, now_ns) else HelloVerdict.DROP
         if self._networks.admit(network_of(host), now_ns) and self._all.admit(now_ns):
-            return Verdict.ANSWER
-        return Verdict.RETRY if self._retries.admit(now_ns) else Verdict.DROP
+            return HelloVerdict.ANSWER
+        return HelloVerdict.RETRY if self._retries.admit(now_ns) else HelloVerdict.DROP
 
     def token(self, host: str, now_ns: int) -> bytes:
         """What a Retry to `host` carries."""

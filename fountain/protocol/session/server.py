@@ -37,7 +37,7 @@ from fountain.protocol.rate import ControlFactory, FixedRate, control_factory
 from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.api import always
 from fountain.protocol.schedule.lane import Lane
-from fountain.protocol.session.admission import CookieJar, HelloGate, KeyRing, Openings, Verdict
+from fountain.protocol.session.admission import CookieJar, HelloGate, HelloVerdict, KeyRing, Openings
 from fountain.protocol.session.places import Places
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.protocol.session.server_session import (
@@ -262,10 +262,10 @@ class ServerMachine:
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
         verdict = self._gate.judge(hello.token if hello.has_token else None, address[0], now_ns)
-        if verdict is Verdict.DROP:
+        if verdict is HelloVerdict.DROP:
             self.rejects.add(Reject.TOO_MANY)
             return
-        if verdict is Verdict.RETRY:
+        if verdict is HelloVerdict.RETRY:
             answer = Retry(hello.nonce, self._gate.token(address[0], now_ns)).encode()
             self._datagrams.append(Transmit(answer, address))
             return
