@@ -108,7 +108,6 @@ NEVER: dict[str, set[str]] = {
     "limits": PURE_MODULES_NEVER,
 }
 
-OTHER_WORDS = re.compile(r"(?:^|_)(?:chunk|piece|fragment|frame)s?(?:_|$)", re.IGNORECASE)
 LEFTOVER = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]) + r")\b")
 
 
@@ -460,17 +459,6 @@ def test_functions_take_few_parameters() -> None:
 
 
 # --- Words -------------------------------------------------------------------------------------------------
-
-
-@IN_PACKAGE
-def test_one_noun_for_one_thing(path: Path) -> None:
-    for node in ast.walk(tree(path)):
-        name = getattr(node, "name", None) or getattr(node, "arg", None)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            name = node.id
-        if isinstance(name, str):
-            assert not OTHER_WORDS.search(name), f"{named(path)}: {name}: say block, symbol, packet or batch"
-
 
 OPTION = re.compile(r"(?<![\w-])(?:--[a-z][a-z-]+|-[io](?![\w-]))")
 

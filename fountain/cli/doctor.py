@@ -14,7 +14,7 @@ from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.firewall import firewall_lines
 from fountain.cli.options import command_line, with_options
-from fountain.cli.place import Place, read_place
+from fountain.cli.place import HostPlace, read_place
 from fountain.cli.text import escape_controls
 from fountain.cli.units import parse_integer
 from fountain.config import check_port
@@ -136,7 +136,7 @@ def _status(found: Sequence[Finding]) -> ExitStatus:
 
 def _read(argv: Sequence[str]) -> _Options:
     given, words = doctor_parser().parse(argv)
-    place = read_place(words, given.get("port")) if words else Place("", given.get("port"))
+    place = read_place(words, given.get("port")) if words else HostPlace("", given.get("port"))
     port = CONTROL_PORT_DEFAULT if place.port is None else place.port
     data_port = given.get("data_port", DATA_PORT_DEFAULT)
     check_port("port", port)

@@ -15,7 +15,7 @@ from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group
 from fountain.cli.options import OPTIONS
-from fountain.cli.place import Place, is_address, read_place
+from fountain.cli.place import HostPlace, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.config import FetchConfig
@@ -164,7 +164,7 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     return config, given.get("out"), Output(is_json=given["json"], is_quiet=given["quiet"])
 
 
-def _read_name(given: Mapping[str, Any], words: Sequence[str]) -> Place:
+def _read_name(given: Mapping[str, Any], words: Sequence[str]) -> HostPlace:
     """What to fetch from a group, which has no HOST."""
     if len(words) > 1:
         hint = "With a group there is no HOST: leave the first argument out."
@@ -172,4 +172,4 @@ def _read_name(given: Mapping[str, Any], words: Sequence[str]) -> Place:
     if words and is_address(words[0]):
         raise UsageError(f"With a group there is no HOST, and {words[0]} would be a NAME.", "Leave it out.")
     refuse(given, ["port"], "goes with `host` only", "It is a port of `host`; the port of a group is `group.port`.")
-    return Place("", None, words[0] if words else None)
+    return HostPlace("", None, words[0] if words else None)

@@ -12,7 +12,7 @@ from fountain.cli.units import parse_integer
 from fountain.config import check_port
 from fountain.errors import UsageError
 
-__all__ = ["SCHEME", "Place", "is_address", "parse_place", "read_place"]
+__all__ = ["SCHEME", "HostPlace", "is_address", "parse_place", "read_place"]
 
 SCHEME = "fountain"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -21,7 +21,7 @@ _FORMS = f"Forms are HOST, HOST:PORT, [2001:db8::1]:PORT and {SCHEME}://HOST:POR
 
 
 @dataclass(frozen=True)
-class Place:
+class HostPlace:
     """A host, and the control port and the name of the object where they were typed with it."""
 
     host: str
@@ -29,7 +29,7 @@ class Place:
     name: str | None = None
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str) -> HostPlace:
     """Take apart what was typed as HOST; an IPv6 address without a port needs no brackets.
 
     Raises:
@@ -38,7 +38,7 @@ def parse_place(text: str) -> Place:
     match = _SCHEME.fullmatch(text)
     if match is None:
         host, port = _split_port(text)
-        return Place(host, port)
+        return HostPlace(host, port)
     if match[1].lower() != SCHEME:
         raise UsageError(f"{text!r} is of another protocol.", f"fountain-fetch asks fountain-serve alone. {_FORMS}")
     authority, slash, path = match[2].partition("/")
@@ -46,10 +46,10 @@ def parse_place(text: str) -> Place:
         raise UsageError(f"{text!r} has more than a host, a port and a name.", f"{_FORMS} In a NAME, ? is %3F.")
     host, port = _split_port(authority)
     name = unquote(path, errors="surrogateescape").rstrip("/")
-    return Place(host, port, (name or None) if slash else None)
+    return HostPlace(host, port, (name or None) if slash else None)
 
 
-def read_place(words: Sequence[str], port: int | None) -> Place:
+def read_place(words: Sequence[str], port: int | None) -> HostPlace:
     """Where to ask, on which port, for what, of HOST [NAME] and --port.
 
     Raises:
@@ -61,7 +61,7 @@ def read_place(words: Sequence[str], port: int | None) -> Place:
     if place.name is not None and len(words) > 1:
         raise UsageError(f"{words[0]!r} names an object, and so does {words[1]!r}.", "Leave one of them out.")
     name = words[1] if len(words) > 1 else place.name
-    return Place(place.host, port if place.port is None else place.port, name)
+    return HostPlace(place.host, port if place.port is None else place.port, name)
 
 
 def _split_port(text: str) -> tuple[str, int | None]:

@@ -72,8 +72,8 @@ def check_path(host: str, port: int) -> Iterator[Finding]:
             is_up = "is up, but no server listens there" if server else "does not answer, or a firewall is in between"
             silent.append((f"{text(target)} {is_up}", f"ssh {target[0]} fountain-serve PATH"))
     is_enough = len(silent) < len(targets[:_TARGET_COUNT_MAX])  # One address of a host is all that a fetch needs.
-    for told, mend in silent:
-        yield (note if is_enough else problem)("server", told, mend, is_remote=True)
+    for sentence, mend in silent:
+        yield (note if is_enough else problem)("server", sentence, mend, is_remote=True)
 
 
 def _resolve(host: str, port: int) -> list[Address] | Finding:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fountain.geometry import Geometry
 from fountain.storage.files import descriptor_limit
-from fountain.wire.manifest import Segments
+from fountain.wire.manifest import DataExtents
 
 __all__ = ["Extent", "Handles", "Layout", "Progress", "digest_blocks"]
 
@@ -42,10 +42,10 @@ class Extent(NamedTuple):
 class Layout:
     """Where the octets of the object lie, in arrays, for there may be a million files."""
 
-    def __init__(self, segments: Segments) -> None:
-        self._entry, self._offset = segments.entry, segments.offset
-        self._starts = np.zeros(len(segments.size) + 1, dtype=np.int64)
-        np.cumsum(segments.size, out=self._starts[1:])
+    def __init__(self, extents: DataExtents) -> None:
+        self._entry, self._offset = extents.entry, extents.offset
+        self._starts = np.zeros(len(extents.size) + 1, dtype=np.int64)
+        np.cumsum(extents.size, out=self._starts[1:])
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
         """The parts of files that make up `size` octets of the object from `offset`, in order."""

@@ -25,7 +25,7 @@ class PartOctets:
 
     def __init__(self, tree: PartTree) -> None:
         self._tree = tree
-        self._layout = Layout(tree.manifest.segments())
+        self._layout = Layout(tree.manifest.data_extents())
         self._handles = Handles(tree.open_file)
         self._holes: dict[int, tuple[int, int]] = {}  # per file, the last hole that `may_hold_data` found
 

@@ -52,7 +52,7 @@ class FileSource:
         self._root = root
         self._walker = None if root is None else Walker(root, manifest)
         self._devices, self._inodes, self._changes = scan.devices, scan.inodes, scan.changes
-        self._layout = Layout(manifest.segments())
+        self._layout = Layout(manifest.data_extents())
         self._handles = Handles(self._open_file)
         # Blocks of files that were touched, which were digested since, and the time of the change that they were
         # digested after. Each is a dictionary operation, so threads need no lock.

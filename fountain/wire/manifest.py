@@ -81,10 +81,10 @@ __all__ = [
     "ENTRY_DTYPE",
     "EXTENT_DTYPE",
     "PROFILE_ID_SIZE",
+    "DataExtents",
     "Entry",
     "EntryKind",
     "Manifest",
-    "Segments",
     "build",
     "encode",
     "pack_entry",
@@ -143,7 +143,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Segments:
+class DataExtents:
     """Where the octets of the object lie, in its order: `size` octets at `offset` of the file that `entry` is."""
 
     entry: NDArray[np.int32]
@@ -262,18 +262,18 @@ class Manifest:
             self.left_out_count, self.digests, self.entries.tobytes(), self.extents.tobytes(), self.names, self.targets,
         )  # fmt: skip
 
-    def segments(self) -> Segments:
+    def data_extents(self) -> DataExtents:
         """Where the octets of the object lie."""
         sizes = self.entries["size"]
         whole = np.flatnonzero((self.kinds == EntryKind.FILE) & (sizes != 0)).astype(np.int32)
         extents = self.extents
         if not len(extents):
-            return Segments(whole, np.zeros(len(whole), dtype=np.int64), sizes[whole].astype(np.int64))
+            return DataExtents(whole, np.zeros(len(whole), dtype=np.int64), sizes[whole].astype(np.int64))
         entry = np.concatenate((whole, extents["entry"].astype(np.int32)))
         offset = np.concatenate((np.zeros(len(whole), dtype=np.int64), extents["offset"].astype(np.int64)))
         size = np.concatenate((sizes[whole].astype(np.int64), extents["size"].astype(np.int64)))
         order = np.argsort(entry, kind="stable")
-        return Segments(entry[order], offset[order], size[order])
+        return DataExtents(entry[order], offset[order], size[order])
 
     def describe(self) -> Iterator[Entry]:
         """Every entry as an object."""

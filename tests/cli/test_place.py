@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fountain.cli.place import Place, parse_place
+from fountain.cli.place import HostPlace, parse_place
 from fountain.config import FetchConfig
 from fountain.errors import UsageError
 from tests.cli.stage import Stage
@@ -15,21 +15,21 @@ from tests.cli.stage import Stage
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("server", Place("server")),
-        ("192.168.1.5", Place("192.168.1.5")),
-        ("192.168.1.5:7000", Place("192.168.1.5", 7000)),
-        ("2001:db8::1", Place("2001:db8::1")),
-        ("fe80::1%eth0", Place("fe80::1%eth0")),
-        ("[2001:db8::1]", Place("2001:db8::1")),
-        ("[2001:db8::1]:7000", Place("2001:db8::1", 7000)),
-        ("fountain://server", Place("server")),
-        ("fountain://server/", Place("server")),
-        ("FOUNTAIN://server:7000/image.iso", Place("server", 7000, "image.iso")),
-        ("fountain://[::1]:7000/a%20b/", Place("::1", 7000, "a b")),
-        ("fountain://server/latin%e9", Place("server", None, "latin\udce9")),
+        ("server", HostPlace("server")),
+        ("192.168.1.5", HostPlace("192.168.1.5")),
+        ("192.168.1.5:7000", HostPlace("192.168.1.5", 7000)),
+        ("2001:db8::1", HostPlace("2001:db8::1")),
+        ("fe80::1%eth0", HostPlace("fe80::1%eth0")),
+        ("[2001:db8::1]", HostPlace("2001:db8::1")),
+        ("[2001:db8::1]:7000", HostPlace("2001:db8::1", 7000)),
+        ("fountain://server", HostPlace("server")),
+        ("fountain://server/", HostPlace("server")),
+        ("FOUNTAIN://server:7000/image.iso", HostPlace("server", 7000, "image.iso")),
+        ("fountain://[::1]:7000/a%20b/", HostPlace("::1", 7000, "a b")),
+        ("fountain://server/latin%e9", HostPlace("server", None, "latin\udce9")),
     ],
 )
-def test_a_place_is_host_port_and_name(text: str, place: Place) -> None:
+def test_a_place_is_host_port_and_name(text: str, place: HostPlace) -> None:
     assert parse_place(text) == place
 
 
