@@ -28,7 +28,6 @@ NOT_YET: dict[str, set[str]] = {
     "fountain/protocol/base/blocks.py": {"told"},
     "fountain/protocol/group": {"tell", "told", "teller", "dice", "least", "crowd", "pass"},
     "fountain/protocol/rate/loss_events.py": {"apart"},
-    "fountain/protocol/schedule": {"debt", "debts", "foresight", "foresee", "foreseen", "crowd", "pass"},
     "fountain/protocol/session": {"tell", "told"},
     "fountain/wire/group.py": {"apart", "pass"},
 }
