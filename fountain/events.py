@@ -19,7 +19,6 @@ from fountain.protocol.session.client_events import Interruption
 from fountain.wire.control import RefusalReason
 
 __all__ = [
-    "OPEN_GROUP_WARNING",
     "AirTime",
     "Announced",
     "AskedToLeave",
@@ -63,12 +62,6 @@ __all__ = [
     "Waiting",
     "Warned",
 ]
-
-OPEN_GROUP_WARNING = (
-    "Without a key (`group.key_path`) a group is protected against accidents only: anybody on this network can disturb "
-    "it or put false packets into it."
-)
-
 
 # --- States and reasons ------------------------------------------------------------------------------------
 # The value of a state is its word in JSON. `fountain.sentences` has the sentences of reasons.

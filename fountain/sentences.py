@@ -28,6 +28,7 @@ class Notice(enum.Enum):
     WAITING_FOR_HOOKS = enum.auto()
     STARTING_WITHOUT_ALL = enum.auto()
     TOO_SHORT_ON_AIR = enum.auto()
+    OPEN_GROUP = enum.auto()
     KERNELS_NOT_KEPT = enum.auto()
     SERVER_PREPARING = enum.auto()
     PACKETS_IN_PARTS = enum.auto()
@@ -88,6 +89,10 @@ _SENTENCES: dict[enum.Enum, str] = {
     Notice.TOO_SHORT_ON_AIR: (
         "{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s: no receiver can be "
         "sure to have it all."
+    ),
+    Notice.OPEN_GROUP: (
+        "Without a key (`group.key_path`) a group is protected against accidents only: anybody on this network can "
+        "disturb it or put false packets into it."
     ),
     Notice.KERNELS_NOT_KEPT: "Compiled kernels cannot be kept: {trouble}.",
     Notice.SERVER_PREPARING: "{host} is there, but still reads its files or compiles.",

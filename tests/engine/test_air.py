@@ -57,8 +57,8 @@ def test_a_stream_that_ends_before_an_object_is_sure_to_be_there_is_warned_of() 
     assert air.warning(0) is None
     warning = air.warning(1)
     assert warning is not None
-    assert warning.startswith("large needs 2")
-    assert warning.endswith("the stream ends after 5.0 s: no receiver can be sure to have it all.")
+    assert warning.message.startswith("large needs 2")
+    assert warning.message.endswith("the stream ends after 5.0 s: no receiver can be sure to have it all.")
 
 
 def test_a_small_object_takes_a_pass_of_the_least_time() -> None:

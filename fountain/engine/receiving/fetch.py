@@ -23,12 +23,13 @@ from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.standing import await_group, open_group
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import IncompleteError
-from fountain.events import OPEN_GROUP_WARNING, Fetched, Listening, Observer, Searching, Shield, Warned
+from fountain.events import Fetched, Listening, Observer, Searching, Shield
 from fountain.integrity import digest
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.session.client import ClientMachine
+from fountain.sentences import Notice, warning
 from fountain.storage.key import read_key
 from fountain.wire.control import Want
 from fountain.wire.session import StopReason
@@ -103,7 +104,7 @@ def _fetch_group(
         stack.callback(answer.close)
         observer.handle(Listening(group.address, group.interface.name, group.port))
         if key is None:
-            observer.handle(Warned(OPEN_GROUP_WARNING))
+            observer.handle(warning(Notice.OPEN_GROUP))
         from fountain.engine.receiving.group_fetch import GroupFetch
 
         waker = Waker()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fountain.config import OnewayConfig
-from fountain.events import AirTime
+from fountain.events import AirTime, Warned
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.schedule.oneway import CONFIDENCE, CYCLE_MIN_NS, OnewayPlan
-from fountain.sentences import Notice, sentence
+from fountain.sentences import Notice, warning
 
 __all__ = ["AirPlan"]
 
@@ -42,15 +42,15 @@ class AirPlan:
             return self._duration_s
         return self._seconds(index, self._total_counts[index], self.plan.cycle_count or 1)
 
-    def warning(self, index: int) -> str | None:
-        """A sentence for an object whose stream ends too early."""
+    def warning(self, index: int) -> Warned | None:
+        """What to say of an object whose stream ends too early."""
         needed_s, duration_s = self.air_time(index).seconds, self._duration_s
         if self.plan.overhead is not None:
             duration_s = self.planned_s(index)
         if duration_s is None or duration_s >= needed_s:
             return None
         name = self._objects[index].offer.name
-        return sentence(Notice.TOO_SHORT_ON_AIR, name=name, needed_s=needed_s, duration_s=duration_s)
+        return warning(Notice.TOO_SHORT_ON_AIR, name=name, needed_s=needed_s, duration_s=duration_s)
 
     def _seconds(self, index: int, count: int, pass_count: int) -> float:
         """Until `count` packets of an object, so many passes, are sent; of each other one as many, or all it has."""

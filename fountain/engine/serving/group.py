@@ -10,7 +10,7 @@ from fountain.engine.runtime.meter import RateMeter
 from fountain.engine.runtime.standing import Standing
 from fountain.engine.serving.air import AirPlan
 from fountain.engine.serving.audience import Audience
-from fountain.events import OPEN_GROUP_WARNING, GroupOpened, Observer, OnewayProgress, Waiting, Warned
+from fountain.events import GroupOpened, Observer, OnewayProgress, Waiting
 from fountain.limits import NS
 from fountain.net.endpoint import Endpoint
 from fountain.net.group import Group, parse_group
@@ -20,7 +20,7 @@ from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.schedule.oneway import OnewayCarousel
-from fountain.sentences import Notice, sentence
+from fountain.sentences import Notice, sentence, warning
 from fountain.storage.key import read_key
 
 __all__ = ["GroupPlace", "ServedGroup"]
@@ -98,13 +98,13 @@ class ServedGroup:
             )
         )
         if not is_keyed:
-            self._observer.handle(Warned(OPEN_GROUP_WARNING))
+            self._observer.handle(warning(Notice.OPEN_GROUP))
         if self._air is not None:
             for index in range(len(self._objects)):
                 self._observer.handle(self._air.air_time(index))
             for index in range(len(self._objects)):
-                if warning := self._air.warning(index):
-                    self._observer.handle(Warned(warning))
+                if (too_short := self._air.warning(index)) is not None:
+                    self._observer.handle(too_short)
 
     def report(self, audience: Audience, now_ns: int) -> None:
         """Report how the streams go, when it is time to; `audience` are those who receive them."""
@@ -160,8 +160,8 @@ class ServedGroup:
         have_count = audience.present_count
         want_count = self._config.wait_count or 1
         if have_count < want_count:
-            message = sentence(Notice.STARTING_WITHOUT_ALL, have_count=have_count, want_count=want_count)
-            self._observer.handle(Warned(message))
+            late = warning(Notice.STARTING_WITHOUT_ALL, have_count=have_count, want_count=want_count)
+            self._observer.handle(late)
 
     def _report_waiting(self, audience: Audience, now_ns: int) -> None:
         for machine in self.machines:
