@@ -21,7 +21,7 @@ from bench.lab import Link as LabLink
 from bench.lab import Star
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from fountain.testing import GroupOptions, Link, World, payload
 
 PLAN_LOSS, LOSS = 0.4, 0.35
@@ -47,7 +47,7 @@ def play_world(seed: int, size: int, plan_loss: float, links: list[Link]) -> tup
     """How many receivers missed an object, and how many have it."""
     world = World(seed)
     source = world.source(payload(size, seed), symbol_size=1408, block=1000)
-    settings = GroupSettings(wait_count=0, oneway=OnewayPlan(loss=plan_loss, cycle_count=1))
+    settings = GroupSettings(wait_count=0, oneway=OnewayBudget(loss=plan_loss, cycle_count=1))
     world.serve(source, rate_bps=RATE_BPS, group=GroupOptions(settings, "fixed"))
     listeners = []
     for index, link in enumerate(links):

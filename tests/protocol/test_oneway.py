@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fountain.geometry import Geometry
 from fountain.protocol.base.stream import BlockSymbols
 from fountain.protocol.schedule.lane import Lane
-from fountain.protocol.schedule.oneway import CONFIDENCE, OnewayCarousel, OnewayPlan, symbols_needed
+from fountain.protocol.schedule.oneway import CONFIDENCE, OnewayBudget, OnewayCarousel, symbols_needed
 from fountain.wire.session import MANIFEST_BIT
 from tests.pages import all_tables
 
@@ -77,7 +77,7 @@ def test_figures_of_the_page_are_those_of_the_code() -> None:
     table = next(table for table in all_tables(PAGE) if "symbols a block" in table[0])
     for row in table:
         count, loss = int(row["K"]), float(row["loss"])
-        symbols = OnewayPlan(loss=loss).cycle_symbols(count, int(row["blocks"]))
+        symbols = OnewayBudget(loss=loss).cycle_symbols(count, int(row["blocks"]))
         assert symbols == int(row["symbols a block"])
         assert f"{symbols / (count / (1 - loss)) - 1:.0%}".replace("%", " %") == row["beyond K / (1 - loss)"]
 
@@ -104,24 +104,24 @@ def geometry(block_count: int = BLOCKS, symbol_count: int = K) -> Geometry:
 
 
 def test_a_share_that_is_asked_for_takes_the_place_of_what_the_loss_asks_for() -> None:
-    assert OnewayPlan(overhead=0.3).cycle_symbols(K, BLOCKS) == 130
-    assert OnewayPlan(overhead=0.001).cycle_symbols(K, BLOCKS) == 101
-    assert OnewayPlan(overhead=0.0).cycle_symbols(K, BLOCKS) == K
+    assert OnewayBudget(overhead=0.3).cycle_symbols(K, BLOCKS) == 130
+    assert OnewayBudget(overhead=0.001).cycle_symbols(K, BLOCKS) == 101
+    assert OnewayBudget(overhead=0.0).cycle_symbols(K, BLOCKS) == K
 
 
 def test_all_blocks_together_are_as_sure_as_one_would_be() -> None:
-    one, many = (OnewayPlan(loss=0.1).cycle_symbols(K, count) for count in (1, 1_000))
+    one, many = (OnewayBudget(loss=0.1).cycle_symbols(K, count) for count in (1, 1_000))
     assert one < many
     assert exact_shortage(many, K + 2, Fraction(1, 10)) * 1_001 <= 1 - CONFIDENCE + 1e-9
 
 
-@pytest.mark.parametrize("plan", [OnewayPlan(loss=0.05), OnewayPlan(overhead=0.3), OnewayPlan(loss=1.0)])
+@pytest.mark.parametrize("budget", [OnewayBudget(loss=0.05), OnewayBudget(overhead=0.3), OnewayBudget(loss=1.0)])
 @pytest.mark.parametrize("block_count", [1, 7])
-def test_packets_of_a_pass_are_counted_before_it_begins(plan: OnewayPlan, block_count: int) -> None:
+def test_packets_of_a_pass_are_counted_before_it_begins(budget: OnewayBudget, block_count: int) -> None:
     cut, manifest = geometry(block_count), geometry(1, 3)
-    stream = OnewayCarousel(cut, manifest, Lane(0, True), OnewayPlan(plan.loss, plan.overhead, 1))
+    stream = OnewayCarousel(cut, manifest, Lane(0, True), OnewayBudget(budget.loss, budget.overhead, 1))
     count = sum(len(esis) for _, esis in stream.take(10**6, 0))
-    assert count == pytest.approx(plan.packet_count(cut, manifest), abs=1)
+    assert count == pytest.approx(budget.packet_count(cut, manifest), abs=1)
     assert not stream.has_work
 
 
@@ -132,8 +132,8 @@ def stream(
     block_count: int = BLOCKS, *, manifest_count: int = 1, passes: int | None = None, overhead: float | None = 0.2,
     systematic: bool = True,
 ) -> OnewayCarousel:  # fmt: skip
-    plan = OnewayPlan(overhead=overhead, cycle_count=passes)
-    return OnewayCarousel(geometry(block_count), geometry(manifest_count), Lane(0, systematic), plan)
+    budget = OnewayBudget(overhead=overhead, cycle_count=passes)
+    return OnewayCarousel(geometry(block_count), geometry(manifest_count), Lane(0, systematic), budget)
 
 
 def symbols(taken: list[BlockSymbols]) -> list[tuple[int, int]]:
@@ -211,7 +211,7 @@ def test_a_stream_ends_after_its_passes_or_when_it_is_told_to() -> None:
 
 
 def test_an_empty_object_is_its_manifest() -> None:
-    running = OnewayCarousel(geometry(0), geometry(1), Lane(0, True), OnewayPlan(overhead=0.2, cycle_count=2))
+    running = OnewayCarousel(geometry(0), geometry(1), Lane(0, True), OnewayBudget(overhead=0.2, cycle_count=2))
     assert {block for block, _ in symbols(running.take(10**6, 0))} == {MANIFEST_BIT}
     assert not running.has_work
 
@@ -221,7 +221,7 @@ def test_after_one_pass_a_receiver_that_loses_what_was_planned_for_has_all(seed:
     chance = random.Random(f"{seed} {loss}")
     short = 0
     for _ in range(20):
-        running = OnewayCarousel(geometry(), geometry(1), Lane(0, True), OnewayPlan(loss=loss, cycle_count=1))
+        running = OnewayCarousel(geometry(), geometry(1), Lane(0, True), OnewayBudget(loss=loss, cycle_count=1))
         arrived = [block for block, _ in symbols(running.take(10**6, 0)) if chance.random() >= loss]
         short += any(arrived.count(block) < K + 2 for block in (*range(BLOCKS), MANIFEST_BIT))
     assert short <= 1
@@ -250,7 +250,7 @@ def on_the_wire(size: int, loss: float) -> tuple[dict[int, int], list[int]]:
     """How many symbols each block of an object of so many octets has; blocks and Announces as a pass sends them."""
     cut = Geometry(size, 1408, 1000)
     manifest = Geometry(80 + 32 * cut.block_count, 1408, 1000)
-    running = OnewayCarousel(cut, manifest, Lane(0, True), OnewayPlan(loss=loss, cycle_count=1))
+    running = OnewayCarousel(cut, manifest, Lane(0, True), OnewayBudget(loss=loss, cycle_count=1))
     packets = []
     while running.has_work:
         if running.poll_announce():
@@ -286,7 +286,7 @@ def test_a_pass_is_as_sure_as_is_said_for_small_objects_too(size: int, loss: flo
 
 def test_each_pass_has_its_announces_and_they_come_before_memory_is_full() -> None:
     _, packets = on_the_wire(20_000_000, 0.4)
-    count = OnewayPlan(loss=0.4).announce_count(16)
+    count = OnewayBudget(loss=0.4).announce_count(16)
     assert 0.4**count <= (1 - CONFIDENCE) / 17
     places = [at for at, block in enumerate(packets) if block == ANNOUNCE]
     assert sum(place * 1452 < 1_100_000 for place in places) >= count

@@ -9,7 +9,7 @@ import pytest
 from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from fountain.testing import Link
 from fountain.wire.group import GroupPacketType, GroupReport, MemberState
 from fountain.wire.reject import Reject
@@ -18,7 +18,7 @@ from tests.world.groups import MS, Stage, packet_type
 RUNS = pytest.mark.parametrize("run", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 
 
-def oneway(seed: int, plan: OnewayPlan, *, size: int = 60_000) -> tuple[Stage, list[str]]:
+def oneway(seed: int, plan: OnewayBudget, *, size: int = 60_000) -> tuple[Stage, list[str]]:
     """A one-way stage, and who else than the server sends anything."""
     stage = Stage(seed, size=size, settings=GroupSettings(wait_count=0, oneway=plan))
     speakers: list[str] = []
@@ -33,7 +33,7 @@ def oneway(seed: int, plan: OnewayPlan, *, size: int = 60_000) -> tuple[Stage, l
 
 @RUNS
 def test_one_pass_is_enough_for_whoever_loses_no_more_than_was_planned_for(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.1, cycle_count=1))
+    stage, speakers = oneway(seed, OnewayBudget(loss=0.1, cycle_count=1))
     for index in range(4):
         stage.world.link("server", f"listener {index}", Link(loss=0.1 if index else 0.0, delay_ns=MS))
         stage.listen()
@@ -43,7 +43,7 @@ def test_one_pass_is_enough_for_whoever_loses_no_more_than_was_planned_for(run: 
 
 
 def test_a_report_steers_no_stream_that_nobody_answers(seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.1, cycle_count=1))
+    stage, _ = oneway(seed, OnewayBudget(loss=0.1, cycle_count=1))
     listener = stage.listen()
     stage.wait(50 * MS)
     machine = stage.machine
@@ -63,7 +63,7 @@ def test_a_report_steers_no_stream_that_nobody_answers(seed: int) -> None:
 
 @RUNS
 def test_whoever_loses_more_has_it_after_some_passes(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.01))
+    stage, speakers = oneway(seed, OnewayBudget(loss=0.01))
     for index in range(3):
         stage.world.link("server", f"listener {index}", Link(loss=0.2 * index, delay_ns=MS, jitter_ns=MS))
         stage.listen()
@@ -74,7 +74,7 @@ def test_whoever_loses_more_has_it_after_some_passes(run: int, seed: int) -> Non
 
 @RUNS
 def test_whoever_comes_late_has_it_after_the_next_pass(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.05))
+    stage, speakers = oneway(seed, OnewayBudget(loss=0.05))
     stage.wait(200 * MS)
     for _ in range(2):
         stage.listen()
@@ -85,7 +85,7 @@ def test_whoever_comes_late_has_it_after_the_next_pass(run: int, seed: int) -> N
 
 @RUNS
 def test_a_receiver_that_is_killed_goes_on_with_what_it_had(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.05))
+    stage, speakers = oneway(seed, OnewayBudget(loss=0.05))
     victim = stage.listen()
     assert stage.world.run(lambda: any(sink.written_block_count >= 20 for sink in victim.sinks.values()))
     stage.world.kill(victim)
@@ -100,7 +100,7 @@ def test_a_receiver_that_is_killed_goes_on_with_what_it_had(run: int, seed: int)
 
 @RUNS
 def test_a_stream_of_so_many_passes_ends(run: int, seed: int) -> None:
-    plan = OnewayPlan(overhead=0.5, cycle_count=2)
+    plan = OnewayBudget(overhead=0.5, cycle_count=2)
     stage, _ = oneway(seed, plan)
     geometry = stage.source.geometry
     offer = stage.machine.stream.offer
@@ -111,7 +111,7 @@ def test_a_stream_of_so_many_passes_ends(run: int, seed: int) -> None:
 
 @RUNS
 def test_nobody_answers_a_stream_whose_server_has_left(run: int, seed: int) -> None:
-    stage, speakers = oneway(seed, OnewayPlan(loss=0.0, cycle_count=1))
+    stage, speakers = oneway(seed, OnewayBudget(loss=0.0, cycle_count=1))
     stage.world.link("server", "listener 0", Link(loss=0.3))
     listener = stage.listen()
     stage.wait(3 * NS)
@@ -136,7 +136,7 @@ class Counting(Link):
 
 @pytest.mark.parametrize("size", [0, 1, 100, 5_000])
 def test_small_objects_arrive_though_every_so_many_packets_are_lost(size: int, seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.5, cycle_count=1), size=size)
+    stage, _ = oneway(seed, OnewayBudget(loss=0.5, cycle_count=1), size=size)
     for period in (2, 3, 4, 8):
         for first in range(period):
             name = f"listener {len(stage.listeners)}"
@@ -148,7 +148,7 @@ def test_small_objects_arrive_though_every_so_many_packets_are_lost(size: int, s
 
 @pytest.mark.parametrize("size", [0, 1, 5_000])
 def test_a_plan_for_more_loss_than_there_is_gives_small_objects_to_all(size: int, seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.4, cycle_count=1), size=size)
+    stage, _ = oneway(seed, OnewayBudget(loss=0.4, cycle_count=1), size=size)
     for index in range(24):
         stage.world.link("server", f"listener {index}", Link(loss=0.35, delay_ns=MS))
         stage.listen()
@@ -158,7 +158,7 @@ def test_a_plan_for_more_loss_than_there_is_gives_small_objects_to_all(size: int
 
 
 def test_a_pass_over_a_small_object_is_stretched_over_a_short_outage(seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.3, cycle_count=1), size=100)
+    stage, _ = oneway(seed, OnewayBudget(loss=0.3, cycle_count=1), size=100)
     start_ns = stage.world.now_ns
     stage.world.link("server", "listener 0", Link(partitions=[(start_ns + 50 * MS, start_ns + 90 * MS)], delay_ns=MS))
     stage.listen()
@@ -167,7 +167,7 @@ def test_a_pass_over_a_small_object_is_stretched_over_a_short_outage(seed: int) 
 
 
 def test_the_last_word_of_a_stream_is_enough_for_who_has_kept_its_packets(seed: int) -> None:
-    stage, _ = oneway(seed, OnewayPlan(loss=0.1, cycle_count=1), size=500)
+    stage, _ = oneway(seed, OnewayBudget(loss=0.1, cycle_count=1), size=500)
 
     class Deaf(Link):
         def carry(self, datagram: bytes, now_ns: int, draw: random.Random) -> list[tuple[int, bytes]]:

@@ -11,7 +11,7 @@ from fountain.engine.receiving.object_fetch import Phase
 from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from fountain.testing import Listener
 from tests.world.groups import MS, Stage
 
@@ -42,7 +42,7 @@ class SlowToOpen(InlineWorkers):
 
 def one_pass(seed: int) -> tuple[Stage, Listener]:
     """A stream that passes once, and a listener that is slow to open."""
-    settings = GroupSettings(wait_count=0, oneway=OnewayPlan(loss=0.01, cycle_count=1))
+    settings = GroupSettings(wait_count=0, oneway=OnewayBudget(loss=0.01, cycle_count=1))
     stage = Stage(seed, size=60_000, settings=settings)
     listener = stage.listen()
     listener.make_workers = lambda: SlowToOpen(stage)  # type: ignore[method-assign]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from tests.world.groups import MS, Stage
 
 
 @pytest.mark.parametrize("is_oneway", [False, True], ids=["reports", "oneway"])
 def test_a_stream_outlives_its_keys(is_oneway: bool, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fountain.protocol.group.server.sealed_count_max", lambda _size: 500)
-    settings = GroupSettings(oneway=OnewayPlan(loss=0.1) if is_oneway else None)
+    settings = GroupSettings(oneway=OnewayBudget(loss=0.1) if is_oneway else None)
     stage = Stage(seed, size=100_000, settings=settings, key=bytes(range(32)))
     numbers: dict[tuple[int, int], bytes] = {}
 

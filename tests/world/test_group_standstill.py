@@ -8,7 +8,7 @@ from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.receiver import LINGER_NS_MAX
 from fountain.protocol.group.standstill import Standstill
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from fountain.protocol.session.client_events import Failure, FetchFailed, FetchHindered
 from fountain.testing import Link
 from fountain.wire.control import MAGIC
@@ -127,7 +127,7 @@ def test_a_receiver_that_is_heard_while_the_group_waits_for_others_waits_as_well
 
 
 def test_a_deaf_receiver_of_a_one_way_stream_ends_with_the_reason(seed: int) -> None:
-    stage = Stage(seed, rate_bps=200_000, settings=GroupSettings(wait_count=0, oneway=OnewayPlan(loss=0.05)))
+    stage = Stage(seed, rate_bps=200_000, settings=GroupSettings(wait_count=0, oneway=OnewayBudget(loss=0.05)))
     stage.listen(gives_up=True)
     assert stage.world.run(lambda: stage.listeners[0].received_count > 100, 20 * NS)
     stage.world.link("server", "listener 0", DeafToGroup())

@@ -17,7 +17,7 @@ from fountain.codes.raptorq.parameters import parameters_for
 from fountain.limits import DATA_OVERHEAD_SIZE, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from fountain.testing import GROUP, Client, Link, Listener, World, payload
 from fountain.wire.control import MAGIC
 from fountain.wire.data import FLAG_OPEN, pack_headers, pack_open
@@ -190,7 +190,7 @@ def harass(
 
 def time_of_group(seed: int, block_count: int, *, harassed: bool, is_oneway: bool) -> int:
     """How long a receiver with the key takes, whose group somebody without it disturbs."""
-    plan = OnewayPlan(loss=0.05) if is_oneway else None
+    plan = OnewayBudget(loss=0.05) if is_oneway else None
     settings = GroupSettings(wait_count=0 if is_oneway else 1, oneway=plan)
     stage = Stage(
         seed, size=block_count * 16 * T, symbol_size=T, block=16, rate_bps=RATE_BPS, key=KEY, settings=settings

@@ -7,7 +7,7 @@ import pytest
 from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, DATAGRAM_SIZE_SAFE, NS
 from fountain.net.address import Address
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 from fountain.protocol.session.client_events import (
     OfferReceived,
     PacketsTooLarge,
@@ -111,7 +111,7 @@ def group_stage(seed: int, *, known_size: int = 0, oneway: bool = False) -> tupl
     """Two receivers of a group; the way to the first one drops what is too large."""
     world = World(seed)
     source = world.source(payload(400_000, seed), symbol_size=SYMBOL_SIZE, block=100)
-    settings = GroupSettings(wait_count=2) if not oneway else GroupSettings(oneway=OnewayPlan())
+    settings = GroupSettings(wait_count=2) if not oneway else GroupSettings(oneway=OnewayBudget())
     listeners = [world.listen(name="narrow"), world.listen(name="wide")]
     world.link("server", "narrow", Link(size_max=DATAGRAM_SIZE_SAFE, delay_ns=5_000_000))
     if known_size:

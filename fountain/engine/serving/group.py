@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fountain.config import FleetConfig
 from fountain.engine.runtime.meter import RateMeter
 from fountain.engine.runtime.standing import Standing
-from fountain.engine.serving.air import AirPlan
+from fountain.engine.serving.air import AirTimes
 from fountain.engine.serving.audience import Audience
 from fountain.events import GroupOpened, Observer, OnewayProgress, Waiting
 from fountain.limits import NS
@@ -63,15 +63,15 @@ class ServedGroup:
         self._observer = observer
         self._objects = list(objects)
         self._rate_bps = rate_bps
-        self._air = None if config.oneway is None else AirPlan(config.oneway, objects, rate_bps)
+        self._air = None if config.oneway is None else AirTimes(config.oneway, objects, rate_bps)
         self._endpoints = (control, data)
         self._aim(place.group)
         self._standing = Standing(place.group, config.group.interface, observer, self._aim, now_ns=now_ns)
-        plan = None if self._air is None else self._air.plan
+        budget = None if self._air is None else self._air.budget
         self.streams = GroupStreams(
             objects, place.group.target, secret=secret, key=place.key,
             controller=lambda size: group_rate(config.control_name, size, rate_bps, now_ns),
-            settings=GroupSettings(config.wait_count or 1, config.wait_time_ns, config.min_rate_bps or 0, plan),
+            settings=GroupSettings(config.wait_count or 1, config.wait_time_ns, config.min_rate_bps or 0, budget),
             control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
         self.machines = list(self.streams.machines.values())  # Their sessions may change; they stay.
@@ -193,7 +193,7 @@ class ServedGroup:
         return OnewayProgress(
             name=machine.stream.offer.name,
             pass_number=carousel.cycle_number + carousel.has_work,
-            pass_count=air.plan.cycle_count,
+            pass_count=air.budget.cycle_count,
             elapsed_s=(now_ns - machine.started_ns) / NS,
             planned_s=air.planned_s(machine.stream.object_index),
             rate_bps=meter.rate_bps,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fountain.protocol.schedule.oneway import OnewayPlan
+from fountain.protocol.schedule.oneway import OnewayBudget
 
 __all__ = ["GroupSettings"]
 
@@ -20,4 +20,4 @@ class GroupSettings:
     wait_count: int = 1
     wait_time_ns: int | None = None
     min_rate_bps: int = 0
-    oneway: OnewayPlan | None = None
+    oneway: OnewayBudget | None = None

@@ -23,7 +23,7 @@ from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.schedule.owed import LOSS_MAX
 from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["CONFIDENCE", "CYCLE_MIN_NS", "OnewayCarousel", "OnewayPlan", "symbols_needed"]
+__all__ = ["CONFIDENCE", "CYCLE_MIN_NS", "OnewayBudget", "OnewayCarousel", "symbols_needed"]
 
 CONFIDENCE = 0.999  # That a receiver which loses no more than was planned for has the object after one cycle.
 _EXTRA_COUNT = 2  # symbols beyond K
@@ -70,7 +70,7 @@ def _shortage(sent: int, wanted: int, loss: float) -> float:
 
 
 @dataclass(frozen=True)
-class OnewayPlan:
+class OnewayBudget:
     """How long a one-way stream goes on, and how much of each block is in a cycle.
 
     `overhead` is a share of K; None sends what `loss` asks for. `cycle_count` None goes on until told to end.
@@ -136,12 +136,12 @@ class OnewayCarousel(GroupSchedule):
     shorter period meets one alone.
     """
 
-    def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, plan: OnewayPlan) -> None:
+    def __init__(self, geometry: Geometry, manifest: Geometry, lane: Lane, budget: OnewayBudget) -> None:
         self.cycle_number = 0
-        self.cycle_packet_count = plan.packet_count(geometry, manifest)
+        self.cycle_packet_count = budget.packet_count(geometry, manifest)
         self._numbers = BlockNumbers(geometry, manifest)
         self._fresh = FreshSymbols(lane, self._numbers)
-        self._plan = plan
+        self._budget = budget
         self._totals: dict[int, int] = {}  # symbols in a cycle, by K
         self._position = 0  # blocks of this cycle that are over
         self._sent = 0  # symbols of the block that is being sent
@@ -149,7 +149,7 @@ class OnewayCarousel(GroupSchedule):
         self._trickle_left = _TRICKLE
         self._trickled = 0
         self._is_over = not self._block_count
-        self._places = plan.announce_places(self.cycle_packet_count, geometry.symbol_size, self._block_count)
+        self._places = budget.announce_places(self.cycle_packet_count, geometry.symbol_size, self._block_count)
         self._announces = deque(self._places)  # that this cycle is still to have
 
     @property
@@ -236,7 +236,7 @@ class OnewayCarousel(GroupSchedule):
             self.cycle_number += 1
             self._cycle_sent = 0
             self._announces = deque(self._places)
-            self._is_over = self._plan.cycle_count is not None and self.cycle_number >= self._plan.cycle_count
+            self._is_over = self._budget.cycle_count is not None and self.cycle_number >= self._budget.cycle_count
 
     def _trickle(self) -> BlockSymbols:
         block = self._trickled % self._numbers.manifest.block_count | MANIFEST_BIT
@@ -247,5 +247,5 @@ class OnewayCarousel(GroupSchedule):
 
     def _total(self, symbol_count: int) -> int:
         if symbol_count not in self._totals:
-            self._totals[symbol_count] = self._plan.cycle_symbols(symbol_count, self._block_count)
+            self._totals[symbol_count] = self._budget.cycle_symbols(symbol_count, self._block_count)
         return self._totals[symbol_count]
