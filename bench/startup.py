@@ -81,7 +81,7 @@ def measure_command(argv: list[str], run_count: int) -> float:
 
 def slowest_imports() -> list[tuple[float, str]]:
     """(milliseconds in the module's own body and below, name) of the modules that cost most, by -X importtime."""
-    modules = "fountain.engine.receiving.fetch, fountain.engine.receiving.fetching"
+    modules = "fountain.engine.receiving.fetch, fountain.engine.receiving.unicast_fetch"
     argv = [sys.executable, "-X", "importtime", "-c", f"import {modules}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     lines = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True).stderr.splitlines()

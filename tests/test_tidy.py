@@ -24,8 +24,6 @@ FUNCTION_PARAMETERS_MAX = 8
 # than what the code has, or that is not needed any more, fails as well. Kernels are excepted: they take arrays and
 # numbers one by one, because numba unpacks an object at every call.
 CLASSES_ABOVE: dict[str, int] = {
-    "fountain/engine/receiving/fetching.py:Fetching": 17,
-    "fountain/engine/receiving/group_fetch.py:GroupFetch": 21,
     "fountain/protocol/group/member.py:Member": 26,
     "fountain/protocol/group/receiver.py:GroupClientMachine": 35,
     "fountain/protocol/group/server.py:GroupServerMachine": 31,

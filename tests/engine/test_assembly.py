@@ -12,7 +12,7 @@ import pytest
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
 from fountain.engine.receiving.collector import Collector
-from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.receiving.place import ObjectPlace
 from fountain.errors import IntegrityError, LocalError
 from fountain.events import NullObserver
 from fountain.testing import Client, World, payload
@@ -65,9 +65,9 @@ def test_memory_that_runs_out_ends_the_fetch_with_a_sentence(seed: int, monkeypa
 
 
 def test_an_offer_of_more_symbols_than_its_code_takes_makes_nothing(tmp_path: Path) -> None:
-    fetching = Fetching(FetchConfig(host="127.0.0.1", out=tmp_path / "object"), NullObserver(), threading.Event())
+    place = ObjectPlace(FetchConfig(host="127.0.0.1", out=tmp_path / "object"), NullObserver(), threading.Event())
     for offer in (OFFER, replace(OFFER, object_size=64, manifest_size=40_000 * 64)):
         with pytest.raises(IntegrityError, match="blocks of 40000 symbols, and the code 'lt' takes at most 16384"):
-            fetching.open_sink(offer)
-    fetching.close()
+            place.open_sink(offer)
+    place.close()
     assert not list(tmp_path.iterdir())

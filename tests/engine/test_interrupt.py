@@ -11,7 +11,7 @@ import pytest
 
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig, ServeConfig
-from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.serving.serve import serve
 from fountain.errors import IncompleteError
 from fountain.events import EndReason, Event, ObjectServed, Preparing, Stopped
@@ -87,10 +87,10 @@ def test_a_fetch_that_digests_its_part_stops_when_it_is_told_to_and_keeps_the_pa
     )  # fmt: skip
     source.close()
     observer = Stopper("checking")
-    fetching = Fetching(FetchConfig(host="127.0.0.1", out=destination), observer, observer.stop)
+    place = ObjectPlace(FetchConfig(host="127.0.0.1", out=destination), observer, observer.stop)
     with pytest.raises(IncompleteError, match="interrupted"):
-        fetching.open_sink(offer)
-    fetching.close()
+        place.open_sink(offer)
+    place.close()
     assert observer.count() == 1
     assert not digest_threads()
     again = Part.open(destination, offer.object_id, offer.name, SIZE, overwrite=False)

@@ -17,7 +17,7 @@ from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig, GroupConfig
 from fountain.engine.receiving.contenders import CONTENDER_COUNT_MAX, TRIAL_COUNT
 from fountain.engine.receiving.group_fetch import GroupFetch
-from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX, REFUSED_COUNT_MAX
+from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX, REFUSED_COUNT_MAX, GroupPorts
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.idle_members import IDLE_MEMBER_COUNT_MAX
 from fountain.engine.receiving.reticence import SHOWN_COUNT
@@ -65,8 +65,9 @@ class Listening:
         config = FetchConfig(group=where, listen=True, out=place, **options)  # type: ignore[arg-type]
         self._waker = Waker()
         self.taking = GroupFetch(
-            config, self.observer, self.stop, self._waker, parse_group("239.255.7.7", 6332, "lo"), self.endpoint,
-            network.attach(("listener", 40_000)), ReceiverIdentity(bytes(8), "host", secrets.token_bytes(32), None),
+            config, self.observer, self.stop, self._waker, parse_group("239.255.7.7", 6332, "lo"),
+            GroupPorts(self.endpoint, network.attach(("listener", 40_000))),
+            ReceiverIdentity(bytes(8), "host", secrets.token_bytes(32), None),
         )  # fmt: skip
         self.receiver = self.taking._receiver
 
@@ -74,7 +75,7 @@ class Listening:
         """One turn of its loop."""
         now = now_ns()
         self.receiver.step(now)
-        self.taking._tell(now)
+        self.taking._report(now)
         self.taking._settle(now)
 
     def hear(self, packet: bytes) -> None:
@@ -121,7 +122,7 @@ def test_a_flood_of_announces_makes_no_thread_no_descriptor_and_no_directory(tmp
         assert descriptor_count() <= descriptors
         assert os.listdir(tmp_path) == []
         assert len(receiver.feeds) <= OBJECT_COUNT_MAX
-        assert len(listener.taking._fetches) <= OBJECT_COUNT_MAX + TRIAL_COUNT
+        assert len(listener.taking._entries) <= OBJECT_COUNT_MAX + TRIAL_COUNT
         assert len(receiver.idle.machines) <= IDLE_MEMBER_COUNT_MAX
         assert len(receiver._contenders) <= CONTENDER_COUNT_MAX
         assert len(receiver._refused) <= REFUSED_COUNT_MAX
@@ -137,7 +138,7 @@ def test_what_is_too_large_or_cannot_be_placed_takes_no_place_and_few_lines(tmp_
             if number % 20 == 0:
                 listener.step()
         assert not listener.receiver.feeds
-        assert not listener.taking._fetches
+        assert not listener.taking._entries
         told = [event for event in listener.observer.events if isinstance(event, Warned)]
         assert 0 < len(told) <= SHOWN_COUNT
         assert "more than `size_max` 1,000,000" in told[0].message
@@ -159,6 +160,7 @@ def test_no_object_is_taken_whose_name_could_be_a_file_of_the_listeners_own(tmp_
 def test_with_overwrite_no_file_is_replaced_whose_name_begins_with_a_dot(tmp_path: Path) -> None:
     (tmp_path / ".profile").write_text("mine")
     with listening(tmp_path, overwrite=True) as listener:
+        listener.taking._warm_up._thread.join()  # Then no worker is needed to look at the place.
         listener.hear(announce(1, name=".profile"))
         listener.step()
         assert not listener.receiver.feeds

@@ -10,8 +10,8 @@ import pytest
 
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockSink
-from fountain.engine.receiving.fetching import Fetching
 from fountain.engine.receiving.object_fetch import Phase
+from fountain.engine.receiving.place import ObjectPlace
 from fountain.errors import StorageError
 from fountain.events import Warned
 from fountain.limits import NS
@@ -33,13 +33,13 @@ def test_the_loop_goes_on_while_a_worker_opens_the_part(earlier: Path, monkeypat
     """The loop's thread looked at the part, and so heard nothing meanwhile."""
     began, go_on, threads = threading.Event(), threading.Event(), []
 
-    def open_sink(_self: Fetching, offer: OfferBody) -> tuple[Code, BlockSink]:
+    def open_sink(_self: ObjectPlace, offer: OfferBody) -> tuple[Code, BlockSink]:
         threads.append(threading.current_thread())
         began.set()
         assert threading.current_thread() is threading.main_thread() or go_on.wait(PATIENCE_NS / NS)
         raise StorageError(f"{offer.name} cannot be put here.")
 
-    monkeypatch.setattr(Fetching, "open_sink", open_sink)
+    monkeypatch.setattr(ObjectPlace, "open_sink", open_sink)
     with listening(earlier) as listener:
         listener.hear(announce(1))
         listener.step()
@@ -50,7 +50,7 @@ def test_the_loop_goes_on_while_a_worker_opens_the_part(earlier: Path, monkeypat
         listener.step()
         go_on.set()
         end_s = time.monotonic() + PATIENCE_NS / NS
-        while listener.taking._fetches and time.monotonic() < end_s:
+        while listener.taking._entries and time.monotonic() < end_s:
             listener.step()
         assert not listener.receiver.feeds
         told = [event.message for event in listener.observer.events if isinstance(event, Warned)]
@@ -67,9 +67,9 @@ def test_a_part_that_is_opened_too_late_is_closed_by_who_opened_it(tmp_path: Pat
     with listening(tmp_path) as listener:
         listener.hear(announce(1))
         listener.step()
-        (fetch,) = listener.taking._fetches
-        fetch.fetching.close()
+        (entry,) = listener.taking._entries
+        entry.place.close()
         late = Late()
         with pytest.raises(Exception, match="interrupted"):
-            fetch.fetching._hold(late)  # type: ignore[arg-type]
+            entry.place._hold(late)  # type: ignore[arg-type]
         assert late.is_closed

@@ -13,9 +13,10 @@ import pytest
 
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
-from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.receiving.fetch_reporter import FetchReporter
 from fountain.engine.receiving.object_fetch import Counters, Feed, ObjectFetch
 from fountain.engine.receiving.outcome import Succeeded
+from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.runtime.workers import InlineWorkers
 from fountain.errors import StorageError
 from fountain.events import DigestComputed, Fetched
@@ -35,14 +36,14 @@ def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: 
         manifest_size=200, symbol_size=64, block_symbol_limit=100, data_port=1, is_directory=False, name="object",
         open=False,
     )  # fmt: skip
-    place = tmp_path / "place"
-    place.mkdir()
-    config = FetchConfig(host="127.0.0.1", out=place, size_max=SIZE - 1)
-    fetching = Fetching(config, KeepingObserver(), threading.Event())
+    out = tmp_path / "place"
+    out.mkdir()
+    config = FetchConfig(host="127.0.0.1", out=out, size_max=SIZE - 1)
+    place = ObjectPlace(config, KeepingObserver(), threading.Event())
     with pytest.raises(StorageError, match=f"object has 3,000 octets, more than `size_max` {SIZE - 1:,}"):
-        fetching.open_sink(offer)
-    fetching.close()
-    assert os.listdir(place) == []
+        place.open_sink(offer)
+    place.close()
+    assert os.listdir(out) == []
 
 
 def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Path) -> None:
@@ -56,8 +57,9 @@ def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Pat
             block_symbol_limit=geometry.block_symbol_limit, data_port=1, is_directory=False, name="object", open=False,
         )  # fmt: skip
         watcher = KeepingObserver()
-        fetching = Fetching(FetchConfig(host="127.0.0.1", out=tmp_path / "copy"), watcher, threading.Event())
-        _, sink = fetching.open_sink(offer)
+        config = FetchConfig(host="127.0.0.1", out=tmp_path / "copy")
+        place = ObjectPlace(config, watcher, threading.Event())
+        _, sink = place.open_sink(offer)
         assert isinstance(sink, Part)
         sink.set_manifest(source.manifest_bytes)
         rows = np.empty(geometry.block_symbols_max * geometry.symbol_size, dtype=np.uint8)
@@ -67,8 +69,8 @@ def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Pat
     ended = ObjectFetch(InlineWorkers())
     ended.outcome = Succeeded(files, 0)
     ended.feed = cast(Feed, SimpleNamespace(counters=Counters(1, 0, 0.0, 0)))
-    assert fetching.finish(ended).path == tmp_path / "copy"
-    fetching.close()
+    assert FetchReporter(config, watcher, place).finish(ended).path == tmp_path / "copy"
+    place.close()
     computed = [event for event in watcher.events if isinstance(event, DigestComputed)]
     assert [(event.path, event.size) for event in computed] == [(tmp_path / "copy", SIZE)]
     assert [event.size for event in watcher.events if isinstance(event, Fetched)] == [SIZE]

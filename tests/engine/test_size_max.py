@@ -11,7 +11,7 @@ import pytest
 
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig, GroupConfig
-from fountain.engine.receiving.fetching import Fetching
+from fountain.engine.receiving.place import ObjectPlace
 from fountain.errors import StorageError
 from fountain.integrity import digest
 from fountain.wire.control import OfferBody
@@ -33,12 +33,12 @@ def take(config: FetchConfig, hole_size: int) -> None:
         manifest_size=len(manifest), symbol_size=64, block_symbol_limit=100, data_port=1, is_directory=True,
         name="object", open=False,
     )  # fmt: skip
-    fetching = Fetching(config, KeepingObserver(), threading.Event())
+    place = ObjectPlace(config, KeepingObserver(), threading.Event())
     try:
-        _, sink = fetching.open_sink(offer)
+        _, sink = place.open_sink(offer)
         sink.set_manifest(manifest)
     finally:
-        fetching.close()
+        place.close()
 
 
 def test_holes_count_and_an_object_above_the_limit_leaves_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.fetch import fetch
 from fountain.engine.serving.serve import serve
 from fountain.errors import StorageError
-from fountain.events import Event, Fetched, LeftOut, Serving, TransferProgress, Warned
+from fountain.events import Event, Fetched, LeftOut, Serving, TransferProgress, TransferState, Warned
 
 PATIENCE_S = 180  # Kernels may have to be compiled first.
 
@@ -96,7 +96,7 @@ def test_files_of_the_summary_are_those_of_the_tree(root: Path, tmp_path: Path) 
     assert paths == [tmp_path / "copy" / name for name in ("a:b", "file", "holes")]
     assert summary.files[1][1] == tmp_path / "copy" / "file"
     states = {event.state for event in client.of(TransferProgress) if isinstance(event, TransferProgress)}
-    assert states <= {"listing", "receiving", "finishing"}
+    assert states <= {TransferState.LISTING, TransferState.RECEIVING, TransferState.FINISHING}
 
 
 def test_nothing_is_served_of_a_tree_that_cannot_travel_whole(root: Path) -> None:

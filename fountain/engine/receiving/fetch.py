@@ -1,6 +1,6 @@
 """A fetch from start to end: the first Hello, the loop, and the end.
 
-`fountain.engine.receiving.fetching` has what comes between.
+`fountain.engine.receiving.unicast_fetch` and `fountain.engine.receiving.group_fetch` have what comes between.
 
 Nothing here loads the compiler or the kernels before the first Hello is under way: they take longer to load than most
 answers take to come back.
@@ -14,14 +14,14 @@ import threading
 import unicodedata
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Protocol
 
-from fountain.config import FetchConfig, GroupConfig
+from fountain.config import FetchConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.standing import await_group, open_group
-from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import IncompleteError
 from fountain.events import Fetched, Listening, Observer, Searching, Shield
 from fountain.integrity import digest
@@ -32,9 +32,8 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.sentences import Notice, warning
 from fountain.storage.key import read_key
 from fountain.wire.control import Want
-from fountain.wire.session import StopReason
 
-__all__ = ["fetch"]
+__all__ = ["Course", "fetch"]
 
 
 def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fetched | None:
@@ -46,74 +45,92 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         FountainError: any of its kinds but PeersMissingError; what was received is kept unless it was worth nothing.
     """
     observer = Shield(observer)
-    if config.group is not None:
-        return _fetch_group(config, config.group, observer, stop)
     with ExitStack() as stack:
-        whereabouts = Whereabouts(config.host, config.port)
-        targets = whereabouts.find(observer, stop, wait=config.wait)
-        observer.handle(Searching(config.host, config.port, config.wait))
-        endpoint = open_endpoint()
-        stack.callback(endpoint.close)
-        machine = _machine(config, targets)
-        _say_hello(machine, endpoint, targets)
-        from fountain.engine.receiving.fetching import Fetching
-        from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
-        from fountain.engine.receiving.unicast_feed import UnicastFeed
-
         waker = Waker()
         stack.callback(waker.close)
-        workers = ThreadWorkers(waker.wake)
-        fetching = Fetching(config, observer, stop)
-        stack.callback(fetching.close)
-        stack.callback(workers.close)  # First: no job may touch a part that is closed.
-        taken = ObjectFetch(workers, loss=config.loss_test, seed=secrets.randbits(64))
-        taken.feed = feed = UnicastFeed(taken, machine, endpoint, targets, fetching)
-        try:
-            while taken.phase is not Phase.ENDED:
-                now = now_ns()
-                if stop.is_set():
-                    taken.stop(StopReason.INTERRUPTED, now)
-                deadline = taken.step(now)
-                fetching.tell(taken, now)
-                moved = whereabouts.look(now, is_searching=feed.is_searching)
-                if moved is not None:
-                    feed.retarget(moved)
-                wait([endpoint], min(deadline, now + STOP_CHECK_NS) - now_ns(), waker)
-        except BaseException:
-            taken.stop(StopReason.STORAGE, now_ns())  # Whatever it is, the server should not wait for its end.
-            raise
-        fetching.tell(taken, now_ns())
-        return fetching.finish(taken)
+        begin = _begin_unicast if config.group is None else _begin_group
+        course = begin(config, observer, stop, waker, stack)
+        return None if course is None else _drive(course, stop, waker)
 
 
-def _fetch_group(
-    config: FetchConfig, where: GroupConfig, observer: Observer, stop: threading.Event
-) -> Fetched | None:  # fmt: skip
+class Course(Protocol):
+    """A fetch under way, as the loop sees it."""
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """What to wait for."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do but to finish."""
+
+    def step(self, now_ns: int) -> int:
+        """Do what can be done at `now_ns`; when to come back at the latest."""
+
+    def interrupt(self, now_ns: int) -> None:
+        """End it as soon as what is being put in its place is there. Harmless when repeated."""
+
+    def finish(self) -> Fetched | None:
+        """The object, if it was one alone; or raise what went wrong."""
+
+
+def _drive(course: Course, stop: threading.Event, waker: Waker) -> Fetched | None:
+    while not course.is_over:
+        now = now_ns()
+        if stop.is_set():
+            course.interrupt(now)
+        deadline = course.step(now)
+        if not course.is_over:
+            wait(course.endpoints, min(deadline, now + STOP_CHECK_NS) - now_ns(), waker)
+    return course.finish()
+
+
+def _begin_unicast(
+    config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, stack: ExitStack
+) -> Course | None:  # fmt: skip
+    """Say Hello first: its answer then travels while everything else is loaded."""
+    whereabouts = Whereabouts(config.host, config.port)
+    targets = whereabouts.find(observer, stop, wait=config.wait)
+    observer.handle(Searching(config.host, config.port, config.wait))
+    endpoint = open_endpoint()
+    stack.callback(endpoint.close)
+    machine = _machine(config, targets)
+    _say_hello(machine, endpoint, targets)
+    from fountain.engine.receiving.unicast_fetch import UnicastFetch
+
+    course = UnicastFetch(config, observer, stop, waker, machine, endpoint, whereabouts)
+    stack.callback(course.close)
+    return course
+
+
+def _begin_group(
+    config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, stack: ExitStack
+) -> Course | None:  # fmt: skip
     """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
-    with ExitStack() as stack:
-        key = read_key(where.key_path) if where.key_path is not None else None
-        warn_of_exposure(where, observer)
-        found = await_group(where, observer, stop) if config.wait or config.listen else open_group(where)
-        if found is None:
-            if config.listen:
-                return None
-            raise IncompleteError("The fetch was interrupted.")
-        group, endpoint = found
-        stack.callback(endpoint.close)
-        answer = open_endpoint(family=group.family)
-        stack.callback(answer.close)
-        observer.handle(Listening(group.address, group.interface.name, group.port))
-        if key is None:
-            observer.handle(warning(Notice.OPEN_GROUP))
-        from fountain.engine.receiving.group_fetch import GroupFetch
+    where = config.group
+    assert where is not None
+    key = read_key(where.key_path) if where.key_path is not None else None
+    warn_of_exposure(where, observer)
+    found = await_group(where, observer, stop) if config.wait or config.listen else open_group(where)
+    if found is None:
+        if config.listen:
+            return None
+        raise IncompleteError("The fetch was interrupted.")
+    group, endpoint = found
+    stack.callback(endpoint.close)
+    answer = open_endpoint(family=group.family)
+    stack.callback(answer.close)
+    observer.handle(Listening(group.address, group.interface.name, group.port))
+    if key is None:
+        observer.handle(warning(Notice.OPEN_GROUP))
+    from fountain.engine.receiving.group_fetch import GroupFetch
+    from fountain.engine.receiving.group_receiver import GroupPorts
 
-        waker = Waker()
-        stack.callback(waker.close)
-        peer_id = group_peer_id(config, group.interface.name)
-        identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key)
-        taking = GroupFetch(config, observer, stop, waker, group, endpoint, answer, identity)
-        stack.callback(taking.close)
-        return taking.run()
+    peer_id = group_peer_id(config, group.interface.name)
+    identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key)
+    course = GroupFetch(config, observer, stop, waker, group, GroupPorts(endpoint, answer), identity)
+    stack.callback(course.close)
+    return course
 
 
 def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
@@ -130,7 +147,7 @@ def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
 
 
 def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Address]) -> None:
-    """Send the first Hello: its answer then travels while everything else is loaded."""
+    """Send the first Hello."""
     machine.handle_timeout(now_ns())
     while (waiting := machine.poll_datagram()) is not None:
         data = waiting.datagram

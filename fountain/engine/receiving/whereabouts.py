@@ -26,7 +26,7 @@ class Whereabouts:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._targets: list[Address] = []
+        self.targets: Sequence[Address] = []
         self._found: list[Address] = []  # by the thread
         self._thread: threading.Thread | None = None
         self._look_ns: int | None = None
@@ -42,8 +42,8 @@ class Whereabouts:
         is_told = False
         while True:
             try:
-                self._targets = resolve(self._host, self._port)
-                return self._targets
+                self.targets = resolve(self._host, self._port)
+                return self.targets
             except NobodyAnsweredError as error:
                 if not wait:
                     raise
@@ -62,9 +62,9 @@ class Whereabouts:
             self._look_ns = now_ns + FIRST_INTERVAL_NS
         if self._thread is not None and not self._thread.is_alive():
             self._thread = None
-            if self._found and set(self._found) != set(self._targets):
-                self._targets = self._found
-                return self._targets
+            if self._found and set(self._found) != set(self.targets):
+                self.targets = self._found
+                return self.targets
         if self._thread is None and now_ns >= self._look_ns:
             self._look_ns = now_ns + INTERVAL_NS
             self._thread = threading.Thread(target=self._look_up, name="whereabouts", daemon=True)

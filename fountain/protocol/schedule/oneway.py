@@ -91,9 +91,7 @@ class OnewayBudget:
         loss = self.loss if self.overhead is None else max(self.loss, self.overhead / (1.0 + self.overhead))
         if loss <= 0.0:
             return _ANNOUNCE_COUNT_MIN
-        return max(
-            _ANNOUNCE_COUNT_MIN, math.ceil(math.log(self._failure(block_count)) / math.log(min(loss, LOSS_MAX)))
-        )
+        return max(_ANNOUNCE_COUNT_MIN, math.ceil(math.log(self._failure(block_count)) / math.log(min(loss, LOSS_MAX))))
 
     def announce_places(self, packet_count: int, symbol_size: int, block_count: int) -> list[int]:
         """Before which of the `packet_count` data packets of a cycle an Announce goes, ascending.

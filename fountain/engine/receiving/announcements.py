@@ -1,0 +1,87 @@
+"""What is announced in a group beside the object that a fetch takes, and what is reported of that."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from fountain.config import FetchConfig
+from fountain.errors import NobodyAnsweredError
+from fountain.events import Observer, Warned
+from fountain.limits import NS
+from fountain.net.group import Group
+from fountain.storage.paths import printable
+from fountain.wire.control import OfferBody
+
+__all__ = ["Announcements", "described"]
+
+OTHERS_NS = 3 * NS  # Where only other things are heard for so long, whoever waits without limit is informed.
+NAME_COUNT_MAX = 32  # Names that are reported to whoever asks for one that is not announced.
+
+
+class Announcements:
+    """The names that are heard by a fetch of one object, and whether that one is meant."""
+
+    def __init__(self, config: FetchConfig, observer: Observer, now_ns: int) -> None:
+        self.instead: OfferBody | None = None  # what is announced under the name of what was begun
+        self._config = config
+        self._observer = observer
+        self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
+        self._names: dict[str, None] = {}  # in order
+        self._has_reported_other = self._has_reported_why = False
+        self._silent_ns = now_ns  # until then nothing was heard
+
+    def wants(self, offer: OfferBody, taken: OfferBody | None) -> bool:
+        """Whether to take an object; none but the one that was `taken` first, if there is one."""
+        if len(self._names) < NAME_COUNT_MAX:
+            self._names[offer.name] = None
+        if taken is not None:
+            self._report_other(offer, taken)
+            return False
+        return self._name is None or offer.name == self._name
+
+    def report_why_nothing_comes(self, group: Group, foreign_count: int, now_ns: int) -> None:
+        """Report once what is heard instead of what is waited for, where there is no limit of time."""
+        if not self._names and not foreign_count:
+            self._silent_ns = now_ns
+        elif not self._has_reported_why and now_ns - self._silent_ns >= OTHERS_NS:
+            self._has_reported_why = True
+            error = self.error(group, foreign_count)
+            self._observer.handle(Warned(error.message, error.hint))
+
+    def error(self, group: Group, foreign_count: int) -> NobodyAnsweredError:
+        """The error of a fetch that nobody announced anything for."""
+        config = self._config
+        if foreign_count:
+            return NobodyAnsweredError(
+                f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "
+                "uses any.",
+                "Give both the same `group.key_path`, or none.",
+            )
+        if self._names:
+            names = ", ".join(printable(name) for name in self._names)
+            return NobodyAnsweredError(
+                f"{printable(config.name or '')} is not announced in group {group.address}, port {group.port}.",
+                f"This is: {names}.",
+            )
+        what = "anything" if config.name is None else printable(config.name)
+        return NobodyAnsweredError(
+            f"Nobody announced {what} in group {group.address}, port {group.port}, on {group.interface.name} within "
+            f"{config.timeout_ns / NS:g} s.",
+            f"Start fountain-serve with the same group, open UDP port {group.port} in this machine's firewall, choose "
+            "the interface with `group.interface`, or wait longer with `wait`.",
+        )
+
+    def _report_other(self, offer: OfferBody, taken: OfferBody) -> None:
+        """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
+        if offer.name == taken.name and self.instead is None:
+            self.instead = offer
+            self._observer.handle(Warned(described(offer), "It is another object: what was begun is waited for."))
+        if self._name is None and not self._has_reported_other and offer.name != taken.name:
+            self._has_reported_other = True
+            message = f"{printable(offer.name)} is announced here as well."
+            self._observer.handle(Warned(message, "Name the one that you want."))
+
+
+def described(offer: OfferBody) -> str:
+    """A sentence on what is announced under the name of an object that was begun."""
+    return f"The group now announces another '{printable(offer.name)}', of {offer.object_size:,} bytes."

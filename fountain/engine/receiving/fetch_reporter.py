@@ -1,0 +1,187 @@
+"""What an observer is notified of while an object is fetched, and at the end."""
+
+from __future__ import annotations
+
+from fountain.config import FetchConfig
+from fountain.engine.receiving.failures import DEFECT_HINT, KEPT_HINT, fetch_failure
+from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
+from fountain.engine.receiving.outcome import Succeeded, Unserved
+from fountain.engine.receiving.place import Beginning, ObjectPlace
+from fountain.engine.runtime.meter import RateMeter
+from fountain.errors import FountainError, IncompleteError
+from fountain.events import (
+    DigestComputed,
+    Fetched,
+    LeftOut,
+    Listed,
+    Observer,
+    Reconnecting,
+    TransferProgress,
+    TransferState,
+    Warned,
+)
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
+from fountain.protocol.session.client_events import (
+    ClientEvent,
+    FetchHindered,
+    ListingReceived,
+    PacketsTooLarge,
+    PartsRequested,
+    ServerPreparing,
+    StreamLost,
+    StreamOpened,
+    Trouble,
+)
+from fountain.sentences import Notice, warning
+
+__all__ = ["FetchReporter"]
+
+PROGRESS_INTERVAL_NS = NS // 5
+WAITING_HINT = "Going on to wait (`wait`)."
+ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
+
+
+class FetchReporter:
+    """Notifies `observer` of one fetch, whose object goes to `place`."""
+
+    def __init__(self, config: FetchConfig, observer: Observer, place: ObjectPlace) -> None:
+        self._config = config
+        self._observer = observer
+        self._place = place
+        self._beginning: Beginning | None = None  # that `_meter` belongs to
+        self._meter = RateMeter(0)
+        self._progress_ns = 0  # when progress is due
+        self._is_reconnecting = self._has_reported_defect = False
+
+    def report(self, fetch: ObjectFetch, now_ns: int) -> None:
+        """Hand events and, now and then, progress to the observer."""
+        events, fetch.events = fetch.events, []
+        for event in events:
+            self._report_event(event)
+        defect = fetch.assembly.defect if fetch.assembly is not None else ""
+        if defect and not self._has_reported_defect:
+            self._has_reported_defect = True
+            self._observer.handle(Warned(f"A packet that came could not be taken in: {defect}.", DEFECT_HINT))
+        beginning = self._place.beginning
+        if beginning is not None and now_ns >= self._progress_ns:
+            self._progress_ns = now_ns + PROGRESS_INTERVAL_NS
+            self._observer.handle(self._progress(fetch, beginning, now_ns))
+
+    def finish(self, fetch: ObjectFetch) -> Fetched:
+        """The end: report the object, and return what was reported.
+
+        Raises:
+            FountainError: what went wrong, at either end.
+        """
+        error = self.error_of(fetch)
+        if error is not None:
+            raise error
+        part, beginning = self._place.part, self._place.beginning
+        if not isinstance(fetch.outcome, Succeeded):
+            raise IncompleteError("The fetch was interrupted.", KEPT_HINT if part is not None else "")
+        assert part is not None
+        assert beginning is not None
+        if part.manifest is not None and part.manifest.left_out_count:
+            self._observer.handle(LeftOut(beginning.offer.name, part.manifest.left_out_count))
+        for remark in part.remarks:
+            self._observer.handle(Warned(remark))
+        # The size is the manifest's: whoever watches the directory may have moved the file away by now.
+        for (hex_digest, path), size in zip(fetch.files, part.file_sizes):
+            if hex_digest:
+                self._observer.handle(DigestComputed(hex_digest, path, size))
+        fetched = self._figures(fetch, fetch.outcome, beginning)
+        self._observer.handle(fetched)
+        return fetched
+
+    def error_of(self, fetch: ObjectFetch) -> FountainError | None:
+        """What went wrong, at either end."""
+        return self._failure_of(fetch.outcome.trouble) if isinstance(fetch.outcome, Unserved) else fetch.error
+
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _figures(self, fetch: ObjectFetch, outcome: Succeeded, beginning: Beginning) -> Fetched:
+        offer, counters = beginning.offer, fetch.counters
+        duration_s = max(1e-9, (outcome.at_ns - beginning.start_ns) / NS)
+        return Fetched(
+            path=self._place.destination,
+            name=offer.name,
+            object_id=offer.object_id.hex(),
+            size=offer.object_size,
+            duration_s=duration_s,
+            rate_bps=(offer.object_size - beginning.resumed_size) * 8 / duration_s,
+            received_count=counters.received_count,
+            overhead_count=fetch.assembly.collector.overhead_count if fetch.assembly else 0,
+            block_count=offer.geometry.block_count,
+            loss=counters.loss,
+            files=outcome.files,
+        )
+
+    def _report_event(self, event: ClientEvent) -> None:
+        match event:
+            case ListingReceived():
+                self._observer.handle(Listed(event.entries))
+            case ServerPreparing():
+                self._observer.handle(warning(Notice.SERVER_PREPARING, host=self._host))
+            case StreamLost():
+                self._is_reconnecting = True
+                self._observer.handle(Reconnecting(event.reason))
+            case StreamOpened():
+                self._is_reconnecting = False
+            case PartsRequested():
+                size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
+                self._observer.handle(warning(Notice.PACKETS_IN_PARTS, size=size, part_count=event.part_count))
+            case PacketsTooLarge():
+                size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
+                self._observer.handle(warning(Notice.PACKETS_TOO_LARGE, size=size))
+            case FetchHindered():
+                self._observer.handle(Warned(self._failure_of(event).message, WAITING_HINT))
+
+    @property
+    def _host(self) -> str:
+        return self._config.host or self._place.address
+
+    def _failure_of(self, trouble: Trouble) -> FountainError:
+        config = self._config
+        return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name)
+
+    def _progress(self, fetch: ObjectFetch, beginning: Beginning, now_ns: int) -> TransferProgress:
+        if beginning is not self._beginning:
+            self._beginning = beginning
+            self._meter = RateMeter(beginning.start_ns, beginning.resumed_size)
+        offer, geometry, assembly = beginning.offer, beginning.offer.geometry, fetch.assembly
+        verified_size = self._place.verified_size(offer)
+        held = assembly.table.held_symbol_count if assembly else 0
+        symbols = min(geometry.symbol_count, -(-verified_size // geometry.symbol_size) + held)
+        size = min(symbols * geometry.symbol_size, geometry.object_size)
+        self._meter.update(size, now_ns)
+        rate = self._meter.rate_bps
+        state = TransferState.RECEIVING
+        if fetch.phase is Phase.FINISHING:
+            state = TransferState.FINISHING
+        elif self._is_reconnecting:
+            state = TransferState.RECONNECTING
+        elif assembly is not None and not assembly.table.manifest_known:
+            state = TransferState.LISTING
+        counters = fetch.counters
+        return TransferProgress(
+            symbol_count=symbols,
+            symbol_total=geometry.symbol_count,
+            verified_size=verified_size,
+            total_size=geometry.object_size,
+            rate_bps=rate,
+            loss=counters.loss,
+            eta_s=None if state is TransferState.RECONNECTING else _eta_s(geometry.object_size - size, rate),
+            state=state,
+            received_count=counters.received_count,
+            duplicate_count=assembly.unpacker.duplicate_count if assembly else 0,
+            damaged_count=assembly.unpacker.damaged_count if assembly else 0,
+            rejected_count=counters.rejected_count,
+            kernel_drop_count=counters.kernel_drop_count,
+            name=offer.name,
+        )
+
+
+def _eta_s(left_size: int, rate_bps: float) -> float | None:
+    """Seconds that are left at this rate; None where it tells nothing."""
+    seconds = left_size * 8 / rate_bps if rate_bps > 0 else ETA_MAX_S
+    return seconds if seconds < ETA_MAX_S else None
