@@ -120,5 +120,5 @@ def test_of_two_interfaces_one_must_be_named(tmp_path: Path) -> None:
             (failed,) = command.events("failed")
             names = f"eth0 ({lab.address(host)}), eth1 (10.1.0.1)"
             assert failed["message"] == f"Several interfaces could carry the group: {names}."
-            assert failed["hint"] == "Choose one, for example: -i eth0"
+            assert failed["hint"] == "Choose one, for example --interface eth0."
         Stage(lab, tmp_path, SMALL_SIZE, "--group", ADDRESS, "-i", "eth0").transfer(count=1)
