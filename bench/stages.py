@@ -127,7 +127,7 @@ def _choose(stages: Stages) -> float:
     for number in range(trains):
         blocks = session.carousel.take(COUNT, sequence)
         count = sum(len(esis) for _, esis in blocks)
-        session.record_train(count, number)
+        session.sending.record(count, number)
         sequence += count
     spent = (time.perf_counter_ns() - start) / trains
     assert sequence == trains * COUNT

@@ -238,15 +238,15 @@ class HostileServer:
         symbol_size = self._body.symbol_size
         rows = np.zeros((len(esis), symbol_size + DATA_OVERHEAD_SIZE), dtype=np.uint8)
         pack_headers(
-            rows, flags=self._flags, rtt_hint=0, session=session.session_id, sequence=session.sequence, timestamp_us=0,
-            block=0, esis=esis.astype(np.uint32),
+            rows, flags=self._flags, rtt_hint=0, session=session.session_id, sequence=session.sending.sequence,
+            timestamp_us=0, block=0, esis=esis.astype(np.uint32),
         )  # fmt: skip
         assert session.keys.data is not None
         for row in rows:
             header = row[:DATA_HEADER_SIZE].tobytes()
-            sealed = session.keys.data.seal(session.sequence, header, self._rng.bytes(symbol_size))
+            sealed = session.keys.data.seal(session.sending.sequence, header, self._rng.bytes(symbol_size))
             row[DATA_HEADER_SIZE:] = np.frombuffer(sealed, dtype=np.uint8)
-            session.sequence += 1
+            session.sending.sequence += 1
             try:
                 self._sockets[1].sendto(row.tobytes(), session.address)
             except (BlockingIOError, ConnectionRefusedError):

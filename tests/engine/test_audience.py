@@ -94,7 +94,7 @@ def test_a_peer_that_comes_back_with_all_of_it_counts_though_nothing_is_sent(mis
 def test_a_peer_that_begins_counts_when_it_was_sent_every_symbol(missing: int) -> None:
     stage = Stage()
     client, session = stage.join(1)
-    session.record_train(1_563 + 5 - missing, stage.pair.now_ns)  # 100,000 octets of object, 300 of manifest
+    session.sending.record(1_563 + 5 - missing, stage.pair.now_ns)  # 100,000 octets of object, 300 of manifest
     told = stage.say_done(session, client)
     assert isinstance(told, PeerGone if missing else PeerFinished)
     assert len(stage.audience._done_peers) == 1 - missing
@@ -103,9 +103,9 @@ def test_a_peer_that_begins_counts_when_it_was_sent_every_symbol(missing: int) -
 def test_what_a_peer_was_sent_in_an_earlier_session_counts() -> None:
     stage = Stage()
     _, first = stage.join(1)
-    first.record_train(1_500, stage.pair.now_ns)
+    first.sending.record(1_500, stage.pair.now_ns)
     client, second = stage.join(1)
-    second.record_train(68, stage.pair.now_ns)
+    second.sending.record(68, stage.pair.now_ns)
     assert isinstance(stage.say_done(second, client), PeerFinished)
     assert stage.audience._done_peers == {(HOST, (1).to_bytes(8, "big"))}
 
@@ -113,7 +113,7 @@ def test_what_a_peer_was_sent_in_an_earlier_session_counts() -> None:
 def test_a_peer_that_resumes_counts_when_it_was_sent_anything() -> None:
     stage = Stage()
     client, session = stage.join(1, has_manifest=True)
-    session.record_train(1, stage.pair.now_ns)
+    session.sending.record(1, stage.pair.now_ns)
     assert isinstance(stage.say_done(session, client), PeerFinished)
 
 
@@ -147,7 +147,7 @@ def test_peers_that_are_done_are_remembered_up_to_a_limit(monkeypatch: pytest.Mo
     stage = Stage()
     for number in range(25):
         client, session = stage.join(number, has_manifest=True)
-        session.record_train(1, stage.pair.now_ns)
+        session.sending.record(1, stage.pair.now_ns)
         assert isinstance(stage.say_done(session, client), PeerFinished)
     assert len(stage.audience._done_peers) == len(stage.audience._done_objects) == 10
     assert len(stage.audience._sent_to) == 10

@@ -78,7 +78,7 @@ MUTANTS = (
     # --- Their twins on the other kind of stream ----------------------------------------------------------------
     Mutant(
         "session-future-report", "a Report that expects packets never sent is believed",
-        "report.expected_sequence if report.expected_sequence <= self.sequence else 0", "report.expected_sequence",
+        "0 < report.expected_sequence <= self.sequence", "0 < report.expected_sequence",
         "tests/protocol/test_sessions.py", "session",
     ),
     Mutant(
@@ -150,8 +150,8 @@ MUTANTS = (
     ),
     Mutant(
         "journal-before-sync", "the journal vouches for data that a power cut takes",
-        "self._octets.sync(dirty)\n                self._journal.append(pending)",
-        "self._journal.append(pending)\n                self._octets.sync(dirty)",
+        "self._octets.sync(pending.files)\n                self._journal.append(pending.blocks)",
+        "self._journal.append(pending.blocks)\n                self._octets.sync(pending.files)",
         "tests/storage/test_trouble.py",
     ),
     Mutant(

@@ -96,7 +96,7 @@ def test_one_key_seals_as_many_packets_as_rfc_9001_allows(packet_size: int, coun
 
 def test_a_session_whose_key_is_worn_ends_before_one_more_packet_is_sealed() -> None:
     pair, client, session = connected()
-    session.sequence = session.packet_count_max - 1
+    session.sending.sequence = session.packet_count_max - 1
     pair.now_ns += 10 * MS
     assert pair.server.poll_order(pair.now_ns) is None
     assert not pair.server.sessions

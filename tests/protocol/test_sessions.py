@@ -178,22 +178,22 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
 
 def test_a_report_that_comes_late_is_not_believed() -> None:
     pair, _, session = connected()
-    session.record_train(200, pair.now_ns)
+    session.sending.record(200, pair.now_ns)
     pair.now_ns += 20 * MS
     echo_us = (pair.now_ns - 20 * MS) // 1000 & 0xFFFF_FFFF
     session.handle_report(Report(150, 140, 150, 10, echo_us, 0, 0, 0, 0, 0, 8, True, ((0, 3),), ((4, 5),)), pair.now_ns)
-    known = (session.rtt.smoothed_ns, session.lost_fraction, session.received_count, session.controller.rate_bps)
+    known = (session.rtt.smoothed_ns, session.lost_fraction, session.received_count)
     assert 0 < session.lost_fraction < 0.1
     pair.now_ns += 300 * MS
     session.handle_report(Report(120, 60, 120, 60, echo_us, 0, 0, 0, 0, 0, 2, True, ((7, 1),), ((4, 9),)), pair.now_ns)
-    assert (session.rtt.smoothed_ns, session.lost_fraction, session.received_count) == known[:3]
+    assert (session.rtt.smoothed_ns, session.lost_fraction, session.received_count) == known
     assert session.carousel.open_limit == 8
     assert 7 not in session.carousel.done
 
 
 def test_the_time_for_which_a_client_held_an_echo_is_no_round_trip() -> None:
     pair, _, session = connected()
-    session.record_train(10, pair.now_ns)
+    session.sending.record(10, pair.now_ns)
     echo_us = pair.now_ns // 1000 & 0xFFFF_FFFF
     pair.now_ns += 70 * MS
     session.handle_report(Report(10, 10, 10, 0, echo_us, 50_000, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
@@ -203,7 +203,7 @@ def test_the_time_for_which_a_client_held_an_echo_is_no_round_trip() -> None:
 def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pair, client, session = connected()
     assert client.session is not None
-    session.record_train(100, pair.now_ns)
+    session.sending.record(100, pair.now_ns)
     learned: list[int] = []
     monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
     pair.now_ns += 10 * MS
@@ -221,7 +221,7 @@ def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learne
 ) -> None:
     pair, client, session = connected()
     assert client.session is not None
-    session.record_train(100, pair.now_ns)
+    session.sending.record(100, pair.now_ns)
     learned: list[int] = []
     monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
     pair.now_ns += 10 * MS
@@ -263,7 +263,7 @@ def lost_stream() -> tuple[Pair, ClientMachine, ServerSession]:
     pair, client, session = connected()
     assert client.state is ClientState.RECEIVING
     for _ in range(30):
-        session.controller.on_silence(pair.now_ns, session.sequence)
+        session.sending.controller.on_silence(pair.now_ns, session.sending.sequence)
         pair.now_ns += 2 * NS
         session.heard_ns = pair.now_ns
     pair.server.handle_timeout(pair.now_ns)
@@ -290,8 +290,8 @@ def test_a_peer_that_connects_anew_does_not_close_the_breaker() -> None:
     stranger = pair.connect(pair.client(b"another."), (HOME[0], 40_002))
     assert second is not None
     assert stranger is not None
-    assert second.controller.breaker is first.controller.breaker
-    assert stranger.controller.breaker is not first.controller.breaker
+    assert second.sending.controller.breaker is first.sending.controller.breaker
+    assert stranger.sending.controller.breaker is not first.sending.controller.breaker
 
 
 # --- Time that nobody watched -------------------------------------------------------------------------------
@@ -370,6 +370,6 @@ def test_packets_that_are_still_under_way_at_the_end_are_not_lost() -> None:
     pair = Pair()
     session = pair.connect(pair.client())
     assert session is not None
-    session.record_train(100, pair.now_ns)
+    session.sending.record(100, pair.now_ns)
     session.handle_report(Report(90, 81, 90, 9, 0, 0, 0, 0, 0, 0, 8, False, (), ()), pair.now_ns)
     assert session.lost_fraction == pytest.approx(0.1)

@@ -159,7 +159,7 @@ class ServerMachine:
             if silent_ns >= GONE_NS or session.proof.is_overdue(now_ns):
                 self._send_bye(session, ByeReason.IDLE)
                 self._end(session, now_ns)
-            elif session.controller.breaker.has_tripped:
+            elif session.sending.controller.breaker.has_tripped:
                 # What is lost, Reports tell: where none come either, nothing is known of that.
                 is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
                 self._send_bye(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE)
@@ -244,20 +244,20 @@ class ServerMachine:
         if not room:
             return None
         limit = train_packet_count_max(session.offer.symbol_size, session.part_count)
-        for pacer in (self.pacer, session.pacer):
-            limit = pacer.train_packet_count(session.packet_size, limit)
+        for pacer in (self.pacer, session.sending.pacer):
+            limit = pacer.train_packet_count(session.sending.packet_size, limit)
         limit = min(limit, room)
-        if session.sequence + limit > session.packet_count_max:
+        if session.sending.sequence + limit > session.packet_count_max:
             self._send_bye(session, ByeReason.KEYS_SPENT)
             self._end(session, now_ns)
             return None
-        blocks = session.carousel.take(limit, session.sequence, functools.partial(is_ready, session.session_id))
+        blocks = session.carousel.take(limit, session.sending.sequence, functools.partial(is_ready, session.session_id))
         if not blocks:
-            session.pacer.idle(now_ns)
+            session.sending.pacer.idle(now_ns)
             return None
-        order = StreamOrder(session, session.sequence, now_ns // 1000 & 0xFFFF_FFFF, blocks)
-        session.record_train(order.packet_count, now_ns)
-        self.pacer.charge(order.packet_count * session.packet_size)
+        order = StreamOrder(session, session.sending.sequence, now_ns // 1000 & 0xFFFF_FFFF, blocks)
+        session.sending.record(order.packet_count, now_ns)
+        self.pacer.charge(order.packet_count * session.sending.packet_size)
         return order
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
@@ -358,7 +358,7 @@ class ServerMachine:
         self._lane_index += 1
         controller = self._congestion(served.packet_size, self.pacer.rate_bps)
         if older is not None:
-            controller.succeed(older.controller)
+            controller.succeed(older.sending.controller)
         challenge = int.from_bytes(keyed_digest(self._secret, header)[:8], "big")
         session = ServerSession(
             request.session, address, keys, served, index, lane, body, controller, challenge, now_ns
@@ -433,7 +433,7 @@ class ServerMachine:
             pong = session.seal_packet(PacketType.PONG, Pong(record.token).encode())
             self._datagrams.append(Transmit(pong, address, port))
         elif isinstance(record, Pong) and session.proof.accept(record.token):
-            session.pacer.idle(now_ns)
+            session.sending.pacer.idle(now_ns)
             self._places.prove(session)
             self._turns.wake(session)
 
