@@ -84,7 +84,7 @@ class PartHistory(RuleBasedStateMachine):
         self.committed: set[int] = set()
 
     def teardown(self) -> None:
-        if self.part._is_open:
+        if not self.part._is_closed:
             crash(self.part)
         self.source.close()
         shutil.rmtree(self.directory)
