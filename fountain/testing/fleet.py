@@ -25,7 +25,7 @@ from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import StreamOrder
-from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
@@ -140,9 +140,9 @@ class Fleet:
         offer = _offer(options)
         self.offer = offer
         self.server = GroupServerMachine(
-            secret=self.draw.randbytes(32), served=ServedObject(offer, systematic=True), object_index=0, address=GROUP,
-            key=None, controller=group_rate("fixed", offer.symbol_size + 94, options.rate_bps, _START_NS),
-            settings=GroupSettings(), control_port=SERVER[1], now_ns=_START_NS,
+            GroupTarget(GROUP, SERVER[1]), ServedObject(offer, systematic=True), 0, GroupSettings(),
+            secret=self.draw.randbytes(32),
+            controller=group_rate("fixed", offer.symbol_size + 94, options.rate_bps, _START_NS), now_ns=_START_NS,
         )  # fmt: skip
         self._agenda = _Agenda(_START_NS)
         self._server_due_ns = NEVER_NS

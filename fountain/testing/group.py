@@ -20,7 +20,7 @@ from fountain.limits import CONTROL_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.protocol.base.clock import NEVER_NS
-from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.session.client_events import ClientEvent
@@ -48,9 +48,9 @@ class GroupOptions:
         world.network.open_group(self.address)
         now_ns = world.now_ns
         return GroupStreams(
-            [entry.served for entry in objects], self.address, secret=world.draw_bytes(32), key=self.key,
-            controller=lambda size: group_rate(self.cc, size, rate_bps, now_ns), settings=self.settings,
-            control_port=CONTROL_PORT_DEFAULT, rate_bps=rate_bps, now_ns=now_ns,
+            [entry.served for entry in objects], GroupTarget(self.address, CONTROL_PORT_DEFAULT, self.key),
+            self.settings, secret=world.draw_bytes(32),
+            controller=lambda size: group_rate(self.cc, size, rate_bps, now_ns), rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from fountain.net.address import Address
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.transmit import Port
-from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.tfmcc import group_rate
@@ -112,9 +112,9 @@ def _client(draw: random.Random) -> Machine:
 def _group_server(draw: random.Random) -> Machine:
     offer = group_golden.ANNOUNCE.offer
     machine = GroupServerMachine(
-        secret=draw.randbytes(32), served=ServedObject(offer, systematic=True), object_index=0, address=_GROUP,
-        key=draw.choice([None, bytes(32)]), controller=group_rate(draw.choice(["fixed", "tfmcc"]), 108, 10**7, 50 * NS),
-        settings=GroupSettings(), control_port=6330, now_ns=50 * NS,
+        GroupTarget(_GROUP, 6330, draw.choice([None, bytes(32)])), ServedObject(offer, systematic=True), 0,
+        GroupSettings(), secret=draw.randbytes(32),
+        controller=group_rate(draw.choice(["fixed", "tfmcc"]), 108, 10**7, 50 * NS), now_ns=50 * NS,
     )  # fmt: skip
     sequence = [0]
 
@@ -138,9 +138,8 @@ def _group_server(draw: random.Random) -> Machine:
 def _group_client(draw: random.Random) -> Machine:
     announce: Announce = group_golden.ANNOUNCE
     server = GroupServerMachine(
-        secret=draw.randbytes(32), served=ServedObject(announce.offer, systematic=True), object_index=0, address=_GROUP,
-        key=None, controller=group_rate("fixed", 108, 10**7, 50 * NS), settings=GroupSettings(), control_port=6330,
-        now_ns=50 * NS,
+        GroupTarget(_GROUP, 6330), ServedObject(announce.offer, systematic=True), 0, GroupSettings(),
+        secret=draw.randbytes(32), controller=group_rate("fixed", 108, 10**7, 50 * NS), now_ns=50 * NS,
     )  # fmt: skip
     channel = server.stream.keys
     machine = GroupClientMachine(

@@ -46,7 +46,7 @@ MUTANTS = (
     ),
     Mutant(
         "group-future-report", "a group report that expects packets never sent shifts the counts of its receiver",
-        "if report.expected_sequence > self.sequence:\n            # Forged", "if False:\n            # Forged",
+        "if report.expected_sequence > next_sequence:\n            # Forged", "if False:\n            # Forged",
         "tests/protocol/test_group_members.py",
     ),
     Mutant(
@@ -342,7 +342,7 @@ MUTANTS = (
     ),
     Mutant(
         "group-oneway-listens", "a one-way stream lets reports steer it",
-        "elif self.settings.oneway is not None:\n            self.rejects", "elif False:\n            self.rejects",
+        "elif self.membership is None:\n            self.rejects", "elif False:\n            self.rejects",
         "tests/world/test_group_oneway.py",
     ),
     Mutant(

@@ -42,7 +42,7 @@ class Desk:
         """A report comes; who it is of, if that is known by now."""
         machine = self.stage.machine
         self.count += 1
-        heard = machine._teller.sequence
+        heard = machine.announcer.sequence
         sequence = heard << 32 | self.count if number is None else number
         datagram = machine.stream.keys.wrap(GroupPacketType.REPORT, sequence, report.encode())
         self.stage.world.deliver(datagram, (host, 4_000), (self.stage.server.name, 6330))
@@ -69,12 +69,12 @@ def test_counts_of_a_report_that_expects_packets_never_sent_are_not_believed(see
 
 def test_a_recorded_report_is_not_accepted_again_however_often_its_receiver_has_started_again(seed: int) -> None:
     desk = Desk(seed)
-    recorded = desk.stage.machine._teller.sequence << 32 | 7
+    recorded = desk.stage.machine.announcer.sequence << 32 | 7
     member = desk.say(replace(REPORT, done_count=1), number=recorded)
     assert member is not None
     for start in range(12):
         desk.wait(NS // 10)
-        desk.say(replace(REPORT, done_count=2 + start), number=desk.stage.machine._teller.sequence << 32 | 1)
+        desk.say(replace(REPORT, done_count=2 + start), number=desk.stage.machine.announcer.sequence << 32 | 1)
         assert member.done_count == 2 + start
         desk.say(replace(REPORT, done_count=1), number=recorded)
         assert member.done_count == 2 + start
@@ -194,12 +194,12 @@ def test_receivers_at_one_address_count_as_few_or_as_all_others_together() -> No
 def test_made_up_receivers_do_not_let_the_others_report_seldom(seed: int) -> None:
     """They say who they are, four in a second, and nothing more; the interval was that of a group of sixty."""
     desk = Desk(seed)
-    alone_ns = desk.stage.machine._poll.interval_ns
+    alone_ns = desk.stage.machine.membership.poll.interval_ns
     for count in range(60):
         desk.say(replace(REPORT, peer_id=digest(b"forged %d" % count)[:8]), host="forger")
     desk.wait(MS)
-    assert desk.stage.machine._active.total == 61
-    assert desk.stage.machine._poll.interval_ns <= (parties.ALONE_COUNT + 1) * max(alone_ns, INTERVAL_MIN_NS)
+    assert desk.stage.machine.membership.active.total == 61
+    assert desk.stage.machine.membership.poll.interval_ns <= (parties.ALONE_COUNT + 1) * max(alone_ns, INTERVAL_MIN_NS)
 
 
 def test_an_address_that_was_sent_away_gets_few_places_until_its_time_is_over() -> None:

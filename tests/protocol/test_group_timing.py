@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fountain.protocol.group.teller import PLAN_MIN_NS
+from fountain.protocol.group.announcer import PLAN_MIN_NS
 from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
 
 MS = 1_000_000

@@ -15,11 +15,10 @@ from fountain.limits import NS
 from fountain.net.endpoint import Endpoint
 from fountain.net.group import Group, parse_group
 from fountain.protocol.base.served_object import ServedObject
-from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate.tfmcc import group_rate
-from fountain.protocol.schedule.oneway import OnewayCarousel
 from fountain.sentences import Notice, sentence, warning
 from fountain.storage.key import read_key
 
@@ -69,10 +68,10 @@ class ServedGroup:
         self._standing = Standing(place.group, config.group.interface, observer, self._aim, now_ns=now_ns)
         budget = None if self._air is None else self._air.budget
         self.streams = GroupStreams(
-            objects, place.group.target, secret=secret, key=place.key,
+            objects, GroupTarget(place.group.target, control.local_address[1], place.key),
+            GroupSettings(config.wait_count or 1, config.wait_time_ns, config.min_rate_bps or 0, budget), secret=secret,
             controller=lambda size: group_rate(config.control_name, size, rate_bps, now_ns),
-            settings=GroupSettings(config.wait_count or 1, config.wait_time_ns, config.min_rate_bps or 0, budget),
-            control_port=control.local_address[1], rate_bps=rate_bps, now_ns=now_ns,
+            rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
         self.machines = list(self.streams.machines.values())  # Their sessions may change; they stay.
         self._meters = [RateMeter(now_ns) for _ in self.machines]
@@ -182,13 +181,13 @@ class ServedGroup:
         assert oneway is not None
         if oneway.duration_ns is not None and now_ns - self.machines[0].started_ns >= oneway.duration_ns:
             for machine in self.machines:
-                assert isinstance(machine.carousel, OnewayCarousel)
-                machine.carousel.end()
+                assert machine.oneway is not None
+                machine.oneway.end()
 
     def _oneway_progress(self, machine: GroupServerMachine, meter: RateMeter, now_ns: int) -> OnewayProgress:
-        air, carousel = self._air, machine.carousel
+        air, carousel = self._air, machine.oneway
         assert air is not None
-        assert isinstance(carousel, OnewayCarousel)
+        assert carousel is not None
         meter.update(machine.sequence * machine.packet_size, now_ns)
         return OnewayProgress(
             name=machine.stream.offer.name,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fountain.protocol.base.stream import Address
 from fountain.protocol.schedule.oneway import OnewayBudget
 
-__all__ = ["GroupSettings"]
+__all__ = ["GroupSettings", "GroupTarget"]
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,12 @@ class GroupSettings:
     wait_time_ns: int | None = None
     min_rate_bps: int = 0
     oneway: OnewayBudget | None = None
+
+
+@dataclass(frozen=True)
+class GroupTarget:
+    """Where a group is: its `address`, the server's port for its reports, and the key that all of it share, if any."""
+
+    address: Address
+    control_port: int
+    key: bytes | None = None

@@ -91,6 +91,7 @@ class Parties:
     """All addresses of one group."""
 
     def __init__(self) -> None:
+        self.heard = Census()  # receivers, ever
         self._parties: dict[str, _Party] = {}
         self._member_count = 0
 
@@ -116,6 +117,7 @@ class Parties:
         if party is None:
             party = self._parties[host] = _Party()
             party.newcomers.take(now_ns)
+        self.heard.add(host)
         party.member_count += 1
         self._member_count += 1
         is_cast_out = now_ns < party.cast_out_until_ns

@@ -10,7 +10,7 @@ from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address, BlockSymbols, Stream, StreamOrder
 from fountain.protocol.base.transmit import Transmit
-from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.pacing import SteadyPacer
@@ -25,21 +25,19 @@ HELD_NS = NS // 10  # So often a stream that may not send looks whether it may.
 
 
 class GroupStreams:
-    """Streams of `objects` to the group at `address`; `controller` makes the controller of one, for its packet size."""
+    """Streams of `objects` to the group at `target`; `controller` makes the controller of one, for its packet size."""
 
     def __init__(
-        self, objects: Sequence[ServedObject], address: Address, *, secret: bytes, key: bytes | None,
-        controller: Callable[[int], GroupRate], settings: GroupSettings, control_port: int, rate_bps: int, now_ns: int,
+        self, objects: Sequence[ServedObject], target: GroupTarget, settings: GroupSettings,
+        *, secret: bytes, controller: Callable[[int], GroupRate], rate_bps: int, now_ns: int,
     ) -> None:  # fmt: skip
-        self.address = address
         self.rejects = RejectCounter()
         self.is_held = False  # no data may go out: nothing leads to the group
         self._pacer = SteadyPacer(rate_bps, now_ns)
         self._turns = deque(
             GroupServerMachine(
-                secret=secret, served=served, object_index=index, address=address, key=key,
-                controller=controller(served.packet_size), settings=settings, control_port=control_port, now_ns=now_ns,
-                cap_bps=rate_bps,
+                target, served, index, settings, secret=secret, controller=controller(served.packet_size),
+                now_ns=now_ns, cap_bps=rate_bps,
             )
             for index, served in enumerate(objects)
         )  # fmt: skip

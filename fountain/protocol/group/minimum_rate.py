@@ -6,7 +6,7 @@ from fountain.limits import NS
 from fountain.protocol.group.member import Member
 from fountain.protocol.rate.tfmcc import GroupRate
 
-__all__ = ["LeastRate"]
+__all__ = ["MinimumRate"]
 
 SLOW_NS = NS * 3 // 10  # Below the least rate for so long, and for ten round trips.
 SLOW_LIMITING_NS = 5 * NS  # The same where the rate is the receiver's doing: a rate that rises has to begin low.
@@ -15,7 +15,7 @@ DEAF_NS = 10 * NS  # One that heard data before, and hears none any more, may he
 _ROUND_COUNT = 10
 
 
-class LeastRate:
+class MinimumRate:
     """`rate_bps` that every receiver has to be able to take; 0 asks for nothing."""
 
     def __init__(self, rate_bps: int) -> None:

@@ -1,4 +1,4 @@
-"""What a group's server tells its group, and when: Announces and Plans."""
+"""What a group's server sends to all of its group, and when: Announces and Plans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_code
 from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
 
-__all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "GroupStream", "RoundTrip", "Teller", "drain"]
+__all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "Announcer", "GroupStream", "RoundTrip"]
 
 ANNOUNCE_SHARE = 0.001  # Of the rate.
 ANNOUNCE_SIZE = 300
@@ -27,13 +27,29 @@ PLAN_MIN_NS = NS // 50
 PLAN_FULL_NS = NS // 500  # The same for Plans that are full of acknowledgements, where the rate allows.
 PLAN_MAX_NS = NS
 GRTT_INITIAL_NS = NS // 20
+GRTT_MIN_NS = NS // 1000
 
 
 @dataclass
 class RoundTrip:
-    """The group's round-trip time: the longest of its receivers."""
+    """The group's round-trip time: the longest of its receivers, but no longer than `limit_ns`.
+
+    No receiver alone takes it further.
+    """
 
     smoothed_ns: int = GRTT_INITIAL_NS
+    limit_ns: int = GRTT_INITIAL_NS
+
+    def rise(self, rtt_ns: int) -> None:
+        """A receiver has that round trip: the longest one counts at once."""
+        self.smoothed_ns = max(self.smoothed_ns, min(rtt_ns, self.limit_ns))
+
+    def follow(self, longest_ns: int, limit_ns: int) -> None:
+        """The receivers that take part have round trips up to `longest_ns` (0: none is known): come down slowly."""
+        self.limit_ns = limit_ns
+        if longest_ns:
+            longest_ns = max(longest_ns, self.smoothed_ns * 3 // 4)
+            self.smoothed_ns = max(GRTT_MIN_NS, min(longest_ns, limit_ns))
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class GroupStream:
     part_count: int = 1  # Whoever needs them in parts leaves the group.
 
 
-class Teller:
+class Announcer:
     """Puts control packets together; `announce_ns` and `plan_ns` are when the next ones are due.
 
     `sequence` is the number of the latest one.
@@ -68,9 +84,9 @@ class Teller:
         self._jitter = seed
 
     def announce(
-        self, flags: AnnounceFlag, rate_bps: int, cap_bps: int, next_sequence: int, pass_overhead: int, now_ns: int
+        self, flags: AnnounceFlag, rate_bps: int, cap_bps: int, next_sequence: int, cycle_overhead: int, now_ns: int
     ) -> None:  # fmt: skip
-        """Tell what is sent, at `rate_bps` now and at `cap_bps` at most."""
+        """Announce what is sent, at `rate_bps` now and at `cap_bps` at most."""
         interval_ns = int(ANNOUNCE_SIZE * 8 * NS / (ANNOUNCE_SHARE * rate_bps))
         interval_ns = min(max(interval_ns, ANNOUNCE_MIN_NS), ANNOUNCE_MAX_NS)
         announce = Announce(
@@ -82,7 +98,7 @@ class Teller:
             next_sequence=next_sequence,
             control_port=self._control_port,
             interval_ms=interval_ns // 1_000_000,
-            pass_overhead=pass_overhead,
+            pass_overhead=cycle_overhead,
             offer=self._stream.offer,
         )
         self._send(GroupPacketType.ANNOUNCE, announce.encode())
@@ -94,7 +110,7 @@ class Teller:
         self.announce_ns = now_ns + interval_ns * 3 // 4 + interval_ns // 2 * (self._jitter >> 8) // 0x7F_FFFF
 
     def plan(self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, now_ns: int) -> None:
-        """Tell what is planned; the next Plan comes soon while anything is going on.
+        """Send a Plan; the next one comes soon while anything is going on.
 
         Where a receiver limits the rate all have to learn their round trips as these change.
         """
@@ -113,7 +129,7 @@ class Teller:
         self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
 
     def renew(self, stream: GroupStream, now_ns: int) -> None:
-        """Go on telling of `stream`, at once: nobody has heard of it."""
+        """Announce `stream` from now on, at once: nobody has heard of it."""
         self._stream = stream
         self._announce_count = 0
         self.announce_ns = self.plan_ns = now_ns
@@ -126,11 +142,3 @@ class Teller:
         self.sequence += 1
         packet = self._stream.keys.wrap(packet_type, self.sequence, body)
         self.datagrams.append(Transmit(packet, self._stream.address))
-
-
-def drain(waiting: dict[bytes, None], limit: int) -> list[bytes]:
-    """The first `limit` keys, taken out."""
-    taken = list(waiting)[:limit]
-    for key in taken:
-        del waiting[key]
-    return taken
