@@ -10,10 +10,38 @@ import pytest
 
 from fountain.cli.labels import missing_names
 from fountain.engine.serving import audience as audience_module
-from fountain.engine.serving.audience import ENDED_COUNT_MAX, RECEIVER_COUNT_MAX, SESSION_COUNT_MAX, Audience
-from fountain.events import PeerFinished, PeerGone, PeerReason, PeerSnapshot, PeerState, ReceiverOutcome, ReceiverResult
+from fountain.engine.serving.audience import (
+    ENDED_COUNT_MAX,
+    RECEIVER_COUNT_MAX,
+    SESSION_COUNT_MAX,
+    Audience,
+    event_of_member,
+)
+from fountain.events import (
+    Event,
+    HookReported,
+    PeerFinished,
+    PeerGone,
+    PeerJoined,
+    PeerReason,
+    PeerSnapshot,
+    PeerState,
+    ReceiverOutcome,
+    ReceiverResult,
+)
 from fountain.limits import NS
 from fountain.protocol.base.transmit import Port
+from fountain.protocol.group.events import (
+    MemberDone,
+    MemberEvent,
+    MemberFailed,
+    MemberFellBack,
+    MemberHookEnded,
+    MemberJoined,
+    MemberLeft,
+    MemberReturned,
+    MemberSilent,
+)
 from fountain.protocol.group.member import Member
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.schedule.lane import Lane
@@ -323,6 +351,52 @@ def test_who_was_interrupted_or_fell_silent_by_itself_is_not_fetching() -> None:
     assert (group.result().state, group.result().reason) == (ReceiverOutcome.LEFT, PeerReason.INTERRUPTED)
     assert missing_names(group.audience.results()) == ["pc1 (interrupted)"]
     assert [peer.state for peer in group.shown()] == [PeerState.GONE]
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "bye_reason", "outcome"),
+    [
+        (StopReason.INTERRUPTED, None, ReceiverOutcome.LEFT),
+        (StopReason.STORAGE, None, ReceiverOutcome.FAILED),
+        (StopReason.INTEGRITY, None, ReceiverOutcome.FAILED),
+        (StopReason.DONE, None, ReceiverOutcome.INCOMPLETE),  # It says so, and was not sent the object.
+        (None, ByeReason.IDLE, ReceiverOutcome.SILENT),
+        (None, ByeReason.PLACE_TAKEN, ReceiverOutcome.INCOMPLETE),
+    ],
+)
+def test_what_ended_the_session_of_a_receiver_says_what_became_of_it(
+    stop_reason: StopReason | None, bye_reason: ByeReason | None, outcome: ReceiverOutcome
+) -> None:
+    group = Group("a")
+    _, session = group.fall_back()
+    group.shown()
+    session.stop_reason, session.bye_reason, session.sent_count = stop_reason, bye_reason, 0
+    told = group.audience.ended(cast(ServerSession, session), NS)
+    assert isinstance(told, PeerGone)
+    assert (group.result().state, group.result().reason) == (outcome, told.reason)
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (MemberJoined, PeerJoined),
+        (MemberDone, PeerFinished),
+        (MemberHookEnded, HookReported),
+        (MemberReturned, None),
+        (MemberFailed, PeerReason.FAILED),
+        (MemberLeft, PeerReason.INTERRUPTED),
+        (MemberSilent, PeerReason.SILENT),
+        (MemberFellBack, PeerReason.TOO_SLOW),
+    ],
+)
+def test_observers_are_notified_of_what_happens_to_a_receiver(
+    event: type[MemberEvent], told: type[Event] | PeerReason | None
+) -> None:
+    group = Group("a")
+    member = group.join("a", 1, MemberState.RECEIVING, host="pc1")
+    found = event_of_member(event(member), group.machines["a"].stream.offer)
+    assert (found.reason if isinstance(found, PeerGone) else found and type(found)) == told
+    assert found is None or (found.session_id, found.host) == (member.peer_id.hex(), "pc1")  # type: ignore[attr-defined]
 
 
 # --- Who is named --------------------------------------------------------------------------------------------
