@@ -171,8 +171,8 @@ def test_mutations_are_rejected_or_are_another_sound_manifest(manifest: Manifest
     result = parse(bytes(octets))
     if isinstance(result, Manifest):
         assert encode(result) == bytes(octets)
-        segments = result.segments()
-        assert int(segments.size.sum()) == result.object_size
+        extents = result.data_extents()
+        assert int(extents.size.sum()) == result.object_size
 
 
 @pytest.mark.parametrize("manifest", [a_file(), a_tree()])
@@ -378,8 +378,8 @@ def test_the_digest_of_a_block_is_its_own() -> None:
 
 
 def test_the_octets_of_the_object_are_those_of_its_files_and_extents_in_order() -> None:
-    segments = a_tree().segments()
-    assert list(zip(segments.entry.tolist(), segments.offset.tolist(), segments.size.tolist())) == [
+    extents = a_tree().data_extents()
+    assert list(zip(extents.entry.tolist(), extents.offset.tolist(), extents.size.tolist())) == [
         *((5, 0, 300), (6, 0, 5), (6, 4096, 100), (6, 1 << 39, 7), (7, 0, 7)),
     ]
 
