@@ -149,10 +149,9 @@ MUTANTS = (
         "tests/storage/test_part.py",
     ),
     Mutant(
-        "journal-before-sync", "the journal vouches for data that a power cut takes",
-        "self._octets.sync(pending.files)\n                self._journal.append(pending.blocks)",
-        "self._journal.append(pending.blocks)\n                self._octets.sync(pending.files)",
-        "tests/storage/test_trouble.py",
+        "journal-without-sync", "the journal vouches for data that a power cut takes",
+        "self._octets.sync(", "len(",
+        "tests/storage/test_durability.py",
     ),
     Mutant(
         "links-followed", "a link that somebody puts into the part is written through",

@@ -15,7 +15,7 @@ from fountain.storage import files, octets
 from fountain.storage.part import Part, PartRules
 from fountain.storage.received import RECEIVED_NAME, PendingHook, ReceivedList
 from fountain.storage.workspace import JOURNAL_NAME
-from tests.storage.support import fetch, finish_rest, serve, write_tree
+from tests.storage.support import blocks_of, fetch, finish_rest, open_part, serve, write_tree
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a descriptor tells its path on Linux only")
 
@@ -89,6 +89,22 @@ def test_a_file_that_replaces_another_is_on_the_disk_before_it_has_the_name(
         named = steps.index(("name", name))
         assert steps[named - 1] == ("sync", f"{name}.new")
         assert steps[named + 1][0] == "sync", "the name itself is not on the disk"
+
+
+def test_blocks_are_on_the_disk_before_the_journal_vouches_for_them(
+    tmp_path: Path, rng: random.Random, steps: list[Step]
+) -> None:
+    (tmp_path / "file").write_bytes(rng.randbytes(3000))
+    with serve(tmp_path / "file") as source:
+        part = open_part(source, tmp_path / "copy")
+        part.set_manifest(source.manifest_bytes)
+        for block, rows in enumerate(blocks_of(source)):
+            steps.clear()
+            assert part.write_block(block, rows)
+            assert steps == []
+            part.commit()
+            assert steps in ([("sync", data), ("sync", JOURNAL_NAME)] for data in ("part", EVERYTHING))
+        part.close()
 
 
 def test_what_a_listener_remembers_is_on_the_disk_when_it_goes_on(tmp_path: Path, steps: list[Step]) -> None:
