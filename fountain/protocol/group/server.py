@@ -134,7 +134,6 @@ class GroupServerMachine:
         """Whether the stream has ended."""
         return self._phase in (_Phase.CLOSED, _Phase.CHANGED)
 
-
     # --- What the world did --------------------------------------------------------------------------------
 
     def handle_datagram(self, data: bytes, header: GroupHeader, address: Address, now_ns: int) -> None:

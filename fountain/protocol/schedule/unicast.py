@@ -76,9 +76,10 @@ class UnicastCarousel(Schedule):
         self, geometry: Geometry, manifest: Geometry, lane: Lane, done: Sequence[tuple[int, int]], open_limit: int,
         *, has_manifest: bool,
     ) -> None:  # fmt: skip
-        self.done = Runs(done)
         self.open_limit = open_limit
         self._numbers = BlockNumbers(geometry, manifest)
+        self.done = Runs()
+        self._add_done(done)
         self._lane = lane
         self._manifest_next = manifest.block_count if has_manifest else 0
         self._has_manifest = has_manifest
@@ -96,6 +97,12 @@ class UnicastCarousel(Schedule):
     def is_wanted(self, block: int) -> bool:
         """As in `Schedule`."""
         return block in self._open
+
+    @property
+    def done_fraction(self) -> float:
+        """Share of the object's blocks that the client has verified."""
+        block_count = self._numbers.geometry.block_count
+        return self.done.count / block_count if block_count else 0.0
 
     @property
     def is_complete(self) -> bool:
@@ -137,8 +144,7 @@ class UnicastCarousel(Schedule):
         From now on no more than `open_limit` blocks are open at once, as far as the report says.
         """
         self.open_limit = self.open_limit if open_limit is None else open_limit
-        for first, count in done:
-            self.done.add(first, count)
+        self._add_done(done)
         self._has_manifest = self._has_manifest or has_manifest
         if self._has_manifest:
             self._manifest_next = self._numbers.manifest.block_count
@@ -168,6 +174,12 @@ class UnicastCarousel(Schedule):
                 entry.settle(resolved, loss, is_last=is_last)
                 if entry.deficit:
                     self._in_deficit.append(entry)
+
+    def _add_done(self, runs: Sequence[tuple[int, int]]) -> None:
+        """The client has verified these blocks; runs that go beyond the object are ignored."""
+        for first, count in runs:
+            if first + count <= self._numbers.geometry.block_count:
+                self.done.add(first, count)
 
     def _repair(self, limit: int, may_send: Callable[[int], bool]) -> tuple[_OpenBlock, list[int]] | None:
         block = next((entry for entry in self._in_deficit if may_send(entry.block)), None)

@@ -72,19 +72,13 @@ class ServerSession(ControlChannel):
         self.received_count = 0  # as the client reports it
         geometry = served.offer.geometry
         self.carousel = UnicastCarousel(
-            geometry,
-            served.offer.manifest_geometry,
-            lane,
-            [run for run in request.done if run[0] + run[1] <= geometry.block_count],
-            request.open_limit,
+            geometry, served.offer.manifest_geometry, lane, request.done, request.open_limit,
             has_manifest=request.has_manifest,
-        )
-        self.resumed_count = self.carousel.done.count
+        )  # fmt: skip
         # Whoever begins anew needs all symbols. What others hold in part nobody else can know, unless it is all.
         whole_count = geometry.symbol_count - served.zero_symbol_count + served.offer.manifest_geometry.symbol_count
-        is_whole = self.resumed_count >= geometry.block_count
+        is_whole = self.carousel.done.count >= geometry.block_count
         self.needed_count = int(not is_whole) if request.has_manifest else whole_count
-        self._block_count = geometry.block_count
 
     @property
     def rtt(self) -> RttEstimate:
@@ -116,9 +110,7 @@ class ServerSession(ControlChannel):
     @property
     def fraction(self) -> float:
         """Share of the object's blocks that the client has verified."""
-        if self.stop_reason is StopReason.DONE:
-            return 1.0
-        return self.carousel.done.count / self._block_count if self._block_count else 0.0
+        return 1.0 if self.stop_reason is StopReason.DONE else self.carousel.done_fraction
 
     def poll_ping(self, now_ns: int) -> bool:
         """Whether a Ping is due: the client waits for nothing, or of what is sent to it nothing more arrives."""
@@ -148,9 +140,8 @@ class ServerSession(ControlChannel):
             return
         self.received_count = report.received_count
         self.sending.on_report(report, now_ns)
-        done = [run for run in report.done if run[0] + run[1] <= self._block_count]
         self.carousel.settle(
-            done, report.needs, self.sending.resolved, self.loss.fraction,
+            report.done, report.needs, self.sending.resolved, self.loss.fraction,
             has_manifest=report.has_manifest, open_limit=max(1, report.open_limit),
         )  # fmt: skip
 
