@@ -49,7 +49,7 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.server_events import HandshakeRefused, SessionOpened
 from fountain.protocol.session.server_session import ServerSession, SessionState
 from fountain.wire.control import PacketType
-from fountain.wire.group import MemberState
+from fountain.wire.group import GroupReport, MemberState
 from fountain.wire.session import ByeReason, Stop, StopReason
 from tests.protocol.pair import MS, Pair
 
@@ -221,7 +221,7 @@ class Group:
     def fall_back(self) -> tuple[Member, Session]:
         """A receiver that has left the group, and whose session has begun."""
         member = self.join("a", 1, MemberState.APART, host="pc1")
-        member.fraction = 0.2
+        member.report = report(0.2)
         session = self.open(member)
         session.fraction, session.loss.fraction = 0.6, 0.1
         return member, session
@@ -231,6 +231,11 @@ class Group:
 
     def result(self) -> ReceiverResult:
         return self.audience.results()[0]
+
+
+def report(fraction: float) -> GroupReport:
+    """What the audience reads of a receiver's report."""
+    return cast(GroupReport, SimpleNamespace(fraction=round(fraction * 65_535), receive_rate_bps=0))
 
 
 @dataclass
@@ -312,7 +317,7 @@ def test_a_receiver_that_left_the_group_is_shown_once_with_what_its_session_has(
 def test_a_receiver_whose_reports_come_and_that_hears_no_data_is_shown_as_silent_with_the_reason() -> None:
     group = Group("a")
     member = group.join("a", 1, MemberState.RECEIVING, host="pc1")
-    member.deaf_since_ns = NS
+    member.reception.deaf_since_ns = NS
     (shown,) = group.shown()
     assert shown.state is PeerState.SILENT
     assert missing_names(group.audience.results()) == ["pc1 (hears no data)"]
@@ -425,7 +430,7 @@ def test_of_too_many_receivers_those_in_trouble_and_the_slow_ones_are_shown() ->
     group = Group("a")
     for number in range(RECEIVER_COUNT_MAX + 100):
         state = MemberState.DONE if number % 2 else MemberState.RECEIVING
-        group.join("a", number, state).fraction = number / 1000
+        group.join("a", number, state).report = report(number / 1000)
     group.join("a", 10_000, MemberState.FAILED).fraction = 0.9
     shown = group.shown()
     assert len(shown) == RECEIVER_COUNT_MAX

@@ -61,10 +61,10 @@ def test_counts_of_a_report_that_expects_packets_never_sent_are_not_believed(see
     desk = Desk(seed)
     member = desk.say(replace(REPORT, expected_sequence=10, received_count=5))
     assert member is not None
-    assert (member.expected_sequence, member.received_count) == (10, 5)
+    assert (member.reception.expected_sequence, member.reception.received_count) == (10, 5)
     future = desk.stage.machine.sequence + 1_000
     desk.say(replace(REPORT, expected_sequence=future, received_count=future))
-    assert (member.expected_sequence, member.received_count) == (10, 5)
+    assert (member.reception.expected_sequence, member.reception.received_count) == (10, 5)
 
 
 def test_a_recorded_report_is_not_accepted_again_however_often_its_receiver_has_started_again(seed: int) -> None:
@@ -75,9 +75,9 @@ def test_a_recorded_report_is_not_accepted_again_however_often_its_receiver_has_
     for start in range(12):
         desk.wait(NS // 10)
         desk.say(replace(REPORT, done_count=2 + start), number=desk.stage.machine.announcer.sequence << 32 | 1)
-        assert member.done_count == 2 + start
+        assert member.report.done_count == 2 + start
         desk.say(replace(REPORT, done_count=1), number=recorded)
-        assert member.done_count == 2 + start
+        assert member.report.done_count == 2 + start
 
 
 def test_a_number_of_the_future_shuts_nobody_out(seed: int) -> None:
@@ -87,7 +87,7 @@ def test_a_number_of_the_future_shuts_nobody_out(seed: int) -> None:
     desk.say(replace(REPORT, done_count=9), number=(1 << 61) + 5)
     desk.wait(NS // 10)
     desk.say(replace(REPORT, done_count=2))
-    assert member.done_count == 2
+    assert member.report.done_count == 2
 
 
 @pytest.mark.parametrize("behind_us", [59_000_000, 9_000_000])
@@ -153,7 +153,7 @@ def test_reports_closer_than_they_may_be_are_dropped(seed: int) -> None:
     assert member is not None
     for count in range(4 * REPORT_BURST_COUNT):
         desk.say(replace(REPORT, done_count=count))
-    assert member.done_count <= REPORT_BURST_COUNT
+    assert member.report.done_count <= REPORT_BURST_COUNT
 
 
 def test_one_address_does_not_take_the_places_of_all(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -368,14 +368,14 @@ class _Receiver(NamedTuple):
         member = self.member
         if self._seen is not None and member.state not in HOLDING_STATES:
             return replace(self._seen, state=self.state)
-        sent_count = member.expected_sequence - max(0, member.first_sequence)
-        rate_bps = float(member.receive_rate_bps)
+        sent_count = member.reception.sent_count
+        rate_bps = 0.0 if member.report is None else float(member.report.receive_rate_bps)
         return _snapshot(member, self.offer, member.peer_id.hex(), self.state, rate_bps, sent_count)
 
     def result(self) -> ReceiverResult:
         """What became of it."""
         member = self.member
-        fraction, loss, reason, state = 1.0, member.total_loss, None, ReceiverOutcome.DONE
+        fraction, loss, reason, state = 1.0, member.reception.total_loss, None, ReceiverOutcome.DONE
         if self._seen is not None and self.fallback is not None and member.state not in HOLDING_STATES:
             loss = self._seen.loss if self.fallback.loss is None else self.fallback.loss
         if not self.has_object:
@@ -414,8 +414,8 @@ def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
             return PeerFinished(
                 **named,
                 duration_s=(member.ended_ns - member.joined_ns) / NS,
-                sent_count=member.expected_sequence - max(0, member.first_sequence),
-                loss=member.total_loss,
+                sent_count=member.reception.sent_count,
+                loss=member.reception.total_loss,
             )
         case MemberHookEnded():
             return HookReported(**named, is_success=member.state is MemberState.HOOK_DONE)

@@ -19,6 +19,8 @@ __all__ = [
     "MEMBER_REPORT_SPACING_NS",
     "TAKING_STATES",
     "Member",
+    "Reception",
+    "ReportNumbers",
     "SendTimes",
 ]
 
@@ -63,6 +65,112 @@ class SendTimes:
         return end
 
 
+class ReportNumbers:
+    """The numbers and times of one receiver's reports: which of them are new, and come no closer than they may."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+        self._count = 0  # of which the receiver knew when it made the latest one
+        self._due_ns = 0  # when its next report may come, were they evenly spaced
+
+    def admit(self, number: int, announced: int) -> bool:
+        """Whether a report of this number is newer than those before, and none of the future.
+
+        Its upper half is the number of the latest Announce or Plan that its receiver had heard, and `announced` that
+        of the latest one that went: so a receiver that starts again is newer than all that was recorded of it.
+        """
+        if number <= self._latest or number >> 32 > announced & 0xFFFF_FFFF:
+            return False
+        self._latest = number
+        return True
+
+    def has_restarted(self) -> bool:
+        """Whether the receiver counts its reports from the start: it has started again. Ask once after `admit`."""
+        before, self._count = self._count, self._latest & 0xFFFF_FFFF
+        return self._count <= before
+
+    def is_in_time(self, now_ns: int) -> bool:
+        """Whether a report keeps the distance from those before that reports have to keep."""
+        due_ns = max(self._due_ns, now_ns - REPORT_BURST_COUNT * MEMBER_REPORT_SPACING_NS)
+        if due_ns > now_ns:
+            return False
+        self._due_ns = due_ns + MEMBER_REPORT_SPACING_NS
+        return True
+
+
+class Reception:
+    """How much of the stream's data packets one receiver has counted."""
+
+    def __init__(self) -> None:
+        self.loss = LossEstimate()
+        self.first_sequence = -1  # the first data packet that it could count
+        self.came_sequence = 0  # the same, or of when it came back
+        self.expected_sequence = 0
+        self.received_count = 0
+        self.deaf_since_ns: int | None = None  # It hears nothing of the data since then.
+        self._loss_weight = 0
+        self._kernel_drop_count = 0
+
+    @property
+    def sent_count(self) -> int:
+        """Data packets that were sent since it came, as far as it knows."""
+        return self.expected_sequence - max(0, self.first_sequence)
+
+    @property
+    def total_loss(self) -> float:
+        """Share of these that did not arrive."""
+        expected = self.sent_count
+        return max(0.0, 1.0 - self.received_count / expected) if expected > 0 else 0.0
+
+    @property
+    def likely_loss(self) -> float:
+        """Its loss less a standard deviation of chance; 0 while little is known."""
+        weight = self._loss_weight
+        if weight < _WORTH_COUNT:
+            return 0.0
+        loss = self.loss.fraction
+        return max(0.0, loss - math.sqrt(loss * (1.0 - loss) / weight))
+
+    def restart(self) -> None:
+        """It counts from its next report on."""
+        self.first_sequence = -1
+
+    def come_back(self, sequence: int) -> None:
+        """It was away, and what it missed meanwhile says nothing of its way; the next data packet is `sequence`."""
+        self.deaf_since_ns = None
+        self._count_from(sequence)
+
+    def listen(self, resolved: int, now_ns: int) -> None:
+        """See whether it hears anything of what was sent, of which it should have counted all below `resolved`."""
+        if resolved - max(self.expected_sequence, self.came_sequence) < DEAF_COUNT:
+            self.deaf_since_ns = None
+        elif self.deaf_since_ns is None:
+            self.deaf_since_ns = now_ns
+
+    def count(self, report: GroupReport) -> None:
+        """Take in what a report counts."""
+        expected, received = report.expected_sequence, report.received_count
+        if self.first_sequence < 0 or received < self.received_count:  # It counts from where it came, or came back.
+            self.first_sequence = max(0, expected - received)
+            self._count_from(self.first_sequence)
+        elif expected > self.expected_sequence >= self.came_sequence:
+            self.loss.sample(expected - self.expected_sequence, received - self.received_count)
+            self._loss_weight = min(2_000, self._loss_weight + expected - self.expected_sequence)
+        self.expected_sequence = max(expected, 0)
+        self.received_count = received
+
+    def has_dropped(self, report: GroupReport) -> bool:
+        """Whether its own system has thrown packets away since this was last asked."""
+        dropped = report.kernel_drop_count > self._kernel_drop_count
+        self._kernel_drop_count = report.kernel_drop_count
+        return dropped
+
+    def _count_from(self, sequence: int) -> None:
+        self.came_sequence = sequence
+        self.loss = LossEstimate()
+        self._loss_weight = 0
+
+
 class Member:
     """State of one receiver. `address` is where its latest report came from, `party` the host of the first one."""
 
@@ -77,22 +185,11 @@ class Member:
         self.ended_ns = 0
         self.is_silent = False
         self.is_leaving = False  # asked to leave
-        self.deaf_since_ns: int | None = None  # It hears nothing of the data since then.
         self.slow_since_ns: int | None = None
-        self.fraction = 0.0
-        self.done_count = 0
-        self.receive_rate_bps = 0
+        self.report: GroupReport | None = None  # the latest one
         self.rtt = RttEstimate()
-        self.loss = LossEstimate()
-        self._sequence = 0  # of its latest report
-        self._report_count = 0  # of which it knew when it was made
-        self._due_ns = 0  # when its next report may come, were they evenly spaced
-        self.first_sequence = -1  # the first data packet that it could count
-        self.came_sequence = 0  # the same, or of when it came back
-        self.expected_sequence = 0
-        self.received_count = 0
-        self._loss_weight = 0
-        self._kernel_drop_count = 0
+        self.numbers = ReportNumbers()
+        self.reception = Reception()
 
     @property
     def is_final(self) -> bool:
@@ -115,71 +212,36 @@ class Member:
         return self.is_expected and not self.is_leaving
 
     @property
-    def total_loss(self) -> float:
-        """Share of the data packets since it came that did not arrive."""
-        expected = self.expected_sequence - max(0, self.first_sequence)
-        return max(0.0, 1.0 - self.received_count / expected) if expected > 0 else 0.0
-
-    @property
-    def likely_loss(self) -> float:
-        """Its loss less a standard deviation of chance; 0 while little is known."""
-        weight = self._loss_weight
-        if weight < _WORTH_COUNT:
-            return 0.0
-        loss = self.loss.fraction
-        return max(0.0, loss - math.sqrt(loss * (1.0 - loss) / weight))
-
-    @property
     def is_deaf(self) -> bool:
         """Whether its reports come, and nothing of the data comes to it."""
-        return self.deaf_since_ns is not None
+        return self.reception.deaf_since_ns is not None
 
-    def admit(self, sequence: int, told_sequence: int) -> bool:
-        """Whether a report of this number is newer than those before, and none of the future.
+    @property
+    def fraction(self) -> float:
+        """The share of the object that it has."""
+        return 0.0 if self.report is None else self.report.fraction / _FRACTION_UNIT
 
-        Its upper half is the number of the latest Announce or Plan that its receiver had heard, and `told_sequence`
-        that of the latest one that went: so whoever starts again is newer than all that was recorded of it.
-        """
-        if sequence <= self._sequence or sequence >> 32 > told_sequence & 0xFFFF_FFFF:
+    @property
+    def loss(self) -> LossEstimate:
+        """What it loses of the stream."""
+        return self.reception.loss
+
+    def admit(self, number: int, announced: int) -> bool:
+        """Whether a report of this number is to be believed, as in `ReportNumbers.admit`."""
+        if not self.numbers.admit(number, announced):
             return False
-        if sequence & 0xFFFF_FFFF <= self._report_count:  # It counts from the start: it has started again.
-            self.first_sequence = -1
-        self._sequence, self._report_count = sequence, sequence & 0xFFFF_FFFF
+        if self.numbers.has_restarted():
+            self.reception.restart()
         return True
-
-    def is_in_time(self, now_ns: int) -> bool:
-        """Whether a report keeps the distance from those before that reports have to keep."""
-        due_ns = max(self._due_ns, now_ns - REPORT_BURST_COUNT * MEMBER_REPORT_SPACING_NS)
-        if due_ns > now_ns:
-            return False
-        self._due_ns = due_ns + MEMBER_REPORT_SPACING_NS
-        return True
-
-    def come_back(self, sequence: int) -> None:
-        """It was away, and what it missed meanwhile tells nothing of its way; the next data packet is `sequence`."""
-        self.came_sequence = sequence
-        self.deaf_since_ns = None
-        self.loss = LossEstimate()
-        self._loss_weight = 0
-
-    def listen(self, sends: SendTimes, now_ns: int) -> None:
-        """See whether it hears anything of what is sent, of which it should have counted all by now."""
-        missed_count = self.resolved(sends, now_ns) - max(self.expected_sequence, self.came_sequence)
-        if missed_count < DEAF_COUNT:
-            self.deaf_since_ns = None
-        elif self.deaf_since_ns is None:
-            self.deaf_since_ns = now_ns
 
     def take(self, report: GroupReport, address: Address, now_ns: int) -> int:
-        """Learn from an authentic report that is newer than those before; its round trip in ns, 0 if it tells none."""
+        """Learn from an authentic report that is newer than those before; its round trip in ns, 0 if it has none."""
+        self.report = report
         self.address = address
         self.heard_ns = now_ns
         self.is_silent = False
         self.host = report.host or self.host
-        self.fraction = report.fraction / _FRACTION_UNIT
-        self.done_count = report.done_count
-        self.receive_rate_bps = report.receive_rate_bps
-        self._count(report)
+        self.reception.count(report)
         if not report.echo_timestamp_us:
             return 0
         rtt_us = echoed_rtt_us(report.echo_timestamp_us, report.hold_us, now_ns)
@@ -191,22 +253,4 @@ class Member:
 
     def resolved(self, sends: SendTimes, now_ns: int) -> int:
         """Up to where packets have arrived or are lost: it saw a later one, or should have by now."""
-        return max(self.expected_sequence, sends.before(now_ns - self.rtt.upper_ns - _REORDER_NS))
-
-    def has_dropped(self, report: GroupReport) -> bool:
-        """Whether its own system has thrown packets away since this was last asked."""
-        dropped = report.kernel_drop_count > self._kernel_drop_count
-        self._kernel_drop_count = report.kernel_drop_count
-        return dropped
-
-    def _count(self, report: GroupReport) -> None:
-        expected, received = report.expected_sequence, report.received_count
-        if self.first_sequence < 0 or received < self.received_count:  # It counts from where it came, or came back.
-            self.first_sequence = self.came_sequence = max(0, expected - received)
-            self.loss = LossEstimate()
-            self._loss_weight = 0
-        elif expected > self.expected_sequence >= self.came_sequence:
-            self.loss.sample(expected - self.expected_sequence, received - self.received_count)
-            self._loss_weight = min(2_000, self._loss_weight + expected - self.expected_sequence)
-        self.expected_sequence = max(expected, 0)
-        self.received_count = received
+        return max(self.reception.expected_sequence, sends.before(now_ns - self.rtt.upper_ns - _REORDER_NS))

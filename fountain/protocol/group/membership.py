@@ -135,7 +135,7 @@ class Membership:
             return reject
         if report.expected_sequence > next_sequence:
             # Forged data misled it: its needs are believed, its counts are not.
-            expected, received = member.expected_sequence, member.received_count
+            expected, received = member.reception.expected_sequence, member.reception.received_count
             report = replace(report, expected_sequence=expected, received_count=received)
         if is_new:
             self._admit(member, now_ns)
@@ -143,10 +143,10 @@ class Membership:
         is_back = not is_new and now_ns - member.heard_ns >= away_ns
         was_silent, did_count = member.is_silent, not is_new and member.counts
         if member.state is MemberState.JOINING and report.state is MemberState.RECEIVING:
-            member.first_sequence = -1  # It counts from now on.
+            member.reception.restart()
         rtt_ns = member.take(report, address, now_ns)
         if is_back:
-            member.come_back(next_sequence)
+            member.reception.come_back(next_sequence)
         if rtt_ns:
             self._round_trip.rise(member.rtt.smoothed_ns)
         self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
@@ -159,8 +159,8 @@ class Membership:
         """Why a report is not taken in, of a receiver that may be new."""
         if not self._parties.may_report(address[0] if member is None else member.party, now_ns):
             return Reject.TOO_MANY
-        is_refused = not self._parties.may_join(address[0], now_ns) if member is None else not member.is_in_time(now_ns)
-        return Reject.TOO_MANY if is_refused else None
+        may_go_on = self._parties.may_join(address[0], now_ns) if member is None else member.numbers.is_in_time(now_ns)
+        return None if may_go_on else Reject.TOO_MANY
 
     def _admit(self, member: Member, now_ns: int) -> None:
         self.members[member.peer_id] = member
@@ -199,25 +199,25 @@ class Membership:
         if member.state is MemberState.JOINING:
             return  # It takes nothing yet.
         was_deaf = member.is_deaf
-        member.listen(self._sends, now_ns)
+        member.reception.listen(member.resolved(self._sends, now_ns), now_ns)
         if was_deaf != member.is_deaf:
             self._release(member, now_ns)
             if was_deaf:
-                member.come_back(next_sequence)
+                member.reception.come_back(next_sequence)
         if self._is_too_slow(member, next_sequence, now_ns):
             return
         if not member.is_deaf:
             self._controller.on_report(
                 now_ns, member.peer_id, rtt_ns=rtt_ns, event_rate=report.event_rate / (1 << 32),
                 receive_rate_bps=report.receive_rate_bps, party=member.party,
-                has_lost=member.has_dropped(report) or report.event_rate > 0,
+                has_lost=member.reception.has_dropped(report) or report.event_rate > 0,
             )  # fmt: skip
             self._pacer.change_rate(self._controller.rate_bps, now_ns)
         if self._controller.blames(member.peer_id):
             self._cast_out(member, now_ns)
             return
         receiver = Receiver(
-            member.peer_id, member.resolved(self._sends, now_ns), member.loss.fraction, member.came_sequence,
+            member.peer_id, member.resolved(self._sends, now_ns), member.loss.fraction, member.reception.came_sequence,
             member.party, member.is_deaf,
         )  # fmt: skip
         is_last_word = not self.carousel.is_cycling
@@ -286,7 +286,7 @@ class Membership:
             self._recount(member, did_count=False)
             if member.is_active:
                 round_trips.append((member.party, member.rtt.smoothed_ns))
-                losses.append(0.0 if member.is_leaving or member.is_deaf else member.likely_loss)
+                losses.append(0.0 if member.is_leaving or member.is_deaf else member.reception.likely_loss)
         self._round_trip.follow(*longest_rtt_ns(round_trips))
         end = self._sends.forget(now_ns)
         if end:

@@ -37,16 +37,17 @@ class MinimumRate:
             member.is_leaving = now_ns - member.slow_since_ns >= max(patience_ns, _ROUND_COUNT * round_trip_ns)
 
     def _hears_nothing(self, member: Member, sequence: int, now_ns: int) -> bool:
-        if member.first_sequence >= 0 and not member.received_count:
-            return sequence - member.first_sequence >= NOTHING_COUNT
-        return member.deaf_since_ns is not None and now_ns - member.deaf_since_ns >= DEAF_NS
+        if member.reception.first_sequence >= 0 and not member.reception.received_count:
+            return sequence - member.reception.first_sequence >= NOTHING_COUNT
+        deaf_since_ns = member.reception.deaf_since_ns
+        return deaf_since_ns is not None and now_ns - deaf_since_ns >= DEAF_NS
 
     def _is_below(self, member: Member, controller: GroupRate) -> bool:
         """Whether it gets too little of the stream, or slows it down for all."""
         rate_bps = controller.rate_bps
         if controller.clr == member.peer_id and rate_bps < self._rate_bps:
             return True
-        loss = 1.0 if member.is_deaf else member.likely_loss
+        loss = 1.0 if member.is_deaf else member.reception.likely_loss
         if controller.clr is not None and rate_bps < self._rate_bps:
             return False  # That is another one's doing.
         return (1.0 - loss) * rate_bps < self._rate_bps
