@@ -202,6 +202,34 @@ def test_state_tables_tell_every_change_of_state(heading: str) -> None:
     assert named == {member.name for member in states}
 
 
+def test_table_of_the_states_of_a_client_has_every_change_of_state() -> None:
+    rows = marked_tables(ARCHITECTURE)["client states"]
+    folder = ROOT / "fountain/protocol/session"
+    trees = [ast.parse((folder / name).read_text(encoding="utf-8")) for name in ("client.py", "client_states.py")]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    states = {
+        class_.name: ast.unparse(item.value).removeprefix("ClientState.")
+        for class_ in classes
+        for item in class_.body
+        if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "name"
+    }
+    assert sorted(states.values()) == sorted(state.name for state in ClientState)
+    made = {
+        (f"{class_.name}.{method.name}", states[call.func.id])
+        for class_ in classes
+        for method in class_.body
+        if isinstance(method, ast.FunctionDef)
+        for call in ast.walk(method)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in states
+    }
+    assert {(row["where"].strip("`"), row["to"]) for row in rows} == made
+    for row in rows:
+        class_name = row["where"].strip("`").partition(".")[0]
+        assert row["from"] == states.get(class_name, row["from"]), row
+    named = {state for row in rows for state in [*row["from"].split(", "), row["to"]]} - {""}
+    assert named == {state.name for state in ClientState}
+
+
 def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
     """(function, state) for each member of `enum_name` that is handed to what changes or tells a state, or answered."""
     found = set()

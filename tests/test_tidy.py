@@ -25,14 +25,12 @@ FUNCTION_PARAMETERS_MAX = 8
 # numbers one by one, because numba unpacks an object at every call.
 CLASSES_ABOVE: dict[str, int] = {
     "fountain/protocol/group/receiver.py:GroupClientMachine": 35,
-    "fountain/protocol/session/client.py:ClientMachine": 35,
     "fountain/protocol/session/patience.py:Patience": 17,
     "fountain/protocol/session/server.py:ServerMachine": 26,
     "fountain/protocol/session/server_session.py:ServerSession": 22,
     "fountain/wire/group.py:GroupReport": 16,  # a packet: its fields are those of docs/wire-groups.md
 }
 FUNCTIONS_ABOVE: dict[str, int] = {
-    "fountain/protocol/session/client.py:ClientMachine.__init__": 10,
     "fountain/protocol/session/server_session.py:ServerSession.__init__": 10,
 }
 

@@ -31,6 +31,7 @@ from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.streams import GroupStreams
 from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientEvent
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent
@@ -121,11 +122,11 @@ class Client(Host):
         self.events: list[ClientEvent] = []
         self._code = world.code
         self.endpoint: MemoryEndpoint = world.network.attach((name, world.draw_port()))
-        machine = ClientMachine(
-            secret=world.draw_bytes(32), want_kind=options.want[0], want=options.want[1], open=options.open,
-            wait=options.wait, timeout_ns=options.timeout_ns, peer_id=digest(name.encode())[:8], host=name,
-            now_ns=world.now_ns,
+        config = ClientConfig(
+            *options.want, open=options.open, wait=options.wait, timeout_ns=options.timeout_ns,
+            peer_id=digest(name.encode())[:8], host=name,
         )  # fmt: skip
+        machine = ClientMachine(config, world.draw_bytes(32), world.now_ns)
         self.fetch = ObjectFetch(InlineWorkers(), loss=options.loss, seed=world.draw.getrandbits(64))
         self.fetch.feed = self.feed = UnicastFeed(
             self.fetch, machine, self.endpoint, [(server, CONTROL_PORT_DEFAULT)], self

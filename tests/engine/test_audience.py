@@ -79,7 +79,7 @@ class Stage:
 
     def say_done(self, session: ServerSession, client: ClientMachine) -> PeerFinished | PeerGone:
         """A Stop that says DONE comes; what whoever watches the server is told."""
-        channel = client.session or client._candidate
+        channel = client.session or client._common.sessions.candidate
         assert channel is not None
         stop = channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
         self.pair.server.handle_datagram(stop, session.address, self.pair.now_ns, port=Port.CONTROL)

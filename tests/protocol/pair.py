@@ -11,6 +11,7 @@ from fountain.protocol.base.stream import Address
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.rate import control_factory
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientState
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_session import ServerSession
@@ -44,11 +45,10 @@ class Pair:
     def client(self, peer_id: bytes = b"peer id.", key: bytes | None = None) -> ClientMachine:
         """A client that has said Hello."""
         self._client_count += 1
-        machine = ClientMachine(
-            secret=derive(bytes(32), b"client", self._client_count), want_kind=Want.ANY, want=bytes(32),
-            open=self.open, wait=False, timeout_ns=10 * NS, peer_id=peer_id, host="host", now_ns=self.now_ns,
-            key=key,
-        )  # fmt: skip
+        config = ClientConfig(
+            Want.ANY, bytes(32), open=self.open, wait=False, timeout_ns=10 * NS, peer_id=peer_id, host="host", key=key
+        )
+        machine = ClientMachine(config, derive(bytes(32), b"client", self._client_count), self.now_ns)
         machine.handle_timeout(self.now_ns)
         return machine
 

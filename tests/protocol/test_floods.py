@@ -27,6 +27,7 @@ from fountain.protocol.session.admission import (
     TokenJar,
 )
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientState
 from fountain.protocol.session.server import ServerMachine
 from fountain.wire.control import HELLO_SIZE, Hello, RefusalReason, Request, Want, parse_handshake, parse_header
@@ -163,10 +164,8 @@ def test_a_hello_and_a_request_look_at_no_object_but_theirs(kind: Want) -> None:
     pair.server = ServerMachine(secret=bytes(32), objects=served, rate_bps=10**9, peer_count_max=8, now_ns=pair.now_ns)
     pair.server.objects = Unsearched(served)
     want = served[33].name_digest if kind is Want.NAME else served[33].offer.object_id
-    client = ClientMachine(
-        secret=bytes(32), want_kind=kind, want=want, open=False, wait=False, timeout_ns=NS, peer_id=bytes(8),
-        host="host", now_ns=pair.now_ns,
-    )  # fmt: skip
+    config = ClientConfig(kind, want, open=False, wait=False, timeout_ns=NS, peer_id=bytes(8), host="host")
+    client = ClientMachine(config, bytes(32), pair.now_ns)
     client.handle_timeout(pair.now_ns)
     session = pair.connect(client)
     assert session is not None

@@ -13,6 +13,7 @@ from fountain.errors import UsageError
 from fountain.events import NullObserver
 from fountain.limits import LISTING_PAGE_COUNT_MAX, NS
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientEvent, FetchFailed, ListingReceived
 from fountain.wire.control import HEADER_SIZE, NONCE_SIZE, Hello, Listing, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
@@ -22,10 +23,10 @@ TIMEOUT_NS = NS
 
 
 def client() -> ClientMachine:
-    machine = ClientMachine(
-        secret=bytes(32), want_kind=Want.ANY, want=bytes(32), open=False, wait=False, timeout_ns=TIMEOUT_NS,
-        peer_id=bytes(8), host="host", now_ns=0,
+    config = ClientConfig(
+        Want.ANY, bytes(32), open=False, wait=False, timeout_ns=TIMEOUT_NS, peer_id=bytes(8), host="host"
     )  # fmt: skip
+    machine = ClientMachine(config, bytes(32), 0)
     machine.handle_timeout(0)
     return machine
 

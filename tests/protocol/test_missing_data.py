@@ -7,6 +7,7 @@ import pytest
 from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientCommon
 from fountain.protocol.session.client_events import ClientState, Failure, Interruption, StreamLost
 from fountain.protocol.session.client_session import MISSED_COUNT
 from fountain.protocol.session.server_session import PING_INTERVAL_NS, ServerSession
@@ -18,7 +19,7 @@ from tests.protocol.pair import Pair, connected
 def wide(monkeypatch: pytest.MonkeyPatch) -> tuple[Pair, ClientMachine, ServerSession]:
     """A client with a stream, whose packets would fit into parts."""
     pair, client, session = connected()
-    monkeypatch.setattr(ClientMachine, "_packet_size", 1_452)
+    monkeypatch.setattr(ClientCommon, "packet_size", 1_452)
     assert isinstance(client.blocks, BlockTable)
     return pair, client, session
 
@@ -60,7 +61,7 @@ def test_two_pings_that_tell_of_data_none_of_which_came_lead_to_a_session_with_p
     assert reasons(client) == []
     ping(pair, client, session, MISSED_COUNT)
     assert reasons(client) == [Interruption.NO_DATA]
-    assert client.datagram_size_max > 0
+    assert client._common.fit.datagram_size_max > 0
 
 
 def test_data_between_the_pings_shows_that_the_way_is_wide_enough(monkeypatch: pytest.MonkeyPatch) -> None:

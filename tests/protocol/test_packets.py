@@ -15,6 +15,7 @@ from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX, HELLO_SIZE, NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.server import ServerMachine
 from fountain.wire.control import (
     FLAG_OPEN,
@@ -232,11 +233,10 @@ def machines() -> tuple[ServerMachine, ClientMachine]:
     server = ServerMachine(
         secret=bytes(32), objects=[ServedObject(offer, True)], rate_bps=10**9, peer_count_max=4, now_ns=0
     )
-    client = ClientMachine(
-        secret=bytes(32), want_kind=Want.ANY, want=bytes(32), open=False, wait=False, timeout_ns=10 * NS,
-        peer_id=bytes(8), host="host", now_ns=0,
+    config = ClientConfig(
+        Want.ANY, bytes(32), open=False, wait=False, timeout_ns=10 * NS, peer_id=bytes(8), host="host"
     )  # fmt: skip
-    return server, client
+    return server, ClientMachine(config, bytes(32), 0)
 
 
 @settings(max_examples=300)

@@ -135,9 +135,9 @@ def take_pings(pair: Pair) -> list[bytes]:
 
 def report_of(client: ClientMachine, count: int) -> bytes:
     """A Report of a client that says it has received so many packets, though it heard nothing."""
-    assert client._candidate is not None
+    assert client._common.sessions.candidate is not None
     report = Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
-    return client._candidate.seal_packet(PacketType.REPORT, report.encode())
+    return client._common.sessions.candidate.seal_packet(PacketType.REPORT, report.encode())
 
 
 def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
@@ -146,8 +146,9 @@ def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
     assert stream(pair, NS) == UNPROVED_PACKET_COUNT_MAX
     for _ in range(5):  # Reports, and a Pong that repeats another token, prove nothing.
         pair.now_ns += 100 * MS
-        assert client._candidate is not None
-        pong = client._candidate.seal_packet(PacketType.PONG, Pong(session.proof.challenge ^ 1).encode())
+        candidate = client._common.sessions.candidate
+        assert candidate is not None
+        pong = candidate.seal_packet(PacketType.PONG, Pong(session.proof.challenge ^ 1).encode())
         for packet in (report_of(client, UNPROVED_PACKET_COUNT_MAX), pong):
             pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.DATA)
         assert stream(pair, 10 * MS) == 0

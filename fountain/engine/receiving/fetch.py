@@ -29,6 +29,7 @@ from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.waiting import Waker, wait
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.sentences import Notice, warning
 from fountain.storage.key import read_key
 from fountain.wire.control import Want
@@ -139,11 +140,11 @@ def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
         # Names are served in NFC; no object has one that is no UTF-8, and the server says so.
         name = unicodedata.normalize("NFC", config.name).encode(errors="surrogateescape")
         want_kind, want = Want.NAME, digest(name)
-    return ClientMachine(
-        secret=secrets.token_bytes(32), want_kind=want_kind, want=want, open=config.open, wait=config.wait,
-        timeout_ns=config.timeout_ns, peer_id=single_peer_id(config, targets), host=platform.node(),
-        now_ns=now_ns(),
+    client = ClientConfig(
+        want_kind, want, open=config.open, wait=config.wait, timeout_ns=config.timeout_ns,
+        peer_id=single_peer_id(config, targets), host=platform.node(),
     )  # fmt: skip
+    return ClientMachine(client, secrets.token_bytes(32), now_ns())
 
 
 def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Address]) -> None:

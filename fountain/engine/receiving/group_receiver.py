@@ -38,6 +38,7 @@ from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.member import HOLDING_STATES
 from fountain.protocol.group.receiver import GroupClientMachine
 from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
 from fountain.wire.control import OfferBody, Want, is_control
 from fountain.wire.data import session_counts
 from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType, MemberState
@@ -434,12 +435,11 @@ class GroupReceiver:
             return
         machine, identity, options = feed.machine, self._identity, self._options
         self._draw_count += 1
-        client = ClientMachine(
-            secret=derive(identity.secret, b"apart", self._draw_count), want_kind=Want.OBJECT,
-            want=machine.offer.object_id, open=False, wait=options.wait and feed.was_asked,
-            timeout_ns=options.timeout_ns,
-            peer_id=identity.peer_id, host=identity.host, now_ns=now_ns, key=identity.key,
+        config = ClientConfig(
+            Want.OBJECT, machine.offer.object_id, open=False, wait=options.wait and feed.was_asked,
+            timeout_ns=options.timeout_ns, peer_id=identity.peer_id, host=identity.host, key=identity.key,
         )  # fmt: skip
+        client = ClientMachine(config, derive(identity.secret, b"apart", self._draw_count), now_ns)
         target = machine.server[0], machine.announce.control_port
         feed.leave(UnicastFeed(feed.fetch, client, endpoint, [target]), now_ns)
 

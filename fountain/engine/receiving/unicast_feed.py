@@ -72,7 +72,7 @@ class UnicastFeed:
         machine = self.machine
         received, expected = machine.received_count, machine.expected_count
         loss = max(0.0, 1.0 - received / expected) if expected else 0.0
-        return Counters(received, machine.rejects.total, loss, machine.kernel_drop_count)
+        return Counters(received, machine.rejects.total, loss, machine.reporter.kernel_drop_count)
 
     @property
     def is_searching(self) -> bool:
@@ -92,7 +92,7 @@ class UnicastFeed:
             left -= train.segment_count
             if self._is_server(train.address):
                 self._take(train, now_ns)
-        self.machine.kernel_drop_count = self.endpoint.statistics.kernel_drops
+        self.machine.reporter.kernel_drop_count = self.endpoint.statistics.kernel_drops
         refused = self.endpoint.refused
         if refused:
             self._refused |= refused
@@ -215,7 +215,7 @@ class UnicastFeed:
         if self._server is not None:
             limit = self.endpoint.datagram_size_max((self._server[0], offer.data_port))
             if limit:
-                self.machine.datagram_size_max = min(limit, self.machine.datagram_size_max or limit)
+                self.machine.limit_datagrams(limit)
 
     def _doubt(self, error: FountainError, now_ns: int) -> None:
         """Nothing can be made of an Offer. It may be damaged or false: only one that insists ends the fetch."""

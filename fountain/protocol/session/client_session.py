@@ -15,7 +15,7 @@ from fountain.protocol.session.reordering import Reordering
 from fountain.wire.control import Offer, OfferBody, Request, Want
 from fountain.wire.session import RequestBody
 
-__all__ = ["ClientSession", "ask", "is_alike", "is_wanted"]
+__all__ = ["ClientSession", "Sessions", "ask", "is_alike", "is_wanted"]
 
 MISSED_COUNT = 4  # Data packets that were sent, none of which came ...
 MISSED_NS = NS * 4 // 10  # ... for so long after a Ping that told of them: another Ping comes later than that.
@@ -112,3 +112,34 @@ class ClientSession(ControlChannel):
     def arrival_us(self) -> int:
         """When the latest authentic data packet arrived, in microseconds modulo 2^32."""
         return self._echo_arrival_ns // 1000 & 0xFFFF_FFFF
+
+
+class Sessions:
+    """The sessions of one fetch: the one that streams, or did last, the one that was asked for, and earlier ones."""
+
+    def __init__(self) -> None:
+        self.current: ClientSession | None = None
+        self.candidate: ClientSession | None = None
+        self._earlier_counts = (0, 0)  # packets received and expected, of sessions that are over
+
+    def find(self, session_id: int) -> ClientSession | None:
+        """The session of a packet, if it is one of ours."""
+        for session in (self.current, self.candidate):
+            if session is not None and session.session_id == session_id:
+                return session
+        return None
+
+    def follow(self, session: ClientSession | None) -> None:
+        """`session` is the one that streams from now on."""
+        self._earlier_counts = self.received_count, self.expected_count
+        self.current = session
+
+    @property
+    def received_count(self) -> int:
+        """Authentic data packets of all sessions."""
+        return self._earlier_counts[0] + (self.current.counter.received_count if self.current is not None else 0)
+
+    @property
+    def expected_count(self) -> int:
+        """Data packets of all sessions that were sent here, as far as those that came show."""
+        return self._earlier_counts[1] + (self.current.counter.expected if self.current is not None else 0)

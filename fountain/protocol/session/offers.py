@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from fountain.integrity import derive, key_pair
 from fountain.protocol.base.handshake import names_of
 from fountain.wire.control import Offer
 
@@ -25,8 +26,9 @@ KeyPair = tuple[X25519PrivateKey, bytes]
 class Offers:
     """The keys of the latest Hellos, the Offer that is being followed, and its rivals."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes) -> None:
         self.current: Offer | None = None
+        self._secret, self._draw_count = secret, 0
         self._pairs: OrderedDict[bytes, KeyPair] = OrderedDict()  # by the nonce that comes from them
         self._rivals: deque[Offer] = deque()
         self._declined: deque[Offer] = deque(maxlen=DECLINED_COUNT_MAX)
@@ -45,14 +47,11 @@ class Offers:
         """The keys that the nonce of a Hello of ours came from."""
         return self._pairs[nonce]
 
-    @property
-    def needs_pair(self) -> bool:
-        """Whether the next Hello needs other keys: a pair is good for one Request."""
-        return self._is_used_up
-
-    def ask(self, pair: KeyPair | None) -> bytes:
-        """The nonce of a Hello that goes out now: of the latest keys, unless others are given."""
-        if pair is not None:
+    def ask(self) -> bytes:
+        """The nonce of a Hello that goes out now. A pair of keys is good for one Request; then new ones are drawn."""
+        if self._is_used_up:
+            self._draw_count += 1
+            pair = key_pair(derive(self._secret, b"private", self._draw_count))
             nonce, _ = names_of(pair[1])
             self._pairs[nonce] = pair
             self._is_used_up = False

@@ -53,7 +53,7 @@ class Patience:
         self._hint_ns = 0
         self._preparing_ns: int | None = None  # when the server first said that it was not ready
         self._is_preparing = False
-        self._told: set[tuple[Failure, RefusalReason | None]] = set()
+        self._reported: set[tuple[Failure, RefusalReason | None]] = set()
 
     def advance(self, now_ns: int, *, is_steady: bool = True) -> None:
         """Something happened that cannot happen for ever; `is_steady` unless it may soon be over again."""
@@ -63,7 +63,7 @@ class Patience:
             self._preparing_ns = None
         self.hint = self._instead = None
         self._is_answering = self._is_preparing = False
-        self._told.clear()
+        self._reported.clear()
 
     def pause(self, now_ns: int) -> None:
         """Until now this side was at work."""
@@ -144,11 +144,11 @@ class Patience:
             return min(end_ns, self._hint_ns + HINT_GRACE_NS)
         return end_ns
 
-    def tell_once(self, hint: Hint) -> bool:
+    def report_once(self, hint: Hint) -> bool:
         """Whether to say this to somebody who waits: once, until something advances."""
         key = hint.failure, hint.refusal
-        is_new = key not in self._told
-        self._told.add(key)
+        is_new = key not in self._reported
+        self._reported.add(key)
         return is_new
 
     def verdict(self, *, is_silent: bool) -> Hint:

@@ -27,6 +27,7 @@ class Reporter:
     def __init__(self, now_ns: int) -> None:
         self.due_ns = now_ns
         self.receive_buffer_size = 0  # octets that the system holds before it drops; 0: not known
+        self.kernel_drop_count = 0  # packets that it has dropped
         self._news_count = 0  # packets that make a Report due: a quarter of that buffer
         self._interval_ns = REPORT_INTERVAL_MIN_NS
         self._reported_count = 0
@@ -59,12 +60,12 @@ class Reporter:
         self._keepalive_ns = now_ns + KEEPALIVE_NS
         return session.seal_packet(PacketType.PING, Ping(now_ns & (2**64 - 1)).encode())
 
-    def report(self, session: ClientSession, blocks: BlockTable, kernel_drop_count: int, now_ns: int) -> bytes | None:
+    def report(self, session: ClientSession, blocks: BlockTable, now_ns: int) -> bytes | None:
         """The Report packet that is due, if one is."""
         if now_ns < self.due_ns:
             return None
         counter = session.counter
-        if now_ns - self._report_ns < REPORT_WAIT_NS and self._may_wait(session, blocks, kernel_drop_count):
+        if now_ns - self._report_ns < REPORT_WAIT_NS and self._may_wait(session, blocks):
             self.due_ns = self._report_ns + REPORT_WAIT_NS
             return None
         echo_us, hold_us = session.echo(now_ns)
@@ -76,7 +77,7 @@ class Reporter:
             missing_count=missing_count,
             echo_timestamp_us=echo_us,
             hold_us=hold_us,
-            kernel_drop_count=kernel_drop_count,
+            kernel_drop_count=self.kernel_drop_count,
             damaged_count=session.damaged_count,
             arrival_timestamp_us=session.arrival_us,
             receive_buffer_size=self.receive_buffer_size,
@@ -94,14 +95,14 @@ class Reporter:
             self._interval_ns = min(2 * self._interval_ns, REPORT_INTERVAL_MAX_NS)
         self._report_ns = now_ns
         self._missing_count = counter.expected - counter.received_count
-        self._drop_count = kernel_drop_count
+        self._drop_count = self.kernel_drop_count
         self._done_count = blocks.done.count
         self._wait_count = 0
         self._news_count = self.receive_buffer_size // (4 * blocks.geometry.symbol_size)
         self.due_ns = now_ns + self._interval_ns
         return session.seal_packet(PacketType.REPORT, report.encode())
 
-    def _may_wait(self, session: ClientSession, blocks: BlockTable, kernel_drop_count: int) -> bool:
+    def _may_wait(self, session: ClientSession, blocks: BlockTable) -> bool:
         """Whether the server would do the same without this Report: nothing is lost, more blocks may be opened."""
         received_count = session.counter.received_count
         self._wait_count = min(REPORT_WAIT_COUNT, received_count // _WAIT_SHARE, self._news_count or REPORT_WAIT_COUNT)
@@ -109,7 +110,7 @@ class Reporter:
             self._is_flowing
             and 0 <= received_count - self._reported_count < self._wait_count
             and is_near(session.rtt_ns, session.shortest_rtt_ns)
-            and kernel_drop_count == self._drop_count
+            and self.kernel_drop_count == self._drop_count
             and not self._is_losing(session)
             and self._has_room(blocks)
         )
