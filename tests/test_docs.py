@@ -178,6 +178,28 @@ def test_floors_within_an_area_are_those_that_are_enforced() -> None:
     assert told == FLOORS_WITHIN
 
 
+def methods() -> set[str]:
+    """`Class.method` of every public class of the package."""
+    found = set()
+    for path in (ROOT / "fountain").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return found
+
+
+def test_a_journey_has_at_most_eight_stops_and_each_is_a_public_name() -> None:
+    text = re.search(r"^## The journey of an octet$(.*?)^### ", page(ARCHITECTURE), re.MULTILINE | re.DOTALL)
+    assert text is not None
+    journeys = re.split(r"^(?:Out of|Into) a file", text[1], flags=re.MULTILINE)[1:]
+    assert len(journeys) == 2
+    known = methods()
+    for journey in journeys:
+        stops = re.findall(r"^\d+\. (?:`([\w.]+)`)?", journey, re.MULTILINE)
+        assert 0 < len(stops) <= 8
+        assert set(stops) <= known, set(stops) - known
+
+
 def assigned_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
     """(method, state) for each assignment of a member of `enum_name` to an attribute `state`."""
     found = set()
