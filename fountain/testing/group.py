@@ -75,7 +75,7 @@ class ListenerOptions:
 class Listener(Host):
     """A host that takes objects from a group into sinks that outlive it.
 
-    It gives up only when it is told to, or, with `gives_up`, when nothing comes for the time-out.
+    It gives up only when a test asks for that, or, with `gives_up`, when nothing comes for the time-out.
     """
 
     def __init__(self, world: Surroundings, name: str, options: ListenerOptions, sinks: Iterable[MemorySink]) -> None:
@@ -156,7 +156,7 @@ class Listener(Host):
                 self.receiver.forget(feed)
 
     def stop(self, now_ns: int) -> None:
-        """Interrupt it: it says so, and leaves."""
+        """Interrupt it: it reports that, and leaves."""
         for feed in self.feeds:
             feed.fetch.give_up(FountainError("It was interrupted."), now_ns)
         self.receiver.stop(now_ns)

@@ -247,7 +247,8 @@ def test_objects_that_come_at_once_share_the_memory_for_blocks(seed: int) -> Non
     first = next(iter(listener.receiver.feeds.values()))
     before = first.fetch.assembly
     assert before is not None
-    first.fetch.assemble(before.collector._code, before.sink, before.offer)
+    workers = first.fetch.workers
+    first.fetch.assembly = Assembly(before.collector._code, before.sink, before.offer, workers, loss=0.0, seed=0)
     stage.wait(200 * MS)
     limit = first.fetch.assembly.table.open_limit
     assert limit == before.table.open_limit  # One that has taken another's place as well.

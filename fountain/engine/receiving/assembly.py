@@ -74,7 +74,7 @@ def contradiction() -> IntegrityError:
 
 
 def described(offer: OfferBody) -> OfferBody:
-    """What an offer says of the object: without keys and ports, which change, and without how it is sent."""
+    """What an offer has of the object: without keys and ports, which change, and without how it is sent."""
     return replace(offer, key_index=0, server_public=b"", data_port=0, open=False)
 
 
@@ -105,9 +105,9 @@ def _largest(offer: OfferBody) -> int:
 
 def is_as_offered(manifest: Manifest, offer: OfferBody) -> bool:
     """Whether a manifest whose digest is right says of the object what the Offer, that nothing vouched for, said."""
-    told = (offer.profile_id, offer.object_size, offer.symbol_size, offer.block_symbol_limit, offer.name)
+    offered = (offer.profile_id, offer.object_size, offer.symbol_size, offer.block_symbol_limit, offer.name)
     cut = (manifest.profile_id, manifest.object_size, manifest.symbol_size, manifest.block_symbol_limit, manifest.name)
-    return cut == told and manifest.is_tree == offer.is_directory
+    return cut == offered and manifest.is_tree == offer.is_directory
 
 
 def _futile() -> IntegrityError:
@@ -120,7 +120,7 @@ class Assembly:
     def __init__(
         self, code: Code, sink: BlockSink, offer: OfferBody, workers: Workers, *, loss: float, seed: int
     ) -> None:
-        self.offer = described(offer)
+        self.offer = offer
         self.sink = sink
         self.outcome: Succeeded | Failed | None = None
         self.is_interrupted = False  # while finishing
@@ -191,7 +191,7 @@ class Assembly:
         return changes
 
     def advance(self, now_ns: int) -> bool:
-        """Give workers what is ready; when all is done, begin to finish, and say so."""
+        """Give workers what is ready; when all is done, begin to finish. Whether it has begun."""
         table = self.table
         while self._workers.has_room and (block := table.poll_ready()) is not None:
             self._workers.submit(functools.partial(self.collector.job, block))

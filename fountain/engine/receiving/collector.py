@@ -84,7 +84,7 @@ class BlockSink(Protocol):
 
 @dataclass(frozen=True)
 class BlockOutcome:
-    """How the work at a block ended: `done`, or not (`progress` tells what it needs), or with an error of this machine.
+    """How the work at a block ended: `done`, or not (`progress` shows what it needs), or with an error of this machine.
 
     `octets` are those of a manifest's block.
     """

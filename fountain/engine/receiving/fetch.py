@@ -14,7 +14,7 @@ import threading
 import unicodedata
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
@@ -34,7 +34,11 @@ from fountain.sentences import Notice, warning
 from fountain.storage.key import read_key
 from fountain.wire.control import Want
 
-__all__ = ["Course", "fetch"]
+if TYPE_CHECKING:
+    from fountain.engine.receiving.group_fetch import GroupFetch
+    from fountain.engine.receiving.unicast_fetch import UnicastFetch
+
+__all__ = ["fetch"]
 
 
 def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fetched | None:
@@ -54,28 +58,7 @@ def fetch(config: FetchConfig, observer: Observer, stop: threading.Event) -> Fet
         return None if course is None else _drive(course, stop, waker)
 
 
-class Course(Protocol):
-    """A fetch under way, as the loop sees it."""
-
-    @property
-    def endpoints(self) -> Sequence[Endpoint]:
-        """What to wait for."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is left to do but to finish."""
-
-    def step(self, now_ns: int) -> int:
-        """Do what can be done at `now_ns`; when to come back at the latest."""
-
-    def interrupt(self, now_ns: int) -> None:
-        """End it as soon as what is being put in its place is there. Harmless when repeated."""
-
-    def finish(self) -> Fetched | None:
-        """The object, if it was one alone; or raise what went wrong."""
-
-
-def _drive(course: Course, stop: threading.Event, waker: Waker) -> Fetched | None:
+def _drive(course: UnicastFetch | GroupFetch, stop: threading.Event, waker: Waker) -> Fetched | None:
     while not course.is_over:
         now = now_ns()
         if stop.is_set():
@@ -88,7 +71,7 @@ def _drive(course: Course, stop: threading.Event, waker: Waker) -> Fetched | Non
 
 def _begin_unicast(
     config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, stack: ExitStack
-) -> Course | None:  # fmt: skip
+) -> UnicastFetch | GroupFetch | None:  # fmt: skip
     """Say Hello first: its answer then travels while everything else is loaded."""
     whereabouts = Whereabouts(config.host, config.port)
     targets = whereabouts.find(observer, stop, wait=config.wait)
@@ -106,7 +89,7 @@ def _begin_unicast(
 
 def _begin_group(
     config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, stack: ExitStack
-) -> Course | None:  # fmt: skip
+) -> UnicastFetch | GroupFetch | None:  # fmt: skip
     """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
     where = config.group
     assert where is not None

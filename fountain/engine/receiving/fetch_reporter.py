@@ -86,7 +86,7 @@ class FetchReporter:
         for remark in part.remarks:
             self._observer.handle(Warned(remark))
         # The size is the manifest's: whoever watches the directory may have moved the file away by now.
-        for (hex_digest, path), size in zip(fetch.files, part.file_sizes):
+        for (hex_digest, path), size in zip(fetch.outcome.files, part.file_sizes):
             if hex_digest:
                 self._observer.handle(DigestComputed(hex_digest, path, size))
         fetched = self._figures(fetch, fetch.outcome, beginning)
@@ -182,6 +182,6 @@ class FetchReporter:
 
 
 def _eta_s(left_size: int, rate_bps: float) -> float | None:
-    """Seconds that are left at this rate; None where it tells nothing."""
+    """Seconds that are left at this rate; None where it shows nothing."""
     seconds = left_size * 8 / rate_bps if rate_bps > 0 else ETA_MAX_S
     return seconds if seconds < ETA_MAX_S else None

@@ -268,18 +268,16 @@ class GroupFeed:
         opened = self.fetch.poll_opened()
         if opened is None:
             return False
-        if self.fetch.phase is not Phase.CONNECTING:
-            if opened.sink is not None:
-                opened.sink.close()
-        elif opened.code is not None and opened.sink is not None:
-            assembly = self.fetch.assemble(opened.code, opened.sink, opened.offer)
-            self.fetch.phase = Phase.RECEIVING
+        if not isinstance(opened, Assembly):
+            self.fetch.fail(opened, now_ns)
+        elif self.fetch.phase is not Phase.CONNECTING:
+            opened.sink.close()  # It has ended meanwhile.
+        else:
+            self.fetch.assembly, self.fetch.phase = opened, Phase.RECEIVING
             self._begun_ns = now_ns
             if self._kept:
                 self.machine.resume(now_ns)  # What was lost meanwhile says nothing of the way.
-            self._take_part(assembly, now_ns)
-        elif opened.error is not None:
-            self.fetch.fail(opened.error, now_ns)
+            self._take_part(opened, now_ns)
         return bool(self._kept)
 
     def _catch_up(self, now_ns: int) -> bool:

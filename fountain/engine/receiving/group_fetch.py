@@ -70,7 +70,7 @@ class _Entry:
 class GroupFetch:
     """What a receiver takes: one object, or, listening, every object that comes.
 
-    A `fountain.engine.receiving.fetch.Course`, and the application of a `GroupReceiver`.
+    It is the application of a `GroupReceiver`.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class Hook:
 
     @property
     def process(self) -> str:
-        """What tells its process from all others, also for `is_running` in a later run; empty where nothing does."""
+        """What identifies its process, also for `is_running` in a later run; empty where nothing does."""
         return "" if self._process is None else _identity(self._process.pid)
 
     def poll(self) -> int | None:
@@ -66,7 +66,7 @@ def is_running(process: str) -> bool:
 
 
 def _identity(number: int) -> str:
-    """Number, start and boot of a process, for numbers are used again; empty where none is there, or nobody tells."""
+    """Number, start and boot of a process, for numbers are used again; empty where none is there, or unreadable."""
     status = read_system_text(f"/proc/{number}/stat").rpartition(")")[2].split()
     if len(status) <= _START_FIELD or status[0] == "Z":  # One that has ended, and that nobody has asked about.
         return ""

@@ -2,7 +2,7 @@
 
 What is to run stands in the list of received objects before it begins, so that neither a kill nor a power cut loses a
 hook: the next start of the listener finds it, and runs it again if its process is gone. After `ATTEMPT_COUNT_MAX`
-attempts the listener gives up and says so.
+attempts the listener gives up and reports that.
 """
 
 from __future__ import annotations

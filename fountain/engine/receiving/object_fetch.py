@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 from fountain.codes.api import Code
@@ -33,7 +31,7 @@ from fountain.protocol.session.client_events import ClientEvent
 from fountain.wire.control import OfferBody
 from fountain.wire.session import StopReason
 
-__all__ = ["Counters", "Feed", "ObjectFetch", "Opened", "Phase", "Place"]
+__all__ = ["Counters", "Feed", "ObjectFetch", "Phase", "Place"]
 
 
 class Phase(enum.Enum):
@@ -89,16 +87,6 @@ class Feed(Protocol):
         """The fetch ends: inform the server. Whether that takes time (STOPPING), or is done (ENDED)."""
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What became of opening the sink for an offer."""
-
-    offer: OfferBody
-    code: Code | None = None
-    sink: BlockSink | None = None
-    error: FountainError | None = None
-
-
 class ObjectFetch:
     """One object on its way. `loss` is the share of packets to throw away, to see the code work; `seed` draws which."""
 
@@ -118,11 +106,6 @@ class ObjectFetch:
     def succeeded(self) -> bool:
         """Whether the object stands in its place."""
         return isinstance(self.outcome, Succeeded)
-
-    @property
-    def files(self) -> Sequence[tuple[str, Path]]:
-        """Digest and path of each file, once the object stands."""
-        return self.outcome.files if isinstance(self.outcome, Succeeded) else ()
 
     @property
     def error(self) -> FountainError | None:
@@ -187,22 +170,33 @@ class ObjectFetch:
         return arrival
 
     def open(self, offer: OfferBody, place: Place) -> None:
-        """Open the sink for an offer, in place of the one that was opened for an Offer that nothing vouched for."""
+        """Make room for an object, in place of the one that was opened for an Offer that nothing vouched for."""
         earlier, self.assembly = self.assembly, None
         self._opener = InlineWorkers() if place.opens_quickly(offer) else self.workers
-        self._opener.submit(functools.partial(_open, offer, place, earlier))
+        self._opener.submit(functools.partial(self._open, offer, place, earlier))
 
-    def poll_opened(self) -> Opened | None:
-        """What became of the sink that is being opened, once that is known."""
-        if self._opener is None or not isinstance(opened := self._opener.poll(), Opened):
+    def poll_opened(self) -> Assembly | FountainError | None:
+        """What became of `open`, once that is known. Whoever takes the assembly puts it in its place."""
+        opened = None if self._opener is None else self._opener.poll()
+        if not isinstance(opened, Assembly | FountainError):
             return None
         self._opener = None
         return opened
 
-    def assemble(self, code: Code, sink: BlockSink, offer: OfferBody) -> Assembly:
-        """Collect the object of an offer into `sink` from now on."""
-        self.assembly = Assembly(code, sink, offer, self.workers, loss=self._loss, seed=self._seed)
-        return self.assembly
+    # --- Inside --------------------------------------------------------------------------------------------
+
+    def _open(self, offer: OfferBody, place: Place, earlier: Assembly | None) -> Assembly | FountainError:
+        """A worker's job: what is there is looked at, and kernels are compiled."""
+        if earlier is not None:
+            earlier.sink.close()
+        try:
+            code, sink = place.open_sink(offer)
+        except (FountainError, MemoryError) as error:
+            return local_error(error)
+        if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
+            sink.close()  # Another offer may be of what is there.
+            return contradiction()
+        return Assembly(code, sink, offer, self.workers, loss=self._loss, seed=self._seed)
 
     def _conclude(self, assembly: Assembly, now_ns: int) -> None:
         """Act on how the assembly has ended, if it has."""
@@ -211,17 +205,3 @@ class ObjectFetch:
         elif assembly.outcome is not None and not self.succeeded:
             self.outcome = assembly.outcome
             self.stop(StopReason.DONE, now_ns)
-
-
-def _open(offer: OfferBody, place: Place, earlier: Assembly | None) -> Opened:
-    """A worker's job: what is there is looked at, and kernels are compiled."""
-    if earlier is not None:
-        earlier.sink.close()
-    try:
-        code, sink = place.open_sink(offer)
-    except (FountainError, MemoryError) as error:
-        return Opened(offer, error=local_error(error))
-    if sink.manifest is not None and not is_as_offered(sink.manifest, offer):
-        sink.close()  # Another offer may be of what is there.
-        return Opened(offer, error=contradiction())
-    return Opened(offer, code, sink)

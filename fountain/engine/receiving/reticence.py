@@ -1,6 +1,6 @@
 """What a listener shows of objects that may come to nothing: a few of them, and then how many there were.
 
-Whoever may announce things could fill a log with them. So what is told of an object waits behind a gate until its
+Whoever may announce things could fill a log with them. So what is reported of an object waits behind a gate until its
 manifest is here and has proved to be the object's, except for a few that are shown at once.
 """
 
@@ -24,7 +24,7 @@ class Reticence:
         self._left_count = SHOWN_COUNT
         self._refilled_ns = now_ns
         self._hidden_count = 0
-        self._told_ns = now_ns
+        self._reported_ns = now_ns
 
     def may_show(self, now_ns: int) -> bool:
         """Whether one more object may be shown that perhaps comes to nothing."""
@@ -42,8 +42,8 @@ class Reticence:
 
     def step(self, now_ns: int) -> None:
         """Tell now and then how many were not shown."""
-        if self._hidden_count and now_ns - self._told_ns >= SUMMARY_NS:
-            self._told_ns = now_ns
+        if self._hidden_count and now_ns - self._reported_ns >= SUMMARY_NS:
+            self._reported_ns = now_ns
             message = f"{self._hidden_count:,} announces came to nothing, and were not shown."
             self._hidden_count = 0
             hint = "If that is more than is sent here, somebody makes them up: use `group.key_path`, or `group.source`."
@@ -51,7 +51,7 @@ class Reticence:
 
 
 class Gate:
-    """An observer for one object, which hands on what it is told once it is open, and progress once it is `proved`."""
+    """An observer for one object, which hands on events once it is open, and progress once it is `proved`."""
 
     def __init__(self, observer: Observer, *, is_open: bool, is_proved: bool) -> None:
         self.is_open = is_open

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fountain.engine.receiving.assembly import Assembly, contradiction, described
-from fountain.engine.receiving.object_fetch import Counters, ObjectFetch, Opened, Phase, Place
+from fountain.engine.receiving.object_fetch import Counters, ObjectFetch, Phase, Place
 from fountain.engine.receiving.outcome import Unserved
 from fountain.errors import FountainError, IntegrityError
 from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
@@ -112,7 +112,11 @@ class UnicastFeed:
                 self.machine.reporter.soon(now_ns)
         self._handle_events(now_ns)
         while (opened := self._fetch.poll_opened()) is not None:
-            self._settle_opening(opened, now_ns)
+            if isinstance(opened, Assembly):
+                self._fetch.assembly = opened
+                self._go_on(opened, opened.offer, now_ns)
+            else:
+                self._doubt(opened, now_ns)
             self._handle_events(now_ns)
         self._send()
         return self.machine.next_timeout(now_ns)
@@ -187,23 +191,14 @@ class UnicastFeed:
 
     def _open(self, offer: OfferBody, now_ns: int) -> None:
         assembly = self._fetch.assembly
-        if assembly is not None and assembly.offer == described(offer):
-            self._go_on(offer, now_ns)
+        if assembly is not None and described(assembly.offer) == described(offer):
+            self._go_on(assembly, offer, now_ns)
         elif self._place is None:
             self._doubt(contradiction(), now_ns)
         else:
             self._fetch.open(offer, self._place)
 
-    def _settle_opening(self, opened: Opened, now_ns: int) -> None:
-        if opened.code is not None and opened.sink is not None:
-            self._fetch.assemble(opened.code, opened.sink, opened.offer)
-            self._go_on(opened.offer, now_ns)
-        elif opened.error is not None:
-            self._doubt(opened.error, now_ns)
-
-    def _go_on(self, offer: OfferBody, now_ns: int) -> None:
-        assembly = self._fetch.assembly
-        assert assembly is not None
+    def _go_on(self, assembly: Assembly, offer: OfferBody, now_ns: int) -> None:
         if self._fetch.phase is Phase.CONNECTING:
             self._fetch.phase = Phase.RECEIVING
             assembly.unpacker.is_open = offer.open

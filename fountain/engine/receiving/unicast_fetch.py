@@ -24,7 +24,7 @@ __all__ = ["UnicastFetch"]
 
 
 class UnicastFetch:
-    """The fetch of one object; a `fountain.engine.receiving.fetch.Course`. `machine` has said Hello already."""
+    """The fetch of one object. `machine` has said Hello already."""
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, machine: ClientMachine,
