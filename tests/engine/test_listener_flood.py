@@ -123,7 +123,7 @@ def test_a_flood_of_announces_makes_no_thread_no_descriptor_and_no_directory(tmp
         assert os.listdir(tmp_path) == []
         assert len(receiver.feeds) <= OBJECT_COUNT_MAX
         assert len(listener.taking._entries) <= OBJECT_COUNT_MAX + TRIAL_COUNT
-        assert len(receiver.idle.machines) <= IDLE_MEMBER_COUNT_MAX
+        assert len(receiver.idle) <= IDLE_MEMBER_COUNT_MAX
         assert len(receiver._contenders) <= CONTENDER_COUNT_MAX
         assert len(receiver._refused) <= REFUSED_COUNT_MAX
         assert len(listener.observer.events) <= 5 * SHOWN_COUNT

@@ -48,5 +48,5 @@ def test_the_blocks_of_all_objects_fit_the_memory_of_a_listener(
         for _ in range(3):
             listener.step()
             assert 0 < open_all(listener) <= LISTENER_MEMORY_SIZE_MAX
-        waiting = len(listener.receiver.idle.machines)
+        waiting = len(listener.receiver.idle)
         assert len(listener.receiver.feeds) + waiting == len(cuts)

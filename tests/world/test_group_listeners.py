@@ -141,7 +141,7 @@ def test_a_server_that_is_started_again_learns_who_has_its_object(is_new: bool, 
     stage.wait(5 * NS)
     assert stage.machine.sequence == 0
     assert not stage.machine.is_busy
-    assert not listener.receiver.idle.machines  # Its server has acknowledged it, and it says no more.
+    assert not listener.receiver.idle  # Its server has acknowledged it, and it says no more.
 
 
 @RUNS
@@ -177,7 +177,7 @@ def test_no_more_streams_are_stood_by_than_the_bound(seed: int, monkeypatch: pyt
     listener = stage.listen(once=False)
     listener.hook_ns = 600 * NS  # Nothing makes room.
     stage.wait(5 * NS)
-    assert len(listener.receiver.idle.machines) == 8
+    assert len(listener.receiver.idle) == 8
 
 
 @RUNS

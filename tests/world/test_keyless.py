@@ -176,7 +176,7 @@ def test_who_gave_up_its_place_says_that_it_waits_and_goes_on_later(seed: int) -
     assert stage.world.run(lambda: any(isinstance(feed.fetch.outcome, Yielded) for feed in listener.feeds), 3 * NS)
     assert stage.world.run(lambda: len(listener.results) == OBJECT_COUNT_MAX + 1, 60 * NS)
     assert all(listener.sinks[object_id] is sink for object_id, sink in held.items())
-    assert {machine.state for machine in listener.receiver.idle.machines} <= {MemberState.DONE}
+    assert {machine.state for machine in listener.receiver.idle.values()} <= {MemberState.DONE}
 
 
 def test_what_is_over_is_forgotten_with_its_memory(seed: int) -> None:

@@ -124,6 +124,24 @@ class GroupPorts:
             self.group = None
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """An Announce that came, authentic as far as the group's key says: of which session, from where, and its number."""
+
+    announce: Announce
+    channel: GroupChannel
+    address: Address
+    sequence: int
+
+    @property
+    def session(self) -> int:
+        return self.channel.session_id
+
+    @property
+    def offer(self) -> OfferBody:
+        return self.announce.offer
+
+
 class GroupReceiver:
     """Takes objects from a group for an `application`."""
 
@@ -162,7 +180,7 @@ class GroupReceiver:
             self._take(train, now_ns)
         self.ports.drain()
         deadline = now_ns + IDLE_NS
-        for session in self.idle.sessions:
+        for session in list(self.idle):
             with self.alone(session, now_ns):
                 due_ns, is_known = self.idle.step(session, now_ns)
                 deadline = min(deadline, due_ns)
@@ -187,7 +205,7 @@ class GroupReceiver:
 
     @property
     def _machines(self) -> list[GroupClientMachine]:
-        return [*(feed.machine for feed in self.feeds.values()), *self.idle.machines]
+        return [*(feed.machine for feed in self.feeds.values()), *self.idle.values()]
 
     def _share_memory(self) -> None:
         """Give each object its part of the memory for slabs, but no more than the others leave of it."""
@@ -281,57 +299,57 @@ class GroupReceiver:
             self.foreign_count += announce in (Reject.OUT_OF_PLACE, Reject.BAD_SEAL)
             self.rejects.add(announce)
             return
-        same = self._same_object(announce.offer)
-        if announce.flags & AnnounceFlag.FINAL and not self._is_last_word(header.session, announce, same):
+        self._consider(_Heard(announce, channel, address, header.sequence), now_ns)
+
+    def _consider(self, heard: _Heard, now_ns: int) -> None:
+        """Take what is announced, if it is wanted and there is room, or it earns a place."""
+        same = self._same_object(heard.offer)
+        if heard.announce.flags & AnnounceFlag.FINAL and not self._is_last_word(heard, same):
             return
-        if same is None and not self._application.wants(announce.offer):
-            state = self._application.has(announce.offer)
+        if same is None and not self._application.wants(heard.offer):
+            state = self._application.has(heard.offer)
             if state is not None:
-                self._stay_idle(announce, header, address, channel, state, now_ns)
+                self._stay_idle(heard, state, now_ns)
             else:
-                self._refuse(header.session)
+                self._refuse(heard.session)
             return
         if same is not None and same.fallback is not None:
             return
-        if same is not None or not self._has_room(announce.offer):
-            holder = self._yielding(header.session, channel, announce, same, now_ns)
+        if same is not None or not self._has_room(heard.offer):
+            holder = self._yielding(heard, same, now_ns)
             if holder is None:
                 if same is None:  # Else another server has it as well, and there is nothing to wait for.
-                    self._stay_idle(announce, header, address, channel, MemberState.JOINING, now_ns)
+                    self._stay_idle(heard, MemberState.JOINING, now_ns)
                 return
             if same is None:
                 self._take_place_of(holder, now_ns)
-        self._contenders.remove(header.session)
-        self.idle.remove(header.session)
-        machine = self._machine(announce, header.sequence, address, channel, now_ns)
+        self._contenders.remove(heard.session)
+        self.idle.pop(heard.session, None)
+        machine = self._machine(heard, now_ns)
         if same is not None:
             self._follow(same, machine, now_ns)
         else:
             self._begin(machine, now_ns)
-        self._replay(machine.channel.session_id, now_ns)
+        self._replay(heard.session, now_ns)
 
-    def _is_last_word(self, session: int, announce: Announce, same: GroupFeed | None) -> bool:
-        """Whether a one-way stream that is over can still be taken: from what was kept of it, by who has a place."""
-        is_oneway = bool(announce.flags & AnnounceFlag.ONEWAY)
-        return is_oneway and session in self.early and same is None and self._has_room(announce.offer)
+    def _is_last_word(self, heard: _Heard, same: GroupFeed | None) -> bool:
+        """Whether a one-way stream that is over can still be taken: from what was kept of it, if there is room."""
+        is_oneway = bool(heard.announce.flags & AnnounceFlag.ONEWAY)
+        return is_oneway and heard.session in self.early and same is None and self._has_room(heard.offer)
 
-    def _yielding(
-        self, session: int, channel: GroupChannel, announce: Announce, same: GroupFeed | None, now_ns: int
-    ) -> GroupFeed | None:  # fmt: skip
+    def _yielding(self, heard: _Heard, same: GroupFeed | None, now_ns: int) -> GroupFeed | None:
         """The feed whose place, or whose object where it is the `same`, should be this stream's from now on."""
-        contender = self._contenders.get(session)
+        contender = self._contenders.get(heard.session)
         if contender is None:
-            contender = Contender(channel, announce, now_ns)
-            for train in self.early.trains(session):
+            contender = Contender(heard.channel, heard.announce, now_ns)
+            for train in self.early.trains(heard.session):
                 contender.look(train, now_ns)
-        self._contenders.add(session, contender)
+        self._contenders.add(heard.session, contender)
         if same is not None:
             is_silent = same.silent_ns is not None
             is_won = same.may_yield and self._contenders.wins(contender, same.machine, same.pace, now_ns)
             return same if is_silent or is_won else None
-        holders = [
-            holder for holder in self._holders if holder.may_yield and self._has_room(announce.offer, instead_of=holder)
-        ]
+        holders = [one for one in self._holders if one.may_yield and self._has_room(heard.offer, instead_of=one)]
         slowest = min(holders, key=lambda holder: holder.pace.recent(now_ns), default=None)
         if slowest is None or not self._contenders.wins(contender, slowest.machine, slowest.pace, now_ns):
             return None
@@ -348,12 +366,12 @@ class GroupReceiver:
     def _let_report(self, machine: GroupClientMachine) -> None:
         """Nothing of this stream is taken; its server learns why, where it listens and there is room."""
         if not machine.is_oneway and self.idle.has_room:
-            self.idle.add(machine)
+            self.idle[machine.channel.session_id] = machine
 
     def _take_waiting(self, now_ns: int) -> bool:
         """Give free places to objects that wait for one; the next Announce of each may be seconds away."""
         has_taken = False
-        for machine in list(self.idle.machines):
+        for machine in list(self.idle.values()):
             session, offer = machine.channel.session_id, machine.offer
             if not self._has_room(offer):
                 continue
@@ -361,7 +379,7 @@ class GroupReceiver:
                 continue
             if self._same_object(offer) is not None or not self._application.wants(offer):
                 continue
-            self.idle.remove(session)
+            self.idle.pop(session, None)
             self._contenders.remove(session)
             machine.come_anew()
             with self.alone(session, now_ns):
@@ -370,30 +388,24 @@ class GroupReceiver:
             has_taken = True
         return has_taken
 
-    def _stay_idle(
-        self, announce: Announce, header: GroupHeader, address: Address, channel: GroupChannel, state: MemberState,
-        now_ns: int,
-    ) -> None:  # fmt: skip
+    def _stay_idle(self, heard: _Heard, state: MemberState, now_ns: int) -> None:
         """Let the server of an object know that nothing of it is taken, and why."""
-        if announce.flags & AnnounceFlag.ONEWAY:
+        if heard.announce.flags & AnnounceFlag.ONEWAY:
             return
-        machine = self.idle.get(header.session)
+        machine = self.idle.get(heard.session)
         if machine is None:
             if not self.idle.has_room:
                 return  # The next Announce asks again.
-            machine = self._machine(announce, header.sequence, address, channel, now_ns)
-            self.idle.add(machine)
+            machine = self.idle[heard.session] = self._machine(heard, now_ns)
         if machine.state is not state:
             machine.change_state(state, now_ns)
 
-    def _machine(
-        self, announce: Announce, sequence: int, address: Address, channel: GroupChannel, now_ns: int
-    ) -> GroupClientMachine:  # fmt: skip
+    def _machine(self, heard: _Heard, now_ns: int) -> GroupClientMachine:
         self._draw_count += 1
         identity = self._identity
         return GroupClientMachine(
-            secret=derive(identity.secret, b"group", self._draw_count), announce=announce, server=address,
-            channel=channel, peer_id=identity.peer_id, host=identity.host, now_ns=now_ns, sequence=sequence,
+            secret=derive(identity.secret, b"group", self._draw_count), announce=heard.announce, server=heard.address,
+            channel=heard.channel, peer_id=identity.peer_id, host=identity.host, now_ns=now_ns, sequence=heard.sequence,
         )  # fmt: skip
 
     def _begin(self, machine: GroupClientMachine, now_ns: int) -> None:
@@ -477,7 +489,7 @@ class GroupReceiver:
             if feed is not None:
                 feed.break_off(error, now_ns)
             elif isinstance(stream, int):
-                self.idle.remove(stream)
+                self.idle.pop(stream, None)
                 self._refuse(stream)
 
     def _replay(self, session: int, now_ns: int) -> None:

@@ -86,7 +86,7 @@ def _directory(config: FetchConfig) -> str:
 
 
 def _machine_id() -> str:
-    """What identifies this machine among others of its name, and is the same at each start; empty where nothing does."""
+    """What identifies this machine among those of its name, and is the same at each start; empty where nothing does."""
     for path in _MACHINE_IDS:
         text = read_system_text(path)
         if text:
