@@ -29,7 +29,6 @@ HOLDING_STATES = frozenset({MemberState.DONE, MemberState.HOOKING, MemberState.H
 FINAL_STATES = (HOLDING_STATES - {MemberState.HOOKING}) | {MemberState.FAILED, MemberState.LEFT}
 TAKING_STATES = frozenset({MemberState.JOINING, MemberState.RECEIVING})
 
-_REORDER_NS = 20_000_000  # As for one peer: a report so much later than the round trip would have counted the packet.
 _HISTORY_NS = 5 * NS  # No report is older when it comes.
 _FRACTION_UNIT = 65_535
 _WORTH_COUNT = 200  # Packets after which a loss says something.
@@ -253,4 +252,4 @@ class Member:
 
     def resolved(self, sends: SendTimes, now_ns: int) -> int:
         """Up to where packets have arrived or are lost: it saw a later one, or should have by now."""
-        return max(self.reception.expected_sequence, sends.before(now_ns - self.rtt.upper_ns - _REORDER_NS))
+        return max(self.reception.expected_sequence, sends.before(self.rtt.counted_ns(now_ns)))

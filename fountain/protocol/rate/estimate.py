@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["LossEstimate", "RttEstimate", "echoed_rtt_us"]
 
 _LOSS_WINDOW_COUNT = 2_000  # packets over which the loss is averaged: about two blocks
+_REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
 _WORD = 0xFFFF_FFFF
 RTT_INITIAL_NS = 200_000_000  # before the first report; a stream's first report comes within one round trip
 
@@ -40,6 +41,10 @@ class RttEstimate:
     def upper_ns(self) -> int:
         """A time within which an answer is nearly certain to have come: smoothed + 4 variations."""
         return self.smoothed_ns + 4 * self._variation_ns if self.smoothed_ns else RTT_INITIAL_NS
+
+    def counted_ns(self, now_ns: int) -> int:
+        """Packets that went before this time have arrived or are lost: a report that comes now has counted them."""
+        return now_ns - self.upper_ns - _REORDER_NS
 
 
 class LossEstimate:

@@ -15,7 +15,6 @@ __all__ = ["SendControl"]
 
 _NEAR_RTT_NS = 2_000_000  # A peer of this network: its switches have buffers for ...
 _NEAR_BURST_COUNT = 16  # ... trains of so many packets, which cost the server hardly more than trains of one.
-_REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
 _RTT_MAX_US = 60_000_000  # What seems so far away had waited somewhere, or is made up.
 
 
@@ -125,6 +124,6 @@ class SendControl:
     def _resolve(self, due_count: int, now_ns: int) -> None:
         """Packets are resolved once they were due at the client, or must have been by now."""
         self.resolved = max(self.resolved, due_count)
-        old_ns = now_ns - self.rtt.upper_ns - _REORDER_NS
-        while self._sends and (self._sends[0][0] <= self.resolved or self._sends[0][1] < old_ns):
+        counted_ns = self.rtt.counted_ns(now_ns)
+        while self._sends and (self._sends[0][0] <= self.resolved or self._sends[0][1] < counted_ns):
             self.resolved = max(self.resolved, self._sends.popleft()[0])
