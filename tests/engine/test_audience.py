@@ -431,7 +431,7 @@ def test_of_too_many_receivers_those_in_trouble_and_the_slow_ones_are_shown() ->
     for number in range(RECEIVER_COUNT_MAX + 100):
         state = MemberState.DONE if number % 2 else MemberState.RECEIVING
         group.join("a", number, state).report = report(number / 1000)
-    group.join("a", 10_000, MemberState.FAILED).fraction = 0.9
+    group.join("a", 10_000, MemberState.FAILED).report = report(0.9)
     shown = group.shown()
     assert len(shown) == RECEIVER_COUNT_MAX
     assert shown[0].state is PeerState.FAILED
