@@ -262,7 +262,8 @@ def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
                 if is_answer and isinstance(call, ast.Return) and call.value is not None:
                     states = re.findall(rf"\b{enum_name}\.(\w+)", ast.unparse(call.value))
                     found |= {(function.name, state) for state in states}
-                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".change_state", "._report_now")):
+                makes = (".change_state", "._report_now", "_Statement")
+                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(makes):
                     states = re.findall(rf"\b{enum_name}\.(\w+)", " ".join(map(ast.unparse, call.args)))
                     found |= {(function.name, state) for state in states}
     return found

@@ -13,7 +13,7 @@ from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.stream import StreamOrder
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.wire.group import MemberState
 from fountain.wire.session import MANIFEST_BIT
 
@@ -163,7 +163,7 @@ class Cohort:
         self.back_ns: list[int] = (delay_ns + chance.integers(0, _BACK_SPREAD_NS, count)).tolist()
         self.offsets = [0] * count
         self.due_ns = [NEVER_NS] * count
-        self.machines: list[GroupClientMachine | None] = [None] * count
+        self.machines: list[GroupReceiverMachine | None] = [None] * count
         self.machine_count = 0
         self.is_present: NDArray[np.bool_] = np.zeros(count, np.bool_)
         self.keeps_early = [False] * count
@@ -181,7 +181,7 @@ class Cohort:
         self.keeps_early[row] = self._arrivals.listening[row] = keeps_early
         self._arrivals.received[row] = 0
 
-    def enter(self, row: int, machine: GroupClientMachine, table: BlockTable) -> None:
+    def enter(self, row: int, machine: GroupReceiverMachine, table: BlockTable) -> None:
         """A receiver takes part from now on, with the blocks that it had before."""
         arrivals = self._arrivals
         self.machines[row], self._tables[row] = machine, table

@@ -27,7 +27,7 @@ from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import StreamOrder
 from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.channel import GroupChannel
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.testing.cohort import Cohort
@@ -284,7 +284,7 @@ class Fleet:
         if not cohort.offsets[row]:
             cohort.offsets[row] = self.draw.randrange(1, 1 << 40)
         now_ns = self.now_ns + cohort.offsets[row]
-        machine = GroupClientMachine(
+        machine = GroupReceiverMachine(
             secret=self.draw.randbytes(32), announce=announce, server=SERVER, channel=self.server.stream.keys,
             peer_id=digest(name.encode())[:8], host=name, now_ns=now_ns,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.group.api import GroupSettings, GroupTarget
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.session.client_events import OfferReceived
@@ -142,7 +142,7 @@ def _group_client(draw: random.Random) -> Machine:
         secret=draw.randbytes(32), controller=group_rate("fixed", 108, 10**7, 50 * NS), now_ns=50 * NS,
     )  # fmt: skip
     channel = server.stream.keys
-    machine = GroupClientMachine(
+    machine = GroupReceiverMachine(
         secret=draw.randbytes(32), announce=announce, server=("10.0.0.1", 6330), channel=channel,
         peer_id=group_golden.ALICE, host="alice", now_ns=50 * NS,
     )  # fmt: skip

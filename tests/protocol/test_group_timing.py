@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.protocol.group.announcer import PLAN_MIN_NS
-from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
+from fountain.protocol.group.timing import Jitter, ReportTimes, backoff_ns
 
 MS = 1_000_000
 RUN_COUNT = 20
@@ -56,10 +56,10 @@ def test_whatever_a_plan_says_the_time_is_finite_and_grows_with_the_draw(
 
 
 def test_dice_are_even_and_follow_from_the_secret() -> None:
-    rolls = [Dice(bytes(32)).roll() for _ in range(2)]
-    assert rolls[0] == rolls[1] != Dice(b"\x01" * 32).roll()
-    dice = Dice(bytes(32))
-    many = [dice.roll() for _ in range(4_000)]
+    rolls = [Jitter(bytes(32)).draw() for _ in range(2)]
+    assert rolls[0] == rolls[1] != Jitter(b"\x01" * 32).draw()
+    jitter = Jitter(bytes(32))
+    many = [jitter.draw() for _ in range(4_000)]
     assert all(0.0 <= roll < 1.0 for roll in many)
     for tenth in range(10):
         assert 300 < sum(tenth / 10 <= roll < (tenth + 1) / 10 for roll in many) < 500
@@ -69,7 +69,7 @@ def test_dice_are_even_and_follow_from_the_secret() -> None:
 
 
 def turns(secret: int = 1) -> ReportTimes:
-    return ReportTimes(Dice(secret.to_bytes(32, "big")))
+    return ReportTimes(Jitter(secret.to_bytes(32, "big")))
 
 
 def test_nobody_speaks_unasked() -> None:

@@ -17,7 +17,7 @@ from fountain.errors import FountainError
 from fountain.integrity import digest
 from fountain.limits import LISTENER_MEMORY_SIZE_MAX, NS
 from fountain.protocol.group.api import GroupSettings
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.session.client_events import FetchFailed
 from fountain.testing import GROUP, Link, Listener, payload
@@ -87,7 +87,7 @@ def test_what_the_system_threw_away_before_a_session_is_no_loss_of_it(seed: int)
     listener = stage.listen()
     listener.endpoint.statistics.kernel_drops = 5
     assert stage.world.run(lambda: listener.is_done)
-    assert listener.feeds[0].machine._losses.event_rate == 0.0
+    assert listener.feeds[0].machine.measurements.losses.event_rate == 0.0
     assert listener.feeds[0].fetch.counters.kernel_drop_count == 0
 
 
@@ -219,8 +219,8 @@ def test_what_one_stream_raises_ends_that_stream_alone(where: str, seed: int, mo
     elif where == "settle":
         monkeypatch.setattr(Assembly, "settle", failing(Assembly.settle, lambda assembly: assembly.offer))
     elif where == "handle_datagram":
-        handle = GroupClientMachine.handle_datagram
-        monkeypatch.setattr(GroupClientMachine, "handle_datagram", failing(handle, lambda machine: machine.offer))
+        handle = GroupReceiverMachine.handle_datagram
+        monkeypatch.setattr(GroupReceiverMachine, "handle_datagram", failing(handle, lambda machine: machine.offer))
     else:
         monkeypatch.setattr(GroupFeed, "begin", failing(GroupFeed.begin, lambda feed: feed.machine.offer))
     assert stage.world.run(lambda: len(listener.results) == 2, 20 * NS)

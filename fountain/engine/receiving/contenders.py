@@ -25,7 +25,7 @@ from fountain.net.train import Train
 from fountain.protocol.base.clock import LONG_AGO_NS
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.inflow import GroupInflow
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.wire.data import FLAG_OPEN, GOOD, Columns, check_open, expand_sequences, parse_headers
 from fountain.wire.group import Announce
 
@@ -138,7 +138,7 @@ class Contenders:
         """The stream of a session, if it has no place and is remembered."""
         return self._by_session.get(session)
 
-    def wins(self, contender: Contender, machine: GroupClientMachine, holder: Pace, now_ns: int) -> bool:
+    def wins(self, contender: Contender, machine: GroupReceiverMachine, holder: Pace, now_ns: int) -> bool:
         """Whether `contender` should have the place of `machine`'s stream, whose data comes as `holder` says."""
         if now_ns - holder.begun_ns < GRACE_NS:
             return False

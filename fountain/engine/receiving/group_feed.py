@@ -17,7 +17,7 @@ from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.group.events import GroupEvent
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.group.standstill import Standstill
 from fountain.protocol.session.client_events import (
     FetchFailed,
@@ -50,7 +50,7 @@ class GroupFeed:
     """
 
     def __init__(
-        self, fetch: ObjectFetch, machine: GroupClientMachine, rejects: RejectCounter, now_ns: int
+        self, fetch: ObjectFetch, machine: GroupReceiverMachine, rejects: RejectCounter, now_ns: int
     ) -> None:  # fmt: skip
         self.fetch = fetch
         self.machine = machine
@@ -77,7 +77,8 @@ class GroupFeed:
         """What this session, and the group beside all sessions, have counted."""
         machine = self.machine
         rejected_count = self._rejects.total + machine.rejects.total
-        return Counters(machine.inflow.counter.received_count, rejected_count, machine.loss, machine.kernel_drop_count)
+        drop_count = machine.measurements.kernel_drop_count
+        return Counters(machine.inflow.counter.received_count, rejected_count, machine.loss, drop_count)
 
     @property
     def memory_size(self) -> int:
@@ -116,7 +117,7 @@ class GroupFeed:
         self.fetch.open(self.machine.offer, place)
         self._settle_opening(now_ns)
 
-    def follow(self, machine: GroupClientMachine, kernel_drop_count: int, now_ns: int) -> None:
+    def follow(self, machine: GroupReceiverMachine, kernel_drop_count: int, now_ns: int) -> None:
         """The server has started again: the same object comes in another session."""
         self._kept.clear()
         self._earlier_drop_count = kernel_drop_count
@@ -132,7 +133,7 @@ class GroupFeed:
         """Take in the packets of this session in a train."""
         if self.fallback is not None or self.fetch.phase not in (Phase.CONNECTING, Phase.RECEIVING):
             return
-        self.machine.kernel_drop_count = kernel_drop_count - self._earlier_drop_count
+        self.machine.note_kernel_drops(kernel_drop_count - self._earlier_drop_count)
         if not self.fetch.is_opening and not self._kept:
             self._take(train, now_ns)
         elif train.segment_size == self.machine.offer.symbol_size + DATA_OVERHEAD_SIZE:

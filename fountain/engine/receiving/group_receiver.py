@@ -36,7 +36,7 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.member import HOLDING_STATES
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
 from fountain.wire.control import OfferBody, Want, is_control
@@ -204,7 +204,7 @@ class GroupReceiver:
         return deadline
 
     @property
-    def _machines(self) -> list[GroupClientMachine]:
+    def _machines(self) -> list[GroupReceiverMachine]:
         return [*(feed.machine for feed in self.feeds.values()), *self.idle.values()]
 
     def _share_memory(self) -> None:
@@ -363,7 +363,7 @@ class GroupReceiver:
         holder.yield_place(now_ns)
         self._let_report(machine)
 
-    def _let_report(self, machine: GroupClientMachine) -> None:
+    def _let_report(self, machine: GroupReceiverMachine) -> None:
         """Nothing of this stream is taken; its server learns why, where it listens and there is room."""
         if not machine.is_oneway and self.idle.has_room:
             self.idle[machine.channel.session_id] = machine
@@ -400,15 +400,15 @@ class GroupReceiver:
         if machine.state is not state:
             machine.change_state(state, now_ns)
 
-    def _machine(self, heard: _Heard, now_ns: int) -> GroupClientMachine:
+    def _machine(self, heard: _Heard, now_ns: int) -> GroupReceiverMachine:
         self._draw_count += 1
         identity = self._identity
-        return GroupClientMachine(
+        return GroupReceiverMachine(
             secret=derive(identity.secret, b"group", self._draw_count), announce=heard.announce, server=heard.address,
             channel=heard.channel, peer_id=identity.peer_id, host=identity.host, now_ns=now_ns, sequence=heard.sequence,
         )  # fmt: skip
 
-    def _begin(self, machine: GroupClientMachine, now_ns: int) -> None:
+    def _begin(self, machine: GroupReceiverMachine, now_ns: int) -> None:
         options = self._options
         fetch = ObjectFetch(self._application.make_workers(), loss=options.loss, seed=options.seed)
         feed = GroupFeed(fetch, machine, self.rejects, now_ns)
@@ -429,7 +429,7 @@ class GroupReceiver:
         self._refuse(session)
         self._let_report(feed.machine)
 
-    def _follow(self, feed: GroupFeed, machine: GroupClientMachine, now_ns: int) -> None:
+    def _follow(self, feed: GroupFeed, machine: GroupReceiverMachine, now_ns: int) -> None:
         before = feed.machine
         for session in [session for session, other in self.feeds.items() if other is feed]:
             del self.feeds[session]

@@ -5,7 +5,7 @@ object waits for room here.
 from __future__ import annotations
 
 from fountain.protocol.base.clock import NEVER_NS
-from fountain.protocol.group.receiver import GroupClientMachine
+from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.wire.group import MemberState
 
 __all__ = ["IDLE_MEMBER_COUNT_MAX", "IdleMembers"]
@@ -13,7 +13,7 @@ __all__ = ["IDLE_MEMBER_COUNT_MAX", "IdleMembers"]
 IDLE_MEMBER_COUNT_MAX = 64
 
 
-class IdleMembers(dict[int, GroupClientMachine]):
+class IdleMembers(dict[int, GroupReceiverMachine]):
     """Machines without an assembly, by session: JOINING until there is room, else until their state is acknowledged."""
 
     @property
@@ -21,7 +21,7 @@ class IdleMembers(dict[int, GroupClientMachine]):
         """Whether there may be another."""
         return len(self) < IDLE_MEMBER_COUNT_MAX
 
-    def of_object(self, object_id: bytes) -> list[GroupClientMachine]:
+    def of_object(self, object_id: bytes) -> list[GroupReceiverMachine]:
         """The machines whose streams are of an object."""
         return [machine for machine in self.values() if machine.offer.object_id == object_id]
 

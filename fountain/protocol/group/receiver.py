@@ -22,13 +22,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.clock import NEVER_NS
-from fountain.protocol.base.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.base.runs import without
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
@@ -36,12 +35,12 @@ from fountain.protocol.base.transmit import Transmit
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.events import GroupEvent
 from fountain.protocol.group.inflow import GroupInflow
+from fountain.protocol.group.measurements import Measurements
 from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, MEMBER_REPORT_SPACING_NS
 from fountain.protocol.group.polling import REPORT_SIZE
+from fountain.protocol.group.server_signs import ServerSigns
 from fountain.protocol.group.standstill import Standstill, Watch
-from fountain.protocol.group.timing import Dice, ReportTimes, backoff_ns
-from fountain.protocol.group.whereabouts import Whereabouts
-from fountain.protocol.rate.loss_events import LossEvents
+from fountain.protocol.group.timing import Jitter, ReportTimes, backoff_ns
 from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_from_code
 from fountain.wire.group import (
@@ -58,7 +57,7 @@ from fountain.wire.group import (
 from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import MANIFEST_BIT, Run
 
-__all__ = ["GroupClientMachine", "standstill_ns"]
+__all__ = ["GroupReceiverMachine", "standstill_ns"]
 
 SILENT_NS = 5 * NS
 SILENT_ANNOUNCE_COUNT = 3
@@ -72,10 +71,6 @@ URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need t
 LINGER_MIN_NS = 2 * NS
 LINGER_NS_MAX = 20 * NS  # So long somebody is waited for who lets nobody report, or in whose group turns are rare.
 LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
-LIFE_NS = NS  # What comes so long after the server said that it leaves was sent later than that.
-CHANGED_DOUBT_NS = 6 * NS  # Anybody can say so in an open group: a server that is there announces meanwhile.
-LATE_NS = NS // 20  # What came later than this, beside what came before, had waited.
-DOUBT_NS = 2 * NS  # Later than this after a pause nothing waits any more; the way itself may have become longer.
 _FRACTION_UNIT = 65_535
 _RATE_UNIT = 1 << 32
 
@@ -88,8 +83,28 @@ def standstill_ns(timeout_ns: int) -> int:
     return max(timeout_ns // 2, SILENT_NS)
 
 
-class GroupClientMachine:
-    """One session of a group, for the receiver `peer_id`."""
+@dataclass(frozen=True)
+class _Identity:
+    """Who a receiver is; `number` decides whether a Plan lets it report."""
+
+    peer_id: bytes
+    host: str
+    number: int
+
+
+@dataclass
+class _Statement:
+    """What a receiver says of itself, since when, and how often it has said so."""
+
+    state: MemberState
+    since_ns: int
+    count: int = 0  # reports since
+    report_count: int = 0  # reports in all
+    is_acknowledged: bool = False
+
+
+class GroupReceiverMachine:
+    """One session of a group, for the receiver `peer_id`, which has seen the Announce number `sequence`."""
 
     def __init__(
         self, *, secret: bytes, announce: Announce, server: Address, channel: GroupChannel, peer_id: bytes, host: str,
@@ -97,46 +112,51 @@ class GroupClientMachine:
     ) -> None:  # fmt: skip
         self.announce = announce
         self.channel = channel
-        self._whereabouts = Whereabouts(server, now_ns, is_open=channel.open)
-        self.state = MemberState.JOINING
         self.blocks: BlockTable | None = None
-        self.inflow = GroupInflow(channel, announce.next_sequence)
-        self._watch = Watch(announce.offer, announce.next_sequence, now_ns)
         self.rejects = RejectCounter()
-        self.kernel_drop_count = 0
-        self.is_silent = False
-        self.is_acknowledged = False
-        self.is_final = bool(announce.flags & AnnounceFlag.FINAL)  # the server has left
-        self._peer_id, self._host = peer_id, host
-        self._number = int.from_bytes(derive(peer_id.ljust(32, b"\0"), b"number", channel.session_id)[:4], "big")
-        self._report_count = 0
-        self._replay = ReplayWindow()
-        self._replay.accept(sequence)  # of the Announce that was seen
-        self._announced = sequence
-        self._times = ReportTimes(Dice(derive(secret, b"timing")))
-        self._losses = LossEvents(ServedObject(announce.offer, systematic=True).packet_size)
+        packet_size = ServedObject(announce.offer, systematic=True).packet_size
+        self.measurements = Measurements(channel, announce.next_sequence, packet_size, now_ns)
+        self._signs = ServerSigns(announce, sequence, server, now_ns, is_open=channel.open)
+        self._watch = Watch(announce.offer, announce.next_sequence, now_ns)
+        number = int.from_bytes(derive(peer_id.ljust(32, b"\0"), b"number", channel.session_id)[:4], "big")
+        self._identity = _Identity(peer_id, host, number)
+        self._statement = _Statement(MemberState.JOINING, now_ns)
+        self._times = ReportTimes(Jitter(derive(secret, b"timing")))
         self._plan: Plan | None = None
         self._interval_ns = 0
-        self._heard_ns = now_ns
-        self._stated_ns = now_ns
-        self._stated_count = 0  # reports since
-        self._echo: tuple[int, int] = (0, now_ns)  # the server's time, and when it came here
-        self._drop_count = 0
-        self._forgiven_count = 0  # drops of the system while this receiver did not look
-        self._doubt_until_ns = 0  # Until then what comes may have waited.
-        self._has_own_rtt = False
         self._is_leaving = False
-        self._final_ns = now_ns  # when the server said that it leaves
-        self._changed_ns: int | None = None  # when it said that its file had changed
         self._datagrams: deque[Transmit[Address]] = deque()
-        self._events: deque[GroupEvent] = deque()
-        if self.is_final:
-            self._events.append(GroupEvent.FINAL)
+        self._events: deque[GroupEvent] = deque([GroupEvent.FINAL] if self.is_final else [])
+
+    @property
+    def state(self) -> MemberState:
+        """What this receiver says of itself."""
+        return self._statement.state
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the server has heard of its end."""
+        return self._statement.is_acknowledged
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of the group is heard."""
+        return self._signs.is_silent
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the server has left."""
+        return self._signs.is_final
+
+    @property
+    def inflow(self) -> GroupInflow:
+        """The stream as it is counted."""
+        return self.measurements.inflow
 
     @property
     def server(self) -> Address:
         """Where the server is, as far as is known."""
-        return self._whereabouts.address
+        return self._signs.whereabouts.address
 
     @property
     def offer(self) -> OfferBody:
@@ -184,10 +204,9 @@ class GroupClientMachine:
             record = Announce.parse(body, open=header.open)
         elif header.packet_type is GroupPacketType.PLAN:
             record = Plan.parse(body)
-        if not isinstance(record, Reject) and not self._whereabouts.hear(address, now_ns):
+        if not isinstance(record, Reject) and not self._signs.whereabouts.hear(address, now_ns):
             record = Reject.OUT_OF_PLACE  # Its number counts for nothing either.
-        accept = self._replay.accept_doubtful if self.channel.open else self._replay.accept
-        if not isinstance(record, Reject) and not accept(header.sequence):
+        if not isinstance(record, Reject) and not self._signs.accept(header.sequence):
             record = Reject.REPLAYED
         if isinstance(record, Reject):
             self.rejects.add(record)
@@ -200,38 +219,29 @@ class GroupClientMachine:
 
     def handle_data(self, timestamp_us: int, address: Address, now_ns: int) -> None:
         """Data packets came from `address`, counted by the inflow's counter; the latest was sent at `timestamp_us`."""
-        self._whereabouts.hear_data(address, now_ns)
+        self._signs.whereabouts.hear_data(address, now_ns)
         self._hear(now_ns)
         self._hear_life(now_ns)
         self._watch.note_data(self.inflow.counter.expected, now_ns)
-        fresh = self.inflow.counter.drain()
-        if self._is_doubtful(timestamp_us, now_ns):
-            self._forgive(fresh, now_ns)
-            return
-        self._echo = (timestamp_us, now_ns)
-        has_begun = False
-        if fresh:
-            transit_us = (now_ns // 1000 - timestamp_us) & 0xFFFF_FFFF
-            has_begun = self._losses.on_packets(fresh, now_ns, transit_us * 1000)
-        if self.kernel_drop_count != self._drop_count:
-            self._drop_count = self.kernel_drop_count
-            has_begun |= self._losses.on_drops(now_ns)
-        if has_begun:
+        if self.measurements.note_data(timestamp_us, now_ns):
             self._warn(now_ns)
 
     def has_changed(self, now_ns: int) -> bool:
         """Whether the server has ended because its file is not any more what it announced."""
-        doubt_ns = CHANGED_DOUBT_NS if self.channel.open else 0
-        return self._changed_ns is not None and now_ns - self._changed_ns >= doubt_ns
+        return self._signs.has_changed(now_ns)
+
+    def note_kernel_drops(self, count: int) -> None:
+        """The system has thrown away so many packets of this receiver by now."""
+        self.measurements.kernel_drop_count = count
 
     def resume(self, now_ns: int) -> None:
         """This receiver has not looked for a while: what comes now may have waited for it."""
-        self._doubt_until_ns = now_ns + DOUBT_NS
+        self.measurements.resume(now_ns)
 
     def handle_timeout(self, now_ns: int) -> None:
         """Let time pass: reports, and the server's silence."""
         if not self.is_silent and now_ns >= self._silent_at_ns:
-            self.is_silent = True
+            self._signs.is_silent = True
             self._events.append(GroupEvent.SILENT)
         if now_ns >= self._times.due_ns:
             self._report(now_ns)
@@ -243,9 +253,8 @@ class GroupClientMachine:
         planned = self._plan.next_sequence if self._plan is not None else 0
         if planned > self.announce.next_sequence:
             self.announce = replace(self.announce, next_sequence=planned)
-            self.inflow = GroupInflow(self.channel, planned)
-            self._losses = LossEvents(self._losses.packet_size)
-            self._report_count = 0  # As who has started again: what went by is no loss of its own.
+            self.measurements.restart(self.channel, planned)
+            self._statement.report_count = 0  # As who has started again: what went by is no loss of its own.
 
     def adopt(self, blocks: BlockTable, now_ns: int) -> None:
         """Take part with what `blocks` holds, from now on."""
@@ -255,9 +264,7 @@ class GroupClientMachine:
 
     def change_state(self, state: MemberState, now_ns: int) -> None:
         """Say from now on that this receiver is `state`."""
-        self.state = state
-        self.is_acknowledged = False
-        self._stated_ns, self._stated_count = now_ns, 0
+        self._statement = _Statement(state, now_ns, report_count=self._statement.report_count)
         if self._plan is not None and not self.is_oneway:
             # As soon as its turn allows; for small groups that is at once. What was urgent before is not any more.
             self._times.relax()
@@ -299,48 +306,37 @@ class GroupClientMachine:
         if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent:
             return True
         # Without a Plan it may not report: one has to come, however quickly all was here.
-        is_told = self._plan is None or self._stated_count >= LINGER_REPORT_COUNT
-        lingered_ns = now_ns - self._stated_ns
+        is_told = self._plan is None or self._statement.count >= LINGER_REPORT_COUNT
+        lingered_ns = now_ns - self._statement.since_ns
         return lingered_ns >= (LINGER_MIN_NS if is_told else max(LINGER_NS_MAX, 2 * self._interval_ns))
 
     # --- Inside --------------------------------------------------------------------------------------------
 
     @property
     def _silent_at_ns(self) -> int:
-        return self._heard_ns + max(SILENT_NS, SILENT_ANNOUNCE_COUNT * self.announce.interval_ms * 1_000_000)
+        return self._signs.heard_ns + max(SILENT_NS, SILENT_ANNOUNCE_COUNT * self.announce.interval_ms * 1_000_000)
 
     def _hear(self, now_ns: int) -> None:
-        self._heard_ns = now_ns
-        if self.is_silent:
-            self.is_silent = False
+        if self._signs.hear(now_ns):
             self._watch.restart(now_ns)
             self._events.append(GroupEvent.HEARD)
 
     def _hear_life(self, now_ns: int) -> None:
-        """Data came, or a Plan. In an open group anybody can have said that the server leaves: it has not."""
-        if self.is_final and self.channel.open and now_ns - self._final_ns >= LIFE_NS:
-            self.is_final, self._changed_ns = False, None
+        if self._signs.hear_life(now_ns):
             self._events.append(GroupEvent.HEARD)
 
     def _handle_announce(self, announce: Announce, sequence: int, address: Address, now_ns: int) -> None:
         if announce.offer != self.announce.offer:
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
-        if self._announced - CONTROL_WINDOW < sequence < self._announced:
-            return  # Late, or played again from somewhere else: where the server is, and whether, newer ones say.
-        self._announced = sequence
-        self._whereabouts.move(address)
+        if self._signs.is_late(sequence):
+            return
+        has_turned = self._signs.note_announce(announce, sequence, address, now_ns)
         is_waiting = bool(announce.flags & AnnounceFlag.WAITING)
         self._watch.note_server(announce.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
         self.announce = replace(announce, next_sequence=self.announce.next_sequence)  # of when it came in
-        is_final = bool(announce.flags & AnnounceFlag.FINAL)
-        if not is_final or not announce.flags & AnnounceFlag.CHANGED:
-            self._changed_ns = None
-        elif self._changed_ns is None:
-            self._changed_ns = now_ns
-        if is_final != self.is_final:
-            self.is_final, self._final_ns = is_final, now_ns
-            self._events.append(GroupEvent.FINAL if is_final else GroupEvent.HEARD)
+        if has_turned:
+            self._events.append(GroupEvent.FINAL if self.is_final else GroupEvent.HEARD)
 
     def _handle_plan(self, plan: Plan, now_ns: int) -> None:
         self._plan = plan
@@ -348,61 +344,33 @@ class GroupClientMachine:
         is_waiting = bool(self.announce.flags & AnnounceFlag.WAITING)
         self._watch.note_plan(now_ns)
         self._watch.note_server(plan.next_sequence, is_waiting=is_waiting, now_ns=now_ns)
-        if not self._is_doubtful(plan.timestamp_us, now_ns):
-            self._echo = (plan.timestamp_us, now_ns)
+        self.measurements.note_plan(plan.timestamp_us, now_ns)
         self._interval_ns = plan.report_interval_ms * 1_000_000
         self._learn_round_trip(plan, now_ns)
-        if self._peer_id in plan.acknowledged and self.state in FINAL_STATES:
-            self.is_acknowledged = True
+        if self._identity.peer_id in plan.acknowledged and self.state in FINAL_STATES:
+            self._statement.is_acknowledged = True
             self._times.rest()
-        if self._peer_id in plan.leaving and not self._is_leaving:
+        if self._identity.peer_id in plan.leaving and not self._is_leaving:
             self._is_leaving = True
             self._events.append(GroupEvent.LEAVE)
-        if self.is_oneway or self.is_acknowledged or self._number > plan.poll_threshold:
+        if self.is_oneway or self.is_acknowledged or self._identity.number > plan.poll_threshold:
             return
-        if plan.clr == self._peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).
+        if plan.clr == self._identity.peer_id:  # It sets the pace for all: once in a round trip (RFC 4654).
             spare_ns = min(PACE_SPARE_NS, PACE_COUNT * NS * 8 * REPORT_SIZE // max(1, plan.rate_bps))
             pace_ns = max(rtt_from_code(plan.grtt_code) * 1000, PACE_MIN_NS, spare_ns)
             self._interval_ns = min(self._interval_ns, pace_ns)
         self._times.ask(self._interval_ns, now_ns)
-        if not self._report_count and plan.group_size <= SMALL_GROUP_COUNT:
+        if not self._statement.report_count and plan.group_size <= SMALL_GROUP_COUNT:
             self._times.press(0, now_ns)  # Somebody may be waiting for it.
         elif self.state is MemberState.RECEIVING:
             self._ask_for_more(plan, now_ns)
 
-    def _is_doubtful(self, timestamp_us: int, now_ns: int) -> bool:
-        """Whether a packet that comes now had waited here."""
-        if now_ns >= self._doubt_until_ns:
-            return False
-        echo_us, echo_ns = self._echo
-        if not echo_us:
-            return True
-        behind_us = ((now_ns - echo_ns) // 1000 - (timestamp_us - echo_us)) & 0xFFFF_FFFF
-        if behind_us < LATE_NS // 1000 or behind_us >= 1 << 31:
-            self._doubt_until_ns = 0
-            self._losses.skip_gap()
-            self._forgiven_count += self.kernel_drop_count - self._drop_count
-            self._drop_count = self.kernel_drop_count
-            return False
-        return True
-
-    def _forgive(self, fresh: list[int], now_ns: int) -> None:
-        """Count what had waited, and nothing that was lost between."""
-        self._forgiven_count += self.kernel_drop_count - self._drop_count
-        self._drop_count = self.kernel_drop_count
-        self._losses.skip_gap()
-        if fresh:
-            self._losses.count(fresh, now_ns)
-
     def _learn_round_trip(self, plan: Plan, now_ns: int) -> None:
-        own = dict(plan.echoes).get(self._peer_id)
+        own = dict(plan.echoes).get(self._identity.peer_id)
         if own is not None:
             self._watch.note_echo(now_ns)
-        if own:
-            self._has_own_rtt = True
-            self._losses.set_rtt(rtt_from_code(own) * 1000)
-        elif not self._has_own_rtt and plan.grtt_code:
-            self._losses.set_rtt(rtt_from_code(plan.grtt_code) * 1000)
+        own_us, group_us = (rtt_from_code(code) if code else None for code in (own, plan.grtt_code))
+        self.measurements.learn_round_trip(own_us, group_us)
 
     def _ask_for_more(self, plan: Plan, now_ns: int) -> None:
         """Press for a report if what is planned is not enough, the more the more is lacking."""
@@ -413,17 +381,17 @@ class GroupClientMachine:
         assert self.blocks is not None
         spread = 4.0 * math.sqrt(max(1, self.blocks.geometry.block_symbols_max) * max(self.loss, 0.01))
         wait_ns = backoff_ns(
-            rtt_from_code(plan.grtt_code) * 1000, plan.group_size, lacking / spread, self._times.dice.roll()
+            rtt_from_code(plan.grtt_code) * 1000, plan.group_size, lacking / spread, self._times.jitter.draw()
         )
         self._times.press(wait_ns, now_ns)
 
     def _warn(self, now_ns: int) -> None:
         """A loss event began: if this receiver could take less than all others, the server must know soon."""
         plan = self._plan
-        if plan is None or self.is_oneway or self._losses.allowed_bps(now_ns) >= plan.suppress_rate_bps:
+        if plan is None or self.is_oneway or self.measurements.losses.allowed_bps(now_ns) >= plan.suppress_rate_bps:
             return
-        if self._number <= plan.poll_threshold:
-            wait_ns = backoff_ns(rtt_from_code(plan.grtt_code) * 1000, plan.group_size, 0.5, self._times.dice.roll())
+        if self._identity.number <= plan.poll_threshold:
+            wait_ns = backoff_ns(rtt_from_code(plan.grtt_code) * 1000, plan.group_size, 0.5, self._times.jitter.draw())
             self._times.press(wait_ns, now_ns)
 
     def _lacking(self, plan: Plan) -> float:
@@ -465,7 +433,7 @@ class GroupClientMachine:
         round_trip_ns = rtt_from_code(plan.grtt_code) * 1000 if plan is not None else 0
         least_ns = HOOKING_NS if self.state is MemberState.HOOKING else MEMBER_REPORT_SPACING_NS
         interval_ns = self._interval_ns
-        if plan is not None and plan.group_size <= SMALL_GROUP_COUNT and self._stated_count < AGAIN_COUNT:
+        if plan is not None and plan.group_size <= SMALL_GROUP_COUNT and self._statement.count < AGAIN_COUNT:
             interval_ns = min(interval_ns, AGAIN_NS)  # The server may be waiting for it, and it may be lost.
         self._times.reported(max(interval_ns, least_ns, round_trip_ns), now_ns)
         if plan is None or self.is_acknowledged:
@@ -477,30 +445,30 @@ class GroupClientMachine:
         if is_receiving and blocks is not None:
             needs = sorted((entry for entry in blocks.needs() if entry[1]), key=lambda entry: entry[0])
             missing = self._missing(plan)
-        echo_us, echo_ns = self._echo
+        echo_us, echo_ns = self.measurements.echo
         counter = self.inflow.counter
         report = GroupReport(
-            peer_id=self._peer_id,
+            peer_id=self._identity.peer_id,
             echo_timestamp_us=echo_us,
             hold_us=max(0, now_ns - echo_ns) // 1000,
             expected_sequence=counter.expected,
             received_count=counter.received_count,
-            event_rate=min(int(self._losses.event_rate * _RATE_UNIT), _RATE_UNIT - 1),
-            receive_rate_bps=self._losses.receive_rate_bps(now_ns),
-            kernel_drop_count=max(0, self.kernel_drop_count - self._forgiven_count),
+            event_rate=min(int(self.measurements.losses.event_rate * _RATE_UNIT), _RATE_UNIT - 1),
+            receive_rate_bps=self.measurements.losses.receive_rate_bps(now_ns),
+            kernel_drop_count=self.measurements.reported_drop_count,
             damaged_count=self.inflow.damaged_count,
             done_count=blocks.done.count if blocks is not None else 0,
             fraction=self._fraction(),
             state=self.state,
             has_manifest=blocks is not None and blocks.manifest_known,
-            host=self._host if self._report_count % 8 == 0 or self.state in FINAL_STATES else "",
+            host=self._identity.host if self._statement.report_count % 8 == 0 or self.state in FINAL_STATES else "",
             needs=tuple(needs[:GROUP_NEED_COUNT_MAX]),
             missing=tuple(missing[:MISSING_COUNT_MAX]),
         )
         self._watch.note_report()
-        self._report_count += 1
-        self._stated_count += 1
-        sequence = (self._replay.highest & 0xFFFF_FFFF) << 32 | self._report_count
+        self._statement.report_count += 1
+        self._statement.count += 1
+        sequence = (self._signs.replay.highest & 0xFFFF_FFFF) << 32 | self._statement.report_count
         packet = self.channel.wrap(GroupPacketType.REPORT, sequence, report.encode())
         self._datagrams.append(Transmit(packet, self._answer_to))
 

@@ -8,7 +8,7 @@ from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.base.clock import NEVER_NS
 
-__all__ = ["Dice", "ReportTimes", "backoff_ns"]
+__all__ = ["Jitter", "ReportTimes", "backoff_ns"]
 
 BACKOFF_ROUNDS = 6  # RFC 5401 section 3.2.2: K for reports that go to the sender alone.
 BACKOFF_MIN_NS = NS // 40
@@ -17,14 +17,14 @@ BACKOFF_MIN_NS = NS // 40
 BACKOFF_FEW_COUNT = 16
 
 
-class Dice:
+class Jitter:
     """Numbers that look like chance and follow from a secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._count = 0
 
-    def roll(self) -> float:
+    def draw(self) -> float:
         """The next number, from 0 up to, but not, 1."""
         self._count += 1
         return int.from_bytes(derive(self._secret, b"dice", self._count)[:6], "big") / (1 << 48)
@@ -36,8 +36,8 @@ def backoff_ns(round_trip_ns: int, group_size: int, eagerness: float, draw: floa
     Few of `group_size` receivers draw a short time, so that about one speaks first. `eagerness` from 0 to 1 lets those
     speak sooner who need most: what they ask for serves the others too (as RFC 4654 section 6.5 biases its timers).
     """
-    crowd = math.log(max(1.0, group_size / BACKOFF_FEW_COUNT))
-    longest = max(BACKOFF_ROUNDS * round_trip_ns, BACKOFF_MIN_NS) + BACKOFF_MIN_NS * crowd
+    extra = math.log(max(1.0, group_size / BACKOFF_FEW_COUNT))
+    longest = max(BACKOFF_ROUNDS * round_trip_ns, BACKOFF_MIN_NS) + BACKOFF_MIN_NS * extra
     spread = math.log(max(1, group_size)) + 1.0
     steep = math.exp(spread) - 1.0
     start = spread / (longest * steep)
@@ -49,8 +49,8 @@ def backoff_ns(round_trip_ns: int, group_size: int, eagerness: float, draw: floa
 class ReportTimes:
     """The next report of one receiver: its turn, or earlier if it is pressed."""
 
-    def __init__(self, dice: Dice) -> None:
-        self.dice = dice
+    def __init__(self, jitter: Jitter) -> None:
+        self.jitter = jitter
         self._turn_ns = NEVER_NS
         self._urgent_ns = NEVER_NS
         self._since_ns = 0  # the turn is so many ...
@@ -72,7 +72,7 @@ class ReportTimes:
         When the interval grows, turns move with it; when it shrinks, they do as if it began now. So they stay spread.
         """
         if self._turn_ns == NEVER_NS:
-            self._since_ns, self._intervals = now_ns, self.dice.roll()
+            self._since_ns, self._intervals = now_ns, self.jitter.draw()
             self._turn_ns = now_ns + int(self._intervals * interval_ns)
         else:
             wait_ns = int(self._intervals * interval_ns)
@@ -90,7 +90,7 @@ class ReportTimes:
     def reported(self, interval_ns: int, now_ns: int) -> None:
         """A report went: the next turn is one half to three halves of the interval away."""
         self._urgent_ns = NEVER_NS
-        self._since_ns, self._intervals = now_ns, 0.5 + self.dice.roll()
+        self._since_ns, self._intervals = now_ns, 0.5 + self.jitter.draw()
         self._turn_ns = now_ns + int(self._intervals * interval_ns)
 
     def rest(self) -> None:
