@@ -171,7 +171,7 @@ class GroupConfig:
     def _check_source(self, group: IPv4Address | IPv6Address) -> None:
         field = "group.source"
         if self.is_broadcast:
-            raise _wrong(field, "goes with a multicast group only.", "A broadcast reaches everybody, whoever sent it.")
+            raise _wrong(field, "goes with a multicast group only.", "A broadcast reaches every host, from any sender.")
         source = _parse_address(field, "The source", self.source, "192.0.2.1")
         is_of_one = not source.is_multicast and not source.is_unspecified and self.source != BROADCAST_ADDRESS
         if not is_of_one or source.version != group.version:
@@ -184,8 +184,8 @@ class OnewayConfig:
     """A stream that nothing comes back from, and when it ends: after a time, after passes, with enough overhead, or,
     when none of these is given, when it is stopped.
 
-    `overhead` is the share of symbols sent beyond those that the object has; `plan_loss` is the loss that the air time
-    is told for.
+    `overhead` is the share of symbols sent beyond those that the object has; `plan_loss` is the loss that the air
+    time assumes.
 
     Raises:
         UsageError: a value is out of range, or more than one end is given.
@@ -200,7 +200,7 @@ class OnewayConfig:
         ends = (self.duration_s, self.pass_count, self.overhead)
         if sum(end is not None for end in ends) > 1:
             hint = "Give one of `duration_s`, `pass_count` and `overhead`."
-            raise UsageError("A one-way stream has one end.", hint, field="oneway")
+            raise UsageError("A one-way stream can have only one end.", hint, field="oneway")
         hint = "Leave it out to send until you stop the server."
         _check_duration("duration_s", self.duration_s, hint)
         _check_count("pass_count", self.pass_count, PASS_COUNT_MAX, "pass", hint)
@@ -398,7 +398,7 @@ class FetchConfig:
         check_port("port", self.port)
         _check_duration("timeout_s", self.timeout_s, "Give seconds, for example 10.")
         if not 0.0 <= self.loss_test < 1.0:
-            hint = "Give a fraction from 0 up to, but not, 1: something must be left to receive."
+            hint = "Give a fraction from 0 to less than 1: some packets must arrive."
             raise _wrong("loss_test", f"{self.loss_test:g} is out of range.", hint)
 
     @property
@@ -407,7 +407,7 @@ class FetchConfig:
         return round(self.timeout_s * NS)
 
     def _check_place(self) -> None:
-        """Whether what a host and what a group is asked are kept apart."""
+        """Whether what a host and what a group is asked do not contradict each other."""
         if self.group is None:
             if not self.host:
                 raise UsageError("There is nobody to fetch from.", "Give `host`, or `group.address`.", field="host")

@@ -480,7 +480,7 @@ class Fetched(Event):
 
 
 class Observer(Protocol):
-    """Whoever watches an engine."""
+    """Gets the events of an engine."""
 
     def handle(self, event: Event) -> None:
         """Take note of one event; return at once."""

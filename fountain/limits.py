@@ -87,8 +87,8 @@ BLOCK_SYMBOL_COUNT_DEFAULT = 1002  # A row of RFC 6330 Table 2, so that full blo
 BLOCK_SIZE_MAX = 16 << 20  # A receiver must hold whole blocks in memory; 16 MiB bounds what a server may ask of it.
 BLOCK_COUNT_MAX = 1 << 18
 
-# Two million entries with names of some 30 octets fill the largest manifest. Whoever makes a receiver hold one must
-# have sent as much: a manifest is never compressed.
+# Two million entries with names of some 30 octets fill the largest manifest. A server that makes a receiver hold
+# one must have sent as much: a manifest is never compressed.
 MANIFEST_SIZE_MAX = 128 << 20
 MANIFEST_ENTRY_COUNT_MAX = 1 << 21
 MANIFEST_EXTENT_COUNT_MAX = 1 << 20  # Pieces of data between holes: of an image of 1 TB one for each megabyte.
@@ -115,7 +115,7 @@ TRAIN_SIZE_MAX = 4 * SEND_SIZE_MAX
 SEGMENT_COUNT_MAX = 4 * SEND_SEGMENT_COUNT_MAX
 
 # What a person may ask for. Beyond these a number is a slip of the finger, and no arithmetic of ours has to bear it.
-RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer cannot be told from a dead one.
+RATE_BPS_MIN = 8_000  # One symbol of the default size in 1.4 s; below that a transfer looks like a dead one.
 RATE_BPS_MAX = 10**12  # A thousand times what one core sends.
 DURATION_NS_MAX = 3_650 * 86_400 * NS  # Ten years; twenty of them still fit the 64 bits of a time in nanoseconds.
 PASS_COUNT_MAX = 10**6

@@ -44,7 +44,7 @@ _SENTENCES: dict[enum.Enum, str] = {
     PeerReason.STORAGE: "could not write the object",
     PeerReason.INTEGRITY: "the object did not verify",
     PeerReason.SUPERSEDED: "started anew",
-    PeerReason.NOT_SENT: "said that it has the object, but was not sent it",
+    PeerReason.NOT_SENT: "reported the object as complete, but the server did not send it",
     PeerReason.STOPPING: "the server stopped",
     PeerReason.SOURCE_CHANGED: "the file changed",
     PeerReason.IDLE: "silent for 30 s",
@@ -59,21 +59,21 @@ _SENTENCES: dict[enum.Enum, str] = {
     PeerReason.UNFINISHED: "at {fraction:.0%}",
     PeerReason.HOOK_FAILED: "the hook failed",
     Interruption.STOPPING: "the server stopped",
-    Interruption.UNHEARD: "the server heard nothing from here",
+    Interruption.UNHEARD: "the server got nothing from this host",
     Interruption.KEYS_EXHAUSTED: "the keys are exhausted",
     Interruption.PLACE_TAKEN: "the server is full and gave this place to another network",
     Interruption.SILENCE: "the server is silent",
     Interruption.STALL: "nothing new comes",
-    Interruption.NO_DATA: "Pings arrive, and none of the data packets that were sent",
+    Interruption.NO_DATA: "Pings arrive, but no data packets",
     Interruption.MANIFEST_DAMAGED: "the manifest was damaged",
     Interruption.GROUP_SILENT: "the group is silent",
     Interruption.GROUP_LEFT: "the server has left",
     LeaveReason.DEAF: "the group's data does not arrive",
-    LeaveReason.UNHEARD: "the server hears nothing of this receiver",
-    LeaveReason.PASSED_OVER: "nothing that comes is missing here",
-    LeaveReason.TOO_LARGE: "the group's packets of {packet_size:,} octets are too large for the way to here",
+    LeaveReason.UNHEARD: "the server gets no reports of this receiver",
+    LeaveReason.PASSED_OVER: "nothing that arrives is missing here",
+    LeaveReason.TOO_LARGE: "the group's packets of {packet_size:,} bytes are too large for the path to this host",
     LeaveReason.NO_DATA: "none of the group's data packets arrives here",
-    LeaveReason.HOLDS_BACK: "this receiver holds the group back",
+    LeaveReason.HOLDS_BACK: "this receiver slows the group down",
     **{reason: reason.name.lower().replace("_", " ") for reason in RefusalReason},
     Notice.READING: "reading {path}",
     Notice.LISTING: "listing {path}",
@@ -95,17 +95,17 @@ _SENTENCES: dict[enum.Enum, str] = {
         "disturb it or put false packets into it."
     ),
     Notice.KERNELS_NOT_KEPT: "Compiled kernels cannot be kept: {trouble}.",
-    Notice.SERVER_PREPARING: "{host} is there, but still reads its files or compiles.",
+    Notice.SERVER_PREPARING: "{host} is up, but still reads its files or compiles.",
     Notice.PACKETS_IN_PARTS: (
-        "Data packets of {size:,} octets are too large for the way to here: each comes in {part_count} parts."
+        "Data packets of {size:,} bytes are too large for the path to this host: each comes in {part_count} parts."
     ),
     Notice.PACKETS_TOO_LARGE: (
-        "Data packets of {size:,} octets are too large for the way to here: none of them will arrive."
+        "Data packets of {size:,} bytes are too large for the path to this host: none of them will arrive."
     ),
 }
 _HINTS: dict[enum.Enum, str] = {
     Notice.KERNELS_NOT_KEPT: (
-        "Set NUMBA_CACHE_DIR to a directory that this user can write, so that not every start compiles."
+        "Set NUMBA_CACHE_DIR to a directory that this user can write. Until then each start compiles them again."
     ),
     Notice.SERVER_PREPARING: "Waiting until it is ready.",
     Notice.PACKETS_IN_PARTS: "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",

@@ -35,7 +35,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=26, width=width)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """`-i, --interface IFACE`: older versions of Python tell the value behind each of the names."""
+        """`-i, --interface IFACE`: older versions of Python repeat the value after each name."""
         value = "" if action.nargs == 0 else f" {self._format_args(action, action.dest.upper())}"
         return ", ".join(action.option_strings) + value
 

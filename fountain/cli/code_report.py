@@ -45,7 +45,7 @@ def code_report_parser() -> CommandParser:
     parser = CommandParser(
         PROG,
         usage=f"{PROG} [OPTIONS] NAME",
-        description="Measure a code: how often K + h symbols do not suffice, and how fast it encodes and decodes.",
+        description="Measure a code: how often K + h symbols are not enough, and how fast it encodes and decodes.",
         arguments=(("NAME", "raptorq, lt, or the code of an installed package"),),
         is_last_repeated=False,
         examples=EXAMPLES,
@@ -139,7 +139,7 @@ def _tables(report: CodeReport) -> list[str]:
         "Share of blocks that so many different symbols leave unsolved, with 95 % confidence:",
         *_aligned(failures),
         "",
-        f"Gbit/s of source data on one core, symbols of {report.symbol_size:,} octets (and how many were needed):",
+        f"Gbit/s of source data on one core, symbols of {report.symbol_size:,} bytes (and how many were needed):",
         *_aligned(speeds),
     ]
 

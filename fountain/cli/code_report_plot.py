@@ -16,7 +16,7 @@ __all__ = ["draw_code_report"]
 WIDTH, HEIGHT = 1010, 420
 PANEL_WIDTH, PANEL_HEIGHT = 300, 280
 PANEL_TOP = 70
-# Okabe and Ito's colours, which people with any colour vision can tell apart.
+# Okabe and Ito's colours, which people with any colour vision can distinguish.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 INK = "#444444"
 GRID = "#dddddd"
@@ -133,12 +133,12 @@ def _speed_panel(report: CodeReport) -> list[str]:
     rates = [rate for series in lines for _, rate in series.points]
     counts = [float(speed.symbol_count) for speed in report.speeds]
     axes = _Axis(*_decades(counts), PANEL_WIDTH, True), _Axis(*_decades(rates), PANEL_HEIGHT, True)
-    titles = f"Speed on one core, symbols of {report.symbol_size:,} octets", "symbols in a block, K", "Gbit/s of source"
+    titles = f"Speed on one core, symbols of {report.symbol_size:,} bytes", "symbols in a block, K", "Gbit/s of source"
     return _panel(550, axes, titles, lines)
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """The powers of ten around `values`, at least one decade apart."""
+    """The powers of ten around `values`, over at least one decade."""
     first, last = math.floor(math.log10(min(values)) + 1e-9), math.ceil(math.log10(max(values)) - 1e-9)
     return 10.0**first, 10.0 ** max(last, first + 1)
 

@@ -37,7 +37,9 @@ def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) 
         env.stdout.flush()
         failure = env.stdout.failure
         if status is ExitStatus.DONE and failure is not None and not isinstance(failure, BrokenPipeError):
-            raise LocalError(f"Standard output could not be written: {system_words(failure)}.", "All else is done.")
+            raise LocalError(
+                f"Standard output could not be written: {system_words(failure)}.", "Everything else is done."
+            )
     except TextRequested as request:
         env.stdout.write(request.text)
         env.stdout.flush()
@@ -102,7 +104,7 @@ def as_error(raised: Exception) -> FountainError | None:
         return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
     if isinstance(raised, RuntimeError) and str(raised) == "can't start new thread":
         hint = "Raise the limits of threads and memory: ulimit -u, ulimit -v, or TasksMax of the service."
-        return LocalError("The system gives this process no further thread.", hint)
+        return LocalError("The system does not allow this process another thread.", hint)
     if (variables := _compiler_variables()) and _comes_from_compiler(raised):
         hint = f"A variable may not be what numba takes: unset {' '.join(variables)}."
         return LocalError(f"The compiler of the kernels failed: {system_words(raised)}.", hint)
@@ -110,7 +112,7 @@ def as_error(raised: Exception) -> FountainError | None:
 
 
 def _compiler_variables() -> list[str]:
-    """What the environment tells numba."""
+    """The environment variables that numba reads."""
     return sorted(name for name in os.environ if name.startswith("NUMBA_"))
 
 

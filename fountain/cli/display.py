@@ -118,7 +118,7 @@ class LiveDisplay:
         self._on_air: dict[str, OnewayProgress] = {}
 
     def handle(self, event: Event) -> None:
-        """Print what there is to tell, and redraw what changed."""
+        """Print the lines for an event, and redraw what changed."""
         if isinstance(event, (Fetched, Stopped)):
             self.close()
         if not isinstance(event, (Preparing, Searching, Listening)):

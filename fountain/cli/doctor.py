@@ -47,7 +47,7 @@ def doctor_parser() -> CommandParser:
     parser = CommandParser(
         PROG,
         usage=f"{PROG} [OPTIONS] [HOST]",
-        description="Check this machine, and the way to HOST if one is given; print what mends what is not fine.",
+        description="Check this machine, and the path to HOST if you give one; print commands that repair problems.",
         arguments=(("HOST", "name or address of a server"),),
         is_last_repeated=False,
         is_first_optional=True,

@@ -82,7 +82,7 @@ def catch_interrupts(handle: Callable[[], None]) -> Iterator[None]:
     that is how `nohup` says that the command outlives its terminal.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may have handlers; whoever runs a command elsewhere stops it in another way.
+        yield  # Only the main thread may have handlers; a command in another thread is stopped in another way.
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
     if sys.platform == "win32":

@@ -52,25 +52,25 @@ def fetch_parser() -> CommandParser:
         is_first_optional=True,  # with a group
         examples=EXAMPLES,
     )
-    text = "an existing directory to put the object in, or else the path that it gets (default: here)"
+    text = "an existing directory for the object, or the path of the object itself (default: here)"
     add_value(parser, "out", text, nonempty, "DIR|PATH")
     add_value(parser, "port", f"the server's control port (default {CONTROL_PORT_DEFAULT})", parse_integer)
     timeout = format_duration(FetchConfig.timeout_s)
-    text = f"give up when nothing has advanced for so long (default {timeout})"
+    text = f"give up when nothing has advanced for this time (default {timeout})"
     add_value(parser, "timeout_s", text, parse_seconds, "SECONDS")
-    add_flag(parser, "wait", "never give up: ask, or listen, until a server comes, or comes back")
-    text = "replace a file, or an empty directory, that NAME or -o names, or with --listen any"
+    add_flag(parser, "wait", "never give up: wait until a server comes, or comes back")
+    text = "replace an existing file or empty directory that NAME or -o names; with --listen, any"
     add_flag(parser, "overwrite", text)
-    text = "take no object whose files are larger, with their holes: 4G (default: any that fits)"
+    text = "take no object whose files, with their holes, are larger: 4G (default: any that fits)"
     add_value(parser, "size_max", text, parse_size, "SIZE")
     add_flag(parser, "open", "accept data packets that are not encrypted, from a server with --open")
-    text = "throw away this share of data packets, to watch the code work: 0.1"
+    text = "drop this share of data packets, to test the code: 0.1"
     add_value(parser, "loss_test", text, parse_fraction, "FRACTION")
     parser.add_common_options()
-    fleet = add_group_options(parser, "name or address of what to listen on (default: the only one that fits)")
-    add_value(fleet, "group.source", "listen to this sender alone", nonempty, "ADDR")
-    add_flag(fleet, "listen", "stay, and take every new object once")
-    text = "with --listen, leave so much of the disk free: 10G (default a twentieth, 1G at most)"
+    fleet = add_group_options(parser, "name or address of the interface to listen on (default: the only one that fits)")
+    add_value(fleet, "group.source", "listen to this sender only", nonempty, "ADDR")
+    add_flag(fleet, "listen", "keep running, and take every new object once")
+    text = "with --listen, keep this much of the disk free: 10G (default: a twentieth, at most 1G)"
     add_value(fleet, "free_size_min", text, parse_size, "SIZE")
     text = "run this for each object that --listen took, with its path in $FOUNTAIN_PATH"
     add_value(fleet, "hook", text, nonempty, "COMMAND")

@@ -32,11 +32,11 @@ from fountain.sentences import reason_of
 __all__ = ["fleet_writers", "group_command"]
 
 NAME_SHOWN_MAX = 5
-DONE_COUNT_MAX = 8  # Of those that are done a summary tells the slowest; those with a reason, it tells all.
+DONE_COUNT_MAX = 8  # A summary lists the slowest of those that are done, and all that have a reason.
 
 
 def fleet_writers(platform: str) -> dict[type[Event], Callable[[Any], list[str]]]:
-    """For each event of groups, what tells it."""
+    """For each event of groups, the function that writes its lines."""
     return {
         AirTime: _air_time,
         Announced: _announced,
@@ -76,7 +76,7 @@ def group_command(event: GroupOpened) -> str:
 
 def _interface_changed(event: InterfaceChanged) -> list[str]:
     if event.is_usable:
-        return [f"{event.interface} can be used: going on"]
+        return [f"{event.interface} can be used again: continuing"]
     return [f"warning: {event.reason} Waiting for it."]
 
 
@@ -116,7 +116,7 @@ def _hook_reported(event: HookReported) -> list[str]:
 def _group_summary(event: GroupSummary) -> list[str]:
     if not event.results:
         return [
-            "no receiver of the group was ever heard: if one says that it fetches, this firewall keeps its reports out"
+            "no receiver of the group ever reported: if one shows that it fetches, a firewall here blocks its reports"
         ]
     counts = Counter(result.state for result in event.results)
     totals = ", ".join(f"{counts[state]:,} {state.value}" for state in ReceiverOutcome if counts[state])
@@ -167,7 +167,7 @@ def _announced(event: Announced) -> list[str]:
 
 
 def _asked_to_leave(event: AskedToLeave) -> list[str]:
-    return [f"leaving the group, going on alone: {reason_of(event)}"]
+    return [f"leaving the group, continuing by unicast: {reason_of(event)}"]
 
 
 def _hook_finished(event: HookFinished) -> list[str]:

@@ -23,13 +23,13 @@ def add_group_options(parser: CommandParser, interface_help: str) -> argparse._A
     """Give `parser` a section of options for groups; the command adds its own to what is returned."""
     fleet = parser.add_argument_group(FLEET_TITLE)
     add_value(fleet, "group.address", "a multicast group: 239.63.30.1, or one of IPv6", nonempty, "ADDR")
-    add_flag(fleet, "group.is_broadcast", "everybody on the network, where it has no multicast")
+    add_flag(fleet, "group.is_broadcast", "use broadcast, where multicast does not work")
     text = f"the broadcast address of the network (default {BROADCAST_ADDRESS})"
     add_value(fleet, "broadcast_address", text, nonempty, "ADDR")
     add_value(fleet, "group.interface", interface_help, nonempty, "IFACE", "-i")
     text = f"UDP port of the group, the same for all (default {GROUP_PORT_DEFAULT})"
     add_value(fleet, "group.port", text, parse_integer, "PORT")
-    text = "a key that all have: 32 octets, raw or in hex"
+    text = "the file with the key of the group: 32 bytes, raw or in hex"
     add_value(fleet, "group.key_path", text, lambda typed: Path(nonempty(typed)), "FILE")
     return fleet
 

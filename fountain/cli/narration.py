@@ -1,6 +1,6 @@
 """Events in words: the lines that a person reads, the same on a terminal, in a pipe and in a log.
 
-Snapshots (progress) are the displays' own; everything that happens once is told here.
+Displays show snapshots (progress). This module has a line for every event that happens once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["Narrator", "fetch_command", "left_out_lines"]
 
 COMMAND_COUNT_MAX = 5  # Objects that get a command line of their own when serving starts.
 ADDRESS_SHOWN_MAX = 6
-RATE_DURATION_S_MIN = 0.1  # Of less, a rate tells how long an answer takes to come back, and nothing of the link,
+RATE_DURATION_S_MIN = 0.1  # Below this, a rate shows how long an answer takes, and nothing about the link,
 RATE_SIZE_MIN = 100_000  # as of fewer octets.
 LISTED_COUNT_MAX = 50
 
@@ -57,7 +57,7 @@ def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
 
 
 def left_out_lines(event: LeftOut) -> list[str]:
-    """What is not in the object, for whoever serves it and whoever fetches it: told even when nothing else is."""
+    """The lines about entries that are not in the object. Both commands print them, also with --quiet."""
     entries = "entry of" if event.count == 1 else "entries of"
     by_whom = "left out" if event.examples else "left out by the server"
     shown = [f"   {example}" for example in event.examples]
@@ -162,7 +162,7 @@ class Narrator:
         return [fetch_command(host, name, event.port, event.open) for name in names]
 
     def _name_of(self, name: str) -> str:
-        """The object's name, where there is more than one to tell apart."""
+        """The object's name, where there are several objects."""
         return f" {name}" if len(self._objects) > 1 else ""
 
     def _peer_joined(self, event: PeerJoined) -> list[str]:
@@ -198,7 +198,7 @@ class Narrator:
         return [f"fetching {what} from {event.address} ({protection}) to {event.destination}"]
 
     def _resumed(self, event: Resumed) -> list[str]:
-        return [f"resuming: {format_size(event.verified_size)} of {format_size(event.total_size)} stand already"]
+        return [f"resuming: {format_size(event.verified_size)} of {format_size(event.total_size)} are here already"]
 
     def _reconnecting(self, event: Reconnecting) -> list[str]:
         return [f"reconnecting: {reason_of(event)}"]

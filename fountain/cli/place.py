@@ -30,7 +30,7 @@ class HostPlace:
 
 
 def parse_place(text: str) -> HostPlace:
-    """Take apart what was typed as HOST; an IPv6 address without a port needs no brackets.
+    """Parse what was typed as HOST; an IPv6 address without a port needs no brackets.
 
     Raises:
         UsageError: it has none of these forms, or names another protocol.
@@ -40,7 +40,9 @@ def parse_place(text: str) -> HostPlace:
         host, port = _split_port(text)
         return HostPlace(host, port)
     if match[1].lower() != SCHEME:
-        raise UsageError(f"{text!r} is of another protocol.", f"fountain-fetch asks fountain-serve alone. {_FORMS}")
+        raise UsageError(
+            f"{text!r} is of another protocol.", f"fountain-fetch works with fountain-serve only. {_FORMS}"
+        )
     authority, slash, path = match[2].partition("/")
     if "@" in authority or "?" in path or "#" in path:
         raise UsageError(f"{text!r} has more than a host, a port and a name.", f"{_FORMS} In a NAME, ? is %3F.")

@@ -1,4 +1,4 @@
-"""`fountain-serve`: serve files and directories to whoever asks, or to a whole group at once."""
+"""`fountain-serve`: serve files and directories to each peer that asks, or to a whole group at once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def serve_parser() -> CommandParser:
     text = f"UDP port that data comes from (default {DATA_PORT_DEFAULT}, or 0 with --port 0)"
     add_value(parser, "data_port", text, parse_integer, "PORT")
     _add_rate_options(parser)
-    add_value(parser, "mtu", f"largest IP packet in octets (default {MTU_DEFAULT})", parse_integer)
+    add_value(parser, "mtu", f"largest IP packet in bytes (default {MTU_DEFAULT})", parse_integer)
     add_flag(
         parser,
         "skip_unportable",
@@ -72,7 +72,7 @@ def serve_parser() -> CommandParser:
     )
     add_flag(parser, "open", "do not encrypt data packets; peers must say --open too")
     add_value(parser, "expect", "exit once N peers have the object", parse_integer, "N")
-    add_value(parser, "idle_exit_s", "exit when nobody was served for so long", parse_seconds, "SECONDS")
+    add_value(parser, "idle_exit_s", "exit when no peer was served for this time", parse_seconds, "SECONDS")
     text = f"refuse more peers than this at once (default {PEER_COUNT_MAX_DEFAULT})"
     add_value(parser, "peer_count_max", text, parse_integer, "N")
     text = f"encode with this code: raptorq, lt, or an installed one (default {CODE_DEFAULT})"
@@ -94,24 +94,26 @@ def _add_rate_options(parser: CommandParser) -> None:
         "on the way"
     )
     add_value(parser, "congestion_control", text, nonempty, "NAME")
-    text = f"most packets that the link itself may lose without slowing down (default {LOSS_TOLERANCE_DEFAULT:g})"
+    text = (
+        f"share of packets that the link may lose without slowing the stream down (default {LOSS_TOLERANCE_DEFAULT:g})"
+    )
     add_value(parser, "loss_tolerance", text, parse_fraction, "FRACTION")
 
 
 def _add_fleet_options(parser: CommandParser) -> None:
-    fleet = add_group_options(parser, "name or address of what to send by (default: the only one that fits)")
+    fleet = add_group_options(parser, "name or address of the interface to send by (default: the only one that fits)")
     add_value(fleet, "ttl", "how many networks a group may span (default 1)", parse_integer, "N")
-    add_value(fleet, "wait_count", "start once so many receivers are there (default 1)", parse_integer, "N")
-    text = "wait no longer than that, and start with those that are there"
+    add_value(fleet, "wait_count", "start when N receivers are there (default 1)", parse_integer, "N")
+    text = "after this time start without the missing receivers"
     add_value(fleet, "wait_time_s", text, parse_seconds, "SECONDS")
-    text = "below that, ask the slowest to leave the group, and serve them by themselves"
+    text = "ask receivers below this rate to leave the group, and serve them by unicast"
     add_value(fleet, "min_rate_bps", text, parse_rate, "RATE")
-    add_flag(fleet, "oneway", "nothing comes back: send until stopped, or until one of these ends it")
-    add_value(fleet, "duration_s", "end the one-way stream after that", parse_seconds, "SECONDS")
-    add_value(fleet, "pass_count", "end it after so many times all blocks", parse_integer, "N")
+    add_flag(fleet, "oneway", "send without any answers, until you stop it or one of these ends it")
+    add_value(fleet, "duration_s", "end the one-way stream after this time", parse_seconds, "SECONDS")
+    add_value(fleet, "pass_count", "end it after N passes over all blocks", parse_integer, "N")
     text = "end it with this share more than the object: 0.3"
     add_value(fleet, "overhead", text, parse_fraction, "FRACTION")
-    text = f"the loss that the air time is told for (default {PLAN_LOSS_DEFAULT:g})"
+    text = f"the loss that the printed air time assumes (default {PLAN_LOSS_DEFAULT:g})"
     add_value(fleet, "plan_loss", text, parse_fraction, "FRACTION")
 
 
@@ -134,7 +136,7 @@ def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:
         missing = _missing(outcome)
         was_stopped = stop.is_set() and not _is_complete(outcome)
         if missing:
-            raise PeersMissingError(missing, "Serve again; whoever is missing goes on where it stopped.")
+            raise PeersMissingError(missing, "Serve again; receivers that are missing continue where they stopped.")
 
     status = run_engine(PROG, env, output, work, *[results] * has_results)
     results.write()
@@ -154,7 +156,7 @@ def _missing(outcome: ServeOutcome) -> str:
     more = len(missing) - MISSING_SHOWN_MAX
     names = f"{shown} and {more} more" if more > 0 else shown
     if outcome.expected_count is None:
-        return f"Not everybody has everything; not done: {names}."
+        return f"Some receivers do not have everything; not done: {names}."
     counted = f"{outcome.done_count} of {outcome.expected_count} expected peers have the object"
     return f"{counted}; not done: {names}." if names else f"{counted}."
 

@@ -55,7 +55,7 @@ class Display(Observer, Protocol):
 
 
 class QuietDisplay:
-    """Shows nothing but that an object is not whole: whoever asks for silence must not take it for whole."""
+    """Shows only that an object is not complete: with --quiet, too, nobody must take it for complete."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
@@ -82,7 +82,7 @@ class PlainDisplay:
         self._is_oneway = False
 
     def handle(self, event: Event) -> None:
-        """Write what there is to tell."""
+        """Write the lines for an event."""
         for line in self._narrator.lines(event):
             self._env.stderr.write_line(line)
         progress = name = ""
@@ -212,7 +212,7 @@ class Watchers:
 def choose_display(env: Environment, *, is_quiet: bool, is_json: bool) -> Display:
     """The display that fits stderr and the options.
 
-    With --json on a terminal the lines of stdout would tear a live display apart, so it is plain there too.
+    With --json on a terminal the lines of stdout would damage a live display, so the display is plain there too.
     """
     if is_quiet:
         return QuietDisplay(env)

@@ -3,7 +3,7 @@
 A code turns a block (`uint8[K, T]`, K source symbols of T octets) into encoding symbols, each named by its ESI
 (0 <= ESI < 2^24), and back. It has never heard of packets, files or time.
 
-A decoder owns a slab, `uint8[rows, T]`. Whoever has symbols asks for a place for each (`reserve`), writes the
+A decoder owns a slab, `uint8[rows, T]`. A caller with symbols asks for a place for each (`reserve`), writes the
 octets there, and says which ones stand (`commit`): a symbol is copied once, straight from the network to the row
 where the code reads it. `SlabDecoder` does that bookkeeping for every code; a code adds `_solve`.
 """

@@ -71,7 +71,7 @@ def _what_is_wrong(code: object, name: str) -> str:
         return f"calls itself {getattr(code, 'name', None)!r}"
     profile_id = getattr(code, "profile_id", None)
     if not isinstance(profile_id, bytes) or len(profile_id) != _PROFILE_ID_SIZE:
-        return f"has no profile_id of {_PROFILE_ID_SIZE} octets"
+        return f"has no profile_id of {_PROFILE_ID_SIZE} bytes"
     if profile_id in (make().profile_id for make in _BUILT_IN.values()):
         return "has the profile_id of a built-in code"
     if not isinstance(getattr(code, "systematic", None), bool):

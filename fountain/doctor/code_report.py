@@ -153,7 +153,7 @@ def _give(decoder: BlockDecoder, esis: EsiArray, rows: Rows) -> None:
 def _check(code: Code, decoder: BlockDecoder, source: Rows) -> None:
     if not np.array_equal(decoder.slab[: len(source)], source):
         raise IntegrityError(
-            f"The code {code.name!r} gave back other octets than it was given, in a block of {len(source)} symbols.",
+            f"The code {code.name!r} gave back other bytes than it was given, in a block of {len(source)} symbols.",
             "Its encoder and its decoder do not agree; do not use it.",
         )
 

@@ -67,7 +67,9 @@ def check_kernels() -> Iterator[Finding]:
         yield note("CRC-32C", "by tables: this processor has no instruction for it, so `open` costs more time")
     trouble = kernel_facts.cache_trouble()
     if trouble:
-        yield problem("kernel cache", f"kernels cannot be kept, every start compiles anew: {trouble}", _CACHE_MEND)
+        yield problem(
+            "kernel cache", f"kernels cannot be kept, so every start compiles them again: {trouble}", _CACHE_MEND
+        )
         return
     yield _cache_finding(kernel_facts.cache_directories(), kernel_facts.count_compiled(), kernel_facts.count_kernels())
 
@@ -88,7 +90,9 @@ def _cache_finding(directories: list[Path], compiled_count: int, kernel_count: i
     for directory in directories:
         existing = next(place for place in (directory, *directory.parents) if place.exists())
         if not os.access(existing, os.W_OK):
-            return problem("kernel cache", f"{directory} cannot be written: every start compiles anew", _CACHE_MEND)
+            return problem(
+                "kernel cache", f"{directory} cannot be written: every start compiles them again", _CACHE_MEND
+            )
     where = os.path.commonpath(directories)
     if compiled_count == kernel_count:
         return fine("kernel cache", f"{kernel_count} kernels are compiled, below {where}")
@@ -139,11 +143,11 @@ def check_cipher() -> Iterator[Finding]:
         count += 1
     rate_bps = count * _SYMBOL_SIZE * 8 * NS / spent
     packet_size = _SYMBOL_SIZE + DATA_OVERHEAD_SIZE
-    text = f"AES-GCM seals {rate_bps / 1e9:.1f} Gbit/s a thread ({spent / count / 1e3:.1f} us for {packet_size} octets)"
+    text = f"AES-GCM seals {rate_bps / 1e9:.1f} Gbit/s a thread ({spent / count / 1e3:.1f} us for {packet_size} bytes)"
     if rate_bps >= _CIPHER_RATE_BPS:
         yield fine("cipher", text)
     else:
-        yield note("cipher", f"{text}; on a wire that you trust, `open` on both sides spares it")
+        yield note("cipher", f"{text}; on a network that you trust, `open` on both sides avoids it")
 
 
 def check_disk() -> Iterator[Finding]:

@@ -140,7 +140,7 @@ def check_firewall(lines: Sequence[str]) -> Iterator[Finding]:
         )
         return
     mend = next((line for line in lines if name in line.split()), "")
-    yield note("firewall", f"{name} is on: a server here must be let through, a client need not", mend)
+    yield note("firewall", f"{name} is on: it must allow a server here; a client needs no rule", mend)
 
 
 # --- Multicast ----------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def _interfaces() -> list[_Interface]:
 
 
 def interface_of(source: str) -> str:
-    """The interface that has the local address `source`; empty where the system does not tell."""
+    """The interface that has the local address `source`; empty where the system does not report it."""
     if ":" not in source:
         return next((name for name in interface_names() if interface_address(name) == source), "")
     wanted = f"{int(ipaddress.IPv6Address(source.partition('%')[0])):032x}"

@@ -64,7 +64,7 @@ def check_path(host: str, port: int) -> Iterator[Finding]:
         yield fine("route", f"to {target[0]} from {source}{where}", is_remote=True)
         mtu = try_path_mtu(target)
         if mtu:
-            yield fine("path MTU", f"{mtu} octets to {target[0]}: no router objects to more", is_remote=True)
+            yield fine("path MTU", f"{mtu} bytes to {target[0]}: no router drops packets of this size", is_remote=True)
         server = _ask(target)
         if isinstance(server, _Server):
             yield from _server_findings(server, target, mtu)
@@ -93,7 +93,7 @@ def _resolve(host: str, port: int) -> list[Address] | Finding:
     if failure:
         return problem("name", failure[0].message, f"getent hosts {host}", is_remote=True)
     if not found:
-        message = f"no name server said in {_RESOLVE_PATIENCE_S:g} s what {host} is"
+        message = f"no name server answered in {_RESOLVE_PATIENCE_S:g} s for {host}"
         return problem("name", message, f"getent hosts {host}", is_remote=True)
     return found
 
@@ -145,7 +145,7 @@ def _described(record: _Record) -> str:
     if isinstance(record, Refusal):
         return f"answers, but refuses: {record.reason.name.lower().replace('_', ' ')}"
     kind = "open" if record.body.open else "sealed"
-    return f"serves {record.body.name!r}, {record.body.object_size:,} octets, {kind}"
+    return f"serves {record.body.name!r}, {record.body.object_size:,} bytes, {kind}"
 
 
 def _listed(record: Listing) -> str:
@@ -157,7 +157,7 @@ def _packet_findings(offer: Offer, target: Address, mtu: int) -> Iterator[Findin
     header_size = (40 if ":" in target[0] else 20) + _UDP_HEADER_SIZE
     size = offer.body.symbol_size + DATA_OVERHEAD_SIZE + header_size
     if not mtu or size <= mtu:
-        yield fine("packet size", f"{size} octets with all headers", is_remote=True)
+        yield fine("packet size", f"{size} bytes with all headers", is_remote=True)
     else:
-        message = f"{size} octets with all headers, more than the path takes: packets are cut up or lost"
+        message = f"{size} bytes with all headers, more than the path takes: packets are cut up or lost"
         yield problem("packet size", message, Command("fountain-serve", {"mtu": mtu}, ("PATH",)), is_remote=True)

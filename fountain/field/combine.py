@@ -4,7 +4,7 @@
 once each, held in registers, stored once. `fold` is the recursion g = 2 g + x over rows that builds the HDPC sums.
 
 Kernels here take addresses (int64) and strides instead of arrays: rows then may lie in writable, read-only or mapped
-memory with any stride and alignment without another compiled signature. Whoever calls keeps the arrays alive.
+memory with any stride and alignment without another compiled signature. The caller keeps the arrays alive.
 The vectors are plain LLVM vectors as wide as this host's registers; nothing here depends on a SIMD tier.
 """
 

@@ -95,7 +95,7 @@ class Batch:
     def receive(self, descriptor: int, train: Train, start: int, count: int) -> int:
         """Receive up to `count` datagrams into `train`, into places of its segment size from `start` on.
 
-        Returns how many there were, 0 when none waits. An error that comes after some datagrams is told by the next
+        Returns how many there were, 0 when none waits. An error that comes after some datagrams is raised by the next
         call.
 
         Raises:
@@ -125,7 +125,7 @@ class Batch:
         self._usual_headers = b""
 
     def is_usual(self) -> bool:
-        """Whether every datagram of the last call fills its place, and comes with what `expect` was told of."""
+        """Whether every datagram of the last call fills its place, and comes with what `expect` was given."""
         headers = self._used * _HEADER.itemsize
         return (
             self._header_view[:headers].tobytes() == self._usual_headers[:headers]

@@ -1,4 +1,4 @@
-"""What a socket must be told to hear a group (`join`) or to reach it (`aim`), system by system.
+"""The socket options to receive from a group (`join`) and to send to it (`aim`), for each system.
 
 Linux has the whole of it. Elsewhere sockets are bound to the wildcard, so that a datagram for this machine alone is
 heard as well, sources are for IPv4 alone, and the system chooses the interface of a limited broadcast.
@@ -54,8 +54,8 @@ def bind(opened: socket.socket, group: Group) -> None:
     if sys.platform not in ("linux", "win32"):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if sys.platform == "linux" and (group.is_broadcast or group.family == socket.AF_INET6):
-        # Datagrams of the same group that came through other interfaces would count as well. IPv4 multicast tells
-        # them apart by itself. A kernel before 5.7 asks for a permission, and without it takes them all.
+        # Datagrams of the same group that came through other interfaces would count as well. IPv4 multicast
+        # distinguishes them by itself. A kernel before 5.7 asks for a permission, and without it takes them all.
         with contextlib.suppress(PermissionError):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, group.interface.name.encode())
     if sys.platform == "linux" and group.is_broadcast:
@@ -71,7 +71,7 @@ def bind(opened: socket.socket, group: Group) -> None:
 def _take_broadcasts_alone(opened: socket.socket, group: Group) -> None:
     """Have the system drop what is for this machine alone: routers carry that from anywhere, but no broadcast.
 
-    What came as a broadcast on the wire passes, and what has a broadcast address where nothing tells: on loopback.
+    What came as a broadcast on the wire passes, and what has a broadcast address where nothing shows it: on loopback.
     """
     addresses = sorted({BROADCAST_ADDRESS, group.address, *group.interface.broadcast_addresses})
     program = [_FILTER_STEP.pack(_FILTER_LOAD, 0, 0, _FILTER_PACKET_TYPE)]
@@ -131,7 +131,7 @@ def leave(bound: socket.socket, group: Group) -> None:
 
 
 def _set_membership(bound: socket.socket, group: Group, ipv6_option: int, ipv4_option: int) -> None:
-    """Join the group on its interface, or leave it, whoever sends to it."""
+    """Join the group on its interface for all senders, or leave it."""
     if group.family == socket.AF_INET6:
         octets = socket.inet_pton(socket.AF_INET6, group.address)
         bound.setsockopt(socket.IPPROTO_IPV6, ipv6_option, octets + _INTERFACE_INDEX.pack(group.interface.index))

@@ -19,7 +19,7 @@ __all__ = ["Interface", "choose_interface", "find_again", "interface_fault", "li
 
 # netdevice(7).
 _IFF_UP, _IFF_BROADCAST, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_MULTICAST = 0x1, 0x2, 0x8, 0x40, 0x1000
-_IFF_LOWER_UP = 0x10000  # There is a signal; it is told sooner than RUNNING, which needs it.
+_IFF_LOWER_UP = 0x10000  # There is a signal; the system reports it sooner than RUNNING, which needs it.
 _CONNECTED = _IFF_UP | _IFF_RUNNING | _IFF_LOWER_UP
 
 # On macOS and the BSDs, where the others are the same.
@@ -31,7 +31,7 @@ _IFF_MULTICAST_BSD = 0x8000
 class Interface:
     """A network interface of this machine.
 
-    `addresses` are those that can be used, as `192.168.1.5/24`; None where the system does not tell them.
+    `addresses` are those that can be used, as `192.168.1.5/24`; None where the system does not report them.
     """
 
     name: str
@@ -71,7 +71,7 @@ def list_interfaces() -> list[Interface]:
         return _by_name() if sys.platform == "win32" else _by_ifaddrs()
     except OSError as error:
         raise TransportError(
-            f"The system does not tell which network interfaces this machine has: {error}.",
+            f"The system does not report the network interfaces of this machine: {error}.",
             "Check that the program may ask for them; a sandbox may forbid it.",
         ) from error
 

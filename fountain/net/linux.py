@@ -53,7 +53,7 @@ class LinuxEndpoint(PortableEndpoint):
         self._sendmsg = bound.sendmsg
         self._spill = memoryview(bytearray(_COALESCED_SIZE_MAX))
         self._batch = _open_batch()
-        self._usual_sender: tuple[tuple[Any, ...], bytes] = ((), b"")  # whose datagrams the batch was told to expect
+        self._usual_sender: tuple[tuple[Any, ...], bytes] = ((), b"")  # whose datagrams the batch expects
         self._coalescing = True  # whether the kernel puts datagrams together, as far as is known
         self._segmenting = True
         self._segment_messages: dict[int, Ancillary] = {}

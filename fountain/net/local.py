@@ -1,4 +1,4 @@
-"""This machine's own addresses, for the line that tells people where to fetch from."""
+"""This machine's own addresses, for the line with the command to fetch from here."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class MemoryNetwork:
         return endpoint
 
     def deliver(self, datagram: bytes, source: Address, target: Address) -> None:
-        """Put `datagram` into the target's queue; the source is told when nobody is at the target."""
+        """Put `datagram` into the target's queue; the source gets an error when nobody is at the target."""
         endpoint = self._endpoints.get(target)
         if endpoint is not None:
             endpoint.deliver(datagram, source)

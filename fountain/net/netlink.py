@@ -49,7 +49,7 @@ class News:
         self._socket = _subscribe()
 
     def has_come(self) -> bool:
-        """Whether anything has changed since this was last asked; what it was, `links` and `link_addresses` tell."""
+        """Whether anything has changed since this was last asked; `links` and `link_addresses` show what it was."""
         has_come = False
         with contextlib.suppress(BlockingIOError):
             for _ in range(_NEWS_COUNT_MAX):

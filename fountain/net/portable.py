@@ -234,7 +234,7 @@ class PortableEndpoint:
         source, route.source = route.source, []
         error = self._attempt(transmit, *arguments)
         if error is None or error.errno in _FULL:
-            self._raw = ()  # What comes next from there tells which source is right.
+            self._raw = ()  # The next datagram from there shows which source is right.
         else:
             route.source = source
         return error

@@ -1,7 +1,7 @@
 """Whether the interface that a group is reached through is there, and is still the same one.
 
 An adapter is pulled out and put back, a driver is loaded again, an address changes: the system then forgets what a
-socket was told of the interface, and says nothing to whoever uses it.
+socket knows of the interface, and reports nothing to its user.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Presence:
 
 
 def _identity(interface: Interface, family: int) -> tuple[object, ...]:
-    """What sockets are told of an interface, and what the system forgets of them when it changes.
+    """What sockets know of an interface, and what the system forgets of them when it changes.
 
     IPv6 addresses come and go as privacy wants it, and no group depends on them.
     """

@@ -115,7 +115,7 @@ def multicast_source() -> dict[str, str]:
 
 
 def interface_names() -> list[str]:
-    """The network interfaces of this machine; none where the system does not tell."""
+    """The network interfaces of this machine; none where the system does not report them."""
     try:
         return [name for _, name in socket.if_nameindex()]
     except (OSError, AttributeError):
@@ -135,10 +135,10 @@ def interface_address(name: str) -> str:
 
 
 def try_path_mtu(address: Address, patience_s: float = 0.15) -> int:
-    """The largest IP packet to `address` that no router on the way has objected to; 0 where the system cannot tell.
+    """The largest IP packet in octets that reaches `address`, as far as routers report it; 0 where the system does not know.
 
-    Datagrams of zeros that fill the path's supposed MTU are sent, not to be fragmented, until the system has nothing
-    new to say of it. A router that swallows large packets and says nothing stays undiscovered.
+    Sends datagrams of zeros that fill the supposed MTU of the path and must not be fragmented, until the system reports
+    no other MTU. A router that drops large packets without an answer is not found.
     """
     if sys.platform != "linux":
         return 0

@@ -56,8 +56,8 @@ _RENAME_NOREPLACE = 1
 _seek_lock = threading.Lock()  # Where there is no positional I/O, a descriptor's one offset is shared.
 
 _HINTS = {
-    errno.EACCES: "Check the permissions and whose it is.",
-    errno.EPERM: "Check the permissions and whose it is.",
+    errno.EACCES: "Check the permissions and the owner.",
+    errno.EPERM: "Check the permissions and the owner.",
     errno.EROFS: "The file system is read-only; choose another place.",
     errno.ENOENT: "Check the path; a directory that is missing must be created first.",
     errno.ENOTDIR: "Check the path; a part of it is not a directory.",
@@ -218,7 +218,7 @@ class Directory:
     def sync(self) -> None:
         """Make the names in this directory durable, where the system can."""
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):  # Some file systems refuse to sync a directory; none needs to be told.
+            with contextlib.suppress(OSError):  # Some file systems refuse to sync a directory, and do not need it.
                 os.fsync(self._descriptor)
 
     def sync_file_system(self) -> bool:
@@ -324,8 +324,8 @@ def copy_file(source: Directory, source_name: str, directory: Directory, name: s
 def umask() -> int:
     """The permission bits that this process gives to nobody.
 
-    The system call can only swap it, for all threads at once: where nothing else tells it, the mask is the strictest
-    for that moment.
+    The system call can only swap it, for all threads at once. Where there is no other way to read it, the mask is the
+    strictest one for a moment.
     """
     found = _UMASK.search(read_system_text("/proc/self/status"))
     if found is not None:
@@ -336,7 +336,7 @@ def umask() -> int:
 
 
 def sync_data(descriptors: Iterable[int]) -> None:
-    """Put the contents of these files on the disk, where the file system can be told to."""
+    """Put the contents of these files on the disk, where the file system supports that."""
     for descriptor in descriptors:
         _sync(getattr(os, "fdatasync", os.fsync), descriptor)
 

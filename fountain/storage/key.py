@@ -39,7 +39,7 @@ def read_key(path: Path) -> bytes:
     key = bytes.fromhex(octets.decode("ascii")) if _HEX.fullmatch(octets) else octets
     if len(key) != KEY_SIZE or not any(key) or _TEXT.issuperset(key):  # Zeros are what no key stands for.
         raise UsageError(
-            f"{path} holds no key: that is {KEY_SIZE} random octets, or {2 * KEY_SIZE} hexadecimal digits.",
+            f"{path} holds no key: that is {KEY_SIZE} random bytes, or {2 * KEY_SIZE} hexadecimal digits.",
             f"Make one, the same for all: (umask 077; head -c {KEY_SIZE} /dev/urandom > group.key)",
             field="group.key_path",
         )
@@ -57,5 +57,5 @@ def key_exposure(path: Path) -> str | None:
     if not stat.S_ISREG(mode):
         return None
     if mode & 0o022:
-        return f"Others than its owner can replace the key {path}."
+        return f"Users other than its owner can replace the key {path}."
     return f"Everybody on this machine can read the key {path}." if mode & 0o004 else None

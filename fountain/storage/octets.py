@@ -61,7 +61,7 @@ class PartOctets:
             pass
 
     def may_hold_data(self, offset: int, size: int) -> bool:
-        """False when these octets are all holes, where the system can tell."""
+        """False when these octets are all holes, where the system can report holes."""
         return any(self._has_data(*extent) for extent in self._layout.extents(offset, size))
 
     def sync(self, files: Collection[int]) -> None:
@@ -89,7 +89,7 @@ class PartOctets:
             try:
                 data = os.lseek(descriptor, offset, os.SEEK_DATA)
             except OSError as error:
-                if error.errno != errno.ENXIO:  # A file system that cannot tell.
+                if error.errno != errno.ENXIO:  # A file system that cannot report holes.
                     return True
                 data = sys.maxsize  # No data up to the end of the file.
         # Blocks are asked about in order: one long hole must not be walked again for each (slow on tmpfs).

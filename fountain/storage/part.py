@@ -137,7 +137,7 @@ class Part:
         progress: Progress | None = None,
         rules: PartRules | None = None,
     ) -> Part:
-        """Begin to receive the object, or go on with what an earlier run left; `progress` tells of re-hashing that.
+        """Begin to receive the object, or continue with the part of an earlier run; `progress` reports while it is hashed.
 
         The part lies beside the destination, unless `rules` say otherwise. Their `placing` is called with the hex
         digests of the files, on the thread of `finish`, right before the object gets its place. Their `size_max` counts
@@ -160,7 +160,7 @@ class Part:
         workspace = Workspace.open(beside, object_id)
         part = cls(workspace, destination, object_id, name, object_size, overwrite, rules)
         try:
-            # Once more: whoever had the workspace until now may have finished.
+            # Check again: the process that had the workspace until now may have finished.
             check_destination(destination, overwrite=overwrite)
             if rules.free_size_min is not None:
                 workspace.mark_as_listeners()
@@ -215,7 +215,7 @@ class Part:
 
     @property
     def remarks(self) -> list[str]:
-        """What whoever gets a finished tree should know of it."""
+        """What a user should know about a finished tree."""
         if self.manifest is None or self._tree is None:
             return []
         remarks = []
@@ -254,7 +254,7 @@ class Part:
     def finish(self, progress: Progress | None = None) -> FinishedFiles:
         """Put the object in its place, whole and durable; the BLAKE3 hex digest and final path of each file.
 
-        `progress` is told of what is read for that; what it raises ends the work before anything is in its place.
+        `progress` reports what is read for that; what it raises ends the work before anything is in its place.
 
         What stands at the destination is replaced only with `overwrite`, in one step: a file by a file, an empty
         directory by a directory.
@@ -389,7 +389,7 @@ class Part:
         size_max = self._rules.size_max
         if size_max is not None and size > size_max:
             raise StorageError(
-                f"The files of {printable(self.name)} have {size:,} octets with their holes, and no more than "
+                f"The files of {printable(self.name)} have {size:,} bytes with their holes, and no more than "
                 f"{size_max:,} are taken.",
                 "Raise `size_max` to take it.",
                 field="size_max",
@@ -403,7 +403,7 @@ class Part:
             stay = f", and {spare:,} are to stay so" if spare > _SPARE_SIZE else ""
             place = printable(str(self.destination.parent))
             raise DiskFullError(
-                f"{printable(self.name)} needs {wanted:,} more octets in {place}, where {free:,} are free{stay}.",
+                f"{printable(self.name)} needs {wanted:,} more bytes in {place}, where {free:,} are free{stay}.",
                 "Free some space, or choose another place with `out`.",
                 path=place,
             )

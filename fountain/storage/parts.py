@@ -1,6 +1,6 @@
 """Parts that a listener keeps for objects that may be announced again, and how they make room for what comes now.
 
-Whoever may announce things could fill the disk with them. So a listener's parts carry a mark, and those that nobody
+A sender of announcements could fill the disk with parts. So a listener's parts carry a mark, and those that nobody
 writes are removed when they are old, when they are too much together, and, the oldest first, whenever an object would
 have no room beside them. Parts without the mark are somebody's own, and stay.
 """
@@ -53,7 +53,7 @@ def disk_size(directory: Path) -> int:
 
 
 def kept_free(directory: Path) -> int:
-    """Octets that a listener leaves free on the file system of `directory` unless it is told otherwise."""
+    """Octets that a listener leaves free on the file system of `directory` by default."""
     return min(FREE_SIZE_MAX, disk_size(directory) // FREE_SHARE)
 
 
@@ -100,7 +100,7 @@ def _left_parts(directory: Path) -> list[_Left]:
 
 
 def _written_ns(path: Path) -> int:
-    """When a part was written last: its journal tells of each block."""
+    """When a part was written last: its journal has an entry for each block."""
     times = [os.lstat(path).st_mtime_ns]
     with contextlib.suppress(OSError):
         times.append(os.lstat(path / JOURNAL_NAME).st_mtime_ns)
@@ -122,7 +122,7 @@ def _blocks(status: os.stat_result) -> int:
 
 
 def _remove(left: _Left) -> bool:
-    """Whether the part is gone: it stays while anybody writes it, and where no lock can tell."""
+    """Whether the part is gone: it stays while anybody writes it, and where there are no locks."""
     try:
         workspace = Workspace.take(left.path)
         if workspace is None or not workspace.is_locked:

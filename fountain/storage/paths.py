@@ -48,7 +48,7 @@ _DEVICES = frozenset(
 )
 _RESERVED = frozenset('<>:"/\\|?*')
 _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_HINT = "Ask whoever serves it to rename it."
+_HINT = "Ask the person who serves it to rename it."
 
 
 def check_name(name: str) -> str:
@@ -79,7 +79,7 @@ def name_flaw(octets: bytes) -> str:
 
 
 def fold(path: str) -> str:
-    """What two paths share when a file system may not tell them apart."""
+    """What two paths share when a file system may treat them as one."""
     folded = unicodedata.normalize("NFC", path).translate(_WITHOUT_JOINERS).casefold()
     return unicodedata.normalize("NFC", folded)
 
@@ -120,7 +120,7 @@ def _component_flaw(component: str) -> str:
     if component in ("", ".", ".."):
         return "is empty, '.' or '..'"
     if len(component.encode("utf-8", "surrogatepass")) > NAME_SIZE_MAX:
-        return f"is longer than {NAME_SIZE_MAX} octets"
+        return f"is longer than {NAME_SIZE_MAX} bytes"
     for at, character in enumerate(component):
         if character == "/":
             return "contains '/'"

@@ -45,7 +45,7 @@ class ReceivedState(enum.Enum):
 
 @dataclass(frozen=True)
 class PendingHook:
-    """What a hook is told, and how often it was begun; `process` is the last one that did, or empty."""
+    """What a hook gets, and how often it was started; `process` is the last one that did, or empty."""
 
     object_id: bytes
     name: str
@@ -145,7 +145,7 @@ class ReceivedList:
         with Directory.open(self.directory) as directory:
             if not directory.exists(RECEIVED_NAME):
                 return b""
-            # Looked at first: to open a named pipe would wait for whoever writes there.
+            # Looked at first: to open a named pipe would wait for a writer.
             if not stat.S_ISREG(directory.stat(RECEIVED_NAME).st_mode):
                 raise OSError(0, "it is no regular file")
             descriptor = directory.open_file(RECEIVED_NAME, os.O_RDONLY)

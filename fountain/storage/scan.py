@@ -63,8 +63,8 @@ class LeftOutEntries:
 class Scan:
     """The tables of a manifest without digests, and of each entry what identifies it on this disk.
 
-    That is the numbers of its device and its inode, and when the inode was last changed, in ns: whoever changes the
-    contents and puts the time of modification back leaves that behind.
+    That is the numbers of its device and its inode, and when the inode was last changed, in ns. This time also changes
+    when a process changes the contents and resets the time of modification.
     """
 
     entries: NDArray[np.void]
@@ -210,7 +210,7 @@ class _Scanner:
         status = directory.stat(name)
         above = self._path_sizes[parent]
         if above + (above > 0) + len(octets) > PATH_SIZE_MAX:
-            raise _Unportable(f"its path is longer than {PATH_SIZE_MAX} octets")
+            raise _Unportable(f"its path is longer than {PATH_SIZE_MAX} bytes")
         if len(self._parents) >= MANIFEST_ENTRY_COUNT_MAX:
             shown = printable(str(self._path))
             message = f"{shown} holds more than {MANIFEST_ENTRY_COUNT_MAX:,} entries."
@@ -224,7 +224,7 @@ class _Scanner:
         elif stat.S_ISLNK(status.st_mode):
             target = directory.read_link(name)
             if not 1 <= len(target) <= PATH_SIZE_MAX:
-                raise _Unportable(f"a symbolic link of {len(target)} octets")
+                raise _Unportable(f"a symbolic link of {len(target)} bytes")
             self._targets += target
             mtime_ns = _attributes(status)[1]
             self._add(Entry(EntryKind.SYMLINK, 0, mtime_ns, len(target), octets, parent), status)
@@ -280,7 +280,7 @@ def _attributes(status: os.stat_result) -> tuple[int, int]:
 
 
 def _check_contents(descriptor: int, status: os.stat_result) -> None:
-    """Refuse what the system makes up when it is read: its size tells nothing of its contents."""
+    """Refuse what the system makes up when it is read: its size has nothing to do with its contents."""
     if getattr(status, "st_blocks", 1) or status.st_size > _PROBE_SIZE_MAX:
         return
     contents = bytearray(status.st_size + 1)
@@ -289,7 +289,7 @@ def _check_contents(descriptor: int, status: os.stat_result) -> None:
 
 
 def _data_extents(descriptor: int, size: int) -> array[int] | None:
-    """Offset and size of what is no hole, one after the other; None where the system cannot tell."""
+    """Offset and size of what is no hole, one after the other; None where the system cannot report holes."""
     if not hasattr(os, "SEEK_DATA"):
         return None
     found = array("Q")

@@ -144,7 +144,9 @@ class PartTree:
         limit = name_size_max(workspace.path)
         if longest > limit:
             entry = int(np.argmax(manifest.entries["name_size"]))
-            raise name_refusal(_shown(manifest.path(entry)), f"is longer than the {limit} octets of this file system")
+            raise name_refusal(
+                _shown(manifest.path(entry)), f"is longer than the {limit} bytes that this file system allows"
+            )
         if (manifest.kinds == EntryKind.SYMLINK).any():
             self._check_symlinks()
         if len(manifest.entries) > 2 and _folds(workspace):
@@ -381,7 +383,7 @@ class PartTree:
                 raise
             shown = printable(str(self._workspace.path.parent))
             raise StorageError(
-                f"The tree holds symbolic links ({count:,}), and the file system of {shown} has none.",
+                f"The tree holds symbolic links ({count:,}), and the file system of {shown} does not support them.",
                 "Choose another place with `out`.",
                 path=shown,
             ) from error

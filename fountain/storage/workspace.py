@@ -173,7 +173,7 @@ class Workspace:
             for name in (PART_NAME, JOURNAL_NAME, _MANIFEST_NAME, LISTENER_NAME):
                 self.directory.remove(name)
             if os.name == "posix":
-                self.directory.remove(_LOCK_NAME)  # While it is held: whoever waits for it sees that it is gone.
+                self.directory.remove(_LOCK_NAME)  # While it is held: a process that waits for it sees that it is gone.
         finally:
             self.close()
         with Directory.open(self.path.parent) as parent:

@@ -1,6 +1,6 @@
 """Receivers of a fleet that are equally far from the server: their counts, one row for each receiver.
 
-What a table of blocks does with symbols, `take` does for all rows at once; `sync` tells it to a row's own table.
+What a table of blocks does with symbols, `take` does for all rows at once; `sync` copies it to a row's own table.
 """
 
 from __future__ import annotations

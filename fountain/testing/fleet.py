@@ -52,7 +52,7 @@ class FleetOptions:
     A share `late` of all receivers comes when data is being sent, within the first twentieth of the time that takes. A
     share `dying` dies at any time. A share `returning` is away from the half of that time for a tenth of it, and loses
     what it had only in memory. Ways are from the first to the second of `delay_ns` long; `cohort_count` of them are
-    told apart on the way out.
+    distinguished when they leave.
     """
 
     receiver_count: int = 1_000
@@ -131,7 +131,7 @@ class Fleet:
         self.options = options
         self.draw = random.Random(seed)
         self.chance = np.random.default_rng(seed)
-        self.report_sizes: list[tuple[int, int, MemberState]] = []  # when, octets, of whom
+        self.report_sizes: list[tuple[int, int, MemberState]] = []  # when, octets, state of the receiver
         self.control_size = 0
         self.done_ns: dict[int, int] = {}
         self.unheard: set[int] = set()

@@ -1,4 +1,4 @@
-"""Content that is a function of its offset: whoever finds a wrong octet knows where it should have been."""
+"""Content that is a function of its offset: a wrong octet shows where it should have been."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class GroupHeader:
 
     @classmethod
     def parse(cls, data: bytes) -> GroupHeader | Reject:
-        """The header of `data`, or why not; whether the tag fits is for whoever has the key."""
+        """The header of `data`, or why not; a caller with the key checks the tag."""
         if not GROUP_OVERHEAD_SIZE <= len(data) <= CONTROL_SIZE_MAX:
             return Reject.BAD_LENGTH
         magic, version, packet_type, flags, session, sequence = _HEADER.unpack_from(data)
@@ -159,8 +159,8 @@ class GroupHeader:
 class Announce:
     """What a receiver must know to take part: the object, how it is sent, and where the server answers.
 
-    `interval_ms` is how long until the next Announce at the latest. `control_port` takes GroupReports and, from whoever
-    leaves the group, Hellos. Sent again and again, so that whoever comes late learns all.
+    `interval_ms` is how long until the next Announce at the latest. `control_port` takes GroupReports and the Hellos
+    of receivers that leave the group. It is sent again and again, so that a late receiver learns all.
     """
 
     timestamp_us: int

@@ -130,7 +130,7 @@ class EntryKind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry as an object, for whoever has few of them. `size` is what the table of the module's page says."""
+    """One entry as an object, for callers that have few of them. `size` is what the table of the module's page says."""
 
     kind: EntryKind
     mode: int = 0

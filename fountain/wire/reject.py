@@ -1,6 +1,6 @@
 """Why octets from the network were dropped: a reason that is counted, never an exception.
 
-Every parser of `fountain.wire` returns either a record or one of these reasons. Whoever asked counts it; nothing is
+Every parser of `fountain.wire` returns either a record or one of these reasons. The caller counts it; nothing is
 logged for a single packet, because a stranger decides how many of those arrive.
 """
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_measured_is_said(argv: tuple[str, ...], message: str) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "message"), [(Wrong(), "gave back other octets"), (Insatiable(), "does not give a block back")]
+    ("code", "message"), [(Wrong(), "gave back other bytes"), (Insatiable(), "does not give a block back")]
 )
 def test_a_code_that_is_wrong_has_no_figures(code: Own, message: str) -> None:
     register(code)

@@ -83,7 +83,7 @@ def test_a_plain_fetch_reads_as_a_log() -> None:
     assert Stage(script(*events)).fetch("HOST").err.splitlines() == [
         "asking 10.0.0.1, port 6330",
         "fetching image.iso (2 GB) from 10.0.0.1 (sealed) to image.iso",
-        "resuming: 500 MB of 2 GB stand already",
+        "resuming: 500 MB of 2 GB are here already",
         "reconnecting: the server is silent",
         "fetched image.iso (2 GB) in 31s at 513Mbit/s, 10.1% loss",
     ]

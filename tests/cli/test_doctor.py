@@ -278,7 +278,7 @@ def answered(record: Offer | Listing | Refusal) -> Answer:
 def test_a_server_is_told_with_its_object_and_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     found = path_to(monkeypatch, lambda nonce: answered(Offer(nonce, bytes(20), offer_body(1500))))
     assert {finding.verdict for finding in found} == {Verdict.OK}
-    assert found[-2].text == "192.0.2.1:6330 serves 'image.iso', 5,000 octets, sealed; round trip 1.50 ms"
+    assert found[-2].text == "192.0.2.1:6330 serves 'image.iso', 5,000 bytes, sealed; round trip 1.50 ms"
 
 
 def test_packets_that_the_path_does_not_take_come_with_the_option_that_cuts_them(

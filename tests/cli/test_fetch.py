@@ -361,7 +361,7 @@ def test_a_value_below_zero_is_told_as_such() -> None:
     [
         (MemoryError(), "There is not enough memory."),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "There is not enough memory."),
-        (RuntimeError("can't start new thread"), "no further thread"),
+        (RuntimeError("can't start new thread"), "does not allow this process another thread"),
     ],
 )
 def test_too_little_memory_is_said_as_that(raised: Exception, words: str) -> None:

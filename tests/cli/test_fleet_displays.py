@@ -243,7 +243,7 @@ def test_a_receiver_tells_what_it_hears_and_what_it_is_asked() -> None:
     assert [line for event in events for line in told(event)] == [
         "listening to 239.63.30.1, UDP port 6332, on eth0",
         "10.0.0.1 announces image.iso (2 GB)",
-        "leaving the group, going on alone: this receiver holds the group back",
+        "leaving the group, continuing by unicast: this receiver slows the group down",
         "hook done for image.iso",
         "warning: the hook ended with status 3 for image.iso: reboot now",
     ]
@@ -390,7 +390,7 @@ def test_the_summary_names_objects_when_there_are_several() -> None:
 
 def test_a_group_that_nobody_heard_says_so() -> None:
     assert told(GroupSummary(())) == [
-        "no receiver of the group was ever heard: if one says that it fetches, this firewall keeps its reports out"
+        "no receiver of the group ever reported: if one shows that it fetches, a firewall here blocks its reports"
     ]
 
 

@@ -178,7 +178,7 @@ def fetch_refusal(argv: str) -> object:
         (f"{ON_GROUP} --oneway --expect 1", "--expect cannot go with --oneway."),
         (f"{ON_GROUP} --oneway --min-rate 1M", "--min-rate cannot go with --oneway."),
         (f"{ON_GROUP} --oneway --idle-exit 9", "--idle-exit cannot go with --oneway."),
-        (f"{ON_GROUP} --oneway --passes 1 --duration 5", "A one-way stream has one end."),
+        (f"{ON_GROUP} --oneway --passes 1 --duration 5", "A one-way stream can have only one end."),
         (f"{ON_GROUP} --oneway --passes 0", "--passes needs at least one pass."),
         (f"{ON_GROUP} --oneway --duration 0", "--duration needs a time above zero."),
         (f"{ON_GROUP} --oneway --plan-loss 0.95", "--plan-loss 0.95 is out of range."),
@@ -295,7 +295,7 @@ def silent(*hosts: str) -> tuple[ReceiverResult, ...]:
             "28 of 30 expected peers have the object; not done: pc1 (silent), pc2 (silent).",
         ),
         (Outcome(28, 30), 8, "28 of 30 expected peers have the object."),
-        (Outcome(2, None, silent("pc1")), 8, "Not everybody has everything; not done: pc1 (silent)."),
+        (Outcome(2, None, silent("pc1")), 8, "Some receivers do not have everything; not done: pc1 (silent)."),
     ],
 )
 def test_whoever_is_known_and_not_done_is_named(outcome: Outcome, status: int, message: str) -> None:

@@ -95,8 +95,8 @@ def test_built_in_names_cannot_be_taken(name: str) -> None:
 @pytest.mark.parametrize(
     ("attribute", "value", "message"),
     [
-        ("profile_id", "own code", "no profile_id of 8 octets"),
-        ("profile_id", b"short", "no profile_id of 8 octets"),
+        ("profile_id", "own code", "no profile_id of 8 bytes"),
+        ("profile_id", b"short", "no profile_id of 8 bytes"),
         ("profile_id", LT.profile_id, "profile_id of a built-in code"),
         ("systematic", None, "whether it is systematic"),
         ("symbol_count_max", 0, "no symbol_count_max"),

@@ -43,7 +43,7 @@ def take(config: FetchConfig, hole_size: int) -> None:
 
 def test_holes_count_and_an_object_above_the_limit_leaves_nothing(tmp_path: Path) -> None:
     """Its holes cost whoever announced it nothing, and were not counted; a backup reads them all."""
-    with pytest.raises(StorageError, match="have 10,000,000 octets with their holes, and no more than 9,999,999"):
+    with pytest.raises(StorageError, match="have 10,000,000 bytes with their holes, and no more than 9,999,999"):
         take(FetchConfig(host="127.0.0.1", out=tmp_path, size_max=HOLES - 1), HOLES)
     assert os.listdir(tmp_path) == []
     take(FetchConfig(host="127.0.0.1", out=tmp_path, size_max=HOLES), HOLES)

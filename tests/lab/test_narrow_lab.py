@@ -51,7 +51,10 @@ def test_a_fetch_gets_its_data_in_parts(lab: Lab, narrow: object, family: int, t
     assert stage.is_exact(fetch)
     assert server.wait() == 0, server.text
     (warned,) = fetch.events("warned")
-    assert warned["message"] == "Data packets of 1,452 octets are too large for the way to here: each comes in 2 parts."
+    assert (
+        warned["message"]
+        == "Data packets of 1,452 bytes are too large for the path to this host: each comes in 2 parts."
+    )
     assert len(fetch.events("reconnecting")) == (narrow is narrow_way)
 
 

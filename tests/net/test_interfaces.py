@@ -123,7 +123,7 @@ def test_a_sandbox_that_forbids_the_question_is_an_error_for_people(monkeypatch:
     monkeypatch.setattr(interfaces.netlink, "links", forbid)
     monkeypatch.setattr(interfaces.netlink, "link_addresses", forbid)
     monkeypatch.setattr(interfaces.sys, "platform", "linux")
-    with pytest.raises(TransportError, match="does not tell"):
+    with pytest.raises(TransportError, match="does not report"):
         list_interfaces()
 
 

@@ -3,7 +3,7 @@
 Two engines stand behind one interface, and `cost` picks:
 
 - the dense engine (`generator`) for few symbols: rows of the generator matrix, and one small inverse;
-- the plan engine (`plan`, over `codes.solver`) for many: inactivation decoding, structure and data phases apart.
+- the plan engine (`plan`, over `codes.solver`) for many: inactivation decoding, structure before data.
 """
 
 from __future__ import annotations
