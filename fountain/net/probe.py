@@ -135,7 +135,7 @@ def interface_address(name: str) -> str:
 
 
 def try_path_mtu(address: Address, patience_s: float = 0.15) -> int:
-    """The largest IP packet in octets that reaches `address`, as far as routers report it; 0 where the system does not know.
+    """The largest IP packet in octets that reaches `address`, as far as routers report it; 0 where unknown.
 
     Sends datagrams of zeros that fill the supposed MTU of the path and must not be fragmented, until the system reports
     no other MTU. A router that drops large packets without an answer is not found.

@@ -16,8 +16,8 @@ from fountain.wire.manifest import EntryKind, Manifest
 
 __all__ = ["FileDigests"]
 
-# With more of holes, files that have some get no digest: it would take minutes. Holes cost their sender nothing, so they
-# cost a receiver no more than a multiple of what has arrived.
+# With more of holes, files that have some get no digest: it would take minutes. Holes cost a sender nothing, so
+# they cost a receiver no more than a multiple of what has arrived.
 HOLE_SIZE_MAX, HOLE_FREE_SIZE, HOLE_FACTOR = 256 << 30, 4 << 30, 256
 _MANY_THREADS_SIZE = 1 << 20  # Files that are worth more than one thread.
 _ZEROS = memoryview(bytes(4 << 20))  # Never touched, so that it takes no memory.

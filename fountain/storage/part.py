@@ -137,7 +137,7 @@ class Part:
         progress: Progress | None = None,
         rules: PartRules | None = None,
     ) -> Part:
-        """Begin to receive the object, or continue with the part of an earlier run; `progress` reports while it is hashed.
+        """Begin to receive the object, or continue with an earlier part; `progress` reports while it is hashed.
 
         The part lies beside the destination, unless `rules` say otherwise. Their `placing` is called with the hex
         digests of the files, on the thread of `finish`, right before the object gets its place. Their `size_max` counts
