@@ -253,7 +253,7 @@ MUTANTS = (
     ),
     Mutant(
         "patience-hint", "a forged Refusal ends a fetch that has a stream",
-        "if self.hint is not None and not self.was_connected:", "if self.hint is not None:",
+        "if self._suspicion is not None and not self.was_connected:", "if self._suspicion is not None:",
         "tests/protocol/test_patience.py", "session",
     ),
     Mutant(

@@ -33,6 +33,34 @@ class Hint:
     is_late: bool = False  # It answers a Request: an Offer does not contradict it.
 
 
+class _Preparation:
+    """A server that says that it is not ready, maybe several times: all together it is waited for up to a limit."""
+
+    def __init__(self) -> None:
+        self.is_latest = False  # It is the latest that the server said.
+        self._since_ns: int | None = None  # when it said so first
+
+    def begin(self, now_ns: int) -> bool:
+        """The server says so; whether for the first time, or again after something else."""
+        is_new, self.is_latest = not self.is_latest, True
+        if self._since_ns is None:
+            self._since_ns = now_ns
+        return is_new
+
+    def end(self) -> bool:
+        """The server says something else; whether it was not ready until now."""
+        was_latest, self.is_latest = self.is_latest, False
+        return was_latest
+
+    def forget(self) -> None:
+        """A stream goes on as it should: the next preparation has all the time again."""
+        self._since_ns = None
+
+    def is_believed(self, now_ns: int) -> bool:
+        """Whether the limit has not been reached."""
+        return self._since_ns is not None and now_ns - self._since_ns < PREPARING_NS_MAX
+
+
 class Patience:
     """Since when nothing has advanced, and what came meanwhile."""
 
@@ -47,12 +75,10 @@ class Patience:
         self.was_sent_data = False  # The server said that it had sent some, ever.
         self.has_stopped = False  # The latest word of the server was that it stops.
         self.cut_count = 0  # streams in a row that the server ended as soon as they had begun
-        self.hint: Hint | None = None
+        self._suspicion: tuple[Hint, int] | None = None  # what would end the fetch, and since when that is said
         self._instead: OfferBody | None = None  # what the server has of this name instead of what was begun
         self._is_answering = False  # The control port answered since something advanced.
-        self._hint_ns = 0
-        self._preparing_ns: int | None = None  # when the server first said that it was not ready
-        self._is_preparing = False
+        self._preparation = _Preparation()
         self._reported: set[tuple[Failure, RefusalReason | None]] = set()
 
     def advance(self, now_ns: int, *, is_steady: bool = True) -> None:
@@ -60,9 +86,10 @@ class Patience:
         self.advanced_ns = max(self.advanced_ns, now_ns)
         if is_steady:
             self.steady_ns = self.advanced_ns
-            self._preparing_ns = None
-        self.hint = self._instead = None
-        self._is_answering = self._is_preparing = False
+            self._preparation.forget()
+        self._preparation.end()
+        self._suspicion = self._instead = None
+        self._is_answering = False
         self._reported.clear()
 
     def pause(self, now_ns: int) -> None:
@@ -77,54 +104,51 @@ class Patience:
             self.advanced_ns = min(now_ns, self.advanced_ns + late_ns)
             self.steady_ns = min(now_ns, self.steady_ns + late_ns)
             self.heard_ns = min(now_ns, self.heard_ns + late_ns)
-            self._hint_ns = min(now_ns, self._hint_ns + late_ns)
+            if self._suspicion is not None:
+                hint, since_ns = self._suspicion
+                self._suspicion = hint, min(now_ns, since_ns + late_ns)
         return is_late
 
     def renew(self, now_ns: int) -> None:
         """Somebody waits without limit: the next while is judged by itself."""
         self.advanced_ns = self.steady_ns = now_ns
-        self.hint = self._instead = None
+        self._suspicion = self._instead = None
         self._is_answering = False
 
     def answered(self, now_ns: int) -> None:
         """An Offer or a page of a Listing came. The first one is progress, later ones are signs of life alone."""
-        if self._is_preparing:
-            self._is_preparing = False
-            if self._may_prepare(now_ns):
-                self.advanced_ns = self.steady_ns = now_ns
+        if self._preparation.end() and self._preparation.is_believed(now_ns):
+            self.advanced_ns = self.steady_ns = now_ns
         if not self.was_answered:
             self.was_answered = True
             self.advance(now_ns)
         self._is_answering = True
-        if self.hint is not None and not self.hint.is_late:
-            self.hint = None
+        if self._suspicion is not None and not self._suspicion[0].is_late:
+            self._suspicion = None
 
     def connected(self, now_ns: int) -> None:
         """An authentic packet of a session came: whatever was said against that is not so."""
         if not self.was_connected:
             self.was_connected = True
             self.advance(now_ns)
-        self.hint = self._instead = None
+        self._suspicion = self._instead = None
 
     def prepares(self, now_ns: int) -> bool:
         """The server says that it is not ready yet, which is its own work; whether it says so for the first time."""
-        is_first = not self._is_preparing
-        if self._preparing_ns is None:
-            self._preparing_ns = now_ns
-        self._is_preparing = True
-        if self._may_prepare(now_ns):
+        is_first = self._preparation.begin(now_ns)
+        if self._preparation.is_believed(now_ns):
             # Whoever compiles may need a while for the next answer as well.
             self.pause(now_ns + max(0, PREPARING_SILENCE_NS - self.timeout_ns))
         return is_first
 
-    def _may_prepare(self, now_ns: int) -> bool:
-        return self._preparing_ns is not None and now_ns - self._preparing_ns < PREPARING_NS_MAX
-
     def suspect(self, hint: Hint, now_ns: int) -> None:
         """Somebody says what would end the fetch."""
-        if self.hint is None or (self.hint.failure, self.hint.refusal) != (hint.failure, hint.refusal):
-            self._hint_ns = now_ns
-        self.hint = hint
+        since_ns = now_ns
+        if self._suspicion is not None:
+            earlier, earlier_ns = self._suspicion
+            if (earlier.failure, earlier.refusal) == (hint.failure, hint.refusal):
+                since_ns = earlier_ns
+        self._suspicion = hint, since_ns
         self._is_answering = True
 
     def note_instead(self, offer: OfferBody) -> None:
@@ -134,14 +158,16 @@ class Patience:
     @property
     def is_replaced(self) -> bool:
         """Whether the server says that it does not have any more what was begun."""
-        return self.was_connected and self.hint is not None and self.hint.refusal is RefusalReason.NO_SUCH_OBJECT
+        if not self.was_connected or self._suspicion is None:
+            return False
+        return self._suspicion[0].refusal is RefusalReason.NO_SUCH_OBJECT
 
     @property
     def end_ns(self) -> int:
         """When patience ends. What is said against a fetch that never had a stream is believed soon."""
         end_ns = min(self.advanced_ns + self.timeout_ns, self.steady_ns + UNSTEADY_FACTOR * self.timeout_ns)
-        if self.hint is not None and not self.was_connected:
-            return min(end_ns, self._hint_ns + HINT_GRACE_NS)
+        if self._suspicion is not None and not self.was_connected:
+            return min(end_ns, self._suspicion[1] + HINT_GRACE_NS)
         return end_ns
 
     def report_once(self, hint: Hint) -> bool:
@@ -155,7 +181,9 @@ class Patience:
         """What was wrong, by what came and what did not come since something advanced."""
         if self.is_replaced:
             return Hint(Failure.REPLACED, offer=self._instead)
-        return self.hint or Hint(Failure.PREPARING if self._is_preparing else self._failure(is_silent))
+        if self._suspicion is not None:
+            return self._suspicion[0]
+        return Hint(Failure.PREPARING if self._preparation.is_latest else self._failure(is_silent))
 
     def _failure(self, is_silent: bool) -> Failure:
         if not self.was_connected:
