@@ -13,9 +13,11 @@ from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
 from fountain.engine.receiving.collector import Collector
 from fountain.engine.receiving.place import ObjectPlace
+from fountain.engine.runtime.workers import InlineWorkers, Job
 from fountain.errors import IntegrityError, LocalError
 from fountain.events import NullObserver
 from fountain.testing import Client, World, payload
+from fountain.testing.memory import MemorySink
 from fountain.wire.control import OfferBody
 
 OFFER = OfferBody(
@@ -62,6 +64,34 @@ def test_memory_that_runs_out_ends_the_fetch_with_a_sentence(seed: int, monkeypa
     assert world.run(lambda: client.has_ended)
     assert isinstance(client.fetch.error, LocalError)
     assert client.fetch.error.message == "There is not enough memory."
+
+
+def test_a_job_that_raises_while_the_object_is_put_in_its_place_ends_the_fetch(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result was waited for without end."""
+
+    class Catching(InlineWorkers):
+        error: Exception | None = None
+
+        def submit(self, job: Job) -> None:
+            try:
+                super().submit(job)
+            except OSError as error:
+                self.error = error
+
+        def poll(self) -> object | None:
+            if self.error is not None:
+                error, self.error = self.error, None
+                raise error
+            return super().poll()
+
+    monkeypatch.setattr(MemorySink, "finish", failing(1, OSError("the disk is gone"), MemorySink.finish))
+    world, client = fetch(seed)
+    client.fetch.workers = Catching()
+    assert world.run(lambda: client.has_ended)
+    assert isinstance(client.fetch.error, LocalError)
+    assert "the disk is gone" in client.fetch.error.message
 
 
 def test_an_offer_of_more_symbols_than_its_code_takes_makes_nothing(tmp_path: Path) -> None:

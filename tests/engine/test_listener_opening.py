@@ -68,8 +68,8 @@ def test_a_part_that_is_opened_too_late_is_closed_by_who_opened_it(tmp_path: Pat
         listener.hear(announce(1))
         listener.step()
         (entry,) = listener.taking._entries
-        entry.place.close()
+        entry.reporter._place.close()
         late = Late()
         with pytest.raises(Exception, match="interrupted"):
-            entry.place._hold(late)  # type: ignore[arg-type]
+            entry.reporter._place._hold(late)  # type: ignore[arg-type]
         assert late.is_closed

@@ -69,7 +69,7 @@ def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Pat
     ended = ObjectFetch(InlineWorkers())
     ended.outcome = Succeeded(files, 0)
     ended.feed = cast(Feed, SimpleNamespace(counters=Counters(1, 0, 0.0, 0)))
-    assert FetchReporter(config, watcher, place).finish(ended).path == tmp_path / "copy"
+    assert FetchReporter(config, watcher, ended, place).finish().path == tmp_path / "copy"
     place.close()
     computed = [event for event in watcher.events if isinstance(event, DigestComputed)]
     assert [(event.path, event.size) for event in computed] == [(tmp_path / "copy", SIZE)]

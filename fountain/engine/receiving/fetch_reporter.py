@@ -44,17 +44,19 @@ ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 class FetchReporter:
     """Notifies `observer` of one fetch, whose object goes to `place`."""
 
-    def __init__(self, config: FetchConfig, observer: Observer, place: ObjectPlace) -> None:
+    def __init__(self, config: FetchConfig, observer: Observer, fetch: ObjectFetch, place: ObjectPlace) -> None:
         self._config = config
         self._observer = observer
+        self._fetch = fetch
         self._place = place
         self._beginning: Beginning | None = None  # that `_meter` belongs to
         self._meter = RateMeter(0)
         self._progress_ns = 0  # when progress is due
         self._is_reconnecting = self._has_reported_defect = False
 
-    def report(self, fetch: ObjectFetch, now_ns: int) -> None:
+    def report(self, now_ns: int) -> None:
         """Hand events and, now and then, progress to the observer."""
+        fetch = self._fetch
         events, fetch.events = fetch.events, []
         for event in events:
             self._report_event(event)
@@ -65,19 +67,18 @@ class FetchReporter:
         beginning = self._place.beginning
         if beginning is not None and now_ns >= self._progress_ns:
             self._progress_ns = now_ns + PROGRESS_INTERVAL_NS
-            self._observer.handle(self._progress(fetch, beginning, now_ns))
+            self._observer.handle(self._progress(beginning, now_ns))
 
-    def finish(self, fetch: ObjectFetch) -> Fetched:
+    def finish(self) -> Fetched:
         """The end: report the object, and return what was reported.
 
         Raises:
             FountainError: what went wrong, at either end.
         """
-        error = self.error_of(fetch)
-        if error is not None:
-            raise error
-        part, beginning = self._place.part, self._place.beginning
-        if not isinstance(fetch.outcome, Succeeded):
+        if self.error is not None:
+            raise self.error
+        outcome, part, beginning = self._fetch.outcome, self._place.part, self._place.beginning
+        if not isinstance(outcome, Succeeded):
             raise IncompleteError("The fetch was interrupted.", KEPT_HINT if part is not None else "")
         assert part is not None
         assert beginning is not None
@@ -86,21 +87,28 @@ class FetchReporter:
         for remark in part.remarks:
             self._observer.handle(Warned(remark))
         # The size is the manifest's: whoever watches the directory may have moved the file away by now.
-        for (hex_digest, path), size in zip(fetch.outcome.files, part.file_sizes):
+        for (hex_digest, path), size in zip(outcome.files, part.file_sizes):
             if hex_digest:
                 self._observer.handle(DigestComputed(hex_digest, path, size))
-        fetched = self._figures(fetch, fetch.outcome, beginning)
+        fetched = self._figures(outcome, beginning)
         self._observer.handle(fetched)
         return fetched
 
-    def error_of(self, fetch: ObjectFetch) -> FountainError | None:
+    @property
+    def error(self) -> FountainError | None:
         """What went wrong, at either end."""
-        return self._failure_of(fetch.outcome.trouble) if isinstance(fetch.outcome, Unserved) else fetch.error
+        outcome = self._fetch.outcome
+        return self._failure_of(outcome.trouble) if isinstance(outcome, Unserved) else self._fetch.error
+
+    def close(self) -> None:
+        """Keep the part, and end what runs."""
+        self._fetch.workers.close()  # First: no job may touch a part that is closed.
+        self._place.close()
 
     # --- Inside --------------------------------------------------------------------------------------------
 
-    def _figures(self, fetch: ObjectFetch, outcome: Succeeded, beginning: Beginning) -> Fetched:
-        offer, counters = beginning.offer, fetch.counters
+    def _figures(self, outcome: Succeeded, beginning: Beginning) -> Fetched:
+        offer, counters, assembly = beginning.offer, self._fetch.counters, self._fetch.assembly
         duration_s = max(1e-9, (outcome.at_ns - beginning.start_ns) / NS)
         return Fetched(
             path=self._place.destination,
@@ -110,7 +118,7 @@ class FetchReporter:
             duration_s=duration_s,
             rate_bps=(offer.object_size - beginning.resumed_size) * 8 / duration_s,
             received_count=counters.received_count,
-            overhead_count=fetch.assembly.collector.overhead_count if fetch.assembly else 0,
+            overhead_count=assembly.collector.overhead_count if assembly else 0,
             block_count=offer.geometry.block_count,
             loss=counters.loss,
             files=outcome.files,
@@ -144,7 +152,8 @@ class FetchReporter:
         config = self._config
         return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name)
 
-    def _progress(self, fetch: ObjectFetch, beginning: Beginning, now_ns: int) -> TransferProgress:
+    def _progress(self, beginning: Beginning, now_ns: int) -> TransferProgress:
+        fetch = self._fetch
         if beginning is not self._beginning:
             self._beginning = beginning
             self._meter = RateMeter(beginning.start_ns, beginning.resumed_size)

@@ -48,7 +48,6 @@ class _Entry:
     """One object on its way, and what is reported of it."""
 
     feed: GroupFeed
-    place: ObjectPlace
     reporter: FetchReporter
     gate: Gate
     fetched: Fetched | None = None  # once that was reported
@@ -149,7 +148,7 @@ class GroupFetch:
             raise IncompleteError("The fetch was interrupted.")
         entry = self._entries[0]
         self._explain(entry)
-        return entry.fetched or entry.reporter.finish(entry.feed.fetch)
+        return entry.fetched or entry.reporter.finish()
 
     def close(self) -> None:
         """Keep the parts, and end what runs."""
@@ -158,8 +157,7 @@ class GroupFetch:
         if self._archive is not None:
             self._archive.close()
         for entry in self._entries:
-            entry.feed.fetch.workers.close()
-            entry.place.close()
+            entry.reporter.close()
         self._receiver.close()
 
     def _renew(self, group: Group) -> None:
@@ -198,7 +196,7 @@ class GroupFetch:
         )
         placing = None if self._archive is None else self._archive.placing
         place = ObjectPlace(self._config, gate, self._stop, self._warm_up, placing, address)
-        self._entries.append(_Entry(feed, place, FetchReporter(self._config, gate, place), gate))
+        self._entries.append(_Entry(feed, FetchReporter(self._config, gate, feed.fetch, place), gate))
         return place
 
     def make_workers(self) -> ThreadWorkers:
@@ -217,7 +215,7 @@ class GroupFetch:
             with self._receiver.alone(entry.feed, now):
                 if not entry.gate.is_proved and entry.has_proved:
                     entry.gate.prove()
-                entry.reporter.report(entry.feed.fetch, now)
+                entry.reporter.report(now)
             self._report_standstill(entry)
             has_left = entry.feed.was_asked or not self._config.wait
             if entry.feed.fallback is not None and has_left and self._archive is None:
@@ -264,7 +262,7 @@ class GroupFetch:
             if fetch.unforeseen is not None and self._archive is None:
                 raise fetch.unforeseen
             if fetch.succeeded and entry.fetched is None:
-                entry.fetched = entry.reporter.finish(fetch)
+                entry.fetched = entry.reporter.finish()
                 if self._archive is not None and self._archive.add(machine.offer, entry.fetched, now):
                     machine.change_state(MemberState.HOOKING, now)
             if self._archive is not None and fetch.phase is Phase.ENDED and not self._is_hook_open(entry):
@@ -290,16 +288,15 @@ class GroupFetch:
         fetch = entry.feed.fetch
         if not fetch.succeeded:
             archive.forget(entry.object_id)
-            self._report_loss(entry, entry.reporter.error_of(fetch))
-        fetch.workers.close()
-        entry.place.close()
+            self._report_loss(entry, entry.reporter.error)
+        entry.reporter.close()
         self._receiver.forget(entry.feed)
         archive.tidy_soon(now_ns())
 
     def _explain(self, entry: _Entry) -> None:
         """Where neither the group nor its server alone brings anything, raise both as what went wrong."""
         cause, fetch = entry.feed.standstill, entry.feed.fetch
-        failure = entry.reporter.error_of(fetch) if isinstance(fetch.outcome, Unserved) else None
+        failure = entry.reporter.error if isinstance(fetch.outcome, Unserved) else None
         if cause is not None and failure is not None:
             error = self._standstill_error(cause)
             message = f"{error.message} Its server alone does not help: {failure.message}"

@@ -31,10 +31,10 @@ class UnicastFetch:
         endpoint: Endpoint, whereabouts: Whereabouts,
     ) -> None:  # fmt: skip
         self.endpoints: Sequence[Endpoint] = [endpoint]
-        self._place = ObjectPlace(config, observer, stop)
-        self._reporter = FetchReporter(config, observer, self._place)
+        place = ObjectPlace(config, observer, stop)
         self._fetch = ObjectFetch(ThreadWorkers(waker.wake), loss=config.loss_test, seed=secrets.randbits(64))
-        self._feed = UnicastFeed(self._fetch, machine, endpoint, whereabouts.targets, self._place)
+        self._reporter = FetchReporter(config, observer, self._fetch, place)
+        self._feed = UnicastFeed(self._fetch, machine, endpoint, whereabouts.targets, place)
         self._fetch.feed = self._feed
         self._whereabouts = whereabouts
 
@@ -46,7 +46,7 @@ class UnicastFetch:
     def step(self, now_ns: int) -> int:
         """Do what can be done at `now_ns`; when to come back at the latest."""
         deadline = self._fetch.step(now_ns)
-        self._reporter.report(self._fetch, now_ns)
+        self._reporter.report(now_ns)
         moved = self._whereabouts.look(now_ns, is_searching=self._feed.is_searching)
         if moved is not None:
             self._feed.retarget(moved)
@@ -58,10 +58,9 @@ class UnicastFetch:
 
     def finish(self) -> Fetched:
         """The object; or raise what went wrong."""
-        return self._reporter.finish(self._fetch)
+        return self._reporter.finish()
 
     def close(self) -> None:
         """Keep the part, and end what runs. Whatever was raised, the server should not wait for its end."""
         self._fetch.stop(StopReason.STORAGE, now_ns())
-        self._fetch.workers.close()  # First: no job may touch a part that is closed.
-        self._place.close()
+        self._reporter.close()
