@@ -171,14 +171,14 @@ class Announce:
     next_sequence: int  # of the next data packet
     control_port: int
     interval_ms: int
-    pass_overhead: int  # symbols beyond K that each block gets in a pass, in thousandths of K
+    cycle_overhead: int  # symbols beyond K that each block gets in a cycle, in thousandths of K
     offer: OfferBody
 
     def encode(self) -> bytes:
         """The body's octets."""
         fixed = _ANNOUNCE.pack(
             self.timestamp_us, self.grtt_code, self.flags, self.rate_bps, self.min_rate_bps, self.next_sequence,
-            self.control_port, self.interval_ms, self.pass_overhead,
+            self.control_port, self.interval_ms, self.cycle_overhead,
         )  # fmt: skip
         return fixed + self.offer.encode()
 

@@ -101,20 +101,20 @@ def test_a_block_that_a_report_does_not_name_is_one_of_which_nothing_came() -> N
     assert [(block, len(esis)) for block, esis in stream.take(K, K)] == [(0, K)]
 
 
-def test_a_block_held_since_an_earlier_session_gets_what_it_needs_and_no_pass() -> None:
+def test_a_block_held_since_an_earlier_session_gets_what_it_needs_and_no_cycle() -> None:
     stream = carousel(has_manifest=True)
     stream.settle([], [(0, 2), (1, 0)], 0, 0.0, has_manifest=True)
     assert [(block, len(esis)) for block, esis in stream.take(K + 2, 0)] == [(0, 2), (2, K)]
 
 
-def test_the_pass_of_a_block_that_turns_out_to_be_held_is_cut() -> None:
+def test_the_cycle_of_a_block_that_turns_out_to_be_held_is_cut() -> None:
     stream = carousel(has_manifest=True)
     assert count_of(stream.take(2, 0)) == 2
     stream.settle([], [(0, 3)], 0, 0.0, has_manifest=True)  # Eight more to pass, two of three under way.
     assert [(block, len(esis)) for block, esis in stream.take(K + 1, 2)] == [(0, 1), (1, K)]
 
 
-def test_a_pass_goes_on_when_the_report_says_what_was_expected() -> None:
+def test_a_cycle_goes_on_when_the_report_says_what_was_expected() -> None:
     stream = carousel(has_manifest=True)
     stream.take(6, 0)
     stream.settle([], [(0, 8)], 3, 0.3, has_manifest=True)

@@ -28,7 +28,7 @@ def carousel(
 
 
 def sent(block_count: int = BLOCKS) -> GroupCarousel:
-    """A stream whose one pass is over; nothing is under way any more."""
+    """A stream whose one cycle is over; nothing is under way any more."""
     stream = carousel(block_count)
     stream.take(block_count * K, 0)
     return stream
@@ -47,7 +47,7 @@ def symbols(taken: list[BlockSymbols]) -> list[tuple[int, int]]:
     return [(block, esi) for block, esis in taken for esi in esis]
 
 
-# --- Passes -------------------------------------------------------------------------------------------------
+# --- Cycles -------------------------------------------------------------------------------------------------
 
 
 def test_the_manifest_goes_first_with_a_little_more_than_it_needs_and_then_each_block_in_order() -> None:
@@ -59,7 +59,7 @@ def test_the_manifest_goes_first_with_a_little_more_than_it_needs_and_then_each_
 
 
 @pytest.mark.parametrize("place", [0, 1 << 31])
-def test_a_pass_has_each_source_symbol_once_and_then_the_repair_that_is_foreseen(place: int) -> None:
+def test_a_cycle_has_each_source_symbol_once_and_then_the_repair_that_is_sent_ahead(place: int) -> None:
     stream = carousel(2, place=place)
     stream.proactive.overhead = 0.3
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_a_pass_has_each_source_symbol_once_and_then_the_repair_that_is_foreseen
         assert len(set(esis)) == K + 3
 
 
-def test_a_pass_that_is_cut_into_trains_is_the_same_pass() -> None:
+def test_a_cycle_that_is_cut_into_trains_is_the_same_pass() -> None:
     whole, cut = carousel(3), carousel(3)
     assert symbols(whole.take(3 * K, 0)) == [entry for at in range(3 * K) for entry in symbols(cut.take(1, at))]
 
@@ -80,7 +80,7 @@ def test_codes_without_source_symbols_get_fresh_symbols_alone() -> None:
     assert len(set(symbols(stream.take(1_000, 0)))) == K + K // 2
 
 
-def test_what_is_foreseen_grows_with_the_loss_and_never_without_end() -> None:
+def test_what_is_sent_ahead_grows_with_the_loss_and_never_without_end() -> None:
     stream, foreseen = carousel(), []
     for loss in (0.0, 0.001, 0.3, 0.5, 0.9, 1.0):
         stream.plan_repair(loss)
@@ -91,7 +91,7 @@ def test_what_is_foreseen_grows_with_the_loss_and_never_without_end() -> None:
     assert foreseen[-1] <= 2.0
 
 
-def test_what_the_last_blocks_took_is_foreseen_for_the_next() -> None:
+def test_what_the_last_blocks_took_is_sent_ahead_for_the_next() -> None:
     stream = carousel()
     stream.take(4 * K, 0)
     stream.settle(Receiver(ME, 4 * K, 0.0), [(block, 5) for block in range(4)], [], is_last_word=True)
@@ -103,7 +103,7 @@ def test_what_the_last_blocks_took_is_foreseen_for_the_next() -> None:
     assert stream.cycle_overhead == 500
 
 
-def test_what_nobody_asked_for_is_foreseen_a_little_less_for_the_next() -> None:
+def test_what_nobody_asked_for_is_sent_ahead_a_little_less_for_the_next() -> None:
     stream = carousel()
     stream.proactive.overhead = 0.5
     stream.take(4 * (K + K // 2), 0)
@@ -130,7 +130,7 @@ def test_whole_blocks_that_only_somebody_asked_for_who_has_left_are_not_sent() -
     assert not stream.has_work
 
 
-def test_what_somebody_took_who_came_late_is_foreseen_for_nobody() -> None:
+def test_what_somebody_took_who_came_late_is_sent_ahead_for_nobody() -> None:
     stream = carousel()
     stream.take(4 * K, 0)
     stream.settle(Receiver(ME, 4 * K, 0.0, came=4 * K - 1), [(block, 5) for block in range(4)], [], is_last_word=True)
@@ -197,7 +197,7 @@ def test_what_is_under_way_to_a_receiver_is_not_sent_to_it_again() -> None:
         assert stream.planned(10) == owed
 
 
-def test_what_comes_in_the_pass_that_is_going_on_is_not_owed() -> None:
+def test_what_comes_in_the_cycle_that_is_going_on_is_not_owed() -> None:
     stream = carousel()
     stream.proactive.overhead = 0.5
     stream.take(K, 0)
@@ -206,7 +206,7 @@ def test_what_comes_in_the_pass_that_is_going_on_is_not_owed() -> None:
     assert counts(stream.take(10, K)) == [(0, 5), (1, 5)]
 
 
-def test_a_debt_waits_for_the_end_of_its_own_pass() -> None:
+def test_a_deficit_waits_for_the_end_of_its_own_cycle() -> None:
     stream = carousel()
     stream.take(K - 1, 0)
     stream.settle(Receiver(ME, K - 1, 0.0), [(0, 4)], [], is_last_word=False)
@@ -225,7 +225,7 @@ def test_before_the_last_word_a_deviation_less_is_sent() -> None:
     assert planned[False] < planned[True]
 
 
-def test_debts_are_paid_before_the_pass_goes_on_the_oldest_first() -> None:
+def test_deficits_are_sent_before_the_cycle_goes_on_the_oldest_first() -> None:
     stream = carousel()
     stream.take(5 * K, 0)
     for peer_id, block in ((ME, 4), (OTHER, 2)):
@@ -233,7 +233,7 @@ def test_debts_are_paid_before_the_pass_goes_on_the_oldest_first() -> None:
     assert counts(stream.take(10, 5 * K)) == [(4, 3), (2, 3), (5, 4)]
 
 
-def test_a_debt_that_is_still_encoded_waits_only_while_there_is_something_else() -> None:
+def test_a_deficit_that_is_still_encoded_waits_only_while_there_is_something_else() -> None:
     stream = carousel(6)
     stream.take(5 * K, 0)
     stream.settle(Receiver(ME, 5 * K, 0.0), [(2, 3)], [], is_last_word=False)
@@ -278,7 +278,7 @@ def test_a_loss_of_everything_does_not_owe_without_end() -> None:
 # --- Who comes late -----------------------------------------------------------------------------------------
 
 
-def test_who_comes_late_goes_behind_the_pass() -> None:
+def test_who_comes_late_goes_behind_the_cycle() -> None:
     stream = carousel()
     stream.take(10 * K, 0)
     stream.settle(Receiver(ME, 10 * K, 0.0), [], [(0, 10)], is_last_word=False)
@@ -312,7 +312,7 @@ def test_what_is_owed_to_who_came_in_the_middle_of_a_block_makes_nobody_else_wai
     assert order[2:] == [(2, K), (3, K), (0, 4)]
 
 
-def test_a_block_that_is_passed_again_gets_fresh_symbols_alone() -> None:
+def test_a_block_that_has_another_cycle_gets_fresh_symbols_alone() -> None:
     stream = sent(2)
     before = {esi for _, esi in symbols([*carousel(2).take(2 * K, 0)])}
     stream.settle(Receiver(ME, 2 * K, 0.0), [], [(0, 2)], is_last_word=False)

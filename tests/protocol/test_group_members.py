@@ -228,17 +228,17 @@ def carousel(block_count: int) -> GroupCarousel:
     return GroupCarousel(Geometry(block_count * K * 16, 16, K), Geometry(0, 16, K), Lane(0, systematic=True))
 
 
-def test_debts_take_three_of_eight_packets_while_there_is_something_to_pass() -> None:
+def test_deficits_take_three_of_eight_packets_while_there_is_something_to_pass() -> None:
     stream = carousel(1_000)
-    sequence, debt_count = 100 * K, 0
+    sequence, deficit_count = 100 * K, 0
     stream.take(sequence, 0)
     for _ in range(200):
         needs = [(block, 65_535) for block in range(40)]
         stream.settle(Receiver(ME, sequence, 0.0, party="a"), needs, [], is_last_word=False)
         for block, esis in stream.take(100, sequence):
-            debt_count += len(esis) if block < 100 else 0
+            deficit_count += len(esis) if block < 100 else 0
             sequence += len(esis)
-    assert 0.3 * 20_000 <= debt_count <= 0.4 * 20_000
+    assert 0.3 * 20_000 <= deficit_count <= 0.4 * 20_000
 
 
 def test_who_asks_for_much_without_end_does_not_keep_another_waiting() -> None:
@@ -301,7 +301,7 @@ def test_addresses_take_turns_and_so_do_the_blocks_of_one() -> None:
     for block in range(3):
         turns.add("much", (block, ME))
     turns.add("little", (9, OTHER))
-    paid = [turns.next(1_000, lambda debt: 1_000 if debt[0] < 9 else 5, lambda _: True) for _ in range(4)]
+    paid = [turns.next(1_000, lambda claim: 1_000 if claim[0] < 9 else 5, lambda _: True) for _ in range(4)]
     assert paid == [(0, TURN_COUNT), (9, 5), (9, 5), (9, 5)]
 
 

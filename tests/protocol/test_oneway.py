@@ -117,7 +117,7 @@ def test_all_blocks_together_are_as_sure_as_one_would_be() -> None:
 
 @pytest.mark.parametrize("budget", [OnewayBudget(loss=0.05), OnewayBudget(overhead=0.3), OnewayBudget(loss=1.0)])
 @pytest.mark.parametrize("block_count", [1, 7])
-def test_packets_of_a_pass_are_counted_before_it_begins(budget: OnewayBudget, block_count: int) -> None:
+def test_packets_of_a_cycle_are_counted_before_it_begins(budget: OnewayBudget, block_count: int) -> None:
     cut, manifest = geometry(block_count), geometry(1, 3)
     stream = OnewayCarousel(cut, manifest, Lane(0, True), OnewayBudget(budget.loss, budget.overhead, 1))
     count = sum(len(esis) for _, esis in stream.take(10**6, 0))
@@ -173,7 +173,7 @@ def test_no_symbol_is_ever_sent_twice() -> None:
     assert len(set(entries)) == len(entries)
 
 
-def test_each_pass_begins_at_another_block_and_has_them_all() -> None:
+def test_each_cycle_begins_at_another_block_and_has_them_all() -> None:
     running, firsts = stream(passes=None), []
     for _ in range(BLOCKS + 1):
         number, entries = running.cycle_number, []
@@ -277,14 +277,14 @@ def test_loss_of_every_so_many_packets_that_was_planned_for_takes_no_object_of_a
 
 @pytest.mark.parametrize("loss", [0.05, 0.4])
 @pytest.mark.parametrize("size", SIZES[:4])
-def test_a_pass_is_as_sure_as_is_said_for_small_objects_too(size: int, loss: float, seed: int) -> None:
+def test_a_cycle_is_as_sure_as_is_said_for_small_objects_too(size: int, loss: float, seed: int) -> None:
     counts, packets = on_the_wire(size, loss)
     chance, run_count = random.Random(f"{seed} {size} {loss}"), 4_000
     missed = sum(not is_enough(counts, [x for x in packets if chance.random() >= loss]) for _ in range(run_count))
     assert missed <= (1 - CONFIDENCE) * run_count + 4 * math.sqrt((1 - CONFIDENCE) * run_count)
 
 
-def test_each_pass_has_its_announces_and_they_come_before_memory_is_full() -> None:
+def test_each_cycle_has_its_announces_and_they_come_before_memory_is_full() -> None:
     _, packets = on_the_wire(20_000_000, 0.4)
     count = OnewayBudget(loss=0.4).announce_count(16)
     assert 0.4**count <= (1 - CONFIDENCE) / 17

@@ -32,7 +32,7 @@ ANNOUNCE = Announce(
     next_sequence=0,
     control_port=6330,
     interval_ms=200,
-    pass_overhead=50,
+    cycle_overhead=50,
     offer=replace(BODY, server_public=bytes(32), key_index=0, open=True),
 )
 PLAN = Plan(

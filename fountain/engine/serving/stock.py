@@ -1,7 +1,7 @@
 """Repair symbols made before they are sent: workers encode what a report asked for while the loop sends something else.
 
 A session's repair symbols of a block follow each other in its lane, so what will be sent next is known as soon as the
-debt is. Whole debts are encoded in one go, which reads the block once, not once a train.
+deficit is. Whole deficits are encoded in one go, which reads the block once, not once a train.
 """
 
 from __future__ import annotations

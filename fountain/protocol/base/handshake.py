@@ -9,7 +9,7 @@ __all__ = ["names_of", "transcript"]
 
 
 def names_of(client_public: bytes) -> tuple[bytes, int]:
-    """The nonce and the session id of whoever has the private key of `client_public`.
+    """The nonce and the session id that belong to the private key of `client_public`.
 
     Both follow from the key, so nobody else can open a session of that id, whatever he saw of a Hello or a Request.
     """

@@ -1,4 +1,4 @@
-"""What the machines that send have in common: whoever steps them needs to know no more."""
+"""What the machines that send streams have in common: the loop that steps them needs to know no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What whoever packs packets must know of a stream, to one peer or to a group."""
+"""What is needed of a stream, to one peer or to a group, to pack its packets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train_packet_count_max(symbol_size: int, part_count: int = 1) -> int:
 
 
 class RoundTrip(Protocol):
-    """A round-trip time as it is told in data packets."""
+    """A round-trip time as data packets carry it."""
 
     @property
     def smoothed_ns(self) -> int:

@@ -62,7 +62,7 @@ class GroupStream:
     offer: OfferBody
     keys: GroupChannel
     rtt: RoundTrip = field(default_factory=RoundTrip)
-    part_count: int = 1  # Whoever needs them in parts leaves the group.
+    part_count: int = 1  # A receiver that needs them in parts leaves the group.
 
 
 class Announcer:
@@ -98,7 +98,7 @@ class Announcer:
             next_sequence=next_sequence,
             control_port=self._control_port,
             interval_ms=interval_ns // 1_000_000,
-            pass_overhead=cycle_overhead,
+            cycle_overhead=cycle_overhead,
             offer=self._stream.offer,
         )
         self._send(GroupPacketType.ANNOUNCE, announce.encode())
@@ -109,7 +109,7 @@ class Announcer:
         self._jitter = (self._jitter * 1_103_515_245 + 12_345) & 0x7FFF_FFFF
         self.announce_ns = now_ns + interval_ns * 3 // 4 + interval_ns // 2 * (self._jitter >> 8) // 0x7F_FFFF
 
-    def plan(self, plan: Plan, *, is_going_on: bool, is_more_to_tell: bool, now_ns: int) -> None:
+    def plan(self, plan: Plan, *, is_going_on: bool, has_more: bool, now_ns: int) -> None:
         """Send a Plan; the next one comes soon while anything is going on.
 
         Where a receiver limits the rate all have to learn their round trips as these change.
@@ -118,8 +118,8 @@ class Announcer:
         self._planned_ns = now_ns
         interval_ns = PLAN_MAX_NS
         shared_ns = int(PLAN_SIZE * 8 * NS / (PLAN_SHARE * plan.rate_bps))
-        if is_more_to_tell:
-            # Whoever is not acknowledged before its next turn reports in vain.
+        if has_more:
+            # A receiver that is not acknowledged before its next turn reports in vain.
             self.plan_ns = now_ns + min(max(shared_ns, PLAN_FULL_NS), PLAN_MIN_NS)
             return
         if is_going_on:

@@ -9,7 +9,7 @@ __all__ = ["GroupCounter", "GroupInflow"]
 
 
 class GroupCounter(SequenceCounter):
-    """Counts data packets, and remembers the latest numbers for whoever looks for loss events."""
+    """Counts data packets, and remembers the latest numbers, in which loss events are looked for."""
 
     def __init__(self, expected: int) -> None:
         super().__init__()

@@ -117,7 +117,7 @@ class Membership:
             acknowledged=notices.take_acknowledged(),
         )
         is_going_on = is_going_on or not self.poll.is_known
-        self._announcer.plan(plan, is_going_on=is_going_on, is_more_to_tell=notices.has_acknowledgements, now_ns=now_ns)
+        self._announcer.plan(plan, is_going_on=is_going_on, has_more=notices.has_acknowledgements, now_ns=now_ns)
 
     # --- Reports -------------------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Membership:
         return member.is_leaving
 
     def _cast_out(self, member: Member, now_ns: int) -> None:
-        """A receiver is to leave, with others at its address that are no better, and whoever comes from there.
+        """A receiver is to leave, with others at its address that are no better, and all that come from there later.
 
         Those who are well off stay: they may share the address (a translator), or somebody may lie in its name.
         """

@@ -1,4 +1,4 @@
-"""The addresses that a group's receivers report from: how much of the server each can take, and who is sent away.
+"""The addresses that a group's receivers report from: the share of the server that each has, and which are sent away.
 
 What costs little is cheap to make up: peer ids, reports, needs. An address costs more, so that is what has a share.
 """
@@ -24,7 +24,7 @@ ALONE_COUNT = 16  # Receivers at one address count as so many, or as all others 
 def believed_count(alone: float, others: float) -> float:
     """How many receivers there are, if `alone` say so from one address, and `others` from elsewhere.
 
-    Peer ids cost nothing: whoever makes them up would let all others report as seldom as receivers of a large group do.
+    Peer ids cost nothing: made-up ones would let all others report as seldom as receivers of a large group do.
     """
     return min(alone, max(ALONE_COUNT, others)) + others
 
@@ -125,7 +125,7 @@ class Parties:
         return is_cast_out
 
     def cast_out(self, host: str, now_ns: int) -> bool:
-        """Whoever comes from this address is to leave, for a while: what one did there others would go on with.
+        """Receivers at this address are to leave, for a while: others would go on with what one did there.
 
         Returns whether it was not so before.
         """

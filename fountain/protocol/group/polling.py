@@ -16,11 +16,11 @@ __all__ = ["FEW_COUNT", "FEW_SHARE", "REPORT_SHARE", "REPORT_SIZE", "Poll"]
 REPORT_SHARE = 0.001  # Of the rate: early reports take about as much again, and those of the end more.
 FEW_COUNT = 16  # So few, or fewer, may take ...
 FEW_SHARE = 0.005  # ... more: what they need is known sooner, and less is sent in vain.
-IDLE_SHARE = 0.01  # The same while no data is sent: nothing else needs the way, and who is done waits to be heard.
+IDLE_SHARE = 0.01  # The same while no data is sent: receivers that are done wait to be heard.
 REPORT_COUNT_MAX = 5_000  # A server cannot take in more reports in a second, ...
 REPORT_SIZE = 160  # Octets of a typical report on the wire.
 INTERVAL_MIN_NS = NS // 50
-INTERVAL_IDLE_NS = NS // 4  # While no data is sent nothing changes that is not told at once.
+INTERVAL_IDLE_NS = NS // 4  # While no data is sent nothing changes that is not reported at once.
 INTERVAL_FEW_NS = NS // 2  # However slow the stream, a few receivers may report so often ...
 REPORT_COUNT_MIN = 16  # ... and many of them so many times in a second together, but ...
 PATIENCE_COUNT = 4  # Who was not heard in so many intervals is silent.
@@ -33,7 +33,7 @@ _THRESHOLD_MAX = (1 << 32) - 1
 
 
 class Poll:
-    """Who may report, and how far apart."""
+    """Which receivers may report, and how far apart."""
 
     def __init__(self, now_ns: int) -> None:
         self.interval_ns = INTERVAL_MIN_NS
@@ -42,7 +42,7 @@ class Poll:
         self._estimate = 0.0
         self._opened_count = 0  # heard when everybody could report ...
         self._opened_interval_ns = INTERVAL_MIN_NS  # ... so far apart
-        self.patience_ns = 0  # Who was not heard for so long has had its turns, also while they were further apart.
+        self.patience_ns = 0  # A receiver not heard for so long has had its turns, also while they were further apart.
         self._advanced_ns = now_ns
 
     @property
@@ -81,7 +81,7 @@ class Poll:
         self.patience_ns = max(PATIENCE_COUNT * self.interval_ns, self.patience_ns - (now_ns - self._advanced_ns))
         self._advanced_ns = now_ns
         if not self.is_known:
-            self.interval_ns = STAGE_NS  # Whoever is asked answers while the stage lasts.
+            self.interval_ns = STAGE_NS  # All that are asked answer while the stage lasts.
         return self._stage != stage
 
     def group_size(self, active_count: int) -> int:

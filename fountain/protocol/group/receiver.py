@@ -1,7 +1,7 @@
 """A receiver's side of one stream of a group, without sockets, clocks or files.
 
-Methods as in `fountain.protocol.session.client`. One machine for each session that a receiver takes part in; whoever
-made it has seen an Announce.
+Methods as in `fountain.protocol.session.client`. There is one machine for each session that a receiver takes part in.
+It is made when an Announce has come.
 
 The rules
 ---------
@@ -9,12 +9,11 @@ The rules
 2. It reports earlier when something it needs is not planned; it holds such a report back at random, and drops it when a
    Plan has what it needs after all: somebody else has asked.
 3. Once the object stands, or never will, it goes on reporting that until a Plan acknowledges it, or the server is gone.
-4. Who is asked to leave says so once more, and takes no part from then on.
-5. Where nothing comes back, it says nothing at all.
+4. When it is asked to leave, it reports that it does, and takes no part from then on.
+5. In a one-way stream it sends nothing at all.
 6. Packets that arrive are not progress: `standstill` says whether nothing comes of the stream though it is heard.
 7. In an open group what does not come from where the server is counts for nothing (`Whereabouts`).
-8. After a pause of its own (`resume`) packets had waited for it: until one comes that had not, it measures nothing.
-   What was lost in that time was lost here, and not on the way.
+8. After a pause of its own (`resume`) it measures nothing until a packet comes that had not waited (`Measurements`).
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ SILENT_ANNOUNCE_COUNT = 3
 PACE_MIN_NS = NS // 40
 PACE_COUNT = 50  # octets of data for each of its reports, but ...
 PACE_SPARE_NS = NS // 10  # ... never so seldom that the server takes it for silent.
-AGAIN_NS, AGAIN_COUNT = NS // 25, 4  # What is new of a receiver of a small group is told so often, so close together.
+AGAIN_NS, AGAIN_COUNT = NS // 25, 4  # A receiver of a small group reports what is new so often, so close together.
 HOOKING_NS = NS  # A hook takes its time, and says nothing meanwhile but that it lives.
 SMALL_GROUP_COUNT = 16  # So many may all report at once.
 URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need that can wait.
@@ -78,7 +77,7 @@ _RATE_UNIT = 1 << 32
 def standstill_ns(timeout_ns: int) -> int:
     """After how long without data a receiver goes on alone: that takes its time as well.
 
-    Whoever heard nothing at all for a while is not deaf to data alone.
+    A receiver that heard nothing at all for a while does not lack data alone.
     """
     return max(timeout_ns // 2, SILENT_NS)
 
@@ -180,7 +179,7 @@ class GroupReceiverMachine:
 
     @property
     def unheard_count(self) -> int:
-        """Data packets that the latest Plan tells of beyond the last one that came, if one came since the Announce."""
+        """Data packets that the latest Plan names beyond the last one that came, if one came since the Announce."""
         came = max(self.inflow.counter.expected, self.announce.next_sequence)
         return 0 if self._plan is None else max(0, self._plan.next_sequence - came)
 
@@ -254,7 +253,7 @@ class GroupReceiverMachine:
         if planned > self.announce.next_sequence:
             self.announce = replace(self.announce, next_sequence=planned)
             self.measurements.restart(self.channel, planned)
-            self._statement.report_count = 0  # As who has started again: what went by is no loss of its own.
+            self._statement.report_count = 0  # As if it had started again: what went by is no loss of its own.
 
     def adopt(self, blocks: BlockTable, now_ns: int) -> None:
         """Take part with what `blocks` holds, from now on."""
@@ -302,7 +301,7 @@ class GroupReceiverMachine:
         return cause if cause is Standstill.DEAF or not self.is_oneway else None
 
     def may_leave(self, now_ns: int) -> bool:
-        """Whether nothing is left to be told: it is acknowledged, or nobody is there to listen."""
+        """Whether nothing is left to report: it is acknowledged, or nobody is there to listen."""
         if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent:
             return True
         # Without a Plan it may not report: one has to come, however quickly all was here.

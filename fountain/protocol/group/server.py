@@ -7,15 +7,14 @@ The rules
 ---------
 1. Announces tell the group what is sent and how, again and again; receivers need no other address than the group's.
    Data waits for as many receivers as were asked for, or until the time for that is over.
-2. Plans follow each other closely while anything goes on. They say what will be sent, so that nobody asks for it; who
-   may report, and how often (`Poll`); whose report told of being done, so that it need not be told again; who should
-   leave the group.
-3. A report adds what its receiver lacks beyond all that is planned or on the way (`GroupCarousel`).
-4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. So is one that holds all
-   others back, and does so at an address that alone does (`GroupRate.blames`), one that goes on asking for what it must
-   have (`Deficits.greedy`), and one that hears no data for long. Until then nobody waits for who hears nothing
-   (`Member.is_deaf`). One that says nothing for long is silent, and nobody waits for it; it may come back. What it
-   missed meanwhile tells nothing.
+2. Plans follow each other closely while anything goes on. They say what will be sent, so that nobody asks for it; which
+   receivers may report, and how often (`Poll`); whose end the server has heard of; which receivers should leave.
+3. A report adds what its receiver lacks beyond all that is planned or in flight (`GroupCarousel`).
+4. A receiver that cannot keep `min_rate_bps` is asked to leave; its needs count no more. The same goes for a receiver
+   that alone, at its address alone, holds all others back (`GroupRate.blames`), that goes on asking for what it must
+   have (`Deficits.greedy`), or to which no data comes for long. Until then nobody waits for a receiver to which nothing
+   comes (`Member.is_deaf`). A receiver that does not report for long is silent. Nobody waits for it; it may come back,
+   and what it missed meanwhile says nothing of its way.
 5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `Turns`).
 6. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
 """

@@ -44,7 +44,7 @@ class GroupStreams:
 
     @property
     def machines(self) -> dict[int, GroupServerMachine]:
-        """The machine of each session; a session whose key is worn makes room for another of the same machine."""
+        """The machine of each session; a session whose key is exhausted makes room for another of the same machine."""
         return {machine.stream.session_id: machine for machine in self._turns}
 
     def handle_datagram(self, data: bytes, address: Address, now_ns: int) -> None:

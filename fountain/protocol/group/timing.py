@@ -94,5 +94,5 @@ class ReportTimes:
         self._turn_ns = now_ns + int(self._intervals * interval_ns)
 
     def rest(self) -> None:
-        """Nothing is to be told any more."""
+        """Nothing is to be reported any more."""
         self._turn_ns = self._urgent_ns = NEVER_NS

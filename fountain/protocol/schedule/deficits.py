@@ -1,4 +1,4 @@
-"""Who is owed which blocks in a group, and who is served next: each address has as many symbols in turn as another.
+"""Which receivers of a group are owed which blocks, and which are served next: addresses take equal turns.
 
 A receiver that asks without end, or under ever new names, gets the share of one address. All steps cost the same
 however many receivers ask: the largest target comes off a heap, and what was sent already is dropped in its turn.

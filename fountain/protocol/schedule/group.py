@@ -223,7 +223,7 @@ class GroupCarousel(GroupSchedule):
         return added
 
     def _on_their_way(self, resolved: int) -> list[int]:
-        """Blocks of which symbols are owed, or in flight to whoever has counted all below `resolved`; ascending."""
+        """Blocks of which symbols are owed, or in flight where those below `resolved` are not any more; ascending."""
         blocks = {entry.block for entry in islice(self.deficits, _LOOK_COUNT_MAX)}
         if self._cycling is not None:
             blocks.add(self._cycling.block)

@@ -29,7 +29,7 @@ CONFIDENCE = 0.999  # That a receiver which loses no more than was planned for h
 _EXTRA_COUNT = 2  # symbols beyond K
 CYCLE_MIN_NS = NS // 4  # A cycle over a small object is stretched to this: a short outage does not take all of it.
 _ANNOUNCE_COUNT_MIN = 4
-# Whoever has heard none keeps what comes, some megabytes of it: so soon one should have come. Then as many again.
+# A receiver that has heard none keeps what comes: within some megabytes one should have come. Then as many again.
 _ANNOUNCE_SPAN_SIZE = 1 << 20
 _TRICKLE = 64  # After so many symbols of the object comes one of the manifest, for those who came late.
 _GOLDEN = 2_654_435_769 / (1 << 32)
@@ -73,7 +73,7 @@ def _shortage(sent: int, wanted: int, loss: float) -> float:
 class OnewayBudget:
     """How long a one-way stream goes on, and how much of each block is in a cycle.
 
-    `overhead` is a share of K; None sends what `loss` asks for. `cycle_count` None goes on until told to end.
+    `overhead` is a share of K; None sends what `loss` asks for. `cycle_count` None goes on until `end`.
     """
 
     loss: float = 0.05

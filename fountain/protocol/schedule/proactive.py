@@ -32,7 +32,7 @@ class ProactiveRepair:
         self._symbol_count = max(1, symbol_count)
         self._past: deque[float] = deque(maxlen=_HISTORY_COUNT_MAX)
         self._ended: list[OwedBlock] = []  # blocks whose cycle ended since `take_settled` was called, and ...
-        self._settling: list[OwedBlock] = []  # ... those before them: whoever lacks something has asked by now.
+        self._settling: list[OwedBlock] = []  # ... those before them: receivers that lack something have asked by now.
 
     def note_ended(self, entry: OwedBlock) -> None:
         """The first cycle of a block has ended."""
