@@ -20,13 +20,13 @@ from itertools import islice
 
 import numpy as np
 
-from fountain.limits import DATA_HEADER_SIZE, DATA_OVERHEAD_SIZE, IP_UDP_OVERHEAD_SIZE, NS, SEGMENT_COUNT_MAX
+from fountain.limits import DATA_OVERHEAD_SIZE, IP_UDP_OVERHEAD_SIZE, NS, SEGMENT_COUNT_MAX
 from fountain.net.train import Train
 from fountain.protocol.base.clock import LONG_AGO_NS
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.inflow import GroupInflow
 from fountain.protocol.group.receiver import GroupReceiverMachine
-from fountain.wire.data import FLAG_OPEN, GOOD, Columns, check_open, expand_sequences, parse_headers
+from fountain.wire.data import FLAG_OPEN, GOOD, Columns, check_open, expand_sequences, packet_views, parse_headers
 from fountain.wire.group import Announce
 
 __all__ = ["CONTENDER_COUNT_MAX", "IDLE_NS", "Contender", "Contenders", "Pace"]
@@ -101,11 +101,12 @@ class Contender:
         if self._channel.open:
             good &= check_open(rows)
         sequences = expand_sequences(columns.sequence[:count], counter.expected)
+        packets = packet_views(train.view, self._packet_size)
         before = counter.received_count
         for index in np.flatnonzero(good).tolist():
             if self._channel.open:
                 counter.accept_doubtful(int(sequences[index]))
-            elif self._is_authentic(rows[index].tobytes(), int(sequences[index])):
+            elif self._is_authentic(packets[index], int(sequences[index])):
                 counter.accept(int(sequences[index]))
         counter.drain()
         self.pace.note(counter.received_count - before, now_ns)
@@ -117,10 +118,11 @@ class Contender:
             return own > 0
         return own >= PACE_COUNT_MIN and own >= PACE_FACTOR * holder.recent(now_ns)
 
-    def _is_authentic(self, packet: bytes, sequence: int) -> bool:
+    def _is_authentic(self, packet: tuple[memoryview, memoryview], sequence: int) -> bool:
+        header, body = packet
         seal = self._channel.data
         assert seal is not None
-        return seal.open(sequence, packet[:DATA_HEADER_SIZE], packet[DATA_HEADER_SIZE:]) is not None
+        return seal.open(sequence, bytes(header), bytes(body)) is not None
 
 
 class Contenders:

@@ -26,7 +26,7 @@ from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.idle_members import IdleMembers
 from fountain.engine.receiving.kept import EarlyPackets
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase, Place
-from fountain.engine.receiving.unicast_feed import RECEIVE_PACKET_COUNT_MAX, RECEIVE_TRAIN_COUNT_MAX, UnicastFeed
+from fountain.engine.receiving.unicast_feed import RECEIVE_TRAIN_COUNT_MAX, UnicastFeed, received_trains
 from fountain.engine.runtime.workers import Workers
 from fountain.errors import TransportError
 from fountain.integrity import derive
@@ -98,12 +98,7 @@ class GroupPorts:
 
     def trains(self) -> Iterator[Train]:
         """What has come by the group, a few trains at most; each is valid until the next one."""
-        left = RECEIVE_PACKET_COUNT_MAX
-        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
-            if left <= 0 or self.group is None or not self.group.receive(self._train):
-                return
-            left -= self._train.segment_count
-            yield self._train
+        return iter(()) if self.group is None else received_trains(self.group, self._train)
 
     def drain(self) -> None:
         """Throw away what comes for the answer endpoint, where nobody has anything to say: it would end every wait."""

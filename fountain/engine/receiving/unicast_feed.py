@@ -34,12 +34,22 @@ from fountain.wire.data import session_of
 from fountain.wire.parts import Joiner, is_part
 from fountain.wire.session import StopReason
 
-__all__ = ["RECEIVE_PACKET_COUNT_MAX", "RECEIVE_TRAIN_COUNT_MAX", "UnicastFeed"]
+__all__ = ["RECEIVE_TRAIN_COUNT_MAX", "UnicastFeed", "received_trains"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at, ...
 RECEIVE_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
 DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
 USELESS_OFFER_COUNT_MAX = 2  # Offers of what cannot be put anywhere here before that is the end: one may be false.
+
+
+def received_trains(endpoint: Endpoint, into: Train) -> Iterator[Train]:
+    """What has come to an endpoint, a few trains at most, each in `into`: valid until the next one."""
+    left = RECEIVE_PACKET_COUNT_MAX
+    for _ in range(RECEIVE_TRAIN_COUNT_MAX):
+        if left <= 0 or not endpoint.receive(into):
+            return
+        left -= into.segment_count
+        yield into
 
 
 class UnicastFeed:
@@ -85,11 +95,7 @@ class UnicastFeed:
 
     def receive(self, now_ns: int) -> bool:
         """Take in a few trains, and let time pass for the machine."""
-        train, left = self._train, RECEIVE_PACKET_COUNT_MAX
-        for _ in range(RECEIVE_TRAIN_COUNT_MAX):
-            if left <= 0 or not self.endpoint.receive(train):
-                break
-            left -= train.segment_count
+        for train in received_trains(self.endpoint, self._train):
             if self._is_server(train.address):
                 self._take(train, now_ns)
         self.machine.reporter.kernel_drop_count = self.endpoint.statistics.kernel_drops
