@@ -24,20 +24,13 @@ EXCEPTIONS: dict[str, str] = {
 NOT_YET: dict[str, set[str]] = {
     "fountain/engine/receiving": {"tell", "told", "least"},
     "fountain/engine/runtime/standing.py": {"told"},
-    "fountain/engine/serving/audience.py": {"apart"},
-    "fountain/protocol/base/blocks.py": {"told"},
-    "fountain/protocol/group": {"tell", "told", "teller", "dice", "least", "crowd", "pass"},
     "fountain/protocol/rate/loss_events.py": {"apart"},
     "fountain/protocol/session": {"tell", "told"},
-    "fountain/wire/group.py": {"apart", "pass"},
 }
 # Public classes of one name in two places: name -> why both may have it.
 DEFINED_TWICE: dict[str, str] = {
     "Listener": "the seeded world has a host for each role that a program can have",
     "Server": "the seeded world has a host for each role that a program can have",
-    "RoundTrip": "not yet renamed: the sample of one packet, and the estimate of a group",
-    "Turns": "not yet renamed: of sessions, and of the addresses of a group",
-    "Whereabouts": "not yet renamed: the addresses of a host, and the address of a stream's server",
 }
 
 

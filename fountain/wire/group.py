@@ -105,7 +105,7 @@ class MemberState(enum.IntEnum):
     HOOK_FAILED = 5  # the object stands; its hook did not end well
     FAILED = 6  # its disk is full, or what arrives does not verify
     LEFT = 7  # interrupted
-    APART = 8  # asked to leave: it fetches the rest by itself
+    FALLBACK = 8  # asked to leave: it fetches the rest by itself
 
 
 class AnnounceFlag(enum.IntFlag):
@@ -316,7 +316,7 @@ class GroupReport:
             return Reject.TOO_LARGE
         needs = tuple(_NEED.iter_unpack(data[needs_at:runs_at]))
         missing = tuple(_RUN.iter_unpack(data[runs_at:]))
-        if state > MemberState.APART or has_manifest > 1 or max(fields[3:5]) >= SEQUENCE_LIMIT:
+        if state > MemberState.FALLBACK or has_manifest > 1 or max(fields[3:5]) >= SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
         blocks = {block for block, _ in needs}
         if not _sound_runs(missing) or not _sound(blocks) or len(blocks) < need_count:

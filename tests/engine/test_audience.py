@@ -220,7 +220,7 @@ class Group:
 
     def fall_back(self) -> tuple[Member, Session]:
         """A receiver that has left the group, and whose session has begun."""
-        member = self.join("a", 1, MemberState.APART, host="pc1")
+        member = self.join("a", 1, MemberState.FALLBACK, host="pc1")
         member.report = report(0.2)
         session = self.open(member)
         session.fraction, session.loss.fraction = 0.6, 0.1
@@ -293,7 +293,7 @@ def test_at_the_end_nobody_waits_for_what_a_receiver_might_join() -> None:
 
 def test_who_has_one_object_by_unicast_still_lacks_what_else_it_joined() -> None:
     group = Group("a", "b")
-    member = group.join("a", 1, MemberState.APART)
+    member = group.join("a", 1, MemberState.FALLBACK)
     group.join("b", 1, MemberState.RECEIVING)
     group.end(group.open(member), StopReason.DONE)
     assert group.audience.count_done(60 * NS) == 0

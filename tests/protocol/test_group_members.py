@@ -16,7 +16,7 @@ from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bo
 from fountain.protocol.rate.loss_events import LossEvents
 from fountain.protocol.rate.pacing import SteadyPacer
 from fountain.protocol.schedule.cycles import BlockQueue
-from fountain.protocol.schedule.deficits import TURN_COUNT, Deficits, OwedBlock, Receiver, Targets, Turns
+from fountain.protocol.schedule.deficits import TURN_COUNT, AddressTurns, Deficits, OwedBlock, Receiver, Targets
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.schedule.lane import Lane
 from fountain.wire.group import GroupPacketType, GroupReport, MemberState
@@ -297,7 +297,7 @@ def test_the_largest_target_is_at_hand_whatever_was_dropped() -> None:
 
 
 def test_addresses_take_turns_and_so_do_the_blocks_of_one() -> None:
-    turns = Turns()
+    turns = AddressTurns()
     for block in range(3):
         turns.add("much", (block, ME))
     turns.add("little", (9, OTHER))

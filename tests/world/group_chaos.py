@@ -203,7 +203,7 @@ class GroupPlay(Scene):
             return  # It was started again when all had the object; it does not know that nobody is there.
         assert not machine.is_busy, "the server does not come to rest"
         states = {member.state for member in machine.members.values() if not member.is_silent}
-        assert states <= HOLDING_STATES | {MemberState.APART}, f"somebody is taken to be {states}"
+        assert states <= HOLDING_STATES | {MemberState.FALLBACK}, f"somebody is taken to be {states}"
         count = machine.sequence
         self.world.run(lambda: False, 5 * NS)
         assert machine.sequence == count, "data is sent to nobody"

@@ -363,7 +363,7 @@ def test_a_receiver_below_the_least_rate_fetches_by_itself_and_the_others_go_on(
     assert group_count <= 2.2 * stage.symbol_count
     assert slow.feeds[0].fallback is not None
     stage.wait(NS)
-    assert stage.member(slow).state is MemberState.APART
+    assert stage.member(slow).state is MemberState.FALLBACK
     assert stage.world.run(lambda: slow.has_ended, 120 * NS)
     assert slow.feeds[0].fetch.phase is Phase.ENDED
     assert stage.all_exact()

@@ -132,7 +132,7 @@ def test_a_receiver_that_gets_no_data_of_a_group_has_some_within_three_seconds_b
     assert narrow.feeds[0].fallback is not None
     assert wide.feeds[0].fallback is None
     (machine,) = server.groups.machines.values()
-    assert {member.state for member in machine.members.values()} == {MemberState.APART, MemberState.DONE}
+    assert {member.state for member in machine.members.values()} == {MemberState.FALLBACK, MemberState.DONE}
 
 
 def test_one_way_it_is_said_that_nothing_can_come(seed: int) -> None:

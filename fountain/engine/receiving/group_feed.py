@@ -231,7 +231,7 @@ class GroupFeed:
         """Leave the group, which would have to wait, and go on by unicast."""
         self.fetch.feed = UnicastFallback(self, alone, now_ns)
         self.fetch.phase = Phase.CONNECTING
-        self.machine.change_state(MemberState.APART, now_ns)
+        self.machine.change_state(MemberState.FALLBACK, now_ns)
         self.machine.handle_timeout(now_ns)
 
     @property
@@ -378,7 +378,7 @@ class UnicastFallback:
         if is_parting and now_ns >= self._report_ns:
             self._report_ns = now_ns + PARTING_NS // PARTING_REPORT_COUNT
             machine.press(now_ns)
-        if is_parting or machine.state is not MemberState.APART:  # Its server learns how the hook ends.
+        if is_parting or machine.state is not MemberState.FALLBACK:  # Its server learns how the hook ends.
             machine.handle_timeout(now_ns)
             deadline = min(deadline, machine.next_timeout(now_ns))
         if fetch.phase is Phase.ENDED and self._group.is_lingering and not machine.may_leave(now_ns):

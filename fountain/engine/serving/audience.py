@@ -71,12 +71,12 @@ _EVENT_REASONS: dict[type[MemberEvent], PeerReason] = {
 _MEMBER_REASONS = {
     MemberState.FAILED: PeerReason.FAILED,
     MemberState.LEFT: PeerReason.INTERRUPTED,
-    MemberState.APART: PeerReason.UNICAST,
+    MemberState.FALLBACK: PeerReason.UNICAST,
 }
 _MEMBER_STATES = {
     MemberState.JOINING: PeerState.WAITING,
     MemberState.RECEIVING: PeerState.STREAMING,
-    MemberState.APART: PeerState.LEAVING,
+    MemberState.FALLBACK: PeerState.LEAVING,
     MemberState.FAILED: PeerState.FAILED,
     MemberState.LEFT: PeerState.GONE,
 }
@@ -237,7 +237,7 @@ class Audience:
         for machine in self._machines:
             member = machine.members.get(session.peer_id)
             is_same = machine.stream.offer.object_id == session.offer.object_id
-            if is_same and member is not None and (member.is_leaving or member.state is MemberState.APART):
+            if is_same and member is not None and (member.is_leaving or member.state is MemberState.FALLBACK):
                 fallback = self._fallbacks.setdefault((member.peer_id, session.offer.name), _Fallback(member))
                 fallback.reason = None
                 return fallback
@@ -247,9 +247,9 @@ class Audience:
         for machine in self._machines:
             offer = machine.stream.offer
             for member in machine.members.values():
-                is_done_apart = (member.address[0], member.peer_id, offer.name) in self._done_objects
+                is_done_alone = (member.address[0], member.peer_id, offer.name) in self._done_objects
                 fallback = self._fallbacks.get((member.peer_id, offer.name))
-                yield _Receiver(member, offer, fallback, is_done_apart or member.state in HOLDING_STATES)
+                yield _Receiver(member, offer, fallback, is_done_alone or member.state in HOLDING_STATES)
 
     def _forget(self, now_ns: int) -> None:
         while self._ended:

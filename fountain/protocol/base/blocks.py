@@ -190,12 +190,12 @@ class BlockTable:
             (block, self._need[block] if state is BlockState.COLLECTING else 0) for block, state in self._states.items()
         ]
         if not self.manifest_known:
-            needs += [(block, 0) for block in self._told_manifest_blocks()]
+            needs += [(block, 0) for block in self._reported_manifest_blocks()]
         if len(self.done) > RUN_COUNT_MAX:
             needs += [(block, 0) for block in self._recent]
         return tuple(needs[:NEED_COUNT_MAX])
 
-    def _told_manifest_blocks(self) -> list[int]:
+    def _reported_manifest_blocks(self) -> list[int]:
         """Blocks of the manifest that a Report names as done: the latest, and in turn those before them."""
         done = list(self._manifest_done)
         older = done[:-_RECENT_COUNT]

@@ -13,7 +13,7 @@ from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_code
 from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
 
-__all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "Announcer", "GroupStream", "RoundTrip"]
+__all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "Announcer", "GroupRoundTrip", "GroupStream"]
 
 ANNOUNCE_SHARE = 0.001  # Of the rate.
 ANNOUNCE_SIZE = 300
@@ -31,7 +31,7 @@ GRTT_MIN_NS = NS // 1000
 
 
 @dataclass
-class RoundTrip:
+class GroupRoundTrip:
     """The group's round-trip time: the longest of its receivers, but no longer than `limit_ns`.
 
     No receiver alone takes it further.
@@ -61,7 +61,7 @@ class GroupStream:
     address: Address
     offer: OfferBody
     keys: GroupChannel
-    rtt: RoundTrip = field(default_factory=RoundTrip)
+    rtt: GroupRoundTrip = field(default_factory=GroupRoundTrip)
     part_count: int = 1  # A receiver that needs them in parts leaves the group.
 
 

@@ -76,7 +76,7 @@ _EVENTS: dict[MemberState, type[MemberEvent]] = {
     MemberState.HOOK_FAILED: MemberHookEnded,
     MemberState.FAILED: MemberFailed,
     MemberState.LEFT: MemberLeft,
-    MemberState.APART: MemberFellBack,
+    MemberState.FALLBACK: MemberFellBack,
 }
 
 

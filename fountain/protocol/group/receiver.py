@@ -12,7 +12,7 @@ The rules
 4. When it is asked to leave, it reports that it does, and takes no part from then on.
 5. In a one-way stream it sends nothing at all.
 6. Packets that arrive are not progress: `standstill` says whether nothing comes of the stream though it is heard.
-7. In an open group what does not come from where the server is counts for nothing (`Whereabouts`).
+7. In an open group what does not come from where the server is counts for nothing (`ServerAddress`).
 8. After a pause of its own (`resume`) it measures nothing until a packet comes that had not waited (`Measurements`).
 """
 
@@ -155,7 +155,7 @@ class GroupReceiverMachine:
     @property
     def server(self) -> Address:
         """Where the server is, as far as is known."""
-        return self._signs.whereabouts.address
+        return self._signs.server.address
 
     @property
     def offer(self) -> OfferBody:
@@ -203,7 +203,7 @@ class GroupReceiverMachine:
             record = Announce.parse(body, open=header.open)
         elif header.packet_type is GroupPacketType.PLAN:
             record = Plan.parse(body)
-        if not isinstance(record, Reject) and not self._signs.whereabouts.hear(address, now_ns):
+        if not isinstance(record, Reject) and not self._signs.server.hear(address, now_ns):
             record = Reject.OUT_OF_PLACE  # Its number counts for nothing either.
         if not isinstance(record, Reject) and not self._signs.accept(header.sequence):
             record = Reject.REPLAYED
@@ -218,7 +218,7 @@ class GroupReceiverMachine:
 
     def handle_data(self, timestamp_us: int, address: Address, now_ns: int) -> None:
         """Data packets came from `address`, counted by the inflow's counter; the latest was sent at `timestamp_us`."""
-        self._signs.whereabouts.hear_data(address, now_ns)
+        self._signs.server.hear_data(address, now_ns)
         self._hear(now_ns)
         self._hear_life(now_ns)
         self._watch.note_data(self.inflow.counter.expected, now_ns)
@@ -269,7 +269,7 @@ class GroupReceiverMachine:
             self._times.relax()
             self._times.ask(self._interval_ns, now_ns)
             is_small = self._plan.group_size <= SMALL_GROUP_COUNT or self._interval_ns <= NS // 10
-            if state in (MemberState.LEFT, MemberState.APART) or is_small:
+            if state in (MemberState.LEFT, MemberState.FALLBACK) or is_small:
                 self._times.press(0, now_ns)
 
     def press(self, now_ns: int) -> None:
@@ -305,9 +305,9 @@ class GroupReceiverMachine:
         if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent:
             return True
         # Without a Plan it may not report: one has to come, however quickly all was here.
-        is_told = self._plan is None or self._statement.count >= LINGER_REPORT_COUNT
+        is_reported = self._plan is None or self._statement.count >= LINGER_REPORT_COUNT
         lingered_ns = now_ns - self._statement.since_ns
-        return lingered_ns >= (LINGER_MIN_NS if is_told else max(LINGER_NS_MAX, 2 * self._interval_ns))
+        return lingered_ns >= (LINGER_MIN_NS if is_reported else max(LINGER_NS_MAX, 2 * self._interval_ns))
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -430,11 +430,11 @@ class GroupReceiverMachine:
         plan, blocks = self._plan, self.blocks
         # Before a round trip no Plan can answer: where that is long, or not known yet, many would say the same again.
         round_trip_ns = rtt_from_code(plan.grtt_code) * 1000 if plan is not None else 0
-        least_ns = HOOKING_NS if self.state is MemberState.HOOKING else MEMBER_REPORT_SPACING_NS
+        spacing_ns = HOOKING_NS if self.state is MemberState.HOOKING else MEMBER_REPORT_SPACING_NS
         interval_ns = self._interval_ns
         if plan is not None and plan.group_size <= SMALL_GROUP_COUNT and self._statement.count < AGAIN_COUNT:
             interval_ns = min(interval_ns, AGAIN_NS)  # The server may be waiting for it, and it may be lost.
-        self._times.reported(max(interval_ns, least_ns, round_trip_ns), now_ns)
+        self._times.reported(max(interval_ns, spacing_ns, round_trip_ns), now_ns)
         if plan is None or self.is_acknowledged:
             self._times.rest()
             return

@@ -15,7 +15,7 @@ The rules
    have (`Deficits.greedy`), or to which no data comes for long. Until then nobody waits for a receiver to which nothing
    comes (`Member.is_deaf`). A receiver that does not report for long is silent. Nobody waits for it; it may come back,
    and what it missed meanwhile says nothing of its way.
-5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `Turns`).
+5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `AddressTurns`).
 6. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
 """
 

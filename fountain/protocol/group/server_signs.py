@@ -5,7 +5,7 @@ from __future__ import annotations
 from fountain.limits import NS
 from fountain.protocol.base.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.base.stream import Address
-from fountain.protocol.group.whereabouts import Whereabouts
+from fountain.protocol.group.server_address import ServerAddress
 from fountain.wire.group import Announce, AnnounceFlag
 
 __all__ = ["ServerSigns"]
@@ -20,7 +20,7 @@ class ServerSigns:
     def __init__(
         self, announce: Announce, sequence: int, address: Address, now_ns: int, *, is_open: bool
     ) -> None:  # fmt: skip
-        self.whereabouts = Whereabouts(address, now_ns, is_open=is_open)
+        self.server = ServerAddress(address, now_ns, is_open=is_open)
         self.replay = ReplayWindow()
         self.replay.accept(sequence)
         self.heard_ns = now_ns
@@ -58,7 +58,7 @@ class ServerSigns:
     def note_announce(self, announce: Announce, sequence: int, address: Address, now_ns: int) -> bool:
         """An Announce came that is not late; whether it says otherwise than before that the server leaves."""
         self._announced = sequence
-        self.whereabouts.move(address)
+        self.server.move(address)
         is_final = bool(announce.flags & AnnounceFlag.FINAL)
         if not is_final or not announce.flags & AnnounceFlag.CHANGED:
             self._changed_ns = None

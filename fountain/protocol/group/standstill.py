@@ -20,8 +20,8 @@ from fountain.wire.control import OfferBody
 
 __all__ = ["Standstill", "Watch"]
 
-PASS_COUNT = 2
-SPARE_COUNT = 64  # Packets beyond that: small objects have short passes.
+CYCLE_COUNT = 2
+SPARE_COUNT = 64  # Packets beyond that: small objects have short cycles.
 UNANSWERED_COUNT = 3  # Reports that may be lost.
 
 
@@ -38,7 +38,7 @@ class Watch:
 
     def __init__(self, offer: OfferBody, next_sequence: int, now_ns: int) -> None:
         count = offer.geometry.symbol_count + offer.manifest_geometry.symbol_count
-        self._passed_count = PASS_COUNT * count + SPARE_COUNT
+        self._passed_count = CYCLE_COUNT * count + SPARE_COUNT
         self._sequence = next_sequence  # of the data packet that the server sends next
         self._is_waiting = self._has_begun = False
         self._unanswered_count = 0

@@ -15,7 +15,7 @@ from itertools import chain
 from fountain.protocol.base.block_numbers import BlockNumbers
 from fountain.protocol.schedule.owed import Arrivals, Flight
 
-__all__ = ["TURN_COUNT", "Claim", "Cycle", "Deficits", "OwedBlock", "Receiver", "Targets", "Turns"]
+__all__ = ["TURN_COUNT", "AddressTurns", "Claim", "Cycle", "Deficits", "OwedBlock", "Receiver", "Targets"]
 
 TURN_COUNT = 64  # symbols that an address gets in its turn
 LOOK_COUNT_MAX = 8  # Claims of an address, and ...
@@ -154,7 +154,7 @@ class _Account:
         self.left = TURN_COUNT  # symbols in this turn
 
 
-class Turns:
+class AddressTurns:
     """Claims in the order in which they are served: addresses take turns, of TURN_COUNT symbols each."""
 
     def __init__(self) -> None:
@@ -237,7 +237,7 @@ class Deficits:
         self._urgent: dict[int, OwedBlock] = {}  # blocks in deficit, and ...
         self._late: dict[int, OwedBlock] = {}  # ... those of which receivers that came late lack more
         self._asked: dict[bytes, set[int]] = {}  # of which blocks a receiver needs more
-        self._urgent_turns, self._late_turns = Turns(), Turns()
+        self._urgent_turns, self._late_turns = AddressTurns(), AddressTurns()
 
     def __bool__(self) -> bool:
         return bool(self._urgent or self._late)

@@ -14,8 +14,8 @@ The rules
    But nobody waits for the manifest, without which a receiver can only fill its memory. A receiver to which nothing
    comes is owed nothing but a few symbols when nothing else is sent, so that it can hear that data comes again.
 3. Whatever one receiver asks for, the others go on: while blocks wait for a cycle, deficits get three of eight packets
-   at most, and addresses take turns with theirs (`Turns`). What a cycle sends for the worst receiver is bounded by what
-   a usual one needs.
+   at most, and addresses take turns with theirs (`AddressTurns`). What a cycle sends for the worst receiver is bounded
+   by what a usual one needs.
 4. Packets are in flight to a receiver from `resolved` on, the sequence number up to which its report must have counted.
 5. A cycle is contiguous, so that loss at any period meets every block alike.
 6. A report costs what it says: nothing here goes through all blocks or all receivers for it.

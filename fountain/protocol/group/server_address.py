@@ -10,13 +10,13 @@ from fountain.limits import NS
 from fountain.protocol.base.clock import LONG_AGO_NS
 from fountain.protocol.base.stream import Address
 
-__all__ = ["MOVED_DATA_NS", "MOVED_NS", "Whereabouts"]
+__all__ = ["MOVED_DATA_NS", "MOVED_NS", "ServerAddress"]
 
 MOVED_DATA_NS = 2 * NS  # Data comes from another address, and for so long none from this one: the server is there now.
 MOVED_NS = 6 * NS  # Nothing at all was heard from this address for so long, more than Announces are apart: the same.
 
 
-class Whereabouts:
+class ServerAddress:
     """The address of one stream's server; `is_open`: there is no key that proves who speaks."""
 
     def __init__(self, address: Address, now_ns: int, *, is_open: bool) -> None:
