@@ -36,8 +36,9 @@ from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.stream import StreamOrder, train_packet_count_max
 from fountain.protocol.rate import FixedRate
 from fountain.protocol.schedule.lane import Lane
+from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.client_session import ClientSession
-from fountain.protocol.session.server_session import ServerSession
+from fountain.protocol.session.server_session import ObjectRequest, ServerSession
 from fountain.storage.part import Part
 from fountain.storage.source import open_source
 from fountain.wire.session import RequestBody
@@ -89,7 +90,9 @@ class Stages:
         request = RequestBody(bytes(8), 32, False, "", ())
         lane = Lane(0, systematic=True)
         controller = FixedRate(T, 10**12)
-        return ServerSession(1, ("127.0.0.1", 9), self.keys, self.symbols.served, 0, lane, request, controller, 0, 0)
+        channel = ControlChannel(1, self.keys, is_server=True)
+        asked = ObjectRequest(0, self.symbols.served, request)
+        return ServerSession(channel, ("127.0.0.1", 9), asked, lane, controller, 0, 0)
 
     def order(self, esis: list[int], sequence: int = 0) -> StreamOrder:
         """One train of these symbols of block 0."""

@@ -25,12 +25,9 @@ FUNCTION_PARAMETERS_MAX = 8
 # numbers one by one, because numba unpacks an object at every call.
 CLASSES_ABOVE: dict[str, int] = {
     "fountain/protocol/session/server.py:ServerMachine": 26,
-    "fountain/protocol/session/server_session.py:ServerSession": 22,
     "fountain/wire/group.py:GroupReport": 16,  # a packet: its fields are those of docs/wire-groups.md
 }
-FUNCTIONS_ABOVE: dict[str, int] = {
-    "fountain/protocol/session/server_session.py:ServerSession.__init__": 10,
-}
+FUNCTIONS_ABOVE: dict[str, int] = {}
 
 # --- Who may import whom -----------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.server_events import HandshakeRefused, SessionOpened
-from fountain.protocol.session.server_session import ServerSession, SessionState
+from fountain.protocol.session.server_session import ServerSession, SessionEnd, SessionState
 from fountain.wire.control import PacketType
 from fountain.wire.group import GroupReport, MemberState
 from fountain.wire.session import ByeReason, Stop, StopReason
@@ -81,7 +81,7 @@ class Stage:
         """A Stop that says DONE comes; what whoever watches the server is told."""
         channel = client.session or client._common.sessions.candidate
         assert channel is not None
-        stop = channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
+        stop = channel.channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
         self.pair.server.handle_datagram(stop, session.address, self.pair.now_ns, port=Port.CONTROL)
         self.listen()
         return self.told[-1]
@@ -214,8 +214,7 @@ class Group:
 
     def end(self, session: Session, stop_reason: StopReason | None, now_ns: int = 0) -> None:
         """A session ends: by a Stop of its peer, or, without one, since the server stops."""
-        session.stop_reason, session.ended_ns = stop_reason, now_ns
-        session.bye_reason = ByeReason.STOPPING if stop_reason is None else None
+        session.end = SessionEnd(ByeReason.STOPPING if stop_reason is None else stop_reason, now_ns)
         self.audience.ended(cast(ServerSession, session), now_ns)
 
     def fall_back(self) -> tuple[Member, Session]:
@@ -255,10 +254,8 @@ class Session:
     carousel: Any = field(default_factory=lambda: SimpleNamespace(has_work=True, is_complete=False))
     loss: Any = field(default_factory=lambda: SimpleNamespace(fraction=0.0))
     state: SessionState = SessionState.STREAMING
-    stop_reason: StopReason | None = None
-    bye_reason: ByeReason | None = None
+    end: SessionEnd | None = None
     started_ns: int = 0
-    ended_ns: int = 0
     fraction: float = 0.0
     lost_fraction: float = 0.0
     sent_count: int = 1
@@ -359,23 +356,23 @@ def test_who_was_interrupted_or_fell_silent_by_itself_is_not_fetching() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stop_reason", "bye_reason", "outcome"),
+    ("reason", "outcome"),
     [
-        (StopReason.INTERRUPTED, None, ReceiverOutcome.LEFT),
-        (StopReason.STORAGE, None, ReceiverOutcome.FAILED),
-        (StopReason.INTEGRITY, None, ReceiverOutcome.FAILED),
-        (StopReason.DONE, None, ReceiverOutcome.INCOMPLETE),  # It says so, and was not sent the object.
-        (None, ByeReason.IDLE, ReceiverOutcome.SILENT),
-        (None, ByeReason.PLACE_TAKEN, ReceiverOutcome.INCOMPLETE),
+        (StopReason.INTERRUPTED, ReceiverOutcome.LEFT),
+        (StopReason.STORAGE, ReceiverOutcome.FAILED),
+        (StopReason.INTEGRITY, ReceiverOutcome.FAILED),
+        (StopReason.DONE, ReceiverOutcome.INCOMPLETE),  # It says so, and was not sent the object.
+        (ByeReason.IDLE, ReceiverOutcome.SILENT),
+        (ByeReason.PLACE_TAKEN, ReceiverOutcome.INCOMPLETE),
     ],
 )
 def test_what_ended_the_session_of_a_receiver_says_what_became_of_it(
-    stop_reason: StopReason | None, bye_reason: ByeReason | None, outcome: ReceiverOutcome
+    reason: StopReason | ByeReason, outcome: ReceiverOutcome
 ) -> None:
     group = Group("a")
     _, session = group.fall_back()
     group.shown()
-    session.stop_reason, session.bye_reason, session.sent_count = stop_reason, bye_reason, 0
+    session.end, session.sent_count = SessionEnd(reason, NS), 0
     told = group.audience.ended(cast(ServerSession, session), NS)
     assert isinstance(told, PeerGone)
     assert (group.result().state, group.result().reason) == (outcome, told.reason)

@@ -132,7 +132,7 @@ def test_a_manifest_that_contradicts_the_offer_ends_the_fetch(seed: int, lie: Ca
     world.run(lambda: False, 100 * MS)
     (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
-    assert ended.stop_reason is StopReason.INTEGRITY
+    assert ended.end.reason is StopReason.INTEGRITY
 
 
 def test_an_offer_that_contradicts_the_part_ends_the_fetch(seed: int) -> None:

@@ -59,7 +59,7 @@ def _server(draw: random.Random) -> Machine:
         kind = draw.random()
         if kind < 0.75 and client.session is not None:
             packet_type = _likely(draw, [PacketType.REPORT, PacketType.PING, PacketType.PONG, PacketType.STOP])
-            octets = client.session.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
+            octets = client.session.channel.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
             seen.append(octets)
             del seen[30:]
         else:
@@ -90,7 +90,7 @@ def _client(draw: random.Random) -> Machine:
         kind = draw.random()
         if kind < 0.6:
             packet_type = _likely(draw, [PacketType.PING, PacketType.PONG, PacketType.STOP_ACK, PacketType.BYE])
-            octets = session.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
+            octets = session.channel.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
         elif kind < 0.7 and client.session is not None:
             client.handle_data(client.session, draw.getrandbits(32), draw.getrandbits(draw.randrange(1, 28)), now_ns)
             return

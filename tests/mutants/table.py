@@ -217,7 +217,7 @@ MUTANTS = (
     ),
     Mutant(
         "session-supersede", "a peer that is back takes a second place, and its old stream goes on",
-        "if older is not None:\n            older.stop_reason", "if False:\n            older.stop_reason",
+        "if older is not None:\n            self._end(older", "if False:\n            self._end(older",
         "tests/protocol/test_sessions.py",
     ),
     Mutant(

@@ -111,7 +111,7 @@ def connected() -> tuple[Pair, ClientMachine, ServerSession]:
     client = pair.client()
     session = pair.connect(client)
     assert session is not None
-    ping = session.seal_packet(PacketType.PING, Ping(1).encode())
+    ping = session.channel.seal_packet(PacketType.PING, Ping(1).encode())
     client.handle_datagram(ping, pair.now_ns)
     assert client.state is ClientState.RECEIVING
     return pair, client, session

@@ -220,7 +220,7 @@ def test_copies_of_a_request_that_opened_a_session_cost_no_public_key_work(monke
         for _ in range(100):
             pair.deliver(octets)
     assert work.count == 1
-    assert session.ended_ns
+    assert session.end
     assert not pair.server.sessions
 
 

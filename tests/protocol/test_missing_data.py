@@ -10,7 +10,8 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientCommon
 from fountain.protocol.session.client_events import ClientState, Failure, Interruption, StreamLost
 from fountain.protocol.session.client_session import MISSED_COUNT
-from fountain.protocol.session.server_session import PING_INTERVAL_NS, ServerSession
+from fountain.protocol.session.pings import PING_INTERVAL_NS
+from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import PacketType
 from fountain.wire.session import Ping
 from tests.protocol.pair import Pair, connected
@@ -25,7 +26,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> tuple[Pair, ClientMachine, ServerSe
 
 
 def ping(pair: Pair, client: ClientMachine, session: ServerSession, sent_count: int) -> None:
-    packet = session.seal_packet(PacketType.PING, Ping(1, sent_count).encode())
+    packet = session.channel.seal_packet(PacketType.PING, Ping(1, sent_count).encode())
     client.handle_datagram(packet, pair.now_ns)
     client.handle_timeout(pair.now_ns)
 

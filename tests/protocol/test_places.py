@@ -65,7 +65,7 @@ def test_the_youngest_session_of_the_address_that_has_most_gives_up_its_place_an
     client, session = peers[-1]
     newcomer = pair.client(b"newcomer")
     pair.deliver(pair.request(newcomer, ("198.51.100.1", 1)), ("198.51.100.1", 1))
-    assert session.bye_reason is ByeReason.PLACE_TAKEN
+    assert session.end.reason is ByeReason.PLACE_TAKEN
     assert session.session_id not in pair.server.sessions
     list(iter(pair.server.poll_event, None))
     pair.carry(client, session.address)
@@ -137,7 +137,7 @@ def report_of(client: ClientMachine, count: int) -> bytes:
     """A Report of a client that says it has received so many packets, though it heard nothing."""
     assert client._common.sessions.candidate is not None
     report = Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
-    return client._common.sessions.candidate.seal_packet(PacketType.REPORT, report.encode())
+    return client._common.sessions.candidate.channel.seal_packet(PacketType.REPORT, report.encode())
 
 
 def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
@@ -148,11 +148,11 @@ def test_a_port_that_is_not_proved_gets_a_few_packets_at_a_fixed_rate() -> None:
         pair.now_ns += 100 * MS
         candidate = client._common.sessions.candidate
         assert candidate is not None
-        pong = candidate.seal_packet(PacketType.PONG, Pong(session.proof.challenge ^ 1).encode())
+        pong = candidate.channel.seal_packet(PacketType.PONG, Pong(session.pings.proof.challenge ^ 1).encode())
         for packet in (report_of(client, UNPROVED_PACKET_COUNT_MAX), pong):
             pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.DATA)
         assert stream(pair, 10 * MS) == 0
-    assert not session.proof.is_given
+    assert not session.pings.proof.is_given
 
 
 def test_a_pong_that_repeats_the_challenge_proves_the_port_wherever_it_comes_from() -> None:
@@ -161,7 +161,7 @@ def test_a_pong_that_repeats_the_challenge_proves_the_port_wherever_it_comes_fro
     (ping,) = take_pings(pair)
     client.handle_datagram(ping, pair.now_ns)
     pair.carry(client, HOME)
-    assert session.proof.is_given
+    assert session.pings.proof.is_given
     assert stream(pair, NS) > 5 * UNPROVED_PACKET_COUNT_MAX
 
 
@@ -171,7 +171,7 @@ def test_a_challenge_that_was_lost_comes_again() -> None:
     assert len(take_pings(pair)) == 1
     stream(pair, 4 * CHALLENGE_INTERVAL_NS)
     assert len(take_pings(pair)) >= 3
-    assert not session.proof.is_given
+    assert not session.pings.proof.is_given
 
 
 def test_a_report_before_the_proof_brings_the_challenge_again_at_once() -> None:
@@ -187,7 +187,7 @@ def test_challenges_of_two_sessions_differ() -> None:
     pair = Pair()
     _, first = open_at(pair, HOME, b"first...")
     _, second = open_at(pair, HOME, b"second..")
-    assert first.proof.challenge != second.proof.challenge
+    assert first.pings.proof.challenge != second.pings.proof.challenge
 
 
 def test_a_session_that_never_proves_its_port_ends() -> None:
@@ -201,7 +201,7 @@ def test_a_session_that_never_proves_its_port_ends() -> None:
     pair.now_ns += NS // 2
     pair.server.handle_timeout(pair.now_ns)
     assert not pair.server.sessions
-    assert session.bye_reason is ByeReason.IDLE
+    assert session.end.reason is ByeReason.IDLE
 
 
 def test_many_sessions_of_one_network_that_are_not_proved_send_no_data_but_a_challenge() -> None:

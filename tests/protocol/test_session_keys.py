@@ -27,7 +27,7 @@ def test_a_server_with_a_key_serves_whoever_has_it() -> None:
     client = pair.client(key=KEY)
     session = pair.connect(client)
     assert session is not None
-    client.handle_datagram(session.seal_packet(PacketType.PING, Ping(1).encode()), pair.now_ns)
+    client.handle_datagram(session.channel.seal_packet(PacketType.PING, Ping(1).encode()), pair.now_ns)
     assert client.state is ClientState.RECEIVING
 
 
@@ -100,7 +100,7 @@ def test_a_session_whose_key_is_worn_ends_before_one_more_packet_is_sealed() -> 
     pair.now_ns += 10 * MS
     assert pair.server.poll_order(pair.now_ns) is None
     assert not pair.server.sessions
-    assert session.bye_reason is ByeReason.KEYS_SPENT
+    assert session.end.reason is ByeReason.KEYS_SPENT
     pair.carry(client, HOME)
     (renewed,) = pair.server.sessions.values()
     assert renewed.keys is not session.keys

@@ -41,7 +41,7 @@ def test_a_peer_that_is_back_takes_its_own_place_at_a_full_server() -> None:
     second = pair.connect(pair.client(), (HOME[0], 40_001))
     assert second is not None
     assert list(pair.server.sessions.values()) == [second]
-    assert first.stop_reason is StopReason.SUPERSEDED
+    assert first.end.reason is StopReason.SUPERSEDED
 
 
 def test_another_peer_takes_no_place_of_a_full_server() -> None:
@@ -114,8 +114,10 @@ def test_an_echo_of_another_length_is_counted_and_keeps_nothing_alive(packet_typ
     assert client.session is not None
     heard = client.patience.heard_ns, session.heard_ns
     pair.now_ns += MS
-    client.handle_datagram(session.seal_packet(packet_type, bytes(7)), pair.now_ns)
-    pair.server.handle_datagram(client.session.seal_packet(packet_type, bytes(9)), HOME, pair.now_ns, port=Port.DATA)
+    client.handle_datagram(session.channel.seal_packet(packet_type, bytes(7)), pair.now_ns)
+    pair.server.handle_datagram(
+        client.session.channel.seal_packet(packet_type, bytes(9)), HOME, pair.now_ns, port=Port.DATA
+    )
     assert client.rejects.count(Reject.BAD_LENGTH) == 1
     assert pair.server.rejects.count(Reject.BAD_LENGTH) == 1
     assert (client.patience.heard_ns, session.heard_ns) == heard
@@ -124,19 +126,19 @@ def test_an_echo_of_another_length_is_counted_and_keeps_nothing_alive(packet_typ
 def test_a_stop_ack_with_a_body_acknowledges_nothing() -> None:
     pair, client, session = connected()
     client.stop(StopReason.DONE, pair.now_ns)
-    client.handle_datagram(session.seal_packet(PacketType.STOP_ACK, b"\0"), pair.now_ns)
+    client.handle_datagram(session.channel.seal_packet(PacketType.STOP_ACK, b"\0"), pair.now_ns)
     assert client.state is ClientState.STOPPING
     assert client.rejects.count(Reject.BAD_LENGTH) == 1
-    client.handle_datagram(session.seal_packet(PacketType.STOP_ACK, b""), pair.now_ns)
+    client.handle_datagram(session.channel.seal_packet(PacketType.STOP_ACK, b""), pair.now_ns)
     assert client.state is ClientState.CLOSED
 
 
 def test_packets_of_the_other_sides_kind_are_out_of_place() -> None:
     pair, client, session = connected()
     assert client.session is not None
-    client.handle_datagram(session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()), pair.now_ns)
+    client.handle_datagram(session.channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()), pair.now_ns)
     assert client.rejects.count(Reject.OUT_OF_PLACE) == 1
-    bye = client.session.seal_packet(PacketType.STOP_ACK, b"")
+    bye = client.session.channel.seal_packet(PacketType.STOP_ACK, b"")
     pair.server.handle_datagram(bye, HOME, pair.now_ns, port=Port.CONTROL)
     assert pair.server.rejects.count(Reject.OUT_OF_PLACE) == 1
     assert list(pair.server.sessions.values()) == [session]
@@ -144,7 +146,7 @@ def test_packets_of_the_other_sides_kind_are_out_of_place() -> None:
 
 def test_a_copy_and_a_forgery_are_counted_apart() -> None:
     pair, client, session = connected()
-    ping = session.seal_packet(PacketType.PING, Ping(1).encode())
+    ping = session.channel.seal_packet(PacketType.PING, Ping(1).encode())
     client.handle_datagram(ping, pair.now_ns)
     client.handle_datagram(ping, pair.now_ns)
     client.handle_datagram(ping[:-1] + bytes([ping[-1] ^ 1]), pair.now_ns)
@@ -168,7 +170,7 @@ def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() 
     pair.now_ns += NS
     rtt_ns = session.rtt.smoothed_ns
     report = Report(1 << 20, 20, 1 << 20, (1 << 20) - 20, 1, 1, 0, 0, 0, 0, 8, True, ((0, 2),), ())
-    packet = client.session.seal_packet(PacketType.REPORT, report.encode())
+    packet = client.session.channel.seal_packet(PacketType.REPORT, report.encode())
     pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
     assert 0 in session.carousel.done
     assert 1 in session.carousel.done
@@ -208,7 +210,9 @@ def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytes
     monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
     pair.now_ns += 10 * MS
     reports = [Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ()) for count in (1, 2, 3)]
-    first, second, third = (client.session.seal_packet(PacketType.REPORT, report.encode()) for report in reports)
+    first, second, third = (
+        client.session.channel.seal_packet(PacketType.REPORT, report.encode()) for report in reports
+    )
     for packet in (first, third, second):
         pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
     pair.now_ns += MS
@@ -227,7 +231,7 @@ def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learne
     pair.now_ns += 10 * MS
     for count in range(1, 51):
         report = Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
-        packet = client.session.seal_packet(PacketType.REPORT, report.encode())
+        packet = client.session.channel.seal_packet(PacketType.REPORT, report.encode())
         pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
         pair.server.handle_timeout(pair.now_ns)
     assert learned == [1]
@@ -245,7 +249,7 @@ def test_a_client_pings_the_data_port_every_ten_seconds_to_keep_its_way_open() -
     start_ns, times_ns = pair.now_ns, []
     while pair.now_ns < start_ns + 35 * NS:
         pair.now_ns += NS // 4
-        client.handle_datagram(session.seal_packet(PacketType.PONG, Pong(0).encode()), pair.now_ns)
+        client.handle_datagram(session.channel.seal_packet(PacketType.PONG, Pong(0).encode()), pair.now_ns)
         client.patience.advance(pair.now_ns, is_steady=True)  # as new symbols would
         client.handle_timeout(pair.now_ns)
         for sent in iter(client.poll_datagram, None):
@@ -267,7 +271,7 @@ def lost_stream() -> tuple[Pair, ClientMachine, ServerSession]:
         pair.now_ns += 2 * NS
         session.heard_ns = pair.now_ns
     pair.server.handle_timeout(pair.now_ns)
-    assert session.bye_reason is ByeReason.CONGESTED
+    assert session.end.reason is ByeReason.CONGESTED
     assert not pair.server.sessions
     while pair.server.poll_datagram() is not None:
         pass
@@ -323,7 +327,7 @@ def test_an_ended_session_leaves_no_more_than_what_acknowledges_its_stop() -> No
     client = pair.client()
     session = pair.connect(client)
     assert session is not None
-    client.handle_datagram(session.seal_packet(PacketType.PING, Ping(1).encode()), pair.now_ns)
+    client.handle_datagram(session.channel.seal_packet(PacketType.PING, Ping(1).encode()), pair.now_ns)
     client.stop(StopReason.DONE, pair.now_ns)
     pair.carry(client, HOME)
     assert client.state is ClientState.CLOSED
@@ -333,7 +337,7 @@ def test_an_ended_session_leaves_no_more_than_what_acknowledges_its_stop() -> No
         pass
     carousel = weakref.ref(session.carousel)
     assert client.session is not None
-    again = client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
+    again = client.session.channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())
     del session
     gc.collect()
     assert carousel() is None
@@ -351,7 +355,9 @@ def test_of_ended_sessions_no_more_are_remembered_than_there_is_room_for(monkeyp
     clients = [pair.client(b"peer %d ." % index) for index in range(5)]
     for client in clients:
         assert pair.connect(client) is not None
-    stops = [client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()) for client in clients]  # type: ignore[union-attr]
+    stops = [
+        client.session.channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode()) for client in clients
+    ]  # type: ignore[union-attr]
     for stop in stops:
         pair.server.handle_datagram(stop, HOME, pair.now_ns, port=Port.CONTROL)
     pair.now_ns += NS
@@ -359,7 +365,7 @@ def test_of_ended_sessions_no_more_are_remembered_than_there_is_room_for(monkeyp
     list(iter(pair.server.poll_datagram, None))
     acknowledged = []
     for client in clients:
-        again = client.session.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())  # type: ignore[union-attr]
+        again = client.session.channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())  # type: ignore[union-attr]
         pair.server.handle_datagram(again, HOME, pair.now_ns, port=Port.CONTROL)
         acknowledged.append(pair.server.poll_datagram() is not None)
     assert acknowledged == [False, False, True, True, True]

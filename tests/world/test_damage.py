@@ -80,7 +80,7 @@ def fetch_from(server: Server, world: World) -> Client:
     assert isinstance(client.fetch.error, IntegrityError)
     (*_, ended) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
-    assert ended.stop_reason is StopReason.INTEGRITY
+    assert ended.end.reason is StopReason.INTEGRITY
     return client
 
 

@@ -82,7 +82,7 @@ def test_an_interrupt_ends_the_work_before_the_object_is_in_its_place(
     assert client.sink.result is None
     (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
     assert ended is not None
-    assert ended.stop_reason is StopReason.INTERRUPTED
+    assert ended.end.reason is StopReason.INTERRUPTED
 
 
 def test_an_interrupt_that_comes_too_late_leaves_a_fetch_that_is_done(

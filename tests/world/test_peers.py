@@ -137,7 +137,7 @@ class TestSeveralPeers:
         assert world.run(lambda: again.fetch.counters.received_count > 10)
         assert len(server.sender.machine.sessions) == 1
         ended = [event.session for event in server.events if isinstance(event, SessionEnded)]
-        assert [session and session.stop_reason for session in ended] == [StopReason.SUPERSEDED]
+        assert [session.end and session.end.reason for session in ended] == [StopReason.SUPERSEDED]
 
 
 class TestRefusals:
@@ -254,7 +254,7 @@ class TestEarlyEnds:
         assert world.run(lambda: not server.sender.machine.sessions, 100 * MS)
         (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
         assert ended is not None
-        assert ended.stop_reason is StopReason.INTERRUPTED
+        assert ended.end.reason is StopReason.INTERRUPTED
 
     def test_a_full_disk_stops_the_stream_and_keeps_what_was_written(self, seed: int) -> None:
         world = World(seed)
@@ -270,7 +270,7 @@ class TestEarlyEnds:
         assert sink.result is None
         (ended,) = [event.session for event in server.events if isinstance(event, SessionEnded)]
         assert ended is not None
-        assert ended.stop_reason is StopReason.STORAGE
+        assert ended.end.reason is StopReason.STORAGE
         sink.capacity = None
         world.kill(client)
         again = world.fetch(sink=sink)

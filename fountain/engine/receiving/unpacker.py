@@ -45,8 +45,11 @@ _NO_SLOT = np.full(1, -1, dtype=np.int32)
 class Inflow(Protocol):
     """One stream as it comes in: from a server to this client alone, or to a group."""
 
-    session_id: int
     damaged_count: int
+
+    @property
+    def session_id(self) -> int:
+        """Its 64-bit id."""
 
     @property
     def keys(self) -> DataKeys:

@@ -42,10 +42,9 @@ from fountain.protocol.group.events import (
 )
 from fountain.protocol.group.member import HOLDING_STATES, Member
 from fountain.protocol.group.server import GroupServerMachine
-from fountain.protocol.session.server_session import ServerSession, SessionState
+from fountain.protocol.session.server_session import ServerSession, SessionEnd, SessionState
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
-from fountain.wire.session import StopReason
 
 __all__ = ["Audience", "event_of_member"]
 
@@ -128,29 +127,30 @@ class Audience:
 
     def ended(self, session: ServerSession, now_ns: int) -> PeerFinished | PeerGone:
         """A session ended; a peer that has the object counts once, however often it fetched it."""
-        single = self._singles.pop(session.session_id)
+        single, end = self._singles.pop(session.session_id), session.end
+        assert end is not None
         self._sent_size += single.count_sent()
         peer_object = (session.address[0], session.peer_id, session.offer.name)
         # It has the object if it says so, and was sent, in all its sessions, at least what it cannot have had already.
         sent_count = self._sent_to[peer_object] = self._sent_to.pop(peer_object, 0) + session.sent_count
         if len(self._sent_to) > PEER_COUNT_MAX:
             self._sent_to.popitem(last=False)
-        has_object = session.stop_reason is StopReason.DONE and sent_count >= session.needed_count
+        has_object = end.is_done and sent_count >= session.needed_count
         last = single.snapshot(PeerState.DONE if has_object else PeerState.GONE)
-        self._ended.append(_Ended(session.ended_ns, last, single.fallback))
-        self._forget(session.ended_ns)
+        self._ended.append(_Ended(end.at_ns, last, single.fallback))
+        self._forget(end.at_ns)
         if has_object and len(self._done_objects) < PEER_COUNT_MAX:
             self._done_peers.add(peer_object[:2])
             self._done_objects.add(peer_object)
         named = _named(session, session.offer, single.shown_id)
-        reason = None if has_object else _reason(session)
+        reason = None if has_object else _reason(end)
         if single.fallback is not None:
             single.fallback.end(reason, session.lost_fraction, now_ns)
         if reason is not None:
             return PeerGone(**named, fraction=session.fraction, reason=reason)
         return PeerFinished(
             **named,
-            duration_s=(session.ended_ns - session.started_ns) / NS,
+            duration_s=(end.at_ns - session.started_ns) / NS,
             sent_count=session.sent_count,
             loss=session.lost_fraction,
         )
@@ -304,12 +304,9 @@ class _Ended(NamedTuple):
     fallback: _Fallback | None
 
 
-def _reason(session: ServerSession) -> PeerReason:
+def _reason(end: SessionEnd) -> PeerReason:
     """Why a session ended without the object: reasons of Stop and Bye have the same names, but for DONE."""
-    if session.stop_reason is StopReason.DONE:
-        return PeerReason.NOT_SENT
-    reason = session.bye_reason if session.stop_reason is None else session.stop_reason
-    return PeerReason.IDLE if reason is None else PeerReason[reason.name]
+    return PeerReason.NOT_SENT if end.is_done else PeerReason[end.reason.name]
 
 
 # --- In a group --------------------------------------------------------------------------------------------

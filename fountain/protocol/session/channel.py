@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fountain.integrity import Seal
+from fountain.integrity import SessionKeys
 from fountain.protocol.base.replay import ReplayWindow
 from fountain.wire.control import PacketType
 from fountain.wire.reject import Reject
@@ -12,11 +12,13 @@ __all__ = ["ControlChannel"]
 
 
 class ControlChannel:
-    """Base of both sides' sessions: `outgoing` seals what this side says, `incoming` opens what the other says."""
+    """The keys of a session, and what either side has sent and seen of its control packets."""
 
-    def __init__(self, session_id: int, *, outgoing: Seal, incoming: Seal) -> None:
+    def __init__(self, session_id: int, keys: SessionKeys, *, is_server: bool) -> None:
         self.session_id = session_id
-        self._outgoing, self._incoming = outgoing, incoming
+        self.keys = keys
+        sides = (keys.to_client, keys.to_server) if is_server else (keys.to_server, keys.to_client)
+        self._outgoing, self._incoming = sides
         self._replay = ReplayWindow()
         self._control_sequence = 0
 

@@ -192,7 +192,7 @@ class ClientMachine:
         if session is None:
             self.rejects.add(Reject.UNKNOWN_SESSION)
             return
-        body = session.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        body = session.channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
         record = body if isinstance(body, Reject) else parse_body(packet_type, body)
         if isinstance(record, Reject):
             self.rejects.add(record)
@@ -200,7 +200,7 @@ class ClientMachine:
             self._state = self._state.handle_bye(record, now_ns)
         elif isinstance(record, Ping):
             self._hear(session, now_ns)
-            self._common.send(session.seal_packet(PacketType.PONG, Pong(record.token).encode()), Port.CONTROL)
+            self._common.send(session.channel.seal_packet(PacketType.PONG, Pong(record.token).encode()), Port.CONTROL)
             session.note_ping(record.sent_count, now_ns)
             self.patience.was_sent_data |= record.sent_count > 0
         elif isinstance(record, Pong):

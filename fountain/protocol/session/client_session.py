@@ -59,12 +59,11 @@ def ask(
     return ClientSession(session_id, keys), header + keys.to_server.seal(0, header, body.encode())
 
 
-class ClientSession(ControlChannel):
+class ClientSession:
     """Keys and counters of one session id."""
 
     def __init__(self, session_id: int, keys: SessionKeys) -> None:
-        super().__init__(session_id, outgoing=keys.to_server, incoming=keys.to_client)
-        self.keys = keys
+        self.channel = ControlChannel(session_id, keys, is_server=False)
         self.counter = SequenceCounter()
         self.order = Reordering()
         self.damaged_count = 0
@@ -75,6 +74,16 @@ class ClientSession(ControlChannel):
         self._echo_arrival_ns = 0
         self.is_missing_all = False  # Of what the server sends Pings come, and no data packets.
         self._missed_ns: int | None = None  # when a Ping first told of data packets that should have come before it
+
+    @property
+    def session_id(self) -> int:
+        """Its 64-bit id."""
+        return self.channel.session_id
+
+    @property
+    def keys(self) -> SessionKeys:
+        """Of its data packets too."""
+        return self.channel.keys
 
     def note_ping(self, sent_count: int, now_ns: int) -> None:
         """A Ping came: the server had sent so many data packets before it."""

@@ -163,7 +163,7 @@ class Stopping(State):
         """Say that the stream is to end."""
         session = self._common.sessions.current
         assert session is not None
-        self._common.send(session.seal_packet(PacketType.STOP, self._body), Port.CONTROL)
+        self._common.send(session.channel.seal_packet(PacketType.STOP, self._body), Port.CONTROL)
         self._retry_ns = now_ns + STOP_INTERVAL_NS * (1 + self._tries)
         self._tries += 1
 

@@ -58,7 +58,7 @@ class Reporter:
         if now_ns < self._keepalive_ns:
             return None
         self._keepalive_ns = now_ns + KEEPALIVE_NS
-        return session.seal_packet(PacketType.PING, Ping(now_ns & (2**64 - 1)).encode())
+        return session.channel.seal_packet(PacketType.PING, Ping(now_ns & (2**64 - 1)).encode())
 
     def report(self, session: ClientSession, blocks: BlockTable, now_ns: int) -> bytes | None:
         """The Report packet that is due, if one is."""
@@ -100,7 +100,7 @@ class Reporter:
         self._wait_count = 0
         self._news_count = self.receive_buffer_size // (4 * blocks.geometry.symbol_size)
         self.due_ns = now_ns + self._interval_ns
-        return session.seal_packet(PacketType.REPORT, report.encode())
+        return session.channel.seal_packet(PacketType.REPORT, report.encode())
 
     def _may_wait(self, session: ClientSession, blocks: BlockTable) -> bool:
         """Whether the server would do the same without this Report: nothing is lost, more blocks may be opened."""

@@ -38,13 +38,16 @@ from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.api import always
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.admission import CookieJar, HelloGate, HelloVerdict, KeyRing, Openings
+from fountain.protocol.session.channel import ControlChannel
+from fountain.protocol.session.pings import PING_INTERVAL_NS
 from fountain.protocol.session.places import Places
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.protocol.session.server_session import (
     GONE_NS,
-    PING_INTERVAL_NS,
     SILENT_NS,
+    ObjectRequest,
     ServerSession,
+    SessionEnd,
     SessionState,
     Tombstone,
 )
@@ -156,25 +159,23 @@ class ServerMachine:
             if late_ns >= LATE_NS:
                 session.heard_ns = min(now_ns, session.heard_ns + late_ns)
             silent_ns = now_ns - session.heard_ns
-            if silent_ns >= GONE_NS or session.proof.is_overdue(now_ns):
-                self._send_bye(session, ByeReason.IDLE)
-                self._end(session, now_ns)
+            if silent_ns >= GONE_NS or session.pings.proof.is_overdue(now_ns):
+                self._dismiss(session, ByeReason.IDLE, now_ns)
             elif session.sending.controller.breaker.has_tripped:
                 # What is lost, Reports tell: where none come either, nothing is known of that.
                 is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
-                self._send_bye(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE)
-                self._end(session, now_ns)
+                self._dismiss(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE, now_ns)
             elif silent_ns >= SILENT_NS:
                 session.state = SessionState.SILENT
             if session.state is SessionState.ENDED:
                 continue
-            if session.proof.wants_ping(session.pinged_ns, now_ns) or session.poll_ping(now_ns):
+            if session.pings.poll(session.received_count, session.sending.sent_ns, now_ns):
                 self._ping(session, now_ns)
         while self._tombstones:
             oldest = next(iter(self._tombstones.values()))
-            if now_ns - oldest.ended_ns < TOMBSTONE_NS and len(self._tombstones) <= TOMBSTONE_COUNT_MAX:
+            if now_ns - oldest.end.at_ns < TOMBSTONE_NS and len(self._tombstones) <= TOMBSTONE_COUNT_MAX:
                 break
-            del self._tombstones[oldest.session_id]
+            del self._tombstones[oldest.channel.session_id]
 
     # --- What the application asks -------------------------------------------------------------------------
 
@@ -184,8 +185,7 @@ class ServerMachine:
             self._changed.add(object_index)
         for session in list(self.sessions.values()):
             if object_index is None or session.object_index == object_index:
-                self._send_bye(session, reason)
-                self._end(session, now_ns)
+                self._dismiss(session, reason, now_ns)
 
     # --- What must go out ----------------------------------------------------------------------------------
 
@@ -248,8 +248,7 @@ class ServerMachine:
             limit = pacer.train_packet_count(session.sending.packet_size, limit)
         limit = min(limit, room)
         if session.sending.sequence + limit > session.packet_count_max:
-            self._send_bye(session, ByeReason.KEYS_SPENT)
-            self._end(session, now_ns)
+            self._dismiss(session, ByeReason.KEYS_SPENT, now_ns)
             return None
         blocks = session.carousel.take(limit, session.sending.sequence, functools.partial(is_ready, session.session_id))
         if not blocks:
@@ -360,11 +359,11 @@ class ServerMachine:
         if older is not None:
             controller.succeed(older.sending.controller)
         challenge = int.from_bytes(keyed_digest(self._secret, header)[:8], "big")
-        session = ServerSession(
-            request.session, address, keys, served, index, lane, body, controller, challenge, now_ns
-        )
+        channel = ControlChannel(request.session, keys, is_server=True)
+        asked = ObjectRequest(index, served, body)
+        session = ServerSession(channel, address, asked, lane, controller, challenge, now_ns)
         if self._places.unproved_count(address[0]) >= UNPROVED_COUNT_MAX:
-            session.proof.withhold()
+            session.pings.proof.withhold()
         self.sessions[request.session] = session
         self._places.add(session)
         self._turns.add(session)
@@ -376,8 +375,7 @@ class ServerMachine:
         """End the older session of a fetch that is back: its stream has nobody to receive it any more."""
         older = self._places.find(host, peer_id, index)
         if older is not None:
-            older.stop_reason = StopReason.SUPERSEDED
-            self._end(older, now_ns)
+            self._end(older, StopReason.SUPERSEDED, now_ns)
         return older
 
     def _make_room(self, host: str, now_ns: int) -> bool:
@@ -385,13 +383,11 @@ class ServerMachine:
         session = self._places.yielding(host, now_ns)
         if session is None:
             return False
-        self._send_bye(session, ByeReason.PLACE_TAKEN)
-        self._end(session, now_ns)
+        self._dismiss(session, ByeReason.PLACE_TAKEN, now_ns)
         return True
 
     def _ping(self, session: ServerSession, now_ns: int) -> None:
-        session.pinged_ns = now_ns
-        packet = session.seal_packet(PacketType.PING, Ping(session.proof.challenge, session.sent_count).encode())
+        packet = session.channel.seal_packet(PacketType.PING, session.pings.take(session.sent_count, now_ns))
         self._datagrams.append(Transmit(packet, session.address, Port.DATA))
 
     def _handle_session_packet(
@@ -402,11 +398,11 @@ class ServerMachine:
             self.rejects.add(header)
             return
         session = self.sessions.get(header.session)
-        channel = session or self._tombstones.get(header.session)
-        if channel is None:
+        known = session or self._tombstones.get(header.session)
+        if known is None:
             self.rejects.add(Reject.UNKNOWN_SESSION)
             return
-        body = channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
+        body = known.channel.open_packet(header, data[:SESSION_HEADER_SIZE], data[SESSION_HEADER_SIZE:])
         if packet_type is PacketType.REPORT and session is not None and isinstance(body, bytes):
             session.reports.offer(header.sequence, body)
             self._learn(session, now_ns)
@@ -419,20 +415,19 @@ class ServerMachine:
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
         if isinstance(record, Stop):
-            ack = channel.seal_packet(PacketType.STOP_ACK, StopAck().encode())
+            ack = known.channel.seal_packet(PacketType.STOP_ACK, StopAck().encode())
             self._datagrams.append(Transmit(ack, address, port))
         if session is None:
-            if channel.bye_reason is ByeReason.CONGESTED and isinstance(record, Report):
-                self._send_bye(channel, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
+            if known.end is not None and known.end.reason is ByeReason.CONGESTED and isinstance(record, Report):
+                self._send_bye(known, ByeReason.CONGESTED)  # Where most is lost, the last one was as well.
             return
         if isinstance(record, Stop):
-            session.stop_reason = record.reason
             session.received_count = record.received_count
-            self._end(session, now_ns)
+            self._end(session, record.reason, now_ns)
         elif isinstance(record, Ping):
-            pong = session.seal_packet(PacketType.PONG, Pong(record.token).encode())
+            pong = session.channel.seal_packet(PacketType.PONG, Pong(record.token).encode())
             self._datagrams.append(Transmit(pong, address, port))
-        elif isinstance(record, Pong) and session.proof.accept(record.token):
+        elif isinstance(record, Pong) and session.pings.proof.accept(record.token):
             session.sending.pacer.idle(now_ns)
             self._places.prove(session)
             self._turns.wake(session)
@@ -453,20 +448,23 @@ class ServerMachine:
         self._turns.wake(session)
         session.handle_report(record, now_ns)
         self._reported.append(session)
-        if session.proof.wants_ping(session.pinged_ns, now_ns, is_answer=True):
+        if session.pings.is_answer_due(now_ns):
             self._ping(session, now_ns)
 
     def _send_bye(self, session: ServerSession | Tombstone, reason: ByeReason) -> None:
-        session.bye_reason = reason
-        packet = session.seal_packet(PacketType.BYE, Bye(reason).encode())
+        packet = session.channel.seal_packet(PacketType.BYE, Bye(reason).encode())
         self._datagrams.append(Transmit(packet, session.address, Port.DATA))
 
-    def _end(self, session: ServerSession, now_ns: int) -> None:
+    def _dismiss(self, session: ServerSession, reason: ByeReason, now_ns: int) -> None:
+        self._send_bye(session, reason)
+        self._end(session, reason, now_ns)
+
+    def _end(self, session: ServerSession, reason: StopReason | ByeReason, now_ns: int) -> None:
         session.state = SessionState.ENDED
-        session.ended_ns = now_ns
+        session.end = SessionEnd(reason, now_ns)
         del self.sessions[session.session_id]
         self._turns.remove(session)
         self._places.remove(session)
         self._held.pop(session.session_id, None)
-        self._tombstones[session.session_id] = Tombstone(session)
+        self._tombstones[session.session_id] = Tombstone(session.channel, session.address, session.end)
         self._events.append(SessionEnded(session))

@@ -20,7 +20,7 @@ class SessionOpened:
 
 @dataclass(frozen=True)
 class SessionEnded:
-    """A session has ended; its `stop_reason` or `bye_reason` says why."""
+    """A session has ended; its `end` says why."""
 
     session: ServerSession
 

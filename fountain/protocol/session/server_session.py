@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 from fountain.integrity import SessionKeys, sealed_count_max
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
@@ -15,22 +16,23 @@ from fountain.protocol.rate.sending import SendControl
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.schedule.unicast import UnicastCarousel
 from fountain.protocol.session.channel import ControlChannel
-from fountain.protocol.session.port_proof import PortProof
+from fountain.protocol.session.pings import Pings
 from fountain.protocol.session.report_spacing import ReportSpacing
+from fountain.wire.control import OfferBody
 from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
 __all__ = [
     "GONE_NS",
-    "PING_INTERVAL_NS",
     "SILENT_NS",
+    "ObjectRequest",
     "ServerSession",
+    "SessionEnd",
     "SessionState",
     "Tombstone",
 ]
 
 SILENT_NS = 2 * NS  # No report for so long: the stream pauses; Pings go on asking for an answer.
 GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
-PING_INTERVAL_NS = NS // 2  # A client that waits for nothing still hears that the server lives.
 _SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 
 
@@ -42,43 +44,107 @@ class SessionState(enum.Enum):
     ENDED = "ended"
 
 
-class ServerSession(ControlChannel):
-    """State of one stream. `address` is where its data goes, and `proof` whether its client receives there."""
+@dataclass(frozen=True)
+class ObjectRequest:
+    """What a client asks for: an object, by its index among those that the server has, and what it holds of it."""
+
+    object_index: int
+    served: ServedObject
+    body: RequestBody
+
+    def needed_count(self, done_count: int) -> int:
+        """How many packets it needs at least, with so many blocks done.
+
+        Whoever begins anew needs all symbols. What others hold in part nobody else can know, unless it is all.
+        """
+        geometry, manifest = self.served.offer.geometry, self.served.offer.manifest_geometry
+        if self.body.has_manifest:
+            return int(done_count < geometry.block_count)
+        return geometry.symbol_count - self.served.zero_symbol_count + manifest.symbol_count
+
+
+@dataclass(frozen=True)
+class SessionEnd:
+    """Why and when a session ended: the reason of the client's Stop, or of the server's Bye."""
+
+    reason: StopReason | ByeReason
+    at_ns: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the client has the object, as it says."""
+        return self.reason is StopReason.DONE
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What is left of an ended session: its id stays taken, and whoever did not hear of the end is notified again."""
+
+    channel: ControlChannel
+    address: Address
+    end: SessionEnd
+
+
+class ServerSession:
+    """State of one stream. `address` is where its data goes; `pings` prove that its client receives there."""
 
     def __init__(
-        self, session_id: int, address: Address, keys: SessionKeys, served: ServedObject, object_index: int,
-        lane: Lane, request: RequestBody, controller: Controller, challenge: int, now_ns: int,
+        self, channel: ControlChannel, address: Address, asked: ObjectRequest, lane: Lane, controller: Controller,
+        challenge: int, now_ns: int,
     ) -> None:  # fmt: skip
-        super().__init__(session_id, outgoing=keys.to_client, incoming=keys.to_server)
+        self.channel = channel
         self.address = address
-        self.proof = PortProof(challenge, now_ns)
-        self.reports = ReportSpacing(now_ns)
-        self.pinged_ns = now_ns
-        self.keys = keys
-        self.object_index = object_index
-        self.offer = served.offer
-        self.part_count = request.part_count
-        self.sending = SendControl(controller, served.wire_size(request.part_count), now_ns)
+        self.asked = asked
         self.lane = lane
-        self.host = request.host
-        self.peer_id = request.peer_id
         self.state = SessionState.STREAMING
-        self.stop_reason: StopReason | None = None
-        self.bye_reason: ByeReason | None = None
+        self.end: SessionEnd | None = None
         self.started_ns = now_ns
         self.heard_ns = now_ns
-        self.ended_ns = 0
-        self._pinged_count = 0  # packets that had been received by then
         self.received_count = 0  # as the client reports it
-        geometry = served.offer.geometry
+        self.pings = Pings(challenge, now_ns)
+        self.reports = ReportSpacing(now_ns)
+        self.sending = SendControl(controller, asked.served.wire_size(self.part_count), now_ns)
+        body = asked.body
         self.carousel = UnicastCarousel(
-            geometry, served.offer.manifest_geometry, lane, request.done, request.open_limit,
-            has_manifest=request.has_manifest,
+            self.offer.geometry, self.offer.manifest_geometry, lane, body.done, body.open_limit,
+            has_manifest=body.has_manifest,
         )  # fmt: skip
-        # Whoever begins anew needs all symbols. What others hold in part nobody else can know, unless it is all.
-        whole_count = geometry.symbol_count - served.zero_symbol_count + served.offer.manifest_geometry.symbol_count
-        is_whole = self.carousel.done.count >= geometry.block_count
-        self.needed_count = int(not is_whole) if request.has_manifest else whole_count
+        self.needed_count = asked.needed_count(self.carousel.done.count)
+
+    @property
+    def session_id(self) -> int:
+        """Its 64-bit id."""
+        return self.channel.session_id
+
+    @property
+    def keys(self) -> SessionKeys:
+        """Of its data packets too."""
+        return self.channel.keys
+
+    @property
+    def object_index(self) -> int:
+        """Which of the server's objects it is of."""
+        return self.asked.object_index
+
+    @property
+    def offer(self) -> OfferBody:
+        """What was said of the object."""
+        return self.asked.served.offer
+
+    @property
+    def part_count(self) -> int:
+        """In how many parts each of its packets goes; 1: whole."""
+        return self.asked.body.part_count
+
+    @property
+    def host(self) -> str:
+        """What its client calls its host."""
+        return self.asked.body.host
+
+    @property
+    def peer_id(self) -> bytes:
+        """The id of its client, which keeps it from session to session."""
+        return self.asked.body.peer_id
 
     @property
     def rtt(self) -> RttEstimate:
@@ -110,21 +176,12 @@ class ServerSession(ControlChannel):
     @property
     def fraction(self) -> float:
         """Share of the object's blocks that the client has verified."""
-        return 1.0 if self.stop_reason is StopReason.DONE else self.carousel.done_fraction
-
-    def poll_ping(self, now_ns: int) -> bool:
-        """Whether a Ping is due: the client waits for nothing, or of what is sent to it nothing more arrives."""
-        has_arrived = self.received_count > self._pinged_count
-        since_ns = max(self.pinged_ns, self.sending.sent_ns) if has_arrived else self.pinged_ns
-        if now_ns - since_ns < PING_INTERVAL_NS:
-            return False
-        self.pinged_ns, self._pinged_count = now_ns, self.received_count
-        return True
+        return 1.0 if self.end is not None and self.end.is_done else self.carousel.done_fraction
 
     def room_count(self, now_ns: int) -> int:
         """How many packets may go now, as far as pace, window, the receiver's buffer and what is proved allow."""
         room = self.sending.room(now_ns)
-        return self.proof.limit(self.packet_count_max if room is None else room, self.sent_count)
+        return self.pings.proof.limit(self.packet_count_max if room is None else room, self.sent_count)
 
     def ready_ns(self, now_ns: int) -> int:
         """When a session that may send nothing now may again, if nothing comes before."""
@@ -144,15 +201,3 @@ class ServerSession(ControlChannel):
             report.done, report.needs, self.sending.resolved, self.loss.fraction,
             has_manifest=report.has_manifest, open_limit=max(1, report.open_limit),
         )  # fmt: skip
-
-
-class Tombstone(ControlChannel):
-    """What is left of an ended session: its id stays taken, and whoever did not hear of the end is told again."""
-
-    def __init__(self, session: ServerSession) -> None:
-        super().__init__(session.session_id, outgoing=session._outgoing, incoming=session._incoming)
-        self._replay = session._replay
-        self._control_sequence = session._control_sequence
-        self.address = session.address
-        self.ended_ns = session.ended_ns
-        self.bye_reason = session.bye_reason
