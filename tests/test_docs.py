@@ -214,7 +214,7 @@ def assigned_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("heading", [name for name in marked_tables(ARCHITECTURE) if name.startswith("states: ")])
-def test_state_tables_tell_every_change_of_state(heading: str) -> None:
+def test_state_tables_show_every_change_of_state(heading: str) -> None:
     path, enum_name = heading.removeprefix("states: ").split()
     rows = marked_tables(ARCHITECTURE)[heading]
     told = {(row["where"].strip("`"), row["to"]) for row in rows}
@@ -269,7 +269,7 @@ def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_states_of_a_receiver_of_a_group_are_those_that_it_tells() -> None:
+def test_states_of_a_receiver_of_a_group_are_those_that_it_reports() -> None:
     rows = marked_tables(ARCHITECTURE)["member states"]
     machine = ROOT / "fountain/protocol/group/receiver.py"
     made = assigned_states(machine, "MemberState") | changed_states(machine, "MemberState")

@@ -31,7 +31,7 @@ def test_a_figure_is_missed_when_one_file_is_not_exact() -> None:
     assert not Figure("many", "n", "fountain", 1, exact_count=29, file_count=30).met
 
 
-def test_tables_tell_every_figure_that_a_run_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_show_every_figure_that_a_run_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = Figures()
     claims = (Claim("octets", 1.118, 1.13), Claim("seconds", 2.0, 2.8))
     figures.add(Figure("3-5", "3 receivers", "fountain", 20, 3, 3, 1.118, 2.0, claims))

@@ -112,13 +112,13 @@ def test_a_plain_line_comes_once_a_minute_while_nothing_moves() -> None:
     assert len(stage.fetch("HOST").err.splitlines()) == 3  # after 5, 65 and 125 s
 
 
-def test_what_is_prepared_is_told_once() -> None:
+def test_what_is_prepared_is_reported_once() -> None:
     reading = [Preparing("reading image.iso", done, 10) for done in range(10)]
     err = Stage(script(*reading, Preparing("compiling kernels, first run only"))).fetch("HOST").err
     assert err == "reading image.iso\ncompiling kernels, first run only\n"
 
 
-def test_a_plain_server_tells_who_comes_and_goes_and_where_they_are() -> None:
+def test_a_plain_server_reports_who_comes_and_goes_and_where_they_are() -> None:
     events = (
         PeerJoined("aa", "10.0.0.2:40000", "laptop", "image.iso", 0.25, 0, 0),
         PeersProgress((peer(), peer("10.0.0.3:40000", state=PeerState.DONE)), 412e6),
@@ -243,7 +243,7 @@ def test_the_live_region_is_gone_at_the_end_and_the_lines_stay() -> None:
     assert stage.cursor_is_visible
 
 
-def test_an_error_gives_the_terminal_back_before_it_is_told() -> None:
+def test_an_error_gives_the_terminal_back_before_it_is_reported() -> None:
     stage = Stage(failing(NobodyAnsweredError("Nobody."), offered(), transfer(0.5)), on_terminal=True)
     err = stage.fetch("HOST").err
     assert stage.cursor_is_visible
@@ -310,7 +310,7 @@ def test_on_a_narrow_terminal_columns_go_and_what_is_left_is_whole(width: int) -
     assert row.count("…") <= 1
 
 
-def test_peers_with_the_same_name_are_told_apart_by_their_addresses() -> None:
+def test_peers_with_the_same_name_are_distinguished_by_their_addresses() -> None:
     peers = (peer(host="laptop"), peer("10.0.0.3:40000", host="laptop"), peer("10.0.0.4:40000", host="tower"))
     assert short_labels(peers) == ["10.0.0.2:40000", "10.0.0.3:40000", "tower"]
     rows = last_region(Stage(width=80), PeersProgress(peers, 412e6))[1:4]
@@ -320,7 +320,7 @@ def test_peers_with_the_same_name_are_told_apart_by_their_addresses() -> None:
 @pytest.mark.parametrize(
     ("size", "duration_s", "is_shown"), [(5, 0.3, False), (500_000, 0.01, False), (0, 2.0, False), (500_000, 0.2, True)]
 )
-def test_a_rate_that_tells_nothing_is_left_out(size: int, duration_s: float, is_shown: bool) -> None:
+def test_a_rate_that_means_nothing_is_left_out(size: int, duration_s: float, is_shown: bool) -> None:
     event = dataclasses.replace(fetched(), duration_s=duration_s, rate_bps=size * 8 / duration_s)
     (line,) = Narrator("linux").lines(event)
     assert ("bit/s" in line) == is_shown

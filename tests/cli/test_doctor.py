@@ -84,7 +84,7 @@ def test_json_has_an_object_for_each_finding(monkeypatch: pytest.MonkeyPatch) ->
         ((problem("a", "b", is_remote=True), problem("c", "d")), ExitStatus.LOCAL),
     ],
 )
-def test_the_status_tells_whose_problem_it_is(
+def test_the_status_shows_whose_problem_it_is(
     monkeypatch: pytest.MonkeyPatch, found: tuple[Finding, ...], status: int
 ) -> None:
     assert run(monkeypatch, found=found).status == status
@@ -202,7 +202,7 @@ def test_a_port_that_is_taken_is_found_with_whoever_has_it() -> None:
         ("avx2", [("gfni512", "")], Verdict.NOTE),
     ],
 )
-def test_slow_vector_instructions_are_told_with_what_is_missing(
+def test_slow_vector_instructions_are_reported_with_what_is_missing(
     active: str, better: list[tuple[str, str]], verdict: Verdict
 ) -> None:
     finding = machine_checks._vector_finding(active, better, active)
@@ -275,7 +275,7 @@ def answered(record: Offer | Listing | Refusal) -> Answer:
     return Answer(record.encode(), 1_500_000)
 
 
-def test_a_server_is_told_with_its_object_and_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_reported_with_its_object_and_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     found = path_to(monkeypatch, lambda nonce: answered(Offer(nonce, bytes(20), offer_body(1500))))
     assert {finding.verdict for finding in found} == {Verdict.OK}
     assert found[-2].text == "192.0.2.1:6330 serves 'image.iso', 5,000 bytes, sealed; round trip 1.50 ms"

@@ -191,7 +191,7 @@ def test_no_command_is_offered_that_would_be_refused(old: str, tmp_path: Path, m
         ("file/copy", "file is not a directory."),
     ],
 )
-def test_a_place_that_cannot_be_one_is_told_before_anybody_is_asked(
+def test_a_place_that_cannot_be_one_is_reported_before_anybody_is_asked(
     out: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -304,7 +304,7 @@ def test_a_reader_that_left_does_not_stop_a_fetch() -> None:
     assert stage.fetch("HOST", "--json").status == 0
 
 
-def test_a_stdout_that_cannot_be_written_is_told() -> None:
+def test_a_stdout_that_cannot_be_written_is_reported() -> None:
     stage = Stage(script(*ONE_OF_EACH))
     stage.env.stdout = OutputStream(Gone(OSError(28, "No space left on device")))
     result = stage.fetch("HOST")
@@ -350,7 +350,7 @@ def test_numbers_of_a_one_way_stream_are_bounded_too(option: str) -> None:
     assert (status, stage.configs) == (2, []), err
 
 
-def test_a_value_below_zero_is_told_as_such() -> None:
+def test_a_value_below_zero_is_reported_as_such() -> None:
     assert "'-5M' is not a rate" in Stage().serve("f", "--rate", "-5M").err
     assert "'-1' is not a fraction" in Stage().fetch("HOST", "--loss-test", "-1").err
     assert "'-3' is not a whole number" in Stage().fetch("HOST", "--port", "-3").err

@@ -232,7 +232,7 @@ def test_a_one_way_receiver_says_when_it_will_be_done() -> None:
 # --- A receiver --------------------------------------------------------------------------------------------
 
 
-def test_a_receiver_tells_what_it_hears_and_what_it_is_asked() -> None:
+def test_a_receiver_reports_what_it_hears_and_what_it_is_asked() -> None:
     events = (
         Listening("239.63.30.1", "eth0", 6332),
         Announced("image.iso", DIGEST, 2_000_000_000, "10.0.0.1", 100_000_000, is_oneway=False),
@@ -297,7 +297,7 @@ def test_each_receiver_has_its_result_as_soon_as_that_is_final() -> None:
     assert written == ["", DONE_LINE, DONE_LINE + failed_line, DONE_LINE + failed_line]
 
 
-def test_a_result_is_told_again_when_the_hook_has_ended() -> None:
+def test_a_result_is_reported_again_when_the_hook_has_ended() -> None:
     ended = HookReported("aa", "10.0.0.2:40000", "pc;1", "image.iso", is_success=False)
     early = dataclasses.replace(ended, session_id="bb", is_success=True)
     late = dataclasses.replace(FINISHED, session_id="bb", host="pc2")
@@ -394,7 +394,7 @@ def test_a_group_that_nobody_heard_says_so() -> None:
     ]
 
 
-def test_the_server_tells_how_hooks_went() -> None:
+def test_the_server_reports_how_hooks_went() -> None:
     event = HookReported("aa", "10.0.0.2:40000", "pc1", "image.iso", is_success=True)
     assert told(event) == ["pc1 (10.0.0.2:40000) ran its hook for image.iso"]
     assert told(dataclasses.replace(event, is_success=False)) == [

@@ -150,7 +150,7 @@ def test_an_address_that_no_machine_has_is_refused(address: str, hint: str) -> N
     assert hint in refused.err
 
 
-def test_an_open_server_tells_peers_to_say_open() -> None:
+def test_an_open_server_asks_peers_to_use_open() -> None:
     assert "    fountain-fetch --open 192.168.1.5\n" in Stage(script(served(), serving(is_open=True))).serve("a").err
 
 
@@ -191,7 +191,7 @@ def test_a_missing_peer_is_status_8() -> None:
     assert "2 of 3 expected peers have the object." in result.err
 
 
-def test_an_engine_that_tells_of_missing_peers_itself_is_status_8() -> None:
+def test_an_engine_that_reports_missing_peers_itself_is_status_8() -> None:
     assert Stage(failing(PeersMissingError("One is missing."))).serve("a", "--expect", "1").status == 8
 
 
@@ -217,7 +217,7 @@ def test_an_error_of_the_system_that_nobody_wrapped_is_still_a_sentence() -> Non
     assert result.err == "fountain-serve: The system says: Permission denied: image.iso.\n"
 
 
-def test_a_current_directory_that_was_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_current_directory_that_was_removed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     try:
@@ -261,5 +261,5 @@ def test_what_was_left_out_is_named_at_the_server() -> None:
     assert "warning: 3 entries of photos left out\n   photos/pipe: a named pipe\n   and 2 more\n" in told
 
 
-def test_the_end_is_told() -> None:
+def test_the_end_is_reported() -> None:
     assert "stopped: idle\n" in Stage(script(Stopped(EndReason.IDLE))).serve("a").err

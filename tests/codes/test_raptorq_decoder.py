@@ -116,7 +116,7 @@ def test_symbols_of_the_wheel_decode_here_and_ours_decode_there(data: st.DataObj
 
 
 @BOTH_ENGINES
-def test_too_few_independent_symbols_tell_the_need_and_change_nothing(
+def test_too_few_independent_symbols_report_the_need_and_change_nothing(
     engine: str, monkeypatch: pytest.MonkeyPatch, rng: random.Random
 ) -> None:
     use_engine(monkeypatch, engine)

@@ -61,7 +61,7 @@ def test_a_stream_that_ends_before_an_object_is_sure_to_be_there_is_warned_of() 
     assert warning.message.endswith("the stream ends after 5.0 s: no receiver can be sure to have it all.")
 
 
-def test_a_small_object_takes_a_pass_of_the_least_time() -> None:
+def test_a_small_object_takes_a_pass_of_the_minimum_time() -> None:
     air = AirTimes(OnewayConfig(pass_count=3), [served("tiny", 1)], RATE)
     assert air.air_time(0).seconds == CYCLE_MIN_NS / NS
     assert air.planned_s(0) == 3 * CYCLE_MIN_NS / NS

@@ -404,7 +404,7 @@ def test_observers_are_notified_of_what_happens_to_a_receiver(
 # --- Who is named --------------------------------------------------------------------------------------------
 
 
-def test_receivers_of_one_name_are_told_apart_by_their_addresses() -> None:
+def test_receivers_of_one_name_are_distinguished_by_their_addresses() -> None:
     group = Group("a")
     group.join("a", 1, MemberState.LEFT, host="pc")
     group.join("a", 2, MemberState.LEFT, host="pc")

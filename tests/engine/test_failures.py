@@ -40,7 +40,7 @@ def test_a_server_that_was_preparing_is_not_said_to_be_there_still() -> None:
     assert "whether fountain-serve still runs" in error.hint
 
 
-def test_a_refused_name_is_told() -> None:
+def test_a_refused_name_is_reported() -> None:
     event = FetchFailed(Failure.REFUSED, RefusalReason.NO_SUCH_OBJECT)
     assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named 'a\\nb'."
 

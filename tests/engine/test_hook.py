@@ -51,11 +51,11 @@ def test_a_name_is_no_part_of_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 1, 127, 255])
-def test_the_exit_status_is_told(status: int) -> None:
+def test_the_exit_status_is_reported(status: int) -> None:
     assert run(f"exit {status}") == status
 
 
-def test_a_signal_is_told_as_a_negative_status() -> None:
+def test_a_signal_is_reported_as_a_negative_status() -> None:
     assert run("kill -9 $$") == -9
 
 

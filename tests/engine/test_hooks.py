@@ -114,7 +114,7 @@ def test_a_hook_that_fails_runs_again_and_is_done_once_it_ends_well(stage: Stage
     assert stage.log.read_text() == f"1 {'ab' * 32} content\n2 {'ab' * 32} content\n"
 
 
-def test_a_hook_that_always_fails_is_given_up_after_three_times_and_that_is_told(stage: Stage) -> None:
+def test_a_hook_that_always_fails_is_given_up_after_three_times_and_that_is_reported(stage: Stage) -> None:
     pending = stage.put()
     hooks = stage.start("exit 3")
     hooks.begin(pending, stage.path(pending), 0)
@@ -216,7 +216,7 @@ def test_a_list_that_cannot_be_written_keeps_no_hook_from_running(
 
 
 @needs_proc
-def test_a_process_is_told_from_another_of_its_number() -> None:
+def test_a_process_is_distinguished_from_another_of_its_number() -> None:
     hook = Hook("exec sleep 600", Path("x"), name="", object_id="", digest="")
     try:
         assert is_running(hook.process)

@@ -56,7 +56,7 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_server_that_digests_a_large_file_stops_when_it_is_told_to(large: Path) -> None:
+def test_a_server_that_digests_a_large_file_stops_when_it_is_asked_to(large: Path) -> None:
     observer = Stopper("reading")
     config = ServeConfig(paths=(large,), port=0, data_port=0, bind="127.0.0.1")
     summary = serve(config, observer, observer.stop)
@@ -67,7 +67,9 @@ def test_a_server_that_digests_a_large_file_stops_when_it_is_told_to(large: Path
     assert not digest_threads()
 
 
-def test_a_fetch_that_digests_its_part_stops_when_it_is_told_to_and_keeps_the_part(large: Path, tmp_path: Path) -> None:
+def test_a_fetch_that_digests_its_part_stops_when_it_is_asked_to_and_keeps_the_part(
+    large: Path, tmp_path: Path
+) -> None:
     source = open_source(large, symbol_size=1408, profile_id=CODE.profile_id)
     geometry = source.geometry
     destination = tmp_path / "fetched" / "large"

@@ -92,7 +92,7 @@ def test_a_directory_of_somebody_else_is_not_used(package: Path) -> None:
     assert run(package)[1] == "None"
 
 
-def test_that_kernels_cannot_be_kept_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_that_kernels_cannot_be_kept_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_facts, "cache_trouble", lambda: "no place")
     watcher = KeepingObserver()
     WarmUp(code_by_name("raptorq")).finish(watcher, threading.Event())

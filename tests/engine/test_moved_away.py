@@ -46,7 +46,7 @@ def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: 
     assert os.listdir(out) == []
 
 
-def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_moved_away_at_once_was_fetched_and_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "object"
     path.write_bytes(bytes(SIZE))
     with open_source(path, symbol_size=64, profile_id=CODE.profile_id) as source:

@@ -40,7 +40,7 @@ class Keeping:
         self.events.append(event)
 
 
-def test_an_observer_that_fails_is_told_nothing_more_and_the_failure_is_logged(
+def test_an_observer_that_fails_gets_nothing_more_and_the_failure_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     failing = Failing()

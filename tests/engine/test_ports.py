@@ -27,7 +27,7 @@ def test_a_taken_port_is_reported_with_the_parameter_that_names_another(field: s
     assert caught.value.field == field
 
 
-def test_a_path_that_is_not_there_is_told_before_a_port_is_asked_for(tmp_path: Path) -> None:
+def test_a_path_that_is_not_there_is_reported_before_a_port_is_asked_for(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         config = ServeConfig(paths=(tmp_path / "typo.iso",), bind="127.0.0.1", port=taken.getsockname()[1])

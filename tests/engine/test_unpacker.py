@@ -152,7 +152,7 @@ def test_a_block_number_that_cannot_be_is_dropped_and_counted(open: bool, block:
     assert list(stage.table) == []
 
 
-def test_a_manifests_block_is_told_by_its_flag_alone() -> None:
+def test_a_manifests_block_is_known_by_its_flag_alone() -> None:
     stage = Stage()
     assert stage.take(0, [(0, 0)], flags=FLAG_MANIFEST) == 1
     assert list(stage.table) == [MANIFEST_BIT]

@@ -73,7 +73,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_both_sides_are_told_how_many_entries_were_left_out(root: Path, tmp_path: Path) -> None:
+def test_both_sides_are_notified_how_many_entries_were_left_out(root: Path, tmp_path: Path) -> None:
     server, client, _ = transfer(root, tmp_path / "copy")
     assert server.of(LeftOut) == [
         LeftOut("tree", 2, (f"{root}/d/one: a named pipe", f"{root}/d/two: a named pipe"))

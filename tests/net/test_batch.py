@@ -188,7 +188,7 @@ def test_a_sender_that_another_local_address_was_asked_by_is_answered_from_there
     client.close()
 
 
-def test_drops_are_counted_once_however_many_datagrams_tell_of_them() -> None:
+def test_drops_are_counted_once_however_many_datagrams_report_them() -> None:
     endpoint = open_endpoint("127.0.0.1", buffer_size=100_000)
     assert isinstance(endpoint, LinuxEndpoint)
     train, received, sent = Train(), 0, 0
@@ -253,7 +253,7 @@ def test_structures_have_the_sizes_of_those_of_the_kernel() -> None:
     assert batch._CONTROL.size == 16
 
 
-def test_control_messages_are_told_as_the_standard_library_tells_them() -> None:
+def test_control_messages_are_read_as_the_standard_library_reads_them() -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,

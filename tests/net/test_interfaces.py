@@ -52,7 +52,7 @@ def test_an_interface_is_named_by_name_number_or_address(monkeypatch: pytest.Mon
     assert choose_interface(wanted, IPV4) is WIRELESS
 
 
-def test_of_interfaces_with_the_same_address_the_scope_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_interfaces_with_the_same_address_the_scope_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     twin = Interface("eth2", 9, ("fe80::1/64",))
     pretend(monkeypatch, WIRED, twin)
     assert choose_interface("fe80::1%eth2", IPV6) is twin
@@ -72,7 +72,7 @@ def test_an_unknown_interface_is_answered_with_those_that_there_are(monkeypatch:
     assert "lo (127.0.0.1), eth0 (192.168.1.5)" in caught.value.hint
 
 
-def test_a_machine_alone_is_told_of_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_alone_reports_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, LOOPBACK, BRIDGE, TUNNEL, BARE)
     with pytest.raises(TransportError, match="No interface of this machine") as caught:
         choose_interface("", IPV4)
@@ -99,7 +99,7 @@ def test_an_interface_that_cannot_carry_the_group_says_why(
     assert caught.value.field == "group.interface"
 
 
-def test_a_system_that_tells_no_addresses_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_reports_no_addresses_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interfaces.sys, "platform", "win32")
     known = {name: index for index, name in socket.if_nameindex()}
     assert {each.name: each.index for each in list_interfaces()} == known
@@ -107,7 +107,7 @@ def test_a_system_that_tells_no_addresses_is_believed(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getifaddrs")
-def test_both_ways_to_ask_for_interfaces_tell_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_to_ask_for_interfaces_report_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = list_interfaces()
     monkeypatch.setattr(interfaces.sys, "platform", "darwin")
     mine = list_interfaces()

@@ -167,7 +167,7 @@ class TestEstimates:
         assert rtt.minimum_ns == 100 * MS
 
     @given(st.integers(0, 1 << 50), st.integers(0, 10**7), st.integers(0, 10**7))
-    def test_an_echo_tells_the_round_trip_without_the_time_for_which_it_was_held(
+    def test_an_echo_shows_the_round_trip_without_the_time_for_which_it_was_held(
         self, sent_us: int, way_us: int, hold_us: int
     ) -> None:
         now_ns = (sent_us + way_us + hold_us) * 1_000 + 999

@@ -85,7 +85,7 @@ class Blocks(RuleBasedStateMachine):
                     self.need.pop(known, None)
 
     @invariant()
-    def it_tells_what_is_open(self) -> None:
+    def it_reports_what_is_open(self) -> None:
         assert set(self.table) == set(self.need)
         assert len(self.need) <= OPEN_LIMIT
         needs = dict(self.table.needs())

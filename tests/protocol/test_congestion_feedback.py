@@ -107,7 +107,7 @@ def test_the_counter_of_drops_may_wrap() -> None:
 # --- Windows ------------------------------------------------------------------------------------------------
 
 
-def test_under_way_is_what_no_report_tells_of() -> None:
+def test_under_way_is_what_no_report_covers() -> None:
     stream = sending(100)
     assert stream.books.under_way(100) == 100
     stream.report(60, 55)
@@ -158,7 +158,7 @@ def test_reports_without_arrivals_leave_the_rate_as_it_is() -> None:
         assert stream.report(190, 190).delivered_bps == before.delivered_bps
 
 
-def test_a_train_is_no_rate_of_a_round_trip_but_its_own_is_told_once() -> None:
+def test_a_train_is_no_rate_of_a_round_trip_but_its_own_is_reported_once() -> None:
     stream = sending()
     stream.rtt.sample(600 * MS)
     stream.report(1, 1)

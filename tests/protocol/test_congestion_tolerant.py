@@ -356,7 +356,7 @@ def test_first_packets_whose_report_takes_longer_than_a_silence_start_a_stream_a
     assert control._window >= 10
 
 
-def test_after_a_silence_a_stream_grows_to_the_least_window_though_so_few_packets_never_use_its_rate() -> None:
+def test_after_a_silence_a_stream_grows_to_the_minimum_window_though_so_few_packets_never_use_its_rate() -> None:
     stream = started()
     stream.control.on_silence(stream.now_ns, stream.sent)
     for _ in range(40):

@@ -66,7 +66,7 @@ def test_a_network_of_ipv6_is_known_however_it_is_written(left: str, right: str)
     assert answered(HelloGate(bytes(32)), [left] * 15 + [right] * 15) == HELLO_BURST_COUNT
 
 
-def test_ipv4_addresses_that_are_mapped_into_ipv6_are_told_apart() -> None:
+def test_ipv4_addresses_that_are_mapped_into_ipv6_are_distinguished() -> None:
     assert answered(HelloGate(bytes(32)), [f"::ffff:192.0.2.{host}" for host in range(1, 100)]) == 99
 
 

@@ -241,7 +241,7 @@ def test_a_deficit_that_is_still_encoded_waits_only_while_there_is_something_els
     assert counts(stream.take(K, 6 * K, lambda _: False)) == [(2, 3)]
 
 
-def test_symbols_to_encode_ahead_are_told_once_and_are_those_that_are_sent() -> None:
+def test_symbols_to_encode_ahead_are_reported_once_and_are_those_that_are_sent() -> None:
     stream = sent()
     stream.settle(Receiver(ME, BLOCKS * K, 0.0), [(2, 3)], [], is_last_word=True)
     told = stream.poll_preparation()

@@ -262,7 +262,7 @@ def test_who_got_far_more_than_a_block_and_asks_for_more_is_found() -> None:
     assert stream.deficits.greedy == {ME}
 
 
-def test_a_report_costs_what_it_tells_and_not_what_others_did(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_costs_what_it_reports_and_not_what_others_did(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = carousel(30_000)
     sequence = 30_000 * K
     stream.take(sequence, 0)

@@ -76,7 +76,7 @@ def test_pages_that_come_slowly_do_not_hold_a_fetch_for_long() -> None:
     assert when_ns <= 7 * TIMEOUT_NS
 
 
-def test_more_pages_than_the_first_one_told_are_not_taken() -> None:
+def test_more_pages_than_the_first_one_reported_are_not_taken() -> None:
     machine = client()
     asked = hello(machine)
     assert asked is not None

@@ -82,7 +82,7 @@ def test_the_inverse_finds_the_rate_of_events_again(event_rate: float, rtt_ns: i
     assert found == pytest.approx(event_rate, rel=1e-6)
 
 
-def test_the_inverse_stays_within_what_the_wire_can_tell() -> None:
+def test_the_inverse_stays_within_what_the_wire_can_carry() -> None:
     assert event_rate_of(SIZE, RTT_NS, 1e30) == pytest.approx(EVENT_RATE_MIN)
     assert event_rate_of(SIZE, RTT_NS, 0.0) == 1.0
 
@@ -228,7 +228,7 @@ def test_the_first_interval_follows_the_round_trip_when_it_becomes_known() -> No
     assert stream.events.allowed_bps(stream.time_of(stream.next)) == pytest.approx(SIZE * 8 * 1000, rel=0.03)
 
 
-def test_the_round_trip_grows_with_the_way_until_it_is_told_again() -> None:
+def test_the_round_trip_grows_with_the_way_until_it_is_reported_again() -> None:
     events = LossEvents(SIZE)
     events.on_packets(range(10), START_NS, 7 * MS)
     events.set_rtt(RTT_NS)

@@ -53,7 +53,7 @@ def test_a_server_that_has_sent_too_little_is_waited_for(monkeypatch: pytest.Mon
     assert client.state is ClientState.RECEIVING
 
 
-def test_two_pings_that_tell_of_data_none_of_which_came_lead_to_a_session_with_parts(
+def test_two_pings_that_report_data_none_of_which_came_lead_to_a_session_with_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pair, client, session = wide(monkeypatch)

@@ -200,7 +200,7 @@ def test_how_trains_cut_a_stream_changes_nothing() -> None:
     assert entries == expected
 
 
-def test_a_stream_ends_after_its_passes_or_when_it_is_told_to() -> None:
+def test_a_stream_ends_after_its_passes_or_when_it_is_asked_to() -> None:
     running = stream(passes=None)
     assert len(symbols(running.take(10 * PASS_SIZE, 0))) == 10 * PASS_SIZE
     assert running.cycle_number in (9, 10)

@@ -59,7 +59,7 @@ def test_one_address_that_has_taken_all_places_gives_one_to_each_newcomer_down_t
     assert ask_in_vain(pair, "203.0.113.1")
 
 
-def test_the_youngest_session_of_the_address_that_has_most_gives_up_its_place_and_is_told_why() -> None:
+def test_the_youngest_session_of_the_address_that_has_most_gives_up_its_place_and_is_notified_why() -> None:
     pair = Pair(peer_count_max=8)
     peers = join(pair, 8, "192.0.2.1")
     client, session = peers[-1]

@@ -31,7 +31,7 @@ def swapped(begin: int, end: int, late_count: int) -> list[int]:
     return sorted(range(begin, end), key=lambda sequence: sequence + (late_count if sequence % 2 else 0))
 
 
-def test_a_way_that_keeps_the_order_is_told_of_at_once() -> None:
+def test_a_way_that_keeps_the_order_is_reported_at_once() -> None:
     stream = Stream()
     stream.arrive(*range(50), *range(52, 80))
     assert stream.due() == (80, 2)
@@ -67,7 +67,7 @@ def test_what_was_due_stays_due() -> None:
         before = now
 
 
-def test_a_way_that_reorders_no_more_is_told_of_at_once_again() -> None:
+def test_a_way_that_reorders_no_more_is_reported_at_once_again() -> None:
     stream = Stream()
     stream.arrive(*swapped(0, 100, 11))
     stream.now_ns += 2 * WINDOW_NS

@@ -94,7 +94,7 @@ def test_one_key_seals_as_many_packets_as_rfc_9001_allows(packet_size: int, coun
     assert sealed_count_max(packet_size) == count
 
 
-def test_a_session_whose_key_is_worn_ends_before_one_more_packet_is_sealed() -> None:
+def test_a_session_whose_key_is_exhausted_ends_before_one_more_packet_is_sealed() -> None:
     pair, client, session = connected()
     session.sending.sequence = session.packet_count_max - 1
     pair.now_ns += 10 * MS

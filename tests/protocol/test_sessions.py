@@ -144,7 +144,7 @@ def test_packets_of_the_other_sides_kind_are_out_of_place() -> None:
     assert list(pair.server.sessions.values()) == [session]
 
 
-def test_a_copy_and_a_forgery_are_counted_apart() -> None:
+def test_a_copy_and_a_forgery_are_counted_separately() -> None:
     pair, client, session = connected()
     ping = session.channel.seal_packet(PacketType.PING, Ping(1).encode())
     client.handle_datagram(ping, pair.now_ns)
@@ -158,7 +158,7 @@ def test_a_copy_and_a_forgery_are_counted_apart() -> None:
     assert client.rejects.count(Reject.BAD_FIELD) == 1
 
 
-def test_a_report_that_expects_what_was_never_sent_still_tells_what_is_needed() -> None:
+def test_a_report_that_expects_what_was_never_sent_still_shows_what_is_needed() -> None:
     pair, client, session = connected()
     assert client.session is not None
     sent_count = 0

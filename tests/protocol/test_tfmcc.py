@@ -278,7 +278,7 @@ def test_a_queue_that_grows_damps_the_rate() -> None:
     assert 0.5 * before_bps <= damped_bps <= 0.8 * before_bps
 
 
-def test_each_receiver_is_told_its_round_trip_and_the_group_the_longest() -> None:
+def test_each_receiver_is_notified_of_its_round_trip_and_the_group_the_longest() -> None:
     desk = Desk()
     desk.report("a", rtt_ms=20)
     desk.report("b", rtt_ms=90)

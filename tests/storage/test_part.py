@@ -352,7 +352,7 @@ def test_a_destination_that_appears_meanwhile_is_not_replaced(
         assert snapshot(tmp_path / "copy") == snapshot(source.path)
 
 
-def test_a_second_process_is_told_that_the_first_one_writes(tmp_path: Path, rng: random.Random) -> None:
+def test_a_second_process_is_notified_that_the_first_one_writes(tmp_path: Path, rng: random.Random) -> None:
     (tmp_path / "file").write_bytes(rng.randbytes(500))
     with serve(tmp_path / "file") as source:
         first = open_part(source, tmp_path / "copy")

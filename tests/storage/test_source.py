@@ -111,7 +111,7 @@ def test_a_name_that_posix_allows_is_served(tmp_path: Path, name: str) -> None:
         assert served.name == name
 
 
-def test_what_is_not_there_or_has_no_name_is_told_with_a_hint_that_fits(
+def test_what_is_not_there_or_has_no_name_is_reported_with_a_hint_that_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -165,7 +165,7 @@ def test_of_many_entries_that_cannot_travel_some_are_named(tmp_path: Path, rng: 
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="this system has no /proc")
-def test_a_file_whose_size_tells_nothing_of_its_contents_is_an_error() -> None:
+def test_a_file_whose_size_means_nothing_of_its_contents_is_an_error() -> None:
     with pytest.raises(StorageError, match="a file of the system"):
         serve(Path("/proc/self/status"))
 

@@ -41,7 +41,7 @@ def test_an_object_that_does_not_fit_is_refused_before_anything_is_received(tmp_
 
 
 @needs_root
-def test_a_disk_that_fills_between_the_look_and_the_reservation_is_told_and_given_back(
+def test_a_disk_that_fills_between_the_look_and_the_reservation_is_reported_and_given_back(
     tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_tree(tmp_path / "tree", {"a": 1 << 20, "b": 5 << 20}, rng)
@@ -103,7 +103,7 @@ def test_a_part_that_is_all_reserved_resumes_on_a_full_disk(tmp_path: Path, rng:
 
 
 @needs_root
-def test_a_read_only_file_system_is_told(tmp_path: Path, rng: random.Random) -> None:
+def test_a_read_only_file_system_is_reported(tmp_path: Path, rng: random.Random) -> None:
     (tmp_path / "file").write_bytes(rng.randbytes(500))
     with mounted(tmp_path / "small", "size=4m") as remount, serve(tmp_path / "file") as source:
         remount("ro")
@@ -131,7 +131,7 @@ def test_a_file_system_that_turns_read_only_keeps_the_part(tmp_path: Path, rng: 
 
 
 @needs_root
-def test_a_directory_without_permission_is_told(public_path: Path, rng: random.Random) -> None:
+def test_a_directory_without_permission_is_reported(public_path: Path, rng: random.Random) -> None:
     (public_path / "file").write_bytes(rng.randbytes(500))
     with serve(public_path / "file") as source, as_nobody():
         with pytest.raises(StorageError, match="Permission denied") as caught:
@@ -192,14 +192,14 @@ def blocks_of_root(source: object) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("where", ["file", "none/file", "file/x"])
-def test_a_destination_without_a_directory_is_told(tmp_path: Path, rng: random.Random, where: str) -> None:
+def test_a_destination_without_a_directory_is_reported(tmp_path: Path, rng: random.Random, where: str) -> None:
     (tmp_path / "file").write_bytes(rng.randbytes(500))
     with serve(tmp_path / "file") as source, pytest.raises(StorageError) as caught:
         open_part(source, tmp_path / where)
     assert caught.value.hint
 
 
-def test_a_write_error_is_told_and_the_block_does_not_count(
+def test_a_write_error_is_reported_and_the_block_does_not_count(
     tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(rng.randbytes(1000))

@@ -117,7 +117,7 @@ def test_an_interrupted_server_says_so_and_ends_with_130(programs: Programs, wri
 # --- The client goes -------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_fetch_tells_the_server_keeps_the_part_and_resumes(
+def test_an_interrupted_fetch_notifies_the_server_keeps_the_part_and_resumes(
     programs: Programs, write_file: Writer, copy: Path
 ) -> None:
     path = write_file(SIZE)
@@ -288,7 +288,7 @@ def test_overwrite_does_not_act_on_a_name_that_the_server_chose(
     assert there.read_bytes() == path.read_bytes()
 
 
-def test_an_empty_directory_is_fetched_and_told(programs: Programs, tmp_path: Path) -> None:
+def test_an_empty_directory_is_fetched_and_reported(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     server = programs.serve(tmp_path / "empty")
     fetch = programs.fetch_plainly("-o", tmp_path / "copy", port=server.port)

@@ -64,7 +64,7 @@ def test_a_receiver_that_stays_away_is_named_and_the_status_is_8(fleet: Fleet, w
     assert sorted(result["state"] for result in results(server)) == ["done", "silent"]
 
 
-def test_an_interrupted_receiver_tells_the_server_and_resumes_later(fleet: Fleet, write_file: Writer) -> None:
+def test_an_interrupted_receiver_notifies_the_server_and_resumes_later(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     server, fetch = catch_in_the_middle(fleet, path)
     assert fetch.interrupt() == 130
@@ -77,7 +77,7 @@ def test_an_interrupted_receiver_tells_the_server_and_resumes_later(fleet: Fleet
 
 
 @needs_root
-def test_a_receiver_whose_disk_is_full_tells_the_server(fleet: Fleet, write_file: Writer) -> None:
+def test_a_receiver_whose_disk_is_full_notifies_the_server(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     with mounted(fleet.place("small"), "size=2m"):
         fetches = [fleet.receive("small"), fleet.receive("large")]
@@ -92,7 +92,7 @@ def test_a_receiver_whose_disk_is_full_tells_the_server(fleet: Fleet, write_file
     assert sorted(result["state"] for result in results(server)) == ["done", "failed"]
 
 
-def test_a_receiver_that_cannot_keep_the_least_rate_gets_the_rest_alone(fleet: Fleet, write_file: Writer) -> None:
+def test_a_receiver_that_cannot_keep_the_minimum_rate_gets_the_rest_alone(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     fetches = [fleet.receive("slow", "--loss-test", "0.6"), fleet.receive("quick")]
     server = fleet.serve(*SLOWLY, "--min-rate", "12M", "--wait", "2", "--expect", "2", path)
@@ -157,7 +157,9 @@ def test_a_fetch_stays_with_its_object_when_its_server_goes_and_another_object_i
     assert len(leftovers(fleet.place("first"))) == 1
 
 
-def test_a_server_that_comes_back_with_another_object_of_that_name_is_told(fleet: Fleet, write_file: Writer) -> None:
+def test_a_server_that_comes_back_with_another_object_of_that_name_is_reported(
+    fleet: Fleet, write_file: Writer
+) -> None:
     path = write_file(SIZE)
     server, fetch = catch_in_the_middle(fleet, path, "--timeout", "6")
     server.kill()
@@ -312,7 +314,7 @@ def test_a_listener_counts_when_it_has_more_objects_than_it_takes_at_once(fleet:
     assert all((fleet.place("listener") / path.name).read_bytes() == path.read_bytes() for path in paths)
 
 
-def test_a_server_whose_file_changes_tells_what_became_of_its_receivers(fleet: Fleet, write_file: Writer) -> None:
+def test_a_server_whose_file_changes_reports_what_became_of_its_receivers(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     server, fetch = catch_in_the_middle(fleet, path)
     path.write_bytes(bytes(SIZE))
@@ -363,7 +365,9 @@ def test_an_object_of_another_name_is_not_taken(fleet: Fleet, write_file: Writer
     assert fetch.event("failed")["hint"] == f"This is: {path.name}."
 
 
-def test_what_stands_at_the_destination_is_left_alone_and_told_to_the_server(fleet: Fleet, write_file: Writer) -> None:
+def test_what_stands_at_the_destination_is_left_alone_and_reported_to_the_server(
+    fleet: Fleet, write_file: Writer
+) -> None:
     path = write_file(SMALL_SIZE)
     fleet.place("first").mkdir()
     (fleet.place("first") / path.name).write_text("mine")

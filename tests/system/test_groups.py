@@ -144,7 +144,7 @@ def test_only_who_has_the_key_of_a_group_hears_it(fleet: Fleet, write_file: Writ
     assert [result["state"] for result in results(server)] == ["done"]
 
 
-def test_whoever_waits_for_something_else_is_told_what_is_there(
+def test_a_client_that_waits_for_something_else_is_notified_what_is_there(
     fleet: Fleet, write_file: Writer, tmp_path: Path
 ) -> None:
     path, key = write_file(100_000, "here.bin"), tmp_path / "group.key"

@@ -47,7 +47,7 @@ def assert_table_has_formats(table: Table, parts: list[struct.Struct | int]) -> 
     assert all(not row["size"].isdecimal() for row in table[len(sizes) :])
 
 
-def assert_octets_stand_as_told(fields: Fields, table: Table, variables: dict[str, int]) -> None:
+def assert_octets_stand_as_described(fields: Fields, table: Table, variables: dict[str, int]) -> None:
     """Golden octets have the fields of a table, at its offsets and in its sizes."""
     end = 0
     assert len(table) == len(fields)

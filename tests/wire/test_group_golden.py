@@ -43,7 +43,7 @@ from tests.wire.group_golden import (
     VALUES,
     golden,
 )
-from tests.wire.layouts import assert_octets_stand_as_told, assert_table_has_formats, damaged
+from tests.wire.layouts import assert_octets_stand_as_described, assert_table_has_formats, damaged
 from tests.wire.packets import data_packet, has_sound_checksum, naive_unseal, parsed
 from tests.wire.test_train import naive_crc32c
 
@@ -75,7 +75,7 @@ def test_every_table_has_its_struct_format_and_every_layout_its_golden_octets() 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_octets_stand_where_the_table_says(name: str) -> None:
     table = single.TABLES["data"] if name.startswith("data ") else TABLES[name]
-    assert_octets_stand_as_told(list(GOLDEN[name]), table, {"T": single.SYMBOL_SIZE})
+    assert_octets_stand_as_described(list(GOLDEN[name]), table, {"T": single.SYMBOL_SIZE})
 
 
 def test_sizes_of_entries_on_the_page_are_those_of_the_code() -> None:
@@ -269,7 +269,7 @@ def test_damaged_header_is_a_reason_or_the_one_way_to_write_it(data: st.DataObje
     assert isinstance(header, Reject) or header.encode() == octets[:24]
 
 
-def test_packets_of_a_group_are_told_from_those_of_single_peers() -> None:
+def test_packets_of_a_group_are_reported_from_those_of_single_peers() -> None:
     assert is_group_packet(golden("group header"))
     assert not any(is_group_packet(record.encode()) for record in single.HANDSHAKE.values())
     assert not is_group_packet(b"FNTN\x01")

@@ -148,7 +148,7 @@ def test_every_single_changed_bit_is_noticed(hardware: bool) -> None:
     assert train.check_open(rows).tolist() == [True]
 
 
-def test_a_damaged_packet_is_told_apart_from_its_neighbours() -> None:
+def test_a_damaged_packet_is_distinguished_from_its_neighbours() -> None:
     for damaged in range(10):
         rows, _, _ = open_train(10, 64)
         rows[damaged, 40] ^= 1

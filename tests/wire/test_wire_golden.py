@@ -50,7 +50,7 @@ from tests.wire.golden import (
     TABLES,
     golden,
 )
-from tests.wire.layouts import assert_octets_stand_as_told, assert_table_has_formats, damaged
+from tests.wire.layouts import assert_octets_stand_as_described, assert_table_has_formats, damaged
 from tests.wire.packets import data_packet, has_sound_checksum, naive_unseal, parsed
 from tests.wire.test_train import naive_crc32c
 
@@ -96,7 +96,7 @@ def test_golden_octets_stand_where_the_table_says(name: str) -> None:
     if fields[-1][2] == "entries":
         fields.pop()
     table = TABLES[name.split()[0] if name.startswith("data ") else name]
-    assert_octets_stand_as_told(fields, table, {"T": SYMBOL_SIZE})
+    assert_octets_stand_as_described(fields, table, {"T": SYMBOL_SIZE})
 
 
 def test_data_table_covers_header_and_tail() -> None:

@@ -48,7 +48,7 @@ def slow_stage(seed: int, count: int) -> tuple[Stage, Listener]:
 @pytest.mark.parametrize(
     ("count", "run"), [(2, 0), (3, 0), *(pytest.param(count, 1, marks=pytest.mark.slow) for count in (2, 3))]
 )
-def test_several_objects_that_are_fetched_apart_at_once_do_not_eat_each_others_packets(
+def test_several_objects_that_are_fetched_by_unicast_at_once_do_not_eat_each_others_packets(
     count: int, run: int, seed: int
 ) -> None:
     stage, slow = slow_stage(seed, count)
@@ -59,7 +59,7 @@ def test_several_objects_that_are_fetched_apart_at_once_do_not_eat_each_others_p
     assert not [event for event in slow.events if isinstance(event, FetchFailed)]
 
 
-def test_a_hook_of_a_receiver_that_went_apart_is_reported(seed: int) -> None:
+def test_a_hook_of_a_receiver_that_fell_back_is_reported(seed: int) -> None:
     stage, slow = slow_stage(seed, 1)
     slow.hook_ns, slow.hook_state = 3 * NS, MemberState.HOOK_FAILED
     assert stage.world.run(lambda: slow.is_done, 100 * NS)

@@ -203,7 +203,7 @@ def test_every_end_is_acknowledged_however_much_is_lost(run: int, seed: int) -> 
 
 
 @RUNS
-def test_a_hook_is_told_when_it_begins_and_when_it_has_ended(run: int, seed: int) -> None:
+def test_a_hook_is_reported_when_it_begins_and_when_it_has_ended(run: int, seed: int) -> None:
     stage = Stage(seed, size=20_000)
     listener = stage.listen()
     listener.hook_ns, listener.hook_state = 3 * NS, MemberState.HOOK_FAILED
@@ -262,7 +262,7 @@ def test_data_waits_for_as_many_as_were_asked_for(run: int, seed: int) -> None:
 
 
 @RUNS
-def test_data_waits_no_longer_than_it_was_told_to(run: int, seed: int) -> None:
+def test_data_waits_no_longer_than_it_was_asked_to(run: int, seed: int) -> None:
     stage = Stage(seed, settings=GroupSettings(wait_count=3, wait_time_ns=2 * NS))
     stage.listen()
     stage.wait(2 * NS - MS)
@@ -348,7 +348,7 @@ class TestKey:
 
 
 @pytest.mark.parametrize("run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in (1, 2))])
-def test_a_receiver_below_the_least_rate_fetches_by_itself_and_the_others_go_on(run: int, seed: int) -> None:
+def test_a_receiver_below_the_minimum_rate_fetches_by_itself_and_the_others_go_on(run: int, seed: int) -> None:
     rate_bps = 2_000_000
     settings = GroupSettings(wait_count=4, min_rate_bps=int(0.7 * rate_bps))
     stage = Stage(seed, size=300_000, rate_bps=rate_bps, settings=settings)

@@ -191,7 +191,7 @@ def test_a_true_refusal_ends_a_fetch_soon(seed: int) -> None:
     assert failures(client) == [(Failure.REFUSED, RefusalReason.NO_SUCH_OBJECT)]
 
 
-def test_whoever_waits_for_a_name_is_told_once_that_it_is_not_there_and_gets_it_when_it_is(seed: int) -> None:
+def test_a_client_that_waits_for_a_name_is_notified_once_that_it_is_not_there_and_gets_it_when_it_is(seed: int) -> None:
     world = World(seed)
     server = world.serve(world.source(b"x", name="here"))
     client = world.fetch(want=named("elsewhere"), wait=True)
@@ -202,7 +202,9 @@ def test_whoever_waits_for_a_name_is_told_once_that_it_is_not_there_and_gets_it_
     assert world.run(lambda: client.is_done, 5 * NS)
 
 
-def test_whoever_waits_gets_a_place_at_a_full_server_when_one_is_free_and_is_told_meanwhile(seed: int) -> None:
+def test_a_client_that_waits_gets_a_place_at_a_full_server_when_one_is_free_and_is_notified_meanwhile(
+    seed: int,
+) -> None:
     world = World(seed)
     world.serve(world.source(payload(500_000, seed)), rate_bps=1_000_000, peer_count_max=1)
     first = world.fetch(name="first")
@@ -215,7 +217,7 @@ def test_whoever_waits_gets_a_place_at_a_full_server_when_one_is_free_and_is_tol
 
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("has_name", [True, False], ids=["another of that name", "none of that name"])
-def test_a_server_that_comes_back_with_another_object_is_told(has_name: bool, wait: bool, seed: int) -> None:
+def test_a_server_that_comes_back_with_another_object_is_reported(has_name: bool, wait: bool, seed: int) -> None:
     world = World(seed)
     server = world.serve(world.source(payload(200_000, seed), name="f"), rate_bps=1_000_000)
     client = world.fetch(wait=wait)
@@ -265,7 +267,7 @@ def test_dropped_data_in_mid_transfer_ends_a_fetch_with_the_words_for_that(seed:
     assert failures(stuck(seed, (), (None,))) == [(Failure.STALLED, None)]
 
 
-def test_a_data_port_that_falls_silent_is_told_apart_from_a_server_that_does(seed: int) -> None:
+def test_a_data_port_that_falls_silent_is_distinguished_from_a_server_that_does(seed: int) -> None:
     from_data_port = (None, PacketType.PING, PacketType.PONG, PacketType.BYE)
     assert failures(stuck(seed, (), from_data_port)) == [(Failure.CUT_OFF, None)]
     assert failures(stuck(seed, (), (*from_data_port, *PacketType))) == [(Failure.SILENCE, None)]
@@ -300,7 +302,7 @@ def test_a_server_that_ends_each_stream_after_its_first_packet_keeps_nobody(seed
     assert len([event for event in server.events if isinstance(event, SessionOpened)]) < 20
 
 
-def test_whoever_waits_is_told_once_what_is_wrong_and_goes_on_when_it_is_mended(seed: int) -> None:
+def test_a_client_that_waits_is_notified_once_what_is_wrong_and_goes_on_when_it_is_mended(seed: int) -> None:
     world = World(seed)
     source = world.source(payload(500_000, seed))
     world.serve(source, rate_bps=1_000_000)

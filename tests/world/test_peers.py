@@ -242,7 +242,7 @@ class TestEarlyEnds:
         assert other.is_done
         assert len(server.sender.failures) == 1
 
-    def test_an_interrupt_tells_the_server_within_a_second(self, seed: int) -> None:
+    def test_an_interrupt_notifies_the_server_within_a_second(self, seed: int) -> None:
         world = World(seed)
         server = world.serve(world.source(payload(200_000)), rate_bps=1_000_000)
         client = world.fetch()

@@ -76,7 +76,7 @@ def test_reports_that_wait_do_not_slow_a_stream_down(seed: int) -> None:
     assert traffic.duration_ns <= 1.1 * traffic.data_count * packet_size * 8 * NS / RATE_BPS + 100 * MS
 
 
-def test_blocks_of_a_few_symbols_are_told_several_at_a_time(seed: int) -> None:
+def test_blocks_of_a_few_symbols_are_reported_several_at_a_time(seed: int) -> None:
     traffic = transfer(seed, one_way_ns=MS // 10, symbol_count=4, block_count=2_000)
     assert traffic.report_count <= 2_000 / 4
 

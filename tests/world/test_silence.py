@@ -245,7 +245,7 @@ def test_a_client_that_waits_outlasts_the_server_in_the_middle(seed: int) -> Non
     assert world.run(lambda: client.is_done, 3 * NS)
 
 
-def test_a_server_that_said_that_it_stops_is_told_apart_from_a_silent_one(seed: int) -> None:
+def test_a_server_that_said_that_it_stops_is_distinguished_from_a_silent_one(seed: int) -> None:
     world = World(seed)
     server = world.serve(world.source(payload(100_000, seed)), rate_bps=1_000_000)
     client = world.fetch(timeout_ns=TIMEOUT_NS)
@@ -258,7 +258,7 @@ def test_a_server_that_said_that_it_stops_is_told_apart_from_a_silent_one(seed: 
     assert [event.reason for event in client.events if isinstance(event, StreamLost)] == [Interruption.STOPPING]
 
 
-def test_a_closed_data_port_is_told_apart_from_a_silent_server(seed: int) -> None:
+def test_a_closed_data_port_is_distinguished_from_a_silent_server(seed: int) -> None:
     world = World(seed)
 
     class ControlOnly(Link):

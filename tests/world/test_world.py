@@ -73,13 +73,13 @@ def test_a_world_in_which_time_stands_still_says_so() -> None:
 
 
 class TestLink:
-    def test_loses_the_share_that_it_is_told(self, seed: int) -> None:
+    def test_loses_the_share_that_it_is_given(self, seed: int) -> None:
         world = World(seed)
         link = Link(loss=0.25)
         arrived = sum(bool(link.carry(b"x", 0, world.draw)) for _ in range(10_000))
         assert 7_200 < arrived < 7_800
 
-    def test_bursts_have_the_mean_length_that_they_are_told(self, seed: int) -> None:
+    def test_bursts_have_the_mean_length_that_they_are_given(self, seed: int) -> None:
         world = World(seed)
         link = Link(burst=0.01, burst_length=8)
         pattern = "".join("." if link.carry(b"x", 0, world.draw) else "L" for _ in range(100_000))

@@ -13,7 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from fountain.codes.api import Code
-from fountain.engine.receiving.collector import BlockOutcome, BlockSink, Collector, least_memory_size, open_block_limit
+from fountain.engine.receiving.collector import (
+    BlockOutcome,
+    BlockSink,
+    Collector,
+    minimum_memory_size,
+    open_block_limit,
+)
 from fountain.engine.receiving.failures import KEPT_HINT, described_defect, local_error
 from fountain.engine.receiving.outcome import Failed, Succeeded
 from fountain.engine.receiving.unpacker import Inflow, Unpacker
@@ -34,7 +40,7 @@ __all__ = [
     "contradiction",
     "described",
     "is_as_offered",
-    "least_memory",
+    "minimum_memory",
     "runs_of",
 ]
 
@@ -93,9 +99,9 @@ def check_cut(code: Code, offer: OfferBody) -> None:
         )
 
 
-def least_memory(offer: OfferBody) -> int:
+def minimum_memory(offer: OfferBody) -> int:
     """Octets of memory that the slabs of an offer's object take in any case, however little there is."""
-    return least_memory_size(_largest(offer), offer.symbol_size)
+    return minimum_memory_size(_largest(offer), offer.symbol_size)
 
 
 def _largest(offer: OfferBody) -> int:

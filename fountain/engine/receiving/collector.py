@@ -19,7 +19,7 @@ from fountain.protocol.base.blocks import BlockTable
 from fountain.wire.manifest import Manifest
 from fountain.wire.session import MANIFEST_BIT
 
-__all__ = ["BlockOutcome", "BlockSink", "Collector", "least_memory_size", "open_block_limit"]
+__all__ = ["BlockOutcome", "BlockSink", "Collector", "minimum_memory_size", "open_block_limit"]
 
 OPEN_BLOCK_COUNT_MAX = 40  # Needs of all open blocks fit one Report.
 OPEN_BLOCK_COUNT_MIN = 2  # One of the manifest, beside one of the object that waits for it.
@@ -39,7 +39,7 @@ def open_block_limit(
     return max(OPEN_BLOCK_COUNT_MIN, min(OPEN_BLOCK_COUNT_MAX, room // _slab_size(symbol_count, symbol_size)))
 
 
-def least_memory_size(symbol_count: int, symbol_size: int) -> int:
+def minimum_memory_size(symbol_count: int, symbol_size: int) -> int:
     """Octets of the slabs of blocks of K = `symbol_count` that are open at once in any case."""
     return OPEN_BLOCK_COUNT_MIN * _slab_size(symbol_count, symbol_size)
 

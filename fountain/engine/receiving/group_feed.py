@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fountain.engine.receiving.assembly import Assembly, least_memory
+from fountain.engine.receiving.assembly import Assembly, minimum_memory
 from fountain.engine.receiving.contenders import Pace
 from fountain.engine.receiving.failures import changed_error
 from fountain.engine.receiving.kept import KeptTrains
@@ -84,7 +84,7 @@ class GroupFeed:
     def memory_size(self) -> int:
         """Octets of slabs that the object has, and at least those that it may take in any case."""
         assembly = self.fetch.assembly
-        return max(0 if assembly is None else assembly.collector.memory_size, least_memory(self.machine.offer))
+        return max(0 if assembly is None else assembly.collector.memory_size, minimum_memory(self.machine.offer))
 
     @property
     def may_yield(self) -> bool:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from fountain.engine.receiving.assembly import least_memory
+from fountain.engine.receiving.assembly import minimum_memory
 from fountain.engine.receiving.contenders import IDLE_NS, Contender, Contenders
 from fountain.engine.receiving.group_feed import OPENING_SIZE_MAX, GroupFeed
 from fountain.engine.receiving.identity import ReceiverIdentity
@@ -467,7 +467,7 @@ class GroupReceiver:
     def _has_room(self, offer: OfferBody, instead_of: GroupFeed | None = None) -> bool:
         """Whether there is a place for an object, and memory for its blocks; one alone may take what it needs."""
         holders = [holder for holder in self._holders if holder is not instead_of]
-        wanted = sum(holder.memory_size for holder in holders) + least_memory(offer)
+        wanted = sum(holder.memory_size for holder in holders) + minimum_memory(offer)
         has_memory = not holders or wanted <= LISTENER_MEMORY_SIZE_MAX
         return len(holders) < self._options.object_count_max and has_memory
 

@@ -39,7 +39,7 @@ class Whereabouts:
             NobodyAnsweredError: it is not known, and not waited for.
             IncompleteError: `stop` was set meanwhile.
         """
-        is_told = False
+        is_reported = False
         while True:
             try:
                 self.targets = resolve(self._host, self._port)
@@ -47,8 +47,8 @@ class Whereabouts:
             except NobodyAnsweredError as error:
                 if not wait:
                     raise
-                if not is_told:
-                    is_told = True
+                if not is_reported:
+                    is_reported = True
                     observer.handle(Warned(f"{error.message} It is looked up until it is known.", error.hint))
             if stop.wait(RETRY_S):
                 raise IncompleteError("The fetch was interrupted.")

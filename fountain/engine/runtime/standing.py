@@ -27,7 +27,7 @@ class Standing:
         self._presence = Presence(group, wanted, now_ns=now_ns)
         self._observer = observer
         self._renew = renew
-        self._is_told = False
+        self._is_reported = False
 
     @property
     def group(self) -> Group:
@@ -49,10 +49,10 @@ class Standing:
                 self._renew(presence.group)
             except TransportError as error:
                 presence.doubt(error.message)
-        if bool(presence.fault) != self._is_told:
-            self._is_told = not self._is_told
+        if bool(presence.fault) != self._is_reported:
+            self._is_reported = not self._is_reported
             name = presence.group.interface.name
-            self._observer.handle(InterfaceChanged(name, is_usable=not self._is_told, reason=presence.fault))
+            self._observer.handle(InterfaceChanged(name, is_usable=not self._is_reported, reason=presence.fault))
 
     def close(self) -> None:
         """Look no more; harmless when repeated."""
@@ -67,7 +67,7 @@ def await_group(
     Raises:
         UsageError, TransportError: something is wrong that time alone does not mend.
     """
-    is_told = has_failed = False
+    is_reported = has_failed = False
     while not stop.is_set():
         try:
             group, endpoint = open_group(where)
@@ -76,11 +76,11 @@ def await_group(
             if not fault and has_failed:
                 raise
             has_failed = not fault  # The interface may have come since: once more, at once.
-            if fault and not is_told:
-                is_told = True
+            if fault and not is_reported:
+                is_reported = True
                 observer.handle(InterfaceChanged(where.interface, is_usable=False, reason=fault))
         else:
-            if is_told:
+            if is_reported:
                 observer.handle(InterfaceChanged(group.interface.name, is_usable=True, reason=""))
             return group, endpoint
         if not has_failed:

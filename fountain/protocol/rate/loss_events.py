@@ -325,7 +325,7 @@ class LossEvents:
             self._expected += count
             self._reordering.advance_count += count
         else:
-            self._take_apart(sequences, now_ns)
+            self._take_singly(sequences, now_ns)
         self.received_count += count
         self._latest_ns = now_ns
         self._arrivals.note(now_ns, self.received_count, self._rate_window_ns)
@@ -391,7 +391,7 @@ class LossEvents:
 
     # --- From gaps to events -------------------------------------------------------------------------------
 
-    def _take_apart(self, sequences: Sequence[int], now_ns: int) -> None:
+    def _take_singly(self, sequences: Sequence[int], now_ns: int) -> None:
         before_ns = self._latest_ns
         for sequence in sequences:
             if sequence < self._expected:

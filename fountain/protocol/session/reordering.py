@@ -27,7 +27,7 @@ class Reordering:
         self._late_ns = [0, 0]  # the longest of this window, and of the one before
         self._window_ns = 0
         self._marks: deque[tuple[int, int]] = deque()  # (when, the number that was expected from then on)
-        self._told = 0
+        self._reported = 0
 
     def note(self, counter: SequenceCounter, rtt_ns: int, now_ns: int) -> None:
         """Packets have come."""
@@ -50,14 +50,14 @@ class Reordering:
     def due(self, counter: SequenceCounter, now_ns: int) -> tuple[int, int]:
         """Up to which number all packets have had the time to come, and how many of those before it have not come."""
         expected, late_ns = counter.expected, max(self._late_ns)
-        if self._told > expected:  # A forged number had moved it up.
-            self._told = 0
+        if self._reported > expected:  # A forged number had moved it up.
+            self._reported = 0
             self._marks.clear()
         due = expected
         if late_ns and self._marks:
             before_ns = now_ns - int(LATE_MARGIN * late_ns)
             if self._marks[-1][0] > before_ns:
                 due = max((mark for at_ns, mark in self._marks if at_ns <= before_ns), default=self._marks[0][1])
-        self._told = due = min(expected, max(self._told, due))
+        self._reported = due = min(expected, max(self._reported, due))
         came_count = counter.received_count - counter.count_from(due)
         return due, min(due, max(0, due - came_count))
