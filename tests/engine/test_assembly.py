@@ -46,9 +46,7 @@ def fetch(seed: int) -> tuple[World, Client]:
     return world, world.fetch()
 
 
-def test_a_train_that_nobody_foresaw_is_dropped_counted_and_reported(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unforeseen_train_is_dropped_counted_and_reported(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Collector, "decoder", failing(3, OverflowError("too large"), Collector.decoder))
     world, client = fetch(seed)
     assert world.run(lambda: client.is_done)

@@ -67,9 +67,7 @@ def test_a_server_that_digests_a_large_file_stops_when_it_is_asked_to(large: Pat
     assert not digest_threads()
 
 
-def test_a_fetch_that_digests_its_part_stops_when_it_is_asked_to_and_keeps_the_part(
-    large: Path, tmp_path: Path
-) -> None:
+def test_a_fetch_that_digests_its_part_stops_when_asked_to_and_keeps_the_part(large: Path, tmp_path: Path) -> None:
     source = open_source(large, symbol_size=1408, profile_id=CODE.profile_id)
     geometry = source.geometry
     destination = tmp_path / "fetched" / "large"

@@ -157,9 +157,7 @@ def test_a_fetch_stays_with_its_object_when_its_server_goes_and_another_object_i
     assert len(leftovers(fleet.place("first"))) == 1
 
 
-def test_a_server_that_comes_back_with_another_object_of_that_name_is_reported(
-    fleet: Fleet, write_file: Writer
-) -> None:
+def test_a_server_that_returns_with_another_object_of_that_name_is_reported(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     server, fetch = catch_in_the_middle(fleet, path, "--timeout", "6")
     server.kill()
@@ -365,9 +363,7 @@ def test_an_object_of_another_name_is_not_taken(fleet: Fleet, write_file: Writer
     assert fetch.event("failed")["hint"] == f"This is: {path.name}."
 
 
-def test_what_stands_at_the_destination_is_left_alone_and_reported_to_the_server(
-    fleet: Fleet, write_file: Writer
-) -> None:
+def test_what_is_at_the_destination_is_left_alone_and_reported_to_the_server(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SMALL_SIZE)
     fleet.place("first").mkdir()
     (fleet.place("first") / path.name).write_text("mine")

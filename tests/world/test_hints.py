@@ -202,7 +202,7 @@ def test_a_client_that_waits_for_a_name_is_notified_once_that_it_is_not_there_an
     assert world.run(lambda: client.is_done, 5 * NS)
 
 
-def test_a_client_that_waits_gets_a_place_at_a_full_server_when_one_is_free_and_is_notified_meanwhile(
+def test_a_client_that_waits_gets_a_free_place_at_a_full_server_and_is_notified_meanwhile(
     seed: int,
 ) -> None:
     world = World(seed)
