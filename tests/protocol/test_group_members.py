@@ -10,7 +10,7 @@ from fountain.geometry import Geometry
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group import parties
-from fountain.protocol.group.member import REPORT_BURST_COUNT, Member
+from fountain.protocol.group.member import REPORT_BURST_COUNT, Member, Reception
 from fountain.protocol.group.polling import INTERVAL_MIN_NS
 from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
 from fountain.protocol.rate.loss_events import LossEvents
@@ -88,6 +88,17 @@ def test_a_number_of_the_future_shuts_nobody_out(seed: int) -> None:
     desk.wait(NS // 10)
     desk.say(replace(REPORT, done_count=2))
     assert member.report.done_count == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "has_dropped"), [(7, 7, False), (7, 8, True), (0xFFFF_FFFF, 3, True), (2_000, 5, False)]
+)
+def test_packets_that_a_system_dropped_are_noticed_over_a_wrap_of_their_counter(
+    before: int, after: int, has_dropped: bool
+) -> None:
+    reception = Reception()
+    reception.has_dropped(replace(REPORT, kernel_drop_count=before))
+    assert reception.has_dropped(replace(REPORT, kernel_drop_count=after)) == has_dropped
 
 
 @pytest.mark.parametrize("behind_us", [59_000_000, 9_000_000])

@@ -160,9 +160,10 @@ class Reception:
 
     def has_dropped(self, report: GroupReport) -> bool:
         """Whether its own system has thrown packets away since this was last asked."""
-        dropped = report.kernel_drop_count > self._kernel_drop_count
+        # The counter wraps at 32 bits; one that went back by less than half of that is a receiver that started again.
+        dropped_count = (report.kernel_drop_count - self._kernel_drop_count) & 0xFFFF_FFFF
         self._kernel_drop_count = report.kernel_drop_count
-        return dropped
+        return 0 < dropped_count < 1 << 31
 
     def _count_from(self, sequence: int) -> None:
         self.came_sequence = sequence
