@@ -141,8 +141,8 @@ def test_an_offer_that_contradicts_the_part_ends_the_fetch(seed: int) -> None:
     sink = MemorySink(source.object_id)
     sink.set_manifest(source.manifest_bytes)
     server = world.serve(source)
-    served = server.sender.machine.objects[0]
-    server.sender.machine.objects[0] = replace(served, offer=replace(served.offer, block_symbol_limit=17))
+    served = server.sender.machine.catalogue.objects[0]
+    server.sender.machine.catalogue.objects[0] = replace(served, offer=replace(served.offer, block_symbol_limit=17))
     client = world.fetch(sink=sink)
     assert world.run(lambda: client.has_ended)
     assert isinstance(client.fetch.error, IntegrityError)

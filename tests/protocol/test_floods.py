@@ -10,8 +10,7 @@ import pytest
 from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.transmit import Port
-from fountain.protocol.session import admission
-from fountain.protocol.session import server as server_module
+from fountain.protocol.session import admission, opener
 from fountain.protocol.session.admission import (
     COOKIE_PERIOD_NS,
     HELLO_BURST_COUNT,
@@ -156,13 +155,13 @@ class Unsearched(list[ServedObject]):
 @pytest.mark.parametrize("kind", [Want.NAME, Want.OBJECT])
 def test_a_hello_and_a_request_look_at_no_object_but_theirs(kind: Want) -> None:
     pair = Pair()
-    body = pair.server.objects[0].offer
+    body = pair.server.catalogue.objects[0].offer
     served = [
         ServedObject(replace(body, name=f"{number}", object_id=number.to_bytes(32, "big")), True)
         for number in range(50)
     ]
     pair.server = ServerMachine(secret=bytes(32), objects=served, rate_bps=10**9, peer_count_max=8, now_ns=pair.now_ns)
-    pair.server.objects = Unsearched(served)
+    pair.server.catalogue.objects = Unsearched(served)
     want = served[33].name_digest if kind is Want.NAME else served[33].offer.object_id
     config = ClientConfig(kind, want, open=False, wait=False, timeout_ns=NS, peer_id=bytes(8), host="host")
     client = ClientMachine(config, bytes(32), pair.now_ns)
@@ -180,13 +179,13 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        exchange = server_module.session_keys
+        exchange = opener.session_keys
 
         def counted(*arguments: object) -> object:
             self.count += 1
             return exchange(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(server_module, "session_keys", counted)
+        monkeypatch.setattr(opener, "session_keys", counted)
 
 
 def request_of(octets: bytes) -> Request:

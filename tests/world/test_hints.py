@@ -173,7 +173,7 @@ def test_one_false_offer_leaves_the_part_to_the_true_one(seed: int) -> None:
 def test_an_offer_of_another_object_than_the_one_asked_for_is_not_taken(seed: int) -> None:
     world = World(seed)
     server = world.serve(world.source(payload(2_000, seed)))
-    server.sender.machine._find = lambda hello: 0  # type: ignore[method-assign]  # A server that offers what it likes.
+    server.sender.machine.catalogue.find = lambda hello: 0  # type: ignore[method-assign]  # A server that offers what it likes.
     client = world.fetch(want=(Want.OBJECT, digest(b"another")), timeout_ns=3 * NS)
     assert world.run(lambda: client.has_ended)
     assert failures(client) == [(Failure.NOBODY, None)]

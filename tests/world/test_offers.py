@@ -43,7 +43,7 @@ class OtherSizes(Link):
 def test_an_offer_of_another_name_than_the_one_asked_for_is_not_taken(seed: int) -> None:
     world = World(seed)
     server = world.serve(world.source(payload(2_000, seed), name="profile"))
-    server.sender.machine._find = lambda hello: 0  # type: ignore[method-assign]  # A server that offers what it likes.
+    server.sender.machine.catalogue.find = lambda hello: 0  # type: ignore[method-assign]  # A server that offers what it likes.
     client = world.fetch(want=(Want.NAME, digest(b"image")), timeout_ns=3 * NS)
     assert world.run(lambda: client.has_ended)
     assert client.events == [FetchFailed(Failure.NOBODY)]

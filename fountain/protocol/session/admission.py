@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fountain.integrity import derive, key_pair, keyed_digest
 from fountain.limits import NS
 from fountain.protocol.base.stream import Address
-from fountain.wire.control import COOKIE_SIZE, TOKEN_SIZE, RefusalReason
+from fountain.wire.control import COOKIE_SIZE, TOKEN_SIZE, RefusalReason, Request
 
 __all__ = [
+    "Admission",
     "Bucket",
     "CookieJar",
     "HelloGate",
@@ -282,6 +283,23 @@ class Openings:
         if opening is None:
             opening = self._openings[cookie] = Opening(now_ns)
         return opening
+
+
+class Admission:
+    """Who gets an answer of a server, and whose Request is good."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.gate = HelloGate(derive(secret, b"tokens"))
+        self.jar = CookieJar(derive(secret, b"cookies"))
+        self.openings = Openings()
+
+    def look_at(self, request: Request, address: Address, now_ns: int) -> tuple[bool, Opening | None]:
+        """Whether the cookie of a Request is good for anything, and what it was used for."""
+        if not self.jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns):
+            return False, None
+        opening = self.openings.find(request.cookie, now_ns)
+        is_good = opening is None or not opening.is_used_up or opening.refusal is not None
+        return is_good, opening
 
 
 class KeyRing:

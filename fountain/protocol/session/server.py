@@ -25,20 +25,18 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from fountain.integrity import derive, keyed_digest, session_keys
 from fountain.limits import NS
-from fountain.protocol.base.handshake import names_of, transcript
+from fountain.protocol.base.handshake import names_of
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address, BlockSymbols, Stream, StreamOrder, train_packet_count_max
 from fountain.protocol.base.transmit import Port, Transmit
 from fountain.protocol.rate import ControlFactory, FixedRate, control_factory
 from fountain.protocol.rate.pacing import Pacer, SteadyPacer
 from fountain.protocol.schedule.api import always
-from fountain.protocol.schedule.lane import Lane
-from fountain.protocol.session.admission import CookieJar, HelloGate, HelloVerdict, KeyRing, Openings
-from fountain.protocol.session.channel import ControlChannel
+from fountain.protocol.session.admission import Admission, HelloVerdict
+from fountain.protocol.session.catalogue import Catalogue
+from fountain.protocol.session.opener import SessionOpener
 from fountain.protocol.session.pings import PING_INTERVAL_NS
 from fountain.protocol.session.places import Places
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
@@ -54,9 +52,7 @@ from fountain.protocol.session.server_session import (
 from fountain.protocol.session.turns import Turns
 from fountain.wire.control import (
     Hello,
-    Listing,
     Offer,
-    OfferBody,
     PacketType,
     Refusal,
     RefusalReason,
@@ -74,7 +70,6 @@ from fountain.wire.session import (
     Ping,
     Pong,
     Report,
-    RequestBody,
     SessionHeader,
     Stop,
     StopAck,
@@ -91,7 +86,7 @@ LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stop
 
 
 class ServerMachine:
-    """Sessions of any number of objects. `objects[i]` is what an order's `session.object_index` names.
+    """Sessions of any number of objects. `catalogue.objects[i]` is what an order's `session.object_index` names.
 
     With a `key`, nobody gets a session who has not the same.
     """
@@ -100,31 +95,20 @@ class ServerMachine:
         self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int,
         congestion: ControlFactory | None = None, key: bytes | None = None,
     ) -> None:  # fmt: skip
-        self.objects = list(objects)
+        self.catalogue = Catalogue(objects, secret, now_ns)
         self.sessions: dict[int, ServerSession] = {}
         self.rejects = RejectCounter()
-        self._congestion = congestion or control_factory()
-        self.pacer = (SteadyPacer if self._congestion is FixedRate else Pacer)(rate_bps, now_ns)
+        congestion = congestion or control_factory()
+        self.pacer = (SteadyPacer if congestion is FixedRate else Pacer)(rate_bps, now_ns)
+        self._opener = SessionOpener(secret, key, congestion)
+        self._admission = Admission(secret)
         self._places = Places(peer_count_max)
-        self._key = key
-        self._secret = derive(secret, b"challenges")
-        self._jar = CookieJar(derive(secret, b"cookies"))
-        self._openings = Openings()
-        self._ring = KeyRing(derive(secret, b"keys"), now_ns)
-        self._gate = HelloGate(derive(secret, b"tokens"))
-        self._by_id = {served.offer.object_id: index for index, served in enumerate(objects)}
-        self._by_name = {served.name_digest: index for index, served in enumerate(objects)}
-        self._offers: dict[int, OfferBody] = {}  # with the current key
-        self._pages = Listing.pages([(served.offer.name, served.offer.object_size) for served in objects])
-        self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
-        self._lane_index = 0
         self._turns = Turns()
         self._reported: list[ServerSession] = []  # whose debts may have changed
         self._held: dict[int, ServerSession] = {}  # whose Report waits for its time
         self._tombstones: dict[int, Tombstone] = {}
         self._datagrams: deque[Transmit[Address]] = deque()
         self._events: deque[ServerEvent] = deque()
-        self._changed: set[int] = set()  # objects that cannot be served any more
         self._next_sweep_ns = now_ns
 
     # --- What the world did --------------------------------------------------------------------------------
@@ -182,7 +166,7 @@ class ServerMachine:
     def close(self, now_ns: int, reason: ByeReason = ByeReason.STOPPING, object_index: int | None = None) -> None:
         """Say Bye to every session, or to those of one object, and end them. One whose source changed stays closed."""
         if object_index is not None and reason is ByeReason.SOURCE_CHANGED:
-            self._changed.add(object_index)
+            self.catalogue.withdraw(object_index)
         for session in list(self.sessions.values()):
             if object_index is None or session.object_index == object_index:
                 self._dismiss(session, reason, now_ns)
@@ -260,40 +244,26 @@ class ServerMachine:
         return order
 
     def _handle_hello(self, hello: Hello, address: Address, now_ns: int) -> None:
-        verdict = self._gate.judge(hello.token if hello.has_token else None, address[0], now_ns)
+        verdict = self._admission.gate.judge(hello.token if hello.has_token else None, address[0], now_ns)
         if verdict is HelloVerdict.DROP:
             self.rejects.add(Reject.TOO_MANY)
             return
         if verdict is HelloVerdict.RETRY:
-            answer = Retry(hello.nonce, self._gate.token(address[0], now_ns)).encode()
+            answer = Retry(hello.nonce, self._admission.gate.token(address[0], now_ns)).encode()
             self._datagrams.append(Transmit(answer, address))
             return
-        index = self._find(hello)
-        if index in self._changed:
+        index = self.catalogue.find(hello)
+        if self.catalogue.is_withdrawn(index):
             answer = self._refuse(hello.nonce, RefusalReason.SOURCE_CHANGED, address)
         elif index is not None:
-            offer = self._offer(index, now_ns)
-            cookie = self._jar.bake(address, hello.nonce, offer.object_id, now_ns)
+            offer = self.catalogue.offer(index, now_ns)
+            cookie = self._admission.jar.bake(address, hello.nonce, offer.object_id, now_ns)
             answer = Offer(hello.nonce, cookie, offer).encode()
         elif hello.want_kind is Want.ANY:
-            page = min(int.from_bytes(hello.want, "big"), len(self._pages) - 1)
-            answer = Listing(hello.nonce, page, len(self._pages), tuple(self._pages[page])).encode()
+            answer = self.catalogue.listing(hello).encode()
         else:
             answer = self._refuse(hello.nonce, RefusalReason.NO_SUCH_OBJECT, address)
         self._datagrams.append(Transmit(answer, address))
-
-    def _find(self, hello: Hello) -> int | None:
-        if hello.want_kind is Want.ANY:
-            return 0 if len(self.objects) == 1 else None
-        return (self._by_id if hello.want_kind is Want.OBJECT else self._by_name).get(hello.want)
-
-    def _offer(self, index: int, now_ns: int) -> OfferBody:
-        key_index, public = self._ring.current(now_ns)
-        offer = self._offers.get(index)
-        if offer is None or offer.key_index != key_index:
-            offer = replace(self.objects[index].offer, key_index=key_index, server_public=public)
-            self._offers[index] = offer
-        return offer
 
     def _refuse(self, nonce: bytes, reason: RefusalReason, address: Address) -> bytes:
         self._events.append(HandshakeRefused(address, reason))
@@ -303,11 +273,10 @@ class ServerMachine:
         if (request.nonce, request.session) != names_of(request.client_public):
             self.rejects.add(Reject.BAD_FIELD)
             return
-        fits = self._jar.accept(request.cookie, address, request.nonce, request.object_id, now_ns)
-        opening = self._openings.find(request.cookie, now_ns) if fits else None
-        if not fits or (opening is not None and opening.is_used_up and opening.refusal is None):
+        is_good, opening = self._admission.look_at(request, address, now_ns)
+        if not is_good:
             self.rejects.add(Reject.BAD_COOKIE)
-            if self._gate.admit_hint(now_ns):
+            if self._admission.gate.admit_hint(now_ns):
                 answer = Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode()
                 self._datagrams.append(Transmit(answer, address, Port.DATA))
             return
@@ -316,52 +285,43 @@ class ServerMachine:
         refusal = opening.refusal if opening is not None else None
         if refusal is None:
             refusal = self._open_session(request, address, now_ns)
-        if refusal is not None and self._gate.admit_proved(address[0], now_ns):
+        if refusal is not None and self._admission.gate.admit_proved(address[0], now_ns):
             self._datagrams.append(Transmit(self._refuse(request.nonce, refusal, address), address, Port.DATA))
 
     def _open_session(self, request: Request, address: Address, now_ns: int) -> RefusalReason | None:
         """Open the session that a Request with a good cookie asks for, or say why not; None also for no answer."""
-        index = self._by_id.get(request.object_id)
+        index = self.catalogue.find_id(request.object_id)
         if index is None:
             return RefusalReason.NO_SUCH_OBJECT
-        if index in self._changed:
+        if self.catalogue.is_withdrawn(index):
             return RefusalReason.SOURCE_CHANGED
-        served = self.objects[index]
+        served = self.catalogue.objects[index]
         if request.open != served.offer.open:
             return RefusalReason.SEAL_MISMATCH
-        private = self._ring.private(request.key_index, now_ns)
-        if private is None:
+        offered = self.catalogue.offered(index, request.key_index, now_ns)
+        if offered is None:
             return RefusalReason.STALE_COOKIE
-        opening = self._openings.begin(request.cookie, address[0], now_ns)
+        opening = self._admission.openings.begin(request.cookie, address[0], now_ns)
         if opening is None:
             self.rejects.add(Reject.TOO_MANY)
             return None
-        offer = replace(served.offer, key_index=request.key_index, server_public=self._ring.public(request.key_index))
-        header = request.header()
-        keys = session_keys(private, request.client_public, transcript(offer, header), self._key)
-        sealed = keys.to_server.open(0, header, request.sealed) if keys else None
-        body = RequestBody.parse(sealed) if sealed is not None else Reject.BAD_SEAL
-        if keys is None or isinstance(body, Reject):
-            self.rejects.add(body if isinstance(body, Reject) else Reject.BAD_SEAL)
+        read = self._opener.read(request, *offered)
+        if isinstance(read, Reject):
+            self.rejects.add(read)
             opening.failed_count += 1
-            refusal = RefusalReason.KEY_MISMATCH if self._key is not None and sealed is None else None
+            has_other_key = self._opener.has_key and read is Reject.BAD_SEAL
+            refusal = RefusalReason.KEY_MISMATCH if has_other_key else None
             if opening.is_used_up:
                 opening.refusal = refusal
             return refusal
+        keys, body = read
         older = self._supersede(address[0], body.peer_id, index, now_ns)
         if self._places.is_full and not self._make_room(address[0], now_ns):
             opening.refusal = RefusalReason.SERVER_FULL
             return opening.refusal
         opening.has_session = True
-        lane = Lane.of_session(self._lane_base, self._lane_index, systematic=served.systematic)
-        self._lane_index += 1
-        controller = self._congestion(served.packet_size, self.pacer.rate_bps)
-        if older is not None:
-            controller.succeed(older.sending.controller)
-        challenge = int.from_bytes(keyed_digest(self._secret, header)[:8], "big")
-        channel = ControlChannel(request.session, keys, is_server=True)
         asked = ObjectRequest(index, served, body)
-        session = ServerSession(channel, address, asked, lane, controller, challenge, now_ns)
+        session = self._opener.open(request, keys, asked, address, older, self.pacer.rate_bps, now_ns)
         if self._places.unproved_count(address[0]) >= UNPROVED_COUNT_MAX:
             session.pings.proof.withhold()
         self.sessions[request.session] = session
