@@ -32,7 +32,7 @@ from fountain.protocol.base.transmit import Port, Transmit
 from fountain.protocol.session.client_common import ClientCommon, ClientConfig
 from fountain.protocol.session.client_events import ClientEvent, ClientState, Interruption
 from fountain.protocol.session.client_session import ClientSession
-from fountain.protocol.session.client_states import Searching, State
+from fountain.protocol.session.client_states import SearchingState, State
 from fountain.wire.control import (
     Hello,
     Listing,
@@ -55,7 +55,7 @@ class ClientMachine:
 
     def __init__(self, config: ClientConfig, secret: bytes, now_ns: int) -> None:
         self._common = common = ClientCommon(config, secret, now_ns)
-        self._state: State = Searching(common, now_ns)
+        self._state: State = SearchingState(common, now_ns)
         self._due_ns = NEVER_NS  # as it was asked for
         self.patience = common.patience
         self.reporter = common.reporter

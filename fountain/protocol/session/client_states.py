@@ -36,7 +36,16 @@ from fountain.wire.parts import part_count_for
 from fountain.wire.reject import Reject
 from fountain.wire.session import REQUEST_RUN_COUNT_MAX, Bye, ByeReason, RequestBody, Stop, StopReason
 
-__all__ = ["Asking", "Closed", "Live", "Receiving", "Requesting", "Searching", "State", "Stopping"]
+__all__ = [
+    "AskingState",
+    "ClosedState",
+    "LiveState",
+    "ReceivingState",
+    "RequestingState",
+    "SearchingState",
+    "State",
+    "StoppingState",
+]
 
 HELLO_INTERVAL_NS = NS // 4
 HELLO_INTERVAL_MAX_NS = 2 * NS
@@ -114,20 +123,20 @@ class State:
 
     def stop(self, reason: StopReason, now_ns: int) -> State:
         """The application ends the fetch."""
-        return Closed(self._common)
+        return ClosedState(self._common)
 
     def reconnect(self, reason: Interruption, now_ns: int) -> State:
         """The application wants a new stream."""
         return self
 
 
-class Closed(State):
+class ClosedState(State):
     """The fetch is over."""
 
     name = ClientState.CLOSED
 
 
-class Stopping(State):
+class StoppingState(State):
     """Stop goes out until `limit_ns`, or its acknowledgement."""
 
     name = ClientState.STOPPING
@@ -145,16 +154,16 @@ class Stopping(State):
 
     def handle_bye(self, bye: Bye, now_ns: int) -> State:
         """No acknowledgement will come."""
-        return Closed(self._common)
+        return ClosedState(self._common)
 
     def handle_stop_ack(self) -> State:
         """The server has heard it."""
-        return Closed(self._common)
+        return ClosedState(self._common)
 
     def handle_timeout(self, late_ns: int, now_ns: int) -> State:
         """Say it again, or leave."""
         if now_ns >= self._limit_ns:
-            return Closed(self._common)
+            return ClosedState(self._common)
         if now_ns >= self._retry_ns:
             self.send_stop(now_ns)
         return self
@@ -168,7 +177,7 @@ class Stopping(State):
         self._tries += 1
 
 
-class Live(State):
+class LiveState(State):
     """What the states before the end have in common: patience, the end of a stream, the end of the fetch."""
 
     @property
@@ -227,9 +236,9 @@ class Live(State):
         sessions = self._common.sessions
         sessions.current = session = sessions.current or sessions.candidate
         if session is None:
-            return Closed(self._common)
+            return ClosedState(self._common)
         limit_ns = now_ns if self.name is ClientState.SEARCHING else now_ns + STOP_LIMIT_NS
-        stopping = Stopping(self._common, Stop(reason, session.counter.received_count), limit_ns)
+        stopping = StoppingState(self._common, Stop(reason, session.counter.received_count), limit_ns)
         stopping.send_stop(now_ns)
         return stopping
 
@@ -237,7 +246,7 @@ class Live(State):
         self._common.sessions.candidate = None
         self._common.offers.clear()
         self._common.events.append(StreamLost(reason))
-        searching = Searching(self._common, now_ns + wait_ns)
+        searching = SearchingState(self._common, now_ns + wait_ns)
         if not wait_ns:
             searching.say_hello(now_ns)
         return searching
@@ -248,7 +257,7 @@ class Live(State):
         hint = patience.verdict(is_silent=now_ns >= common.silent_ns)
         if hint.failure is Failure.LISTED:
             common.events.append(ListingReceived(tuple(common.listing.entries)))
-            return Closed(common)
+            return ClosedState(common)
         if not common.config.wait:
             return self._fail(hint)
         if hint.failure not in _EXPECTED and patience.report_once(hint):
@@ -258,10 +267,10 @@ class Live(State):
 
     def _fail(self, hint: Hint) -> State:
         self._common.report_trouble(FetchFailed, hint)
-        return Closed(self._common)
+        return ClosedState(self._common)
 
 
-class Asking(Live):
+class AskingState(LiveState):
     """Packets go out again and again, the next one at `retry_ns`, until a stream comes."""
 
     def __init__(self, common: ClientCommon, retry_ns: int) -> None:
@@ -283,10 +292,10 @@ class Asking(Live):
         self._common.patience.has_stopped = False
         self._common.reporter.resume(now_ns)
         self._common.events.append(StreamOpened())
-        return Receiving(self._common)
+        return ReceivingState(self._common)
 
 
-class Searching(Asking):
+class SearchingState(AskingState):
     """Hellos go out until the application wants what an Offer describes."""
 
     name = ClientState.SEARCHING
@@ -375,7 +384,7 @@ class Searching(Asking):
         if part_count > max(1, common.fit.part_count):
             common.events.append(PartsRequested(common.offer, part_count))
         common.fit.part_count = part_count
-        requesting = Requesting(common, request, now_ns)
+        requesting = RequestingState(common, request, now_ns)
         requesting.send_request(now_ns)
         return requesting
 
@@ -433,7 +442,7 @@ class Searching(Asking):
         common.send(Hello(nonce, *wanted, common.token).encode(), Port.CONTROL)
 
 
-class Requesting(Asking):
+class RequestingState(AskingState):
     """The Request goes out until something of its session comes."""
 
     name = ClientState.REQUESTING
@@ -472,14 +481,14 @@ class Requesting(Asking):
         if self._tries < (RIVAL_TRIES_MAX if self._common.offers.has_rivals else REQUEST_TRIES_MAX):
             self.send_request(now_ns)
             return self
-        searching = Searching(self._common, now_ns)
+        searching = SearchingState(self._common, now_ns)
         state = searching.look_at_next(now_ns)
         if state is None:
             searching.say_hello(now_ns)
         return state or searching
 
 
-class Receiving(Live):
+class ReceivingState(LiveState):
     """A stream comes, and Reports go out."""
 
     name = ClientState.RECEIVING
