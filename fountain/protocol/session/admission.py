@@ -228,7 +228,7 @@ class HelloGate:
         return self._proved.admit(host, now_ns) and self._all_proved.admit(now_ns)
 
     def admit_hint(self, now_ns: int) -> bool:
-        """Whether somebody whose cookie does not fit may be told so: it may not be his own address."""
+        """Whether somebody whose cookie does not fit gets an answer: it may go to an address that is not theirs."""
         return self._hints.admit(now_ns)
 
 

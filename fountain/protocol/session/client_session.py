@@ -18,7 +18,7 @@ from fountain.wire.session import RequestBody
 __all__ = ["ClientSession", "Sessions", "ask", "is_alike", "is_wanted"]
 
 MISSED_COUNT = 4  # Data packets that were sent, none of which came ...
-MISSED_NS = NS * 4 // 10  # ... for so long after a Ping that told of them: another Ping comes later than that.
+MISSED_NS = NS * 4 // 10  # ... for so long after a Ping that reported them: another Ping comes later than that.
 
 
 def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: bytes) -> bool:
@@ -68,12 +68,12 @@ class ClientSession:
         self.order = Reordering()
         self.damaged_count = 0
         self.rtt_ns = 0  # as the server measures it; 0 while unknown
-        self.shortest_rtt_ns = 0  # that it told
+        self.shortest_rtt_ns = 0  # that it reported
         self._newest = 0  # one above the number of the packet whose times are echoed
         self._echo_us = 0
         self._echo_arrival_ns = 0
         self.is_missing_all = False  # Of what the server sends Pings come, and no data packets.
-        self._missed_ns: int | None = None  # when a Ping first told of data packets that should have come before it
+        self._missed_ns: int | None = None  # when a Ping first reported data packets that should have come before it
 
     @property
     def session_id(self) -> int:

@@ -232,7 +232,7 @@ class LiveState(State):
         return self._search_again(BYE_INTERRUPTIONS[bye.reason], now_ns, wait_ns)
 
     def stop(self, reason: StopReason, now_ns: int) -> State:
-        """Tell the server, if there was a session. One that is being searched for will hardly answer: tell it once."""
+        """Notify the server, if there was a session; once, while it is searched for: it will hardly answer."""
         sessions = self._common.sessions
         sessions.current = session = sessions.current or sessions.candidate
         if session is None:

@@ -1,4 +1,4 @@
-"""The pages of a server's listing as a client collects them: in order, as many as the first told, in bounded time."""
+"""The pages of a server's listing as a client collects them: in order, as many as the first says, in bounded time."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ KEEPALIVE_NS = 10 * NS  # A Ping to the data port keeps its way through address 
 class Reporter:
     """Reports four times in a round trip while data comes, ever more seldom while nothing does, soon when asked.
 
-    A Report that tells nothing but that all goes well waits until enough packets have come: a near server with many
+    A Report without news waits until enough packets have come: a near server with many
     peers would have to read one for every few packets that it sends.
     """
 
@@ -38,7 +38,7 @@ class Reporter:
         self._keepalive_ns = now_ns + KEEPALIVE_NS
 
     def soon(self, now_ns: int) -> None:
-        """There is something to tell; told at once, but for the least space between two Reports."""
+        """There is something to report: at once, but for the minimum space between two Reports."""
         self.due_ns = min(self.due_ns, max(now_ns, self._report_ns + REPORT_SPACING_NS))
 
     def resume(self, now_ns: int) -> None:
@@ -91,7 +91,7 @@ class Reporter:
             self._reported_count = counter.received_count
             self._interval_ns = min(max(session.rtt_ns // 4, REPORT_INTERVAL_MIN_NS), REPORT_INTERVAL_MAX_NS)
         else:
-            # Nothing new: an idle stream is told of ever more seldom, down to a heartbeat.
+            # Nothing new: an idle stream is reported ever more seldom, down to a heartbeat.
             self._interval_ns = min(2 * self._interval_ns, REPORT_INTERVAL_MAX_NS)
         self._report_ns = now_ns
         self._missing_count = counter.expected - counter.received_count
@@ -116,9 +116,9 @@ class Reporter:
         )
 
     def _has_room(self, blocks: BlockTable) -> bool:
-        """Whether the server, to which blocks are open until it is told, goes on opening others: no end is near."""
-        untold_count = blocks.done.count - self._done_count
-        open_count = untold_count + sum(1 for _ in blocks)
+        """Whether the server goes on opening blocks, though those are open to it whose end it does not know yet."""
+        unreported_count = blocks.done.count - self._done_count
+        open_count = unreported_count + sum(1 for _ in blocks)
         left_count = blocks.geometry.block_count - self._done_count
         return blocks.manifest_known and open_count < min(left_count, blocks.open_limit // 2, NEED_COUNT_MAX // 2)
 

@@ -1,6 +1,6 @@
 """The server's side of the protocol, without sockets, clocks or files.
 
-Four families of methods. `handle_*` tells what the world did. Plain verbs are what the application asks. `poll_*` gives
+Four families of methods. `handle_*` takes what the world did. Plain verbs are what the application asks. `poll_*` gives
 what must go out, until it gives None. Properties only look. Poll in this order: datagrams, events, orders; then sleep
 until `next_timeout` or the next packet. `now_ns` is monotonic and the same clock everywhere.
 
@@ -104,7 +104,7 @@ class ServerMachine:
         self._admission = Admission(secret)
         self._places = Places(peer_count_max)
         self._turns = Turns()
-        self._reported: list[ServerSession] = []  # whose debts may have changed
+        self._reported: list[ServerSession] = []  # whose deficits may have changed
         self._held: dict[int, ServerSession] = {}  # whose Report waits for its time
         self._tombstones: dict[int, Tombstone] = {}
         self._datagrams: deque[Transmit[Address]] = deque()
@@ -146,7 +146,7 @@ class ServerMachine:
             if silent_ns >= GONE_NS or session.pings.proof.is_overdue(now_ns):
                 self._dismiss(session, ByeReason.IDLE, now_ns)
             elif session.sending.controller.breaker.has_tripped:
-                # What is lost, Reports tell: where none come either, nothing is known of that.
+                # Reports say what is lost. Where none come, nothing is known of that.
                 is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
                 self._dismiss(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE, now_ns)
             elif silent_ns >= SILENT_NS:
