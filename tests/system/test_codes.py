@@ -206,7 +206,7 @@ assert decoder.decode().need == 0
 assert np.array_equal(decoder.slab[:500], source)
 assert compiled() == warm
 used = {name for (_, name), signatures in warm.items() if signatures}
-assert {"take_rows", "solve", "mark_reached"} <= used
+assert {"_take_rows", "_solve", "_mark_reached"} <= used
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
