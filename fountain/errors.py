@@ -18,6 +18,7 @@ Remote garbage is never an exception (it is counted), a shortage of symbols is a
     |   |   `-- HostileNameError   a name from the network that must not touch this disk
     |   `-- TransportError         a socket could not be opened or used (carries `address`)
     |-- RefusedError               the other side said no
+    |-- UntrustedError             a release is not what somebody who may publish it signed
     `-- PeersMissingError          not every expected peer finished
 
 `fountain.cli.exit_status` maps each of them to one exit code.
@@ -38,6 +39,7 @@ __all__ = [
     "RefusedError",
     "StorageError",
     "TransportError",
+    "UntrustedError",
     "UsageError",
 ]
 
@@ -103,6 +105,10 @@ class TransportError(LocalError):
 
 class RefusedError(FountainError):
     """The other side understood and said no."""
+
+
+class UntrustedError(FountainError):
+    """A release is not what somebody who may publish it signed, or it is not valid now."""
 
 
 class PeersMissingError(FountainError):

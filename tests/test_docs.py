@@ -18,6 +18,7 @@ from fountain.cli import exit_status
 from fountain.cli.exit_status import exit_status_of
 from fountain.cli.fetch import fetch_parser
 from fountain.cli.serve import serve_parser
+from fountain.cli.sign import sign_parser
 from fountain.config import FetchConfig, ServeConfig
 from fountain.engine.receiving.failures import fetch_failure, standstill_error
 from fountain.protocol.base import blocks
@@ -95,7 +96,7 @@ def test_links_lead_somewhere(name: str) -> None:
 
 def options_of(command: str) -> set[str]:
     """The options that a command takes."""
-    parser = {"serve": serve_parser, "fetch": fetch_parser}[command]()
+    parser = {"serve": serve_parser, "fetch": fetch_parser, "sign": sign_parser}[command]()
     return set(parser._option_string_actions)
 
 
@@ -104,7 +105,7 @@ def test_commands_that_a_page_shows_have_these_options(name: str) -> None:
     commands = _COMMAND.findall(page(name)) + re.findall(r"`(fountain-[^`]*)`", page(name))
     for command in commands:
         for part in re.split(r"[|&;]", command):
-            words = re.search(r"\bfountain-(serve|fetch)\b(.*)", part)
+            words = re.search(r"\bfountain-(serve|fetch|sign)\b(.*)", part)
             if words:
                 unknown = set(_OPTION.findall(words[2])) - options_of(words[1])
                 assert not unknown, command
@@ -119,7 +120,7 @@ def test_make_targets_that_a_page_names_exist(name: str) -> None:
 
 def test_commands_are_those_that_are_installed() -> None:
     scripts = re.findall(r"^([\w-]+) = \"fountain\.cli\.", page("pyproject.toml"), re.MULTILINE)
-    named = {command for name in PAGES for command in re.findall(r"\bfountain-(?:serve|fetch)\b", page(name))}
+    named = {command for name in PAGES for command in re.findall(r"\bfountain-(?:serve|fetch|sign)\b", page(name))}
     assert named == set(scripts)
 
 

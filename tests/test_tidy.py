@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "field": GROUND,
     "integrity": GROUND,
     "wire": GROUND,
+    "trust": GROUND | {"integrity", "wire"},
     "codes": GROUND | {"field"},
     "protocol": GROUND | {"integrity", "wire"},
     "storage": GROUND | {"integrity", "wire"},
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
     "testing": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | {"engine"},
     "api": GROUND | ASKED_AND_SAID | {"engine", "storage"},
-    "cli": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID | {"engine", "doctor"},
+    "cli": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID | {"engine", "doctor", "trust"},
 }
 # Floors within an area: a package of it -> those below, of which it may import. Files beside them are on the lowest.
 FLOORS_WITHIN: dict[str, dict[str, set[str]]] = {
@@ -90,6 +91,7 @@ NEVER: dict[str, set[str]] = {
     "codes": PURE_MODULES_NEVER - {"threading"},
     "wire": PURE_MODULES_NEVER,
     "field": PURE_MODULES_NEVER - {"os"},  # an environment variable may choose the SIMD tier
+    "trust": PURE_MODULES_NEVER - {"time"},  # it knows the local time zone; what time it is comes in from outside
     "geometry": PURE_MODULES_NEVER,
     "limits": PURE_MODULES_NEVER,
 }

@@ -83,11 +83,12 @@ class CommandParser(argparse.ArgumentParser):
         self._first_name = "" if is_first_optional else arguments[0][0]
         self._count_max = None if is_last_repeated else len(arguments)
 
-    def add_common_options(self) -> None:
-        """The options that both commands end with."""
+    def add_common_options(self, *, has_version: bool = True) -> None:
+        """The options that commands end with; `has_version` says whether --version shows the version of fountain."""
         self.add_argument("--json", action="store_true", help="write one JSON object per event on stdout")
         self.add_argument("--quiet", action="store_true", help="show nothing but errors")
-        self.add_argument("--version", nargs=0, action=_VersionAction, help="show the version and exit")
+        if has_version:
+            self.add_argument("--version", nargs=0, action=_VersionAction, help="show the version and exit")
         self.add_argument("-h", "--help", nargs=0, action=_HelpAction, help="show this text and exit")
 
     def parse(self, argv: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:

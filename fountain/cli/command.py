@@ -1,4 +1,4 @@
-"""What both commands do around the engine: watch it, stop it when asked, turn its errors into words and a status."""
+"""What the commands do around the engine: watch it, stop it when asked, turn its errors into words and a status."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from fountain.errors import (
     NobodyAnsweredError,
     PeersMissingError,
     RefusedError,
+    UntrustedError,
     UsageError,
 )
 
@@ -19,7 +20,7 @@ __all__ = ["EXIT_STATUS_MEANINGS", "ExitStatus", "exit_status_of"]
 
 
 class ExitStatus(IntEnum):
-    """The exit statuses of both commands. 1 is left to Python: an unforeseen exception, which is a bug."""
+    """The exit statuses of all commands. 1 is left to Python: an unforeseen exception, which is a bug."""
 
     DONE = 0
     USAGE = 2
@@ -29,6 +30,7 @@ class ExitStatus(IntEnum):
     LOCAL = 6
     REFUSED = 7
     PEERS_MISSING = 8
+    UNTRUSTED = 9
     INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -41,6 +43,7 @@ EXIT_STATUS_MEANINGS = {
     ExitStatus.LOCAL: "local trouble: no such file, disk full, permission, name clash, socket",
     ExitStatus.REFUSED: "the other side refused",
     ExitStatus.PEERS_MISSING: "not every expected peer finished",
+    ExitStatus.UNTRUSTED: "untrusted: not signed by who may publish it, or not valid now",
     ExitStatus.INTERRUPTED: "interrupted",
 }
 
@@ -52,6 +55,7 @@ _STATUS_OF_ERROR: dict[type[FountainError], ExitStatus] = {
     LocalError: ExitStatus.LOCAL,
     RefusedError: ExitStatus.REFUSED,
     PeersMissingError: ExitStatus.PEERS_MISSING,
+    UntrustedError: ExitStatus.UNTRUSTED,
 }
 
 

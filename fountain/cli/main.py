@@ -14,6 +14,7 @@ from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
+from fountain.cli.sign import main as sign_main
 from fountain.errors import UsageError
 
 __all__ = ["main"]
@@ -22,14 +23,16 @@ PROG = "python -m fountain"
 COMMANDS: dict[str, Callable[[Sequence[str], Environment], int]] = {
     "serve": serve_main,
     "fetch": fetch_main,
+    "sign": sign_main,
     "doctor": doctor_main,
     "code-report": code_report_main,
 }
 HELP = """\
-usage: python -m fountain serve|fetch|doctor|code-report ...
+usage: python -m fountain serve|fetch|sign|doctor|code-report ...
 
   serve PATH...      serve files and directories over UDP (also: fountain-serve)
   fetch HOST [NAME]  fetch an object from a server (also: fountain-fetch)
+  sign PATH          sign a release, or check one (also: fountain-sign)
   doctor [HOST]      check this machine, and the way to a host, and say what mends it
   code-report NAME   measure a code: what it needs beyond K symbols, how fast it is
 
@@ -52,4 +55,4 @@ def _answer(words: Sequence[str]) -> ExitStatus:
     if words and words[0] == "--version":
         raise TextRequested(f"fountain {__version__}\n")
     what = f"There is no command {words[0]!r}." if words else "A command is missing."
-    raise UsageError(what, f"{PROG} --help lists the commands: serve, fetch, doctor, code-report.")
+    raise UsageError(what, f"{PROG} --help lists the commands: serve, fetch, sign, doctor, code-report.")

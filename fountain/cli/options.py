@@ -60,6 +60,13 @@ OPTIONS = {
     "listen": "--listen",
     "free_size_min": "--keep-free",
     "hook": "--hook",
+    # --- fountain-sign
+    "signing_key": "--key",
+    "product": "--product",
+    "release_version": "--version",
+    "lifetime_s": "--expires",
+    "verify": "--verify",
+    "signers": "--signers",
     # --- code-report
     "symbol_counts": "--blocks",
     "trial_count": "--trials",

@@ -20,6 +20,7 @@ __all__ = [
     "format_size",
     "parse_fraction",
     "parse_integer",
+    "parse_lifetime",
     "parse_rate",
     "parse_seconds",
     "parse_size",
@@ -30,6 +31,7 @@ _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})"
 _RATE = re.compile(_NUMBER + "([kKMG]?)")
 _SECONDS = re.compile(_NUMBER + "([smh]?)")
 _SIZE = re.compile(_NUMBER + "([kKMGT]?)B?")
+_LIFETIME = re.compile("([0-9]{1,5})([hd])")
 _FRACTION = re.compile(_NUMBER)
 _INTEGER = re.compile("[0-9]{1,15}")
 
@@ -72,6 +74,18 @@ def parse_seconds(text: str) -> float:
     if match is None:
         raise UsageError(f"{text!r} is not a time.", "Times are seconds, or have a unit: 10, 1.5, 2m, 1h.")
     return float(Fraction(match[1]) * _SECONDS_FACTORS[match[2]])
+
+
+def parse_lifetime(text: str) -> int:
+    """How long something is valid, in seconds, typed in days or hours: `90d`, `12h`.
+
+    Raises:
+        UsageError: `text` is no such time.
+    """
+    match = _LIFETIME.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a number of days or hours.", "Give it with its unit: 90d, 12h.")
+    return int(match[1]) * (86_400 if match[2] == "d" else 3600)
 
 
 def parse_fraction(text: str) -> float:

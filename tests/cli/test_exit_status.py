@@ -33,6 +33,7 @@ ERROR_CLASSES = [
         (errors.TransportError("x"), 6),
         (errors.RefusedError("x"), 7),
         (errors.PeersMissingError("x"), 8),
+        (errors.UntrustedError("x"), 9),
     ],
 )
 def test_errors_end_with_the_documented_status(error: FountainError, status: int) -> None:

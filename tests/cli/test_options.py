@@ -14,6 +14,7 @@ from fountain.cli.doctor import doctor_parser
 from fountain.cli.fetch import fetch_parser
 from fountain.cli.options import OPTIONS, command_line, error_with_options, with_options
 from fountain.cli.serve import serve_parser
+from fountain.cli.sign import sign_parser
 from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
 from fountain.errors import NameClashError, TransportError
 from fountain.events import Warned
@@ -34,7 +35,7 @@ def test_each_field_has_an_option() -> None:
 
 
 def test_each_option_is_one_of_a_command() -> None:
-    parsers = (serve_parser(), fetch_parser(), doctor_parser(), code_report_parser())
+    parsers = (serve_parser(), fetch_parser(), sign_parser(), doctor_parser(), code_report_parser())
     taken = {option for parser in parsers for option in parser._option_string_actions}
     assert {option for option in OPTIONS.values() if option.startswith("-")} <= taken
     assert {option for option in OPTIONS.values() if not option.startswith("-")} == {"HOST", "NAME", "PATH"}

@@ -1,0 +1,275 @@
+"""`fountain-sign`: sign a release of a file or a directory, or check one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fountain._version import __version__
+from fountain.cli.arguments import CommandParser, TextRequested, add_value, nonempty, refuse
+from fountain.cli.command import run_program
+from fountain.cli.environment import Environment
+from fountain.cli.exit_status import ExitStatus
+from fountain.cli.options import OPTIONS
+from fountain.cli.ssh_keygen import sign_with_ssh_keygen
+from fountain.cli.text import escape_controls
+from fountain.cli.units import parse_lifetime
+from fountain.errors import StorageError, UntrustedError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from fountain.trust.release import Release
+    from fountain.trust.sshsig import Signature
+    from fountain.wire.manifest import Manifest
+
+__all__ = ["main", "sign_parser"]
+
+PROG = "fountain-sign"
+EXAMPLES = (
+    (f"{PROG} image.iso --product gateway --version 42 --expires 90d", "with ~/.ssh/id_ed25519"),
+    (f"{PROG} image.iso --product gateway --version 42 --expires 90d --key release_key", "with another key"),
+    (f"{PROG} --verify image.iso.release --signers allowed_signers --product gateway", "before it is installed"),
+)
+LIFETIME_S_MAX = 3650 * 86_400
+KEY_SIZE_MAX = 1 << 16
+SIGNERS_SIZE_MAX = 1 << 20
+_VERSION = re.compile("[0-9]{1,19}")
+_FOR_SIGNING = ("signing_key", "release_version", "lifetime_s")
+
+
+@dataclass(frozen=True)
+class _SignOptions:
+    path: Path
+    product: str
+    version: int
+    lifetime: timedelta
+    key: Path
+
+
+@dataclass(frozen=True)
+class _VerifyOptions:
+    release: Path
+    signers: Path
+    product: str | None
+
+
+def sign_parser() -> CommandParser:
+    """The options of fountain-sign."""
+    parser = CommandParser(
+        PROG,
+        usage=f"{PROG} [OPTIONS] PATH\n       {PROG} --verify PATH.release --signers FILE [OPTIONS]",
+        description="Sign PATH as a version of a product: makes PATH.release, PATH.release.sig and PATH.manifest.",
+        arguments=(("PATH", "a file or a directory tree, as fountain-serve takes it"),),
+        is_last_repeated=False,
+        is_first_optional=True,
+        examples=EXAMPLES,
+    )
+    add_value(parser, "product", "what it is a release of: a-z, 0-9, and . _ - behind the first", _parse_product, "P")
+    parser.add_argument(
+        OPTIONS["release_version"],
+        dest="release_version",
+        nargs="?",
+        metavar="N",
+        type=_parse_version,
+        default=argparse.SUPPRESS,
+        help="number of the release, above that of the last one; without N show the version of fountain and exit",
+    )
+    text = "how long it may be installed: 90d, 12h. A machine that hears of no newer release learns it then"
+    add_value(parser, "lifetime_s", text, parse_lifetime, "TIME")
+    text = "an ed25519 key that ssh-keygen made (default ~/.ssh/id_ed25519); a locked one is used through the agent"
+    add_value(parser, "signing_key", text, _parse_path, "FILE")
+    add_value(parser, "verify", "check this release, and what stands beside it", _parse_path, "RELEASE")
+    text = "who may sign for which product, as ssh-keygen's allowed_signers"
+    add_value(parser, "signers", text, _parse_path, "FILE")
+    parser.add_common_options(has_version=False)
+    return parser
+
+
+def _parse_path(text: str) -> Path:
+    return Path(nonempty(text))
+
+
+def _parse_product(text: str) -> str:
+    from fountain.trust.release import is_product
+
+    if not is_product(text):
+        hint = "It has 1 to 63 letters of a-z, digits, and . _ - behind the first: gateway, sensor-2."
+        raise UsageError(f"{text!r} is no name of a product.", hint)
+    return text
+
+
+def _parse_version(text: str) -> int:
+    from fountain.trust.release import VERSION_MAX
+
+    if _VERSION.fullmatch(text) is None or not 1 <= int(text) <= VERSION_MAX:
+        hint = f"It is a whole number from 1 to {VERSION_MAX}: 42."
+        raise UsageError(f"`release_version`: {text!r} is no number of a release.", hint, field="release_version")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> int:
+    """Run the command; returns its exit status."""
+    environment = Environment.of_process() if env is None else env
+    words = sys.argv[1:] if argv is None else argv
+    return run_program(PROG, environment, lambda: _run(words, environment))
+
+
+def _run(argv: Sequence[str], env: Environment) -> ExitStatus:
+    given, words = sign_parser().parse(argv)
+    if given.get("release_version", 0) is None:
+        raise TextRequested(f"{PROG} {__version__}\n")
+    if "verify" in given:
+        release, signature, lines = _verify(_read_verify(given, words), env)
+    else:
+        release, signature, lines = _sign(_read_sign(given, words, env), env)
+    if given["json"]:
+        env.stdout.write_line(json.dumps(_as_dictionary(release, signature)))
+    elif not given["quiet"]:
+        for line in lines:
+            env.stdout.write_line(escape_controls(line))
+    return ExitStatus.DONE
+
+
+def _read_verify(given: Mapping[str, Any], words: Sequence[str]) -> _VerifyOptions:
+    if words:
+        hint = "`verify` names the record, and what was signed stands beside it."
+        raise UsageError(f"{words[0]!r} is one argument too many.", hint)
+    refuse(given, _FOR_SIGNING, "is for signing, and `verify` signs nothing", "Leave one of them out.")
+    if "signers" not in given:
+        hint = "Give the file that says who may sign for which product."
+        raise UsageError("`verify` needs `signers`.", hint, field="signers")
+    return _VerifyOptions(given["verify"], given["signers"], given.get("product"))
+
+
+def _read_sign(given: Mapping[str, Any], words: Sequence[str], env: Environment) -> _SignOptions:
+    if not words:
+        raise UsageError("Missing: PATH.", f"{PROG} --help lists arguments and options.")
+    refuse(given, ("signers",), "is for `verify`", "Leave it out: the key alone says who signs.")
+    for field in ("product", "release_version", "lifetime_s"):
+        if field not in given:
+            hint = "A release has a product, a version and an end: `product` gateway `release_version` 42 "
+            raise UsageError(f"Missing: `{field}`.", hint + "`lifetime_s` 90d", field=field)
+    if not 0 < given["lifetime_s"] <= LIFETIME_S_MAX:
+        raise UsageError("`lifetime_s` is from 1h to 3650d.", "90d is usual.", field="lifetime_s")
+    key = given.get("signing_key")
+    if key is None:
+        if not env.variables.get("HOME"):
+            raise UsageError("Missing: `signing_key`.", "HOME is not set, so there is no usual key.")
+        key = Path(env.variables["HOME"]) / ".ssh" / "id_ed25519"
+    lifetime = timedelta(seconds=given["lifetime_s"])
+    return _SignOptions(Path(words[0]), given["product"], given["release_version"], lifetime, key)
+
+
+def _sign(options: _SignOptions, env: Environment) -> tuple[Release, Signature, list[str]]:
+    from fountain.config import CODE_DEFAULT
+    from fountain.engine.runtime.loading import check_can_load
+
+    check_can_load()
+    from fountain.codes.registry import code_by_name  # These load numpy and the kernels, which --help must not.
+    from fountain.geometry import symbol_size_for_mtu
+    from fountain.limits import MTU_DEFAULT
+    from fountain.storage.release_files import ReleaseFiles
+    from fountain.storage.source import check_source, open_source
+    from fountain.trust.release import NAMESPACE, Release
+    from fountain.trust.sshsig import armor, dearmor, fingerprint, parse_signature, sign
+
+    check_source(options.path)
+    files = ReleaseFiles.beside(options.path)
+    files.check_free()
+    issued = env.now_utc().replace(microsecond=0)
+    expires = issued + options.lifetime
+    key = _read_key(options.key)  # A wrong one before hours of reading.
+    symbol_size, code = symbol_size_for_mtu(MTU_DEFAULT), code_by_name(CODE_DEFAULT)
+    with open_source(options.path, symbol_size=symbol_size, profile_id=code.profile_id) as source:
+        release = Release(options.product, options.version, source.object_id, issued, expires)
+        manifest = source.manifest_bytes
+    if key is None:
+        signed = sign_with_ssh_keygen(options.key, release.pack(), NAMESPACE, env.variables)
+        signature = parse_signature(dearmor(signed))
+    else:
+        signature = sign(key, release.pack(), NAMESPACE)
+    signature.verify(release.pack(), NAMESPACE)
+    files.write(release.pack(), armor(signature.pack()), manifest)
+    lines = [
+        f"{files.release}: {release}, expires {expires:%Y-%m-%dT%H:%M:%SZ}",
+        f"{files.signature}: signed by the key {fingerprint(signature.public_key)}",
+        f"{files.manifest}: object {release.object_id.hex()}",
+    ]
+    return release, signature, lines
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey | None:
+    """The private key in a file; None where only ssh-keygen can use it."""
+    from fountain.storage.key import key_exposure
+    from fountain.storage.release_files import read_limited
+    from fountain.trust.private_key import load_private_key
+
+    key = load_private_key(read_limited(path, KEY_SIZE_MAX, "signing_key"))
+    exposure = None if key is None else key_exposure(path)
+    if exposure:
+        raise UsageError(exposure, f"Protect it: chmod 600 {path}", field="signing_key")
+    return key
+
+
+def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, Signature, list[str]]:
+    from fountain.engine.runtime.loading import check_can_load
+
+    check_can_load()
+    from blake3 import blake3
+
+    from fountain.storage.release_files import ReleaseFiles, read_limited
+    from fountain.trust.release import check_release
+    from fountain.trust.signers import AllowedSigners
+    from fountain.trust.sshsig import dearmor, fingerprint, parse_signature
+    from fountain.wire.manifest import Manifest, parse
+
+    files = ReleaseFiles.of_release(options.release)
+    record, armored, octets = files.read()
+    signers = AllowedSigners.parse(read_limited(options.signers, SIGNERS_SIZE_MAX, "signers"))
+    signature = parse_signature(dearmor(armored))
+    release = check_release(record, signature, signers, env.now_utc(), options.product)
+    manifest = parse(octets) if blake3(octets).digest() == release.object_id else None
+    if not isinstance(manifest, Manifest):
+        raise UntrustedError(f"The manifest {files.manifest} is not the one that {release} was signed with.")
+    _check_content(files.path, manifest, release)
+    lines = [
+        f"{files.path}: {release}, object {release.object_id.hex()}",
+        f"signed by the key {fingerprint(signature.public_key)}, expires {release.expires:%Y-%m-%dT%H:%M:%SZ}",
+    ]
+    return release, signature, lines
+
+
+def _check_content(path: Path, manifest: Manifest, release: Release) -> None:
+    from fountain.storage.source import open_source
+    from fountain.trust.content import check_content
+
+    cut = (manifest.symbol_size, manifest.profile_id, manifest.block_symbol_limit)
+    try:
+        with open_source(path, symbol_size=cut[0], profile_id=cut[1], block_symbol_limit=cut[2]) as source:
+            check_content(source.manifest, manifest)
+    except StorageError as error:
+        hint = error.hint if error.field != "paths" else "What was signed stands beside its release."
+        raise StorageError(error.message, hint, path=error.path) from error
+    except UntrustedError as error:
+        raise UntrustedError(f"This is not {release}: {error.message}", "Do not install it.") from error
+
+
+def _as_dictionary(release: Release, signature: Signature) -> dict[str, object]:
+    from fountain.trust.sshsig import fingerprint
+
+    return {
+        "product": release.product,
+        "version": release.version,
+        "object_id": release.object_id.hex(),
+        "issued": f"{release.issued:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": f"{release.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "signer": fingerprint(signature.public_key),
+    }

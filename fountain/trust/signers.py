@@ -1,0 +1,280 @@
+"""Files of allowed signers: which key may sign for whom, as ssh-keygen(1) has them under ALLOWED SIGNERS.
+
+A line has patterns of principals, perhaps options, and a key; `#` begins a comment line:
+
+    gateway,sensor-* namespaces="release@fountain-udp",valid-before="20271231Z" ssh-ed25519 AAAA... who
+
+Here the principal is a product. A line that ssh-keygen cannot read counts for nobody, and neither does one of another
+kind of key: such keys sign no release. Lines of certificate authorities (`cert-authority`) do not count either, because
+releases are signed by keys themselves. Why lines do not count is in the error where no other line allows the key.
+
+A time is YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with `Z` or `UTC` behind it, or in the standard time of this
+machine's zone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import calendar
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fountain.errors import UntrustedError
+from fountain.trust.sshsig import fingerprint, parse_public_key
+
+__all__ = ["AllowedSigners", "Signer", "UnreadLine", "matches", "matches_list"]
+
+_BLANK = b" \t\r\n"
+_PATTERN_SIZE_MAX = 1022  # ssh-keygen lets a list with a longer one match nothing.
+_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})([0-9]{2})?)?(Z|UTC)?", re.IGNORECASE)
+_TIME_MAXIMA = (9999, 12, 31, 23, 59, 61)  # As strptime has them; a day too many is a day of the next month.
+_SHOWN_COUNT_MAX = 3  # Lines that an error names.
+
+
+class _UnreadableError(Exception):
+    """A line cannot be read; the message says why, as the rest of "line 3 ..."."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A line that allows a key. Times are seconds since 1970, both inclusive."""
+
+    line: int
+    patterns: bytes
+    public_key: bytes
+    namespaces: bytes | None
+    valid_after: int | None
+    valid_before: int | None
+
+    def obstacle(self, namespace: bytes, now_s: int) -> str:
+        """Why the line does not allow its key to sign for `namespace` at the time `now_s`; empty where it does."""
+        if self.namespaces is not None and not matches_list(namespace, self.namespaces):
+            return f"line {self.line} allows it for other namespaces"
+        if self.valid_after is not None and now_s < self.valid_after:
+            return f"by line {self.line} it is not valid yet"
+        if self.valid_before is not None and now_s > self.valid_before:
+            return f"by line {self.line} it is not valid any more"
+        return ""
+
+
+@dataclass(frozen=True)
+class UnreadLine:
+    """A line that allows nobody; `patterns` are whom it names, `reason` completes "line 3 ..."."""
+
+    line: int
+    patterns: bytes
+    reason: str
+
+
+@dataclass(frozen=True)
+class AllowedSigners:
+    """What a file of allowed signers says."""
+
+    signers: Sequence[Signer]
+    unread: Sequence[UnreadLine]
+
+    @classmethod
+    def parse(cls, octets: bytes) -> AllowedSigners:
+        """The lines of a file; what cannot be read is kept as a reason."""
+        signers: list[Signer] = []
+        unread: list[UnreadLine] = []
+        for number, whole in enumerate(octets.split(b"\n"), 1):
+            line = whole.partition(b"\0")[0].lstrip(_BLANK)
+            if not line or line.startswith(b"#"):
+                continue
+            patterns, rest = _first_word(line)
+            try:
+                if patterns is None:
+                    raise _UnreadableError("has a quote that does not end")
+                signers.append(_parse_signer(number, patterns, rest))
+            except _UnreadableError as error:
+                unread.append(UnreadLine(number, patterns or b"*", str(error)))
+        return cls(signers, unread)
+
+    def check(self, public_key: bytes, principal: str, namespace: bytes, now_s: int) -> None:
+        """Check that a line allows the key to sign for `principal` in `namespace` at the time `now_s`, in seconds since
+        1970.
+
+        Raises:
+            UntrustedError: none does.
+        """
+        wanted = principal.encode("ascii")
+        reasons = []
+        for signer in self.signers:
+            if signer.public_key == public_key and matches_list(wanted, signer.patterns):
+                obstacle = signer.obstacle(namespace, now_s)
+                if not obstacle:
+                    return
+                reasons.append(obstacle)
+        name = fingerprint(public_key)
+        if reasons:
+            listed = "; ".join(reasons[:_SHOWN_COUNT_MAX])
+            raise UntrustedError(f"Signed by the key {name}, which may not sign for {principal} now: {listed}.")
+        unread = [f"line {line.line} {line.reason}" for line in self.unread if matches_list(wanted, line.patterns)]
+        hint = f"Not taken: {'; '.join(unread[:_SHOWN_COUNT_MAX])}." if unread else ""
+        raise UntrustedError(f"Signed by the key {name}, which `signers` does not list for {principal}.", hint)
+
+
+def matches(text: bytes, pattern: bytes) -> bool:
+    """Whether `text` fits `pattern`, in which `*` stands for any octets and `?` for one."""
+    at = place = 0
+    star = mark = -1
+    while at < len(text):
+        if pattern[place : place + 1] == b"*":
+            star, mark = place, at
+            place += 1
+        elif pattern[place : place + 1] in (b"?", text[at : at + 1]):
+            at += 1
+            place += 1
+        elif star >= 0:  # Let the last star stand for one octet more.
+            mark += 1
+            at, place = mark, star + 1
+        else:
+            return False
+    return not pattern[place:].strip(b"*")
+
+
+def matches_list(text: bytes, patterns: bytes) -> bool:
+    """Whether `text` fits one of `patterns`, which commas separate, and none of those with a `!` in front."""
+    found = False
+    for listed in patterns.split(b","):
+        pattern = listed.removeprefix(b"!")
+        if len(pattern) > _PATTERN_SIZE_MAX:
+            return False
+        if matches(text, pattern):
+            if listed.startswith(b"!"):
+                return False
+            found = True
+    return found
+
+
+def _first_word(line: bytes) -> tuple[bytes | None, bytes]:
+    """The first word of a line, of which the end may be quoted, and what follows; None for a quote that does not end.
+
+    `a"b c"d e` is the word `ab c`, and `d e` follows it: so ssh-keygen reads it.
+    """
+    match = re.search(rb'[ \t\r\n"]', line)
+    if match is None:
+        return line, b""
+    word, rest = line[: match.start()], line[match.end() :]
+    if match[0] == b'"':
+        quoted, quote, rest = rest.partition(b'"')
+        if not quote:
+            return None, b""
+        word += quoted
+    return word, rest.lstrip(_BLANK)
+
+
+def _parse_signer(number: int, patterns: bytes, rest: bytes) -> Signer:
+    options = _Options()
+    public_key = _parse_key(rest)
+    if public_key is None:
+        end = _options_end(rest)
+        public_key = _parse_key(rest[end:].lstrip(b" \t"))
+        if public_key is None:
+            raise _UnreadableError("has no ed25519 key")
+        options.parse(rest[:end])
+    if options.is_authority:
+        raise _UnreadableError("is of a certificate authority, and releases are signed by keys themselves")
+    return Signer(number, patterns, public_key, options.namespaces, options.valid_after, options.valid_before)
+
+
+def _parse_key(text: bytes) -> bytes | None:
+    """The key at the start of `text`: its kind, and base64 that ends at a space or tab."""
+    words = re.match(rb"ssh-ed25519[ \t]+([^ \t]+)", text)
+    if words is None:
+        return None
+    encoded = b"".join(words[1].split())
+    try:
+        octets = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        return None
+    return parse_public_key(octets) if base64.b64encode(octets) == encoded else None
+
+
+def _options_end(text: bytes) -> int:
+    """Where the options end that `text` begins with: at a space or tab outside of quotes."""
+    quoted = False
+    at = 0
+    while at < len(text) and (quoted or text[at : at + 1] not in (b" ", b"\t")):
+        if text[at : at + 2] == b'\\"':
+            at += 1
+        elif text[at : at + 1] == b'"':
+            quoted = not quoted
+        at += 1
+    return at
+
+
+class _Options:
+    """The options of a line."""
+
+    def __init__(self) -> None:
+        self.is_authority = False
+        self.namespaces: bytes | None = None
+        self.valid_after: int | None = None
+        self.valid_before: int | None = None
+
+    def parse(self, text: bytes) -> None:
+        """Take what `text` says.
+
+        Raises:
+            _UnreadableError: an option is unknown, comes twice, or has a wrong value.
+        """
+        while text:
+            text = self._parse_one(text)
+            if text:
+                if not text.startswith(b","):
+                    raise _UnreadableError("has an option that is not known")
+                text = text[1:]
+                if not text:
+                    raise _UnreadableError("has a comma behind its last option")
+        if self.valid_after is not None and self.valid_before is not None and self.valid_before <= self.valid_after:
+            raise _UnreadableError("ends before it begins")
+
+    def _parse_one(self, text: bytes) -> bytes:
+        """Take the option that `text` begins with; returns what follows."""
+        lower = text.lower()
+        if lower.startswith(b"cert-authority"):
+            self.is_authority = True
+            return text[len("cert-authority") :]
+        for name in ("namespaces", "valid-after", "valid-before"):
+            if lower.startswith(name.encode() + b"="):
+                value, text = _dequote(text[len(name) + 1 :])
+                field = name.replace("-", "_")
+                if getattr(self, field) is not None:
+                    raise _UnreadableError(f"has {name} twice")
+                setattr(self, field, value if name == "namespaces" else _parse_time(name, value))
+                break
+        return text
+
+
+def _dequote(text: bytes) -> tuple[bytes, bytes]:
+    """The value between the quotes that `text` begins with, and what follows."""
+    match = re.match(rb'"((?:\\"|\\(?!")|[^"\\])*)"', text)
+    if match is None:
+        raise _UnreadableError("has a value without quotes around it")
+    return match[1].replace(b'\\"', b'"'), text[match.end() :]
+
+
+def _parse_time(name: str, text: bytes) -> int:
+    match = _TIME.fullmatch(text.decode("latin-1"))
+    if match is not None:
+        year, month, day, hour, minute, second = (int(field or 0) for field in match.groups()[:6])
+        numbers = (year, month, day, hour, minute, second)
+        is_past = any(number > maximum for number, maximum in zip(numbers, _TIME_MAXIMA))
+        if not is_past and month and day and year >= 1970:
+            fields = (*numbers, 0, 0, 0)
+            seconds = calendar.timegm(fields) if match[7] else _local_seconds(fields)
+            if seconds > 0:
+                return seconds
+    raise _UnreadableError(f"has no time in {name}")
+
+
+def _local_seconds(fields: tuple[int, ...]) -> int:
+    try:
+        return int(time.mktime(fields))  # type: ignore[arg-type]
+    except (OverflowError, ValueError):
+        return 0
