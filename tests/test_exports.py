@@ -82,7 +82,7 @@ def test_help_loads_neither_numpy_nor_numba(target: str) -> None:
     assert run("-c", probe).stderr.splitlines()[-1] in ("0 []", "None []")
 
 
-@pytest.mark.parametrize("role", ["serve", "fetch"])
+@pytest.mark.parametrize("role", ["serve", "fetch", "sign"])
 def test_the_module_has_the_same_commands(role: str) -> None:
     done = run("-m", "fountain", role, "--help")
     assert done.returncode == 0
