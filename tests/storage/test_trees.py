@@ -92,7 +92,7 @@ def test_a_path_of_the_longest_length_arrives_and_a_longer_one_is_named(tmp_path
         assert len(source.manifest.path(21)) == 4094
         fetch(source, tmp_path / "copy")
     os.close(directory.open_file("f" * 76, os.O_WRONLY | os.O_CREAT))
-    with pytest.raises(StorageError, match="longer than 4095 octets"):
+    with pytest.raises(StorageError, match="longer than 4095 bytes"):
         serve(root)
     directory.close()
     at = Directory.open(tmp_path / "copy")

@@ -56,8 +56,8 @@ def test_the_command_of_the_service_is_one_that_the_parser_takes() -> None:
     program, *words = shlex.split(service_lines()["ExecStart"])
     assert Path(program).name == "fountain-fetch"
     options, arguments = fetch_parser().parse(words)
-    assert (options.listen, options.out, arguments) == (True, "/var/lib/fountain/incoming", [])
-    assert Path(options.hook).name == HOOK.name
+    assert (options["listen"], options["out"], arguments) == (True, "/var/lib/fountain/incoming", [])
+    assert Path(options["hook"]).name == HOOK.name
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
