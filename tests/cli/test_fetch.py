@@ -106,7 +106,7 @@ def test_a_directory_may_be_named_with_the_slash_that_a_shell_completes() -> Non
 
 
 def test_the_page_has_exactly_the_options_of_the_help() -> None:
-    section = PAGE.read_text(encoding="utf-8").split("## fountain-fetch")[1].split("## Arguments")[0]
+    section = PAGE.read_text(encoding="utf-8").split("## fountain-fetch")[1].split("\n## ")[0]
     options = Stage().fetch("--help").out.split("\noptions:")[1].split("examples:")[0]
     documented = re.findall(r"^\| `(-[^`]*)`(?:, `(-[^`]*)`)? \|", section.replace("\\|", "|"), re.MULTILINE)
     assert [", ".join(filter(None, names)) for names in documented] == re.findall(
