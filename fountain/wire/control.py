@@ -14,10 +14,12 @@ from functools import cached_property
 from fountain.geometry import Geometry, is_limit_plausible
 from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, LISTING_PAGE_COUNT_MAX, MANIFEST_SIZE_MAX, NAME_SIZE_MAX
 from fountain.wire.reject import Reject
+from fountain.wire.signed import SignedText
 
 __all__ = [
     "COOKIE_SIZE",
     "FLAG_OPEN",
+    "FLAG_RELEASED",
     "HEADER_SIZE",
     "MAGIC",
     "NONCE_SIZE",
@@ -47,6 +49,7 @@ NONCE_SIZE = 16
 COOKIE_SIZE = 20
 TOKEN_SIZE = 20
 FLAG_OPEN = 0x0001
+FLAG_RELEASED = 0x0002  # Of an Offer: a signed release follows the name.
 
 _HEADER = struct.Struct(">4sBBH")
 _HELLO = struct.Struct(">16sB3s32s20s")
@@ -121,7 +124,7 @@ def parse_header(data: bytes) -> tuple[PacketType, int] | Reject:
         return Reject.BAD_VERSION
     if not PacketType.HELLO <= packet_type <= PacketType.BYE:
         return Reject.BAD_TYPE
-    if flags & ~FLAG_OPEN:
+    if flags & ~(FLAG_OPEN | FLAG_RELEASED):
         return Reject.RESERVED_NOT_ZERO
     return PacketType(packet_type), flags
 
@@ -166,7 +169,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class OfferBody:
-    """The part of an Offer that is the same for everybody: the object, its geometry, the server's key."""
+    """The part of an Offer that is the same for everybody: the object, its geometry, the server's key, the release."""
 
     object_id: bytes
     server_public: bytes  # X25519
@@ -180,6 +183,12 @@ class OfferBody:
     is_directory: bool
     name: str
     open: bool
+    release: SignedText | None = None
+
+    @property
+    def flags(self) -> int:
+        """Those of a packet with this body."""
+        return (FLAG_OPEN if self.open else 0) | (FLAG_RELEASED if self.release is not None else 0)
 
     @property
     def geometry(self) -> Geometry:
@@ -213,6 +222,7 @@ class OfferBody:
                 len(name),
             )
             + name
+            + (b"" if self.release is None else self.release.encode())
         )
 
     @classmethod
@@ -221,15 +231,19 @@ class OfferBody:
         if len(data) < _OFFER_BODY.size:
             return Reject.BAD_LENGTH
         fields = _OFFER_BODY.unpack_from(data)
-        name_octets, (is_directory, name_size) = data[_OFFER_BODY.size :], fields[9:]
-        if len(name_octets) != name_size:
+        is_directory, name_size = fields[9:]
+        name_octets, rest = data[_OFFER_BODY.size :][:name_size], data[_OFFER_BODY.size + name_size :]
+        if len(name_octets) != name_size or (rest and not flags & FLAG_RELEASED):
             return Reject.BAD_LENGTH
         name = _decode_name(name_octets)
         if name is None:
             return Reject.BAD_NAME
+        release = SignedText.parse(rest) if flags & FLAG_RELEASED else None
+        if isinstance(release, Reject):
+            return release
         if is_directory > 1 or not 1 <= fields[5] <= MANIFEST_SIZE_MAX or not fields[8]:
             return Reject.BAD_FIELD
-        body = cls(*(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN)))
+        body = cls(*(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN), release))
         try:
             _ = body.geometry, body.manifest_geometry
             is_plausible = is_limit_plausible(body.object_size, body.symbol_size, body.block_symbol_limit)
@@ -250,7 +264,7 @@ class Offer:
 
     def encode(self) -> bytes:
         """The packet's octets, at most CONTROL_SIZE_MAX."""
-        header = pack_header(PacketType.OFFER, FLAG_OPEN if self.body.open else 0)
+        header = pack_header(PacketType.OFFER, self.body.flags)
         return header + self.nonce + self.cookie + self.body.encode()
 
     @classmethod
@@ -403,6 +417,8 @@ class Request:
         """The record in `data`, or why not."""
         if len(data) < REQUEST_HEADER_SIZE + TAG_SIZE:
             return Reject.BAD_LENGTH
+        if flags & ~FLAG_OPEN:
+            return Reject.RESERVED_NOT_ZERO
         fields = _REQUEST.unpack_from(data, HEADER_SIZE)
         return cls(*(*fields, bool(flags & FLAG_OPEN), data[REQUEST_HEADER_SIZE:]))
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX
-from fountain.wire.control import FLAG_OPEN, MAGIC, OfferBody
+from fountain.wire.control import FLAG_OPEN, FLAG_RELEASED, MAGIC, VERSION, OfferBody
 from fountain.wire.reject import Reject
 from fountain.wire.session import HOST_SIZE_MAX, MANIFEST_BIT, Run
 
@@ -58,7 +58,6 @@ ACKNOWLEDGED_COUNT_MAX = 32
 GROUP_NEED_COUNT_MAX = 40
 MISSING_COUNT_MAX = 24
 
-_VERSION = 1
 _HEADER = struct.Struct(">4sBBHQQ")
 _ANNOUNCE = struct.Struct(">IHHQQQHHI")
 _PLAN = struct.Struct(">IHHIIIQQQ8sBBBBB3s")
@@ -70,7 +69,7 @@ _NEED = struct.Struct(">IH")
 
 _COUNT_MAX = 0xFFFF
 SEQUENCE_LIMIT = 1 << 62  # No number comes so far; the arithmetic of 64 bits goes a little further.
-_FLAGS_ANNOUNCE = 0x000F
+_FLAGS_ANNOUNCE = 0x001F
 
 assert (
     GROUP_OVERHEAD_SIZE + _PLAN.size + PLANNED_COUNT_MAX * _PLANNED.size + QUEUED_COUNT_MAX * _RUN.size
@@ -115,6 +114,7 @@ class AnnounceFlag(enum.IntFlag):
     WAITING = 2  # data has not begun
     FINAL = 4  # the server is leaving
     CHANGED = 8  # and that because its file is not any more what it announced
+    RELEASED = 16  # its offer has a signed release: set when it is written, and not kept in a record
 
 
 def is_group_packet(data: bytes | memoryview) -> bool:
@@ -134,7 +134,7 @@ class GroupHeader:
     def encode(self) -> bytes:
         """GROUP_HEADER_SIZE octets."""
         flags = FLAG_OPEN if self.open else 0
-        return _HEADER.pack(MAGIC, _VERSION, self.packet_type, flags, self.session, self.sequence)
+        return _HEADER.pack(MAGIC, VERSION, self.packet_type, flags, self.session, self.sequence)
 
     @classmethod
     def parse(cls, data: bytes) -> GroupHeader | Reject:
@@ -144,7 +144,7 @@ class GroupHeader:
         magic, version, packet_type, flags, session, sequence = _HEADER.unpack_from(data)
         if magic != MAGIC:
             return Reject.BAD_MAGIC
-        if version != _VERSION:
+        if version != VERSION:
             return Reject.BAD_VERSION
         if not GroupPacketType.ANNOUNCE <= packet_type <= GroupPacketType.REPORT:
             return Reject.BAD_TYPE
@@ -176,8 +176,9 @@ class Announce:
 
     def encode(self) -> bytes:
         """The body's octets."""
+        flags = self.flags | (AnnounceFlag.RELEASED if self.offer.release is not None else 0)
         fixed = _ANNOUNCE.pack(
-            self.timestamp_us, self.grtt_code, self.flags, self.rate_bps, self.min_rate_bps, self.next_sequence,
+            self.timestamp_us, self.grtt_code, flags, self.rate_bps, self.min_rate_bps, self.next_sequence,
             self.control_port, self.interval_ms, self.cycle_overhead,
         )  # fmt: skip
         return fixed + self.offer.encode()
@@ -192,10 +193,12 @@ class Announce:
             return Reject.RESERVED_NOT_ZERO
         if not fields[6] or fields[5] >= SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
-        offer = OfferBody.parse(data[_ANNOUNCE.size :], FLAG_OPEN if open else 0)
+        flags = AnnounceFlag(fields[2])
+        released = FLAG_RELEASED if flags & AnnounceFlag.RELEASED else 0
+        offer = OfferBody.parse(data[_ANNOUNCE.size :], (FLAG_OPEN if open else 0) | released)
         if isinstance(offer, Reject):
             return offer
-        fields[2] = AnnounceFlag(fields[2])
+        fields[2] = flags & ~AnnounceFlag.RELEASED
         return cls(*(*fields, offer))
 
 

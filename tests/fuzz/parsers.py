@@ -6,7 +6,7 @@ import random
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fountain.cli.text import escape_controls
 from fountain.errors import HostileNameError
@@ -29,6 +29,7 @@ from fountain.wire.control import (
 from fountain.wire.group import Announce, GroupHeader, GroupReport, Plan
 from fountain.wire.reject import Reject
 from fountain.wire.session import Bye, Ping, Pong, Report, RequestBody, SessionHeader, Stop, StopAck, parse_body
+from fountain.wire.signed import SignedText
 from tests.fuzz.mutation import mutated
 from tests.wire import golden, group_golden
 from tests.wire.test_manifest import a_file, a_tree
@@ -86,7 +87,11 @@ def _name(data: bytes) -> bool:
     return False
 
 
-HANDSHAKE = [record.encode() for record in golden.HANDSHAKE.values()]
+HANDSHAKE = [record.encode() for record in (*golden.HANDSHAKE.values(), golden.RELEASED_OFFER)]
+RELEASED_BODY = golden.RELEASED_OFFER.body
+RELEASED_ANNOUNCE = replace(
+    group_golden.ANNOUNCE, offer=replace(group_golden.ANNOUNCE.offer, release=golden.SIGNED_TEXT)
+)
 SESSIONS = [
     SessionHeader(kind, golden.SESSION, number).encode() + bytes(40)
     for kind, number, _, _ in golden.SESSION_PACKETS.values()
@@ -115,6 +120,9 @@ PARSERS = [
     Parser("hello", _accepts(lambda data: Hello.parse(data, 0)), [golden.HELLO.encode()]),
     Parser("offer", _accepts(lambda data: Offer.parse(data, 0)), [golden.OFFER.encode()]),
     Parser("offer body", _accepts(lambda data: OfferBody.parse(data, 1)), [golden.BODY.encode()]),
+    Parser("released offer", _accepts(lambda data: Offer.parse(data, 2)), [golden.RELEASED_OFFER.encode()]),
+    Parser("released body", _accepts(lambda data: OfferBody.parse(data, 2)), [RELEASED_BODY.encode()]),
+    Parser("signed text", _accepts(SignedText.parse), [golden.SIGNED_TEXT.encode()]),
     Parser("listing", _accepts(lambda data: Listing.parse(data, 0)), [golden.LISTING.encode()]),
     Parser("refusal", _accepts(lambda data: Refusal.parse(data, 0)), [golden.REFUSAL.encode()]),
     Parser("retry", _accepts(lambda data: Retry.parse(data, 0)), [golden.RETRY.encode()]),
@@ -127,7 +135,11 @@ PARSERS = [
     Parser("ping", _accepts(Ping.parse), [golden.PING.encode()]),
     Parser("pong", _accepts(Pong.parse), [golden.PONG.encode()]),
     Parser("group header", _accepts(GroupHeader.parse), GROUPS),
-    Parser("announce", _accepts(lambda data: Announce.parse(data, open=True)), [group_golden.ANNOUNCE.encode()]),
+    Parser(
+        "announce",
+        _accepts(lambda data: Announce.parse(data, open=True)),
+        [group_golden.ANNOUNCE.encode(), RELEASED_ANNOUNCE.encode()],
+    ),
     Parser("plan", _accepts(Plan.parse), [group_golden.PLAN.encode()]),
     Parser("group report", _accepts(GroupReport.parse), [group_golden.REPORT.encode()]),
     Parser(

@@ -19,6 +19,7 @@ from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.server import ServerMachine
 from fountain.wire.control import (
     FLAG_OPEN,
+    FLAG_RELEASED,
     MAGIC,
     Hello,
     Listing,
@@ -171,13 +172,13 @@ def test_a_damaged_handshake_packet_is_read_or_rejected(record: Any, data: st.Da
         assert isinstance(read, Reject) or read.encode() == damaged
 
 
-@pytest.mark.parametrize("reserved", [0x0002, 0x8000])
+@pytest.mark.parametrize("reserved", [0x0004, 0x8000])
 def test_reserved_flags_are_rejected(reserved: int) -> None:
     octets = bytearray(Hello(bytes(16)).encode())
     octets[6:8] = reserved.to_bytes(2, "big")
     assert parse_header(bytes(octets)) is Reject.RESERVED_NOT_ZERO
-    octets[6:8] = FLAG_OPEN.to_bytes(2, "big")
-    assert Hello.parse(bytes(octets), FLAG_OPEN) is Reject.RESERVED_NOT_ZERO
+    for flag in (FLAG_OPEN, FLAG_RELEASED):
+        assert Hello.parse(bytes(octets), flag) is Reject.RESERVED_NOT_ZERO
 
 
 def test_padding_of_a_hello_is_zero_and_complete() -> None:

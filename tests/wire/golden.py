@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from blake3 import blake3
 
@@ -21,6 +22,7 @@ from fountain.wire.control import (
 )
 from fountain.wire.manifest import Entry, EntryKind, build
 from fountain.wire.session import Bye, ByeReason, Ping, Pong, Report, RequestBody, Stop, StopReason
+from fountain.wire.signed import SIGNATURE_SIZE, SignedText
 from tests.pages import golden_blocks, marked_tables, value_blocks
 
 PAGE = "docs/wire.md"
@@ -65,6 +67,8 @@ BODY = OfferBody(
     open=False,
 )
 OFFER = Offer(NONCE, COOKIE, BODY)
+SIGNED_TEXT = SignedText(golden("signed text")[3:-SIGNATURE_SIZE], (golden("signed text")[-SIGNATURE_SIZE:],))
+RELEASED_OFFER = Offer(NONCE, COOKIE, replace(BODY, release=SIGNED_TEXT))
 LISTING = Listing(NONCE, 0, 1, (("hello.txt", 100), ("photos", 5_000_000_000)))
 REFUSAL = Refusal(NONCE, RefusalReason.STALE_COOKIE)
 RETRY = Retry(NONCE, TOKEN)
@@ -102,6 +106,7 @@ HANDSHAKE = {
     "request": REQUEST,
 }
 BODIES = {
+    "signed text": SIGNED_TEXT,
     "request body": REQUEST_BODY,
     "report body": REPORT,
     "stop body": STOP,

@@ -28,7 +28,8 @@ from fountain.wire.group import (
 )
 from fountain.wire.reject import Reject
 from fountain.wire.session import HOST_SIZE_MAX, MANIFEST_BIT
-from tests.pages import all_tables
+from fountain.wire.signed import SIGNATURE_COUNT_MAX, SIGNATURE_SIZE, TEXT_SIZE_MAX, SignedText
+from tests.pages import all_tables, page
 from tests.wire import golden as single
 from tests.wire.group_golden import (
     ALICE,
@@ -149,7 +150,7 @@ def test_reserved_octets_must_be_zero(name: str) -> None:
 
 def test_unknown_flags_states_and_truth_values_are_refused() -> None:
     announce, report = golden("announce body"), golden("group report body")
-    assert read("announce body", announce[:7] + b"\x10" + announce[8:]) is Reject.RESERVED_NOT_ZERO
+    assert read("announce body", announce[:7] + b"\x20" + announce[8:]) is Reject.RESERVED_NOT_ZERO
     assert read("announce body", announce[:32] + bytes(2) + announce[34:]) is Reject.BAD_FIELD  # no control port
     for at, value in ((58, 9), (59, 2)):
         assert read("group report body", report[:at] + bytes([value]) + report[at + 1 :]) is Reject.BAD_FIELD
@@ -252,7 +253,7 @@ def test_header_of_something_else_is_refused() -> None:
     wrong = {
         Reject.BAD_LENGTH: [packet[:-1], packet + bytes(CONTROL_SIZE_MAX), b""],
         Reject.BAD_MAGIC: [b"FNTM" + packet[4:]],
-        Reject.BAD_VERSION: [packet[:4] + b"\x02" + packet[5:]],
+        Reject.BAD_VERSION: [packet[:4] + version + packet[5:] for version in (b"\x01", b"\x03")],
         Reject.BAD_TYPE: [packet[:5] + bytes([kind]) + packet[6:] for kind in (0, 15, 19, 255)],
         Reject.RESERVED_NOT_ZERO: [packet[:6] + flags + packet[8:] for flags in (b"\0\2", b"\x80\0")],
         Reject.BAD_FIELD: [packet[:16] + bytes(8) + packet[24:]],
@@ -303,6 +304,23 @@ def test_packet_has_the_tag_of_the_page(mode: str, name: str) -> None:
     read_header = GroupHeader.parse(header + body + tag)
     assert read_header == GroupHeader(kind, single.GROUP_SESSION, sequence, open=mode == "open")
     assert channel.unwrap(read_header, header + body + tag) == body
+
+
+def test_released_announce_has_a_flag_and_the_signed_text_behind_the_offer() -> None:
+    octets = golden("announce body")[:6] + b"\0\x12" + golden("announce body")[8:] + single.golden("signed text")
+    record = replace(ANNOUNCE, offer=replace(ANNOUNCE.offer, release=single.SIGNED_TEXT))
+    assert record.encode() == octets
+    assert Announce.parse(octets, open=True) == record
+    for end in range(len(octets)):
+        assert isinstance(Announce.parse(octets[:end], open=True), Reject)
+
+
+def test_longest_announce_is_as_long_as_the_page_says() -> None:
+    release = SignedText(bytes(TEXT_SIZE_MAX), (bytes(SIGNATURE_SIZE),) * SIGNATURE_COUNT_MAX)
+    longest = replace(ANNOUNCE, offer=replace(ANNOUNCE.offer, name="n" * NAME_SIZE_MAX, release=release))
+    size = len(longest.encode()) + group.GROUP_OVERHEAD_SIZE
+    assert f"the largest Announce has {size} octets" in page(PAGE)
+    assert size <= CONTROL_SIZE_MAX
 
 
 def test_number_of_a_receiver_is_made_as_the_page_says() -> None:

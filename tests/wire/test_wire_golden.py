@@ -22,12 +22,23 @@ from fountain.integrity import Seal, SessionKeys, key_pair, session_keys
 from fountain.limits import CONTROL_SIZE_MAX, NAME_SIZE_MAX
 from fountain.protocol.base.handshake import names_of, transcript
 from fountain.protocol.base.replay import expand_sequence
-from fountain.wire import control, manifest, session
+from fountain.trust.release import NAMESPACE, Release
+from fountain.trust.sshsig import parse_signature
+from fountain.wire import control, manifest, session, signed
 from fountain.wire import data as train
-from fountain.wire.control import PacketType, RefusalReason, Want, parse_handshake, parse_header
+from fountain.wire.control import (
+    FLAG_OPEN,
+    FLAG_RELEASED,
+    PacketType,
+    RefusalReason,
+    Want,
+    parse_handshake,
+    parse_header,
+)
 from fountain.wire.parts import Joiner, part_size, split
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, RequestBody, SessionHeader, StopReason
+from fountain.wire.signed import SIGNATURE_COUNT_MAX, SIGNATURE_SIZE, TEXT_SIZE_MAX, SignedText
 from tests.pages import all_tables, marked_tables, page, value_blocks
 from tests.wire.golden import (
     BODIES,
@@ -42,10 +53,12 @@ from tests.wire.golden import (
     OFFER,
     PAGE,
     PROFILE,
+    RELEASED_OFFER,
     REQUEST,
     SEALED,
     SESSION,
     SESSION_PACKETS,
+    SIGNED_TEXT,
     SYMBOL_SIZE,
     TABLES,
     golden,
@@ -73,6 +86,7 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "ping body": [session._PING],
     "pong body": [session._PONG],
     "bye body": [session._BYE],
+    "signed text": [signed._HEADER],
     "part": [1, 1, 1, 1, 8, 4],
     "manifest": [manifest._HEADER],
     "manifest entry": [manifest._ENTRY],
@@ -221,9 +235,51 @@ def test_profile_of_the_page_is_the_built_in_code() -> None:
 
 
 def test_longest_offer_is_as_long_as_the_page_says() -> None:
-    longest = replace(OFFER, body=replace(BODY, name="n" * NAME_SIZE_MAX)).encode()
-    assert f"At most {len(longest)} octets" in page(PAGE)
-    assert len(longest) <= CONTROL_SIZE_MAX
+    longest = replace(BODY, name="n" * NAME_SIZE_MAX)
+    release = SignedText(bytes(TEXT_SIZE_MAX), (bytes(SIGNATURE_SIZE),) * SIGNATURE_COUNT_MAX)
+    sizes = [len(replace(OFFER, body=body).encode()) for body in (longest, replace(longest, release=release))]
+    assert f"At most {sizes[0]} octets, and at most {sizes[1]} with a release" in page(PAGE)
+    assert max(sizes) <= CONTROL_SIZE_MAX
+
+
+def test_released_offer_is_the_offer_with_a_flag_and_the_signed_text() -> None:
+    octets = golden("offer")[:6] + b"\0\2" + golden("offer")[8:] + golden("signed text")
+    assert RELEASED_OFFER.encode() == octets
+    assert parse_handshake(octets, PacketType.OFFER, FLAG_RELEASED) == RELEASED_OFFER
+    assert isinstance(parse_handshake(octets, PacketType.OFFER, 0), Reject)
+    assert isinstance(parse_handshake(golden("offer"), PacketType.OFFER, FLAG_RELEASED), Reject)
+
+
+def test_release_of_the_page_is_of_its_object_and_signed_by_its_key() -> None:
+    text, (octets,) = SIGNED_TEXT.text, SIGNED_TEXT.signatures
+    release, signature = Release.parse(text), parse_signature(octets)
+    assert (release.product, release.version, release.object_id) == ("hello", 42, BODY.object_id)
+    assert signature.public_key.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    signature.verify(text, NAMESPACE)
+
+
+@pytest.mark.parametrize("flag", [1, 2])
+@pytest.mark.parametrize("name", ["hello", "listing", "refusal", "retry", "request"])
+def test_only_an_offer_may_be_released(name: str, flag: int) -> None:
+    octets = golden(name)
+    if name == "request" and flag == FLAG_OPEN:
+        return
+    assert HANDSHAKE[name].parse(octets, flag) is Reject.RESERVED_NOT_ZERO
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (b"\0\0\1" + bytes(190), Reject.BAD_FIELD),
+        (b"\0\1\0" + bytes(1), Reject.BAD_FIELD),
+        (b"\1\1\1" + bytes(257 + 190), Reject.TOO_LARGE),
+        (b"\0\1\3" + bytes(1 + 3 * 190), Reject.TOO_LARGE),
+        (b"\0\1", Reject.BAD_LENGTH),
+        (b"\0\1\2" + bytes(1 + 190), Reject.BAD_LENGTH),
+    ],
+)
+def test_sizes_of_a_signed_text_are_bounded(octets: bytes, reason: Reject) -> None:
+    assert SignedText.parse(octets) is reason
 
 
 # --- Keys ---------------------------------------------------------------------------------------------------

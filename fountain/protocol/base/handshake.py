@@ -18,5 +18,5 @@ def names_of(client_public: bytes) -> tuple[bytes, int]:
 
 
 def transcript(offer: OfferBody, request_header: bytes) -> bytes:
-    """What both sides bind the session's keys to: the Offer's body, the open flag, and the Request's clear part."""
-    return bytes([offer.open]) + offer.encode() + request_header
+    """What both sides bind the session's keys to: the Offer's flags and body, and the Request's clear part."""
+    return bytes([offer.flags]) + offer.encode() + request_header

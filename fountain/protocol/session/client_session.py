@@ -35,8 +35,8 @@ def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: b
 
 def is_alike(offer: OfferBody, other: OfferBody) -> bool:
     """Whether two Offers are of the same object, cut in the same way: symbols of one are symbols of the other."""
-    return replace(offer, server_public=b"", key_index=0, data_port=0) == replace(
-        other, server_public=b"", key_index=0, data_port=0
+    return replace(offer, server_public=b"", key_index=0, data_port=0, release=None) == replace(
+        other, server_public=b"", key_index=0, data_port=0, release=None
     )
 
 
