@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
-from fountain.config import FetchConfig, FleetConfig, GroupConfig, ServeConfig, dependent_defaults
+from fountain.config import FetchConfig, FleetConfig, GroupConfig, ServeConfig, ServeTrustConfig, dependent_defaults
 from fountain.errors import IncompleteError, PeersMissingError
 from fountain.events import (
     Event,
@@ -89,6 +89,7 @@ class ServeOptions(TypedDict, total=False):
     code: str
     fleet: FleetConfig | None
     skip_unportable: bool
+    releases: Iterable[AnyPath]
 
 
 def fetch(
@@ -323,7 +324,8 @@ class Server(_Running["ServeSummary"]):
     packet in bytes. `open` leaves data packets unencrypted. The server ends by itself when `expect` peers have all that
     they take, or nobody has come for `idle_exit_s` seconds. More than `peer_count_max` peers at once are refused.
     `code` names what encodes. With a `fleet` the objects go to a group as well. `skip_unportable` leaves out of a
-    directory what cannot travel. `on_event` is as in `Fetch`.
+    directory what cannot travel. `releases` are the records of signed releases (`PATH.release`, from
+    `fountain-sign`) of some of the paths. `on_event` is as in `Fetch`.
 
     Raises:
         UsageError: an argument is wrong.
@@ -333,8 +335,9 @@ class Server(_Running["ServeSummary"]):
         self, paths: AnyPath | Iterable[AnyPath], *, on_event: OnEvent | None = None, **options: Unpack[ServeOptions]
     ) -> None:  # fmt: skip
         each = (paths,) if isinstance(paths, (str, os.PathLike)) else paths
-        values = {**dependent_defaults(options), **options}
-        config = ServeConfig(paths=tuple(map(Path, each)), **values)
+        values: dict[str, Any] = {**dependent_defaults(options), **options}
+        trust = ServeTrustConfig(releases=tuple(map(Path, values.pop("releases", ()))))
+        config = ServeConfig(paths=tuple(map(Path, each)), trust=trust, **values)
         super().__init__(partial(_run_serve, config), on_event)
 
     def __enter__(self) -> Self:

@@ -42,6 +42,7 @@ __all__ = [
     "GroupConfig",
     "OnewayConfig",
     "ServeConfig",
+    "ServeTrustConfig",
     "check_port",
     "dependent_defaults",
 ]
@@ -282,6 +283,13 @@ def _refuse_answers(config: object, *fields: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeTrustConfig:
+    """What a server shows that its objects come from somebody: `releases` are the records of signed releases."""
+
+    releases: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     """A server: what it serves, where, and how fast.
 
@@ -309,6 +317,7 @@ class ServeConfig:
     code: str = CODE_DEFAULT
     fleet: FleetConfig | None = None
     skip_unportable: bool = False  # leave out of a tree what cannot travel
+    trust: ServeTrustConfig = ServeTrustConfig()
 
     def __post_init__(self) -> None:
         check_port("port", self.port, can_be_any=True)

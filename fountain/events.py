@@ -211,6 +211,7 @@ class ObjectServed(Event):
     file_count: int
     block_count: int
     symbol_size: int
+    release: str = ""  # product and version, where it is served as a signed release
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from fountain.cli.exit_status import exit_status_of
 from fountain.cli.fetch import fetch_parser
 from fountain.cli.serve import serve_parser
 from fountain.cli.sign import sign_parser
-from fountain.config import FetchConfig, ServeConfig
+from fountain.config import FetchConfig, ServeConfig, ServeTrustConfig
 from fountain.engine.receiving.failures import fetch_failure, standstill_error
 from fountain.protocol.base import blocks
 from fountain.protocol.group.standstill import Standstill
@@ -319,6 +319,7 @@ CONFIGS = {
     "FleetConfig": fountain.FleetConfig,
     "OnewayConfig": fountain.OnewayConfig,
 }
+TRUST = {"ServeOptions": (ServeTrustConfig,)}
 FIELDS = {"Fetched": {"digest"}, "ServeSummary": set[str]()}  # What a class has besides its fields.
 
 
@@ -341,7 +342,8 @@ def test_names_stand_in_the_table_of_their_kind() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_arguments_of_the_page_have_the_names_and_defaults_of_the_code(name: str) -> None:
-    defaults = {field.name: field.default for field in fields(CONFIGS[name])}
+    parts = [CONFIGS[name], *TRUST.get(name, ())]
+    defaults = {field.name: field.default for part in parts for field in fields(part)}
     options = getattr(fountain, name)
     keys = [field.name for field in fields(options)] if options is CONFIGS[name] else list(options.__annotations__)
     written = {row["argument"].strip("`"): row["default"].strip("`") for row in API_TABLES[f"options: {name}"]}
@@ -349,7 +351,8 @@ def test_arguments_of_the_page_have_the_names_and_defaults_of_the_code(name: str
 
 
 def test_servers_take_every_option_that_their_configuration_has() -> None:
-    assert set(fountain.ServeOptions.__annotations__) == {field.name for field in fields(ServeConfig)} - {"paths"}
+    names = {field.name for part in (ServeConfig, ServeTrustConfig) for field in fields(part)}
+    assert set(fountain.ServeOptions.__annotations__) == names - {"paths", "trust"}
 
 
 def test_fetches_and_listeners_take_every_option_that_their_configuration_has() -> None:

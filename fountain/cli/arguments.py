@@ -158,11 +158,21 @@ def add_flag(where: argparse._ActionsContainer, field: str, text: str) -> None:
     where.add_argument(OPTIONS[field], dest=field, action="store_true", default=argparse.SUPPRESS, help=text)
 
 
+class _Collect(argparse.Action):
+    """Puts the values of an option that comes several times in a tuple."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: object, _option: str | None = None
+    ) -> None:  # fmt: skip
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), values))
+
+
 def add_value(
     where: argparse._ActionsContainer, field: str, text: str, parse: Callable[[str], object], metavar: str = "",
-    *short: str,
+    *short: str, is_repeated: bool = False,
 ) -> None:  # fmt: skip
-    """Give `where` the option of `field`, and `short` names of it; its value is what `parse` makes of it.
+    """Give `where` the option of `field`, and `short` names of it; its value is what `parse` makes of it, or, with
+    `is_repeated`, a tuple of what it makes of each that is given.
 
     An error of `parse` gets the option's name in front. `metavar` stands for the value in the help; it is the option
     in capitals where none is given.
@@ -177,8 +187,9 @@ def add_value(
 
     metavar = metavar or option.lstrip("-").upper()
     where.add_argument(
-        *short, option, dest=field, metavar=metavar, type=parse_named, default=argparse.SUPPRESS, help=text
-    )
+        *short, option, dest=field, metavar=metavar, type=parse_named, default=argparse.SUPPRESS, help=text,
+        action=_Collect if is_repeated else "store",
+    )  # fmt: skip
 
 
 def picked(config: type[Any], given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

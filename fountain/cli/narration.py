@@ -128,7 +128,8 @@ class Narrator:
     def _object_served(self, event: ObjectServed) -> list[str]:
         self._objects.append(event)
         files = "" if event.file_count == 1 else f" in {counted(event.file_count, 'file')}"
-        return [f"serving {event.name} ({format_size(event.size)}{files})"]
+        release = f" as {event.release}" if event.release else ""
+        return [f"serving {event.name}{release} ({format_size(event.size)}{files})"]
 
     def _serving(self, event: Serving) -> list[str]:
         shown = ", ".join(event.addresses[:ADDRESS_SHOWN_MAX])

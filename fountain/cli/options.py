@@ -35,6 +35,7 @@ OPTIONS = {
     "loss_tolerance": "--loss-tolerance",
     "mtu": "--mtu",
     "skip_unportable": "--skip-unportable",
+    "releases": "--release",
     "expect": "--expect",
     "idle_exit_s": "--idle-exit",
     "peer_count_max": "--max-peers",

@@ -27,6 +27,7 @@ from fountain.config import (
     FleetConfig,
     OnewayConfig,
     ServeConfig,
+    ServeTrustConfig,
     dependent_defaults,
 )
 from fountain.errors import PeersMissingError
@@ -77,6 +78,8 @@ def serve_parser() -> CommandParser:
     add_value(parser, "peer_count_max", text, parse_integer, "N")
     text = f"encode with this code: raptorq, lt, or an installed one (default {CODE_DEFAULT})"
     add_value(parser, "code", text, nonempty, "NAME")
+    text = "serve PATH as the release that fountain-sign made of it: PATH.release; once for each release"
+    add_value(parser, "releases", text, _parse_path, "FILE", is_repeated=True)
     parser.add_common_options()
     _add_fleet_options(parser)
     return parser
@@ -124,6 +127,10 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
     return run_program(PROG, environment, lambda: _serve(words, environment))
 
 
+def _parse_path(text: str) -> Path:
+    return Path(nonempty(text))
+
+
 def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:
     config, output = _read(argv)
     has_results = config.fleet is not None and config.fleet.oneway is None and not output.is_json
@@ -165,6 +172,7 @@ def _read(argv: Sequence[str]) -> tuple[ServeConfig, Output]:
     given, paths = serve_parser().parse(argv)
     fleet = _read_fleet(given)
     values = {**picked(ServeConfig, given), "paths": tuple(map(Path, paths)), "fleet": fleet}
+    values["trust"] = ServeTrustConfig(**picked(ServeTrustConfig, given))
     if fleet is not None:
         values.pop("congestion_control", None)  # It is for the group; single peers have theirs.
     config = ServeConfig(**{**dependent_defaults(values), **values})

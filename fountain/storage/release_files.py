@@ -33,8 +33,8 @@ class ReleaseFiles:
         return cls(Path(os.path.abspath(path)))
 
     @classmethod
-    def of_release(cls, release: Path) -> ReleaseFiles:
-        """The files of which `release` is the record.
+    def of_release(cls, release: Path, field: str = "verify") -> ReleaseFiles:
+        """The files of which `release` is the record; `field` is the parameter that names it.
 
         Raises:
             StorageError: its name is not that of a record.
@@ -44,7 +44,7 @@ class ReleaseFiles:
         if name in ("", ".", "..", whole.name):
             shown = printable(str(release))
             hint = "Name the file that stands beside what was signed: PATH.release."
-            raise StorageError(f"{shown} does not end in {_RELEASE}.", hint, field="verify", path=shown)
+            raise StorageError(f"{shown} does not end in {_RELEASE}.", hint, field=field, path=shown)
         return cls(whole.parent / name)
 
     @property

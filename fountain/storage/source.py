@@ -51,7 +51,8 @@ class FileSource:
         self.object_id: bytes
         self._root = root
         self._walker = None if root is None else Walker(root, manifest)
-        self._devices, self._inodes, self._changes = scan.devices, scan.inodes, scan.changes
+        self._found = (scan.devices, scan.inodes, scan.changes)
+        self._times = manifest  # as they were found, whatever is told of them
         self._layout = Layout(manifest.data_extents())
         self._handles = Handles(self._open_file)
         # Blocks of files that were touched, which were digested since, and the time of the change that they were
@@ -103,10 +104,18 @@ class FileSource:
         self.object_id = blake3(self.manifest_bytes).digest()
         manifest = parse(self.manifest_bytes)  # Its tables lie in these octets: those of the scan are not needed more.
         assert isinstance(manifest, Manifest)
-        self.manifest = manifest
+        self.manifest = self._times = manifest
         if self._root is not None and self._walker is not None:
             self._walker.close()
             self._walker = Walker(self._root, manifest)
+
+    def adopt(self, manifest: Manifest, octets: bytes) -> None:
+        """Serve the object by a manifest of the same content that was made before; times and permissions may be others.
+
+        `octets` are the manifest as it is sent. The object's id is their digest.
+        """
+        self.manifest, self.manifest_bytes = manifest, octets
+        self.object_id = blake3(octets).digest()
 
     def close(self) -> None:
         """Close the files."""
@@ -182,17 +191,19 @@ class FileSource:
 
     def _is_same(self, entry: int, status: os.stat_result) -> bool:
         """Whether this is the file that was scanned, whatever it holds by now."""
+        devices, inodes, _ = self._found
         return (
-            (status.st_ino & NUMBER_MASK) == int(self._inodes[entry])
-            and (status.st_dev & NUMBER_MASK) == int(self._devices[entry])
+            (status.st_ino & NUMBER_MASK) == int(inodes[entry])
+            and (status.st_dev & NUMBER_MASK) == int(devices[entry])
             and status.st_size == int(self.manifest.entries["size"][entry])
         )
 
     def _is_touched(self, entry: int, status: os.stat_result) -> bool:
         """Whether the file, or what is known of it, was changed since the scan: its contents may be others."""
-        return (status.st_ctime_ns & NUMBER_MASK) != int(
-            self._changes[entry]
-        ) or status.st_mtime_ns != self.manifest.mtime_ns(entry)
+        _, _, changes = self._found
+        return (status.st_ctime_ns & NUMBER_MASK) != int(changes[entry]) or status.st_mtime_ns != self._times.mtime_ns(
+            entry
+        )
 
     def _place(self, entry: int) -> str:
         path = self.manifest.path(entry)

@@ -1,7 +1,8 @@
 """The release record: which object is which version of which product, from when until when.
 
 It is ASCII with line feeds, these lines alone, at most 256 octets; its signature is an SSH signature for the namespace
-`release@fountain-udp`, by a key that may sign for the product.
+`release@fountain-udp`, by a key that may sign for the product. The product `fountain-signers` is the file of allowed
+signers itself; its signature is for the namespace `signers@fountain-udp`, so that no key of the other kind can make it.
 
     fountain-release 1
     product: gateway         [a-z0-9][a-z0-9._-]{0,62}
@@ -21,9 +22,21 @@ from fountain.errors import UntrustedError
 from fountain.trust.signers import AllowedSigners
 from fountain.trust.sshsig import Signature
 
-__all__ = ["CLOCK_SKEW_MAX", "NAMESPACE", "RELEASE_SIZE_MAX", "VERSION_MAX", "Release", "check_release", "is_product"]
+__all__ = [
+    "CLOCK_SKEW_MAX",
+    "NAMESPACE",
+    "RELEASE_SIZE_MAX",
+    "SIGNERS_NAMESPACE",
+    "SIGNERS_PRODUCT",
+    "VERSION_MAX",
+    "Release",
+    "check_release",
+    "is_product",
+    "namespace_of",
+]
 
 NAMESPACE = b"release@fountain-udp"
+SIGNERS_PRODUCT, SIGNERS_NAMESPACE = "fountain-signers", b"signers@fountain-udp"
 RELEASE_SIZE_MAX = 256
 VERSION_MAX = (1 << 63) - 1
 CLOCK_SKEW_MAX = timedelta(days=1)  # How far the clock of the publisher may be ahead of ours.
@@ -82,6 +95,19 @@ class Release:
             pass
         raise UntrustedError("This is no release record.", "It has six lines, and was not edited since it was made.")
 
+    def check_time(self, now: datetime) -> None:
+        """Check that the release is valid at the time `now` (UTC).
+
+        Raises:
+            UntrustedError: it has expired, or was issued in the future.
+        """
+        if self.expires <= now:
+            hint = "Ask the publisher for a newer signature, and check the clock of this machine."
+            raise UntrustedError(f"{self} expired at {self.expires:{_TIME}}.", hint)
+        if self.issued >= now + CLOCK_SKEW_MAX:
+            hint = "Check the clocks of this machine and of the publisher."
+            raise UntrustedError(f"{self} was issued in the future, at {self.issued:{_TIME}}.", hint)
+
     def __str__(self) -> str:
         return f"{self.product} {self.version}"
 
@@ -89,6 +115,11 @@ class Release:
 def is_product(name: str) -> bool:
     """Whether `name` may be the name of a product."""
     return _PRODUCT.fullmatch(name) is not None
+
+
+def namespace_of(product: str) -> bytes:
+    """What signatures of releases of a product are for."""
+    return SIGNERS_NAMESPACE if product == SIGNERS_PRODUCT else NAMESPACE
 
 
 def check_release(
@@ -104,14 +135,10 @@ def check_release(
     release = Release.parse(octets)
     if product is not None and release.product != product:
         raise UntrustedError(f"This is a release of {release.product}, not of {product}.")
-    signature.verify(octets, NAMESPACE)
-    signers.check(signature.public_key, release.product, NAMESPACE, int(now.timestamp()))
-    if release.expires <= now:
-        hint = "Ask the publisher for a newer signature, and check the clock of this machine."
-        raise UntrustedError(f"{release} expired at {release.expires:{_TIME}}.", hint)
-    if release.issued >= now + CLOCK_SKEW_MAX:
-        hint = "Check the clocks of this machine and of the publisher."
-        raise UntrustedError(f"{release} was issued in the future, at {release.issued:{_TIME}}.", hint)
+    namespace = namespace_of(release.product)
+    signature.verify(octets, namespace)
+    signers.check(signature.public_key, release.product, namespace, int(now.timestamp()))
+    release.check_time(now)
     return release
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Signature",
     "armor",
     "dearmor",
+    "dearmor_all",
     "fingerprint",
     "pack_public_key",
     "parse_public_key",
@@ -82,7 +83,8 @@ class Signature:
         """
         if self.namespace != namespace:
             raise UntrustedError(
-                f"The signature is for the namespace {_shown(self.namespace)}, not for {_shown(namespace)}."
+                f"The signature is for the namespace {_shown(self.namespace)}, not for {_shown(namespace)}.",
+                "It was made for something else: sign the record with fountain-sign.",
             )
         try:
             public_key = Ed25519PublicKey.from_public_bytes(self.public_key)
@@ -148,6 +150,18 @@ def dearmor(text: bytes) -> bytes:
     raise UntrustedError(
         "The signature file does not have the form that ssh-keygen gives it.", "Copy it again, as it is."
     )
+
+
+def dearmor_all(text: bytes) -> list[bytes]:
+    """The octets of each signature in a file that holds one or several, one after the other.
+
+    Raises:
+        UntrustedError: one has another form than `armor` gives it.
+    """
+    first, *more = text.split(_BEGIN)
+    if first or not more:
+        more = [text]
+    return [dearmor(_BEGIN + one if not first else one) for one in more]
 
 
 def pack_public_key(public_key: bytes) -> bytes:

@@ -15,14 +15,14 @@ from fountain.cli.fetch import fetch_parser
 from fountain.cli.options import OPTIONS, command_line, error_with_options, with_options
 from fountain.cli.serve import serve_parser
 from fountain.cli.sign import sign_parser
-from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
+from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig, ServeTrustConfig
 from fountain.errors import NameClashError, TransportError
 from fountain.events import Warned
 from tests.cli.stage import Stage, failing, script
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = (ServeConfig, FleetConfig, OnewayConfig, FetchConfig)
-PARTS = {"group", "fleet"}  # configurations themselves, whose fields have options
+CONFIGS = (ServeConfig, ServeTrustConfig, FleetConfig, OnewayConfig, FetchConfig)
+PARTS = {"group", "fleet", "trust"}  # configurations themselves, whose fields have options
 
 
 def config_fields() -> set[str]:

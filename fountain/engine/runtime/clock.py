@@ -1,12 +1,14 @@
-"""The clocks, in integer nanoseconds: a monotonic one for all that is timed, and the wall's for the age of files."""
+"""The clocks, in integer nanoseconds: a monotonic one for all that is timed, and the wall's for the age of files
+and of releases."""
 
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 
 from fountain.limits import NS
 
-__all__ = ["STOP_CHECK_NS", "now_ns", "wall_ns"]
+__all__ = ["STOP_CHECK_NS", "now_ns", "now_utc", "wall_ns"]
 
 STOP_CHECK_NS = NS // 10  # How often each loop looks whether it is to stop.
 
@@ -19,3 +21,8 @@ def now_ns() -> int:
 def wall_ns() -> int:
     """Nanoseconds since 1970, as file systems count; may jump."""
     return time.time_ns()
+
+
+def now_utc() -> datetime:
+    """The time of this machine, which may be wrong."""
+    return datetime.now(timezone.utc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ from pathlib import Path
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.config import ServeConfig
-from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
+from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns, now_utc
 from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.serving.audience import Audience, event_of_member
 from fountain.engine.serving.group import GroupPlace, ServedGroup
 from fountain.engine.serving.porter import Porter
+from fountain.engine.serving.releases import ServedRelease, read_releases
 from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
-from fountain.errors import UsageError
+from fountain.errors import UntrustedError, UsageError
 from fountain.events import (
     EndReason,
     GroupSummary,
@@ -37,7 +39,7 @@ from fountain.events import (
     Warned,
 )
 from fountain.geometry import symbol_size_for_mtu
-from fountain.limits import BLOCK_SYMBOL_COUNT_DEFAULT, LISTING_PAGE_COUNT_MAX, NS
+from fountain.limits import BLOCK_SYMBOL_COUNT_DEFAULT, LISTING_PAGE_COUNT_MAX, MTU_DEFAULT, NS
 from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
@@ -91,9 +93,13 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
-    _check_names([object_name(path) for path in config.paths])
+    names = [object_name(path) for path in config.paths]
+    _check_names(names)
     with ExitStack() as stack:
         code = code_by_name(config.code)
+        releases = read_releases(config.trust.releases, names, now_utc())
+        for release in releases.values():
+            release.check_cut(code, None if config.mtu == MTU_DEFAULT else symbol_size_for_mtu(config.mtu))
         warm_up = WarmUp(code)
         place = None if config.fleet is None else GroupPlace.find(config.fleet)  # Wrong ones before hours of reading.
         if config.fleet is not None:
@@ -106,7 +112,10 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         stack.callback(data.close)
         porter = Porter(control)
         stack.callback(porter.close)
-        sources = [stack.enter_context(_open(path, config, code, observer, stop)) for path in config.paths]
+        sources = [
+            stack.enter_context(_open(path, config, code, observer, stop, releases.get(name)))
+            for name, path in zip(names, config.paths)
+        ]
         warm_up.finish(observer, stop)
         porter.close()
         cache = BlockCache()
@@ -118,17 +127,21 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
                 is_directory=source.manifest.is_tree,
                 data_port=data.local_address[1],
                 open=config.open,
+                release=None if release is None else release.text,
             )
-            for source in sources
+            for source, release in zip(sources, map(releases.get, names))
         ]
         executor = ThreadPoolExecutor(_ENCODER_COUNT, "encoder")
         stack.callback(executor.shutdown, cancel_futures=True)
         server = _Server(config, observer, stop, objects, control, data, executor, place)
-        server.announce(sources)
+        server.announce(sources, releases)
         return server.run()
 
 
-def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop: threading.Event) -> FileSource:
+def _open(
+    path: Path, config: ServeConfig, code: Code, observer: Observer, stop: threading.Event,
+    release: ServedRelease | None = None,
+) -> FileSource:  # fmt: skip
     def read(done: int, total: int) -> None:
         if stop.is_set():
             raise _InterruptedError
@@ -139,11 +152,15 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
             raise _InterruptedError
         observer.handle(Preparing(sentence(Notice.LISTING, path=path), entry_count=count))
 
+    symbol_size = symbol_size_for_mtu(config.mtu)
+    limit = code.symbol_count_max if code.symbol_count_max < BLOCK_SYMBOL_COUNT_DEFAULT else None
+    if release is not None:
+        symbol_size, limit = release.manifest.symbol_size, release.manifest.block_symbol_limit
     source = open_source(
         path,
-        symbol_size=symbol_size_for_mtu(config.mtu),
+        symbol_size=symbol_size,
         profile_id=code.profile_id,
-        block_symbol_limit=code.symbol_count_max if code.symbol_count_max < BLOCK_SYMBOL_COUNT_DEFAULT else None,
+        block_symbol_limit=limit,
         skip_unportable=config.skip_unportable,
         progress=read,
         scanned=scanned,
@@ -156,6 +173,12 @@ def _open(path: Path, config: ServeConfig, code: Code, observer: Observer, stop:
             "Serve it with `code` raptorq.",
             field="code",
         )
+    if release is not None:
+        try:
+            release.adopt_by(source)
+        except UntrustedError:
+            source.close()
+            raise
     if source.left_out.count:
         observer.handle(LeftOut(source.name, source.left_out.count, tuple(source.left_out.examples)))
     return source
@@ -204,9 +227,10 @@ class _Server:
         self._notifier = _Notifier(observer, self._sender, self._group, config.rate_bps, start_ns)
         self._busy_ns = start_ns
 
-    def announce(self, sources: list[FileSource]) -> None:
+    def announce(self, sources: list[FileSource], releases: Mapping[str, ServedRelease]) -> None:
         """Report what is served, and where."""
-        self._notifier.announce(sources, self._config, self._control.local_address[1], self._data.local_address[1])
+        ports = self._control.local_address[1], self._data.local_address[1]
+        self._notifier.announce(sources, releases, self._config, ports)
 
     def run(self) -> ServeSummary:
         """The loop; peers are notified of its end, whatever that is."""
@@ -298,9 +322,13 @@ class _Notifier:
         self._refusal_ns = now - REFUSAL_INTERVAL_NS
         self._failed_count = 0
 
-    def announce(self, sources: list[FileSource], config: ServeConfig, port: int, data_port: int) -> None:
-        """Report what is served, and where."""
+    def announce(
+        self, sources: list[FileSource], releases: Mapping[str, ServedRelease], config: ServeConfig,
+        ports: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """Report what is served, and where: at these ports for control and for data."""
         for source in sources:
+            release = releases.get(source.name)
             self._observer.handle(
                 ObjectServed(
                     name=source.name,
@@ -310,13 +338,14 @@ class _Notifier:
                     file_count=len(source.manifest.file_entries),
                     block_count=source.geometry.block_count,
                     symbol_size=source.geometry.symbol_size,
+                    release="" if release is None else str(release.release),
                 )
             )
         self._observer.handle(
             Serving(
                 addresses=tuple(local_addresses(config.bind)),
-                port=port,
-                data_port=data_port,
+                port=ports[0],
+                data_port=ports[1],
                 open=config.open,
                 rate_bps=config.rate_bps,
                 is_keyed=config.fleet is not None and config.fleet.group.key_path is not None,

@@ -18,6 +18,7 @@ from fountain.storage.zeros import zero_blocks
 from fountain.wire.control import OfferBody
 from fountain.wire.manifest import Manifest
 from fountain.wire.session import MANIFEST_BIT
+from fountain.wire.signed import SignedText
 
 __all__ = ["BlockCache", "BlockSource", "ObjectSymbols"]
 
@@ -76,8 +77,9 @@ class ObjectSymbols:
     """Any symbol of any block of one object, and of its manifest (block numbers with MANIFEST_BIT)."""
 
     def __init__(
-        self, source: BlockSource, code: Code, cache: BlockCache, *, is_directory: bool, data_port: int, open: bool
-    ) -> None:
+        self, source: BlockSource, code: Code, cache: BlockCache, *, is_directory: bool, data_port: int, open: bool,
+        release: SignedText | None = None,
+    ) -> None:  # fmt: skip
         self.source = source
         self.code = code
         self._cache = cache
@@ -95,6 +97,7 @@ class ObjectSymbols:
             is_directory=is_directory,
             name=source.name,
             open=open,
+            release=release,
         )
         zeros = sum(map(geometry.block_symbols, zero_blocks(source.manifest)))
         self.served = ServedObject(offer, code.systematic, zeros)

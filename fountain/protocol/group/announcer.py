@@ -87,7 +87,9 @@ class Announcer:
         self, flags: AnnounceFlag, rate_bps: int, cap_bps: int, next_sequence: int, cycle_overhead: int, now_ns: int
     ) -> None:  # fmt: skip
         """Announce what is sent, at `rate_bps` now and at `cap_bps` at most."""
-        interval_ns = int(ANNOUNCE_SIZE * 8 * NS / (ANNOUNCE_SHARE * rate_bps))
+        release = self._stream.offer.release
+        size = ANNOUNCE_SIZE + (0 if release is None else len(release.encode()))
+        interval_ns = int(size * 8 * NS / (ANNOUNCE_SHARE * rate_bps))
         interval_ns = min(max(interval_ns, ANNOUNCE_MIN_NS), ANNOUNCE_MAX_NS)
         announce = Announce(
             timestamp_us=now_ns // 1000 & 0xFFFF_FFFF,
