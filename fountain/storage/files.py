@@ -75,6 +75,12 @@ _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, err
 def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
     """The sentence for people about an OSError; `doing` completes "Cannot ...", as in "read" or "write in"."""
     shown = printable(str(path))
+    if error.errno == errno.ENOSPC and _takes_no_file(Path(path).parent):
+        return DiskFullError(
+            f"The file system takes no more files: cannot {doing} {shown}.",
+            "Its inodes are used up (df -i): remove some files, or choose another place.",
+            path=shown,
+        )
     if error.errno in _FULL:
         return DiskFullError(
             f"The disk is full: cannot {doing} {shown}.",
@@ -83,6 +89,15 @@ def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
         )
     reason = error.strerror or str(error)
     return StorageError(f"Cannot {doing} {shown}: {reason}.", _HINTS.get(error.errno or 0, ""), path=shown)
+
+
+def _takes_no_file(directory: Path) -> bool:
+    """Whether a file system has space, and no inode for another file; some count none."""
+    try:
+        room = os.statvfs(directory)
+    except (AttributeError, OSError):
+        return False
+    return room.f_files > 0 and room.f_favail == 0 and room.f_bavail > 0
 
 
 class Directory:

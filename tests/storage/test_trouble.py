@@ -41,6 +41,16 @@ def test_an_object_that_does_not_fit_is_refused_before_anything_is_received(tmp_
 
 
 @needs_root
+def test_a_file_system_without_inodes_is_not_called_a_full_disk(tmp_path: Path, rng: random.Random) -> None:
+    root = write_tree(tmp_path / "tree", {f"file-{number}": 100 for number in range(40)}, rng)
+    with mounted(tmp_path / "small", "size=16m", "nr_inodes=20"), serve(root, 1024, 64) as source:
+        with pytest.raises(DiskFullError, match="takes no more files") as caught:
+            fetch(source, tmp_path / "small" / "copy")
+        assert "inodes" in caught.value.hint
+        shutil.rmtree(tmp_path / "small" / "copy", ignore_errors=True)
+
+
+@needs_root
 def test_a_disk_that_fills_between_the_look_and_the_reservation_is_reported_and_given_back(
     tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
