@@ -6,6 +6,7 @@ any work.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import overload
@@ -25,6 +26,18 @@ _STEP = 1 << 14
 _DIGEST_SIZE = 32
 
 Span = tuple[int, int]  # (offset, size)
+
+_thread_count = blake3.AUTO
+
+
+def _use_one_thread() -> None:
+    global _thread_count
+    _thread_count = 1
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of the threads that its parent digests with, and would wait for them for ever.
+    os.register_at_fork(after_in_child=_use_one_thread)
 
 
 class FileDigests(Sequence[str]):
@@ -109,7 +122,7 @@ class FileDigests(Sequence[str]):
         """Complete files without octets in the object, and begin the one that has some."""
         for kind, size, spans in self._files:
             self._is_skipped = self.skips_sparse and kind == EntryKind.SPARSE
-            self._hasher = blake3(max_threads=blake3.AUTO) if size >= _MANY_THREADS_SIZE else blake3()
+            self._hasher = blake3(max_threads=_thread_count) if size >= _MANY_THREADS_SIZE else blake3()
             self._size, self._spans, self._position = size, deque(spans), 0
             if spans:
                 offset, self._left = self._spans.popleft()

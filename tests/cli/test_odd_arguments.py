@@ -115,6 +115,16 @@ def test_a_compiler_that_is_switched_off_is_said(tmp_path: Path) -> None:
     assert "NUMBA_DISABLE_JIT is set" in done.stderr.splitlines()[0]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("count", [8, 14, 63])
+def test_too_few_open_files_are_reported_as_that(count: int) -> None:
+    command = f"ulimit -n {count}; exec {' '.join(SERVE)} pyproject.toml"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 6
+    assert "Traceback" not in done.stderr
+    assert "ulimit -n 64" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux")
 @pytest.mark.parametrize("size_kb", [300_000, 600_000])
 def test_too_little_address_space_is_said(size_kb: int) -> None:

@@ -14,6 +14,9 @@ __all__ = ["check_can_load"]
 # less, LLVM ends the process without a word that a user could act on.
 _ADDRESS_SPACE_SIZE_MIN = 1 << 30
 
+# Sockets, files, and what is imported on the way. With too few, an import fails at any place and names no cause.
+_OPEN_FILE_COUNT_MIN = 64
+
 _CPU_FEATURES = re.compile(r"[+-][a-z0-9._-]+(?:,[+-][a-z0-9._-]+)*")
 
 
@@ -22,7 +25,7 @@ def check_can_load() -> None:
 
     Raises:
         LocalError: the address space of this process is limited to less than that needs, or numba's compiler is
-            switched off or told something that ends the process.
+            switched off or told something that ends the process; or it may open too few files.
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
         raise LocalError(
@@ -39,6 +42,12 @@ def check_can_load() -> None:
         return
     import resource
 
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < _OPEN_FILE_COUNT_MIN:
+        raise LocalError(
+            f"This process may open {limit} files at once, and needs {_OPEN_FILE_COUNT_MIN}.",
+            f"Raise the limit of open files: ulimit -n {_OPEN_FILE_COUNT_MIN}.",
+        )
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE_SIZE_MIN:
         raise LocalError(
