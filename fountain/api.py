@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 from fountain.config import FetchConfig, FleetConfig, GroupConfig, ServeConfig, ServeTrustConfig, dependent_defaults
-from fountain.errors import IncompleteError, PeersMissingError
+from fountain.errors import IncompleteError, PeersMissingError, UsageError
 from fountain.events import (
     Event,
     Fetched,
@@ -160,11 +160,15 @@ class _Run(Generic[Result]):
         self._engine = engine
         self._stop = threading.Event()
         self._waiting: deque[Event] = deque()
+        if on_event is not None and not callable(on_event):
+            raise UsageError(f"`on_event` is {on_event!r}.", "It takes a function of one event.", field="on_event")
         self._watcher = None if on_event is None else Shield(_Callback(on_event))
         self._caller: int | None = None  # The thread of the engine that calls `on_event` now.
         self._thread = threading.Thread(target=self._work, name="fountain", daemon=True)
 
     def start(self) -> None:
+        if self._thread.ident is not None:
+            raise UsageError("It was started before.", "Make another one.")
         self._thread.start()
 
     def end(self) -> None:
@@ -348,6 +352,7 @@ class Server(_Running["ServeSummary"]):
         """Read the files, open the ports, and return when anybody can fetch; it can be called once.
 
         Raises:
+            UsageError: it was started before.
             UsageError, StorageError, TransportError, LocalError: it cannot serve.
             IncompleteError: it was closed meanwhile.
         """
@@ -415,9 +420,10 @@ class Server(_Running["ServeSummary"]):
 
 def _fetch_config(where: str | GroupConfig, options: Mapping[str, Any], **more: Any) -> FetchConfig:
     values = {**options, **more}
-    if "out" in values:
-        check_out(os.fspath(values["out"]), is_for_many="listen" in more)
-        values["out"] = Path(values["out"])
+    out = values.get("out")
+    if isinstance(out, str | os.PathLike):
+        check_out(os.fspath(out), is_for_many="listen" in more)
+        values["out"] = Path(out)
     return FetchConfig(host=where, **values) if isinstance(where, str) else FetchConfig(group=where, **values)
 
 

@@ -6,8 +6,9 @@ An error names the parameter that is wrong: by its field, or, of a `GroupConfig`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,35 @@ def dependent_defaults(values: Mapping[str, object]) -> dict[str, Any]:
 def _wrong(field: str, what: str, hint: str) -> UsageError:
     """An error about one parameter, of which `what` says what is wrong."""
     return UsageError(f"`{field}` {what}", hint, field=field)
+
+
+# What a value may be, by the word of its field's annotation: its types, and what a person calls it.
+_KINDS: dict[str, tuple[type, str]] = {
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": (bool, "True or False"),
+    "str": (str, "text"),
+    "Path": (Path, "a path"),
+    "None": (type(None), "None"),
+}
+
+
+def _check_kinds(config: Any, prefix: str = "") -> None:
+    """Refuse values that are of another kind than their fields.
+
+    Raises:
+        UsageError: one is.
+    """
+    for field in fields(config):
+        value, words = getattr(config, field.name), str(field.type).split(" | ")
+        named = [word for word in words if "[" not in word]
+        kinds = [_KINDS[word] if word in _KINDS else (globals()[word], f"a {word}") for word in named]
+        # A bool counts as a number in Python, and never is one here.
+        fits = [isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind, _ in kinds]
+        if kinds and not any(fits):
+            raise _wrong(prefix + field.name, f"is {value!r}.", f"It takes {' or '.join(what for _, what in kinds)}.")
+        if isinstance(value, str | Path) and "\0" in str(value):
+            raise _wrong(prefix + field.name, "has a null byte in it.", "No name and no path has one.")
 
 
 def _check_range(field: str, value: float, low: float, high: float, hint: str) -> None:
@@ -155,6 +185,7 @@ class GroupConfig:
     key_path: Path | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "group.")
         field = "group.address"
         address = _parse_address(field, "The address", self.address, "239.63.30.1")
         if self.is_broadcast and (address.version != 4 or address.is_multicast):
@@ -198,6 +229,7 @@ class OnewayConfig:
     plan_loss: float = PLAN_LOSS_DEFAULT
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         ends = (self.duration_s, self.pass_count, self.overhead)
         if sum(end is not None for end in ends) > 1:
             hint = "Give one of `duration_s`, `pass_count` and `overhead`."
@@ -239,6 +271,7 @@ class FleetConfig:
     oneway: OnewayConfig | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         if self.ttl is not None:
             _check_range("ttl", self.ttl, 1, 255, "Give the number of networks to cross: 1 to 255.")
             if self.group.is_broadcast:
@@ -320,6 +353,7 @@ class ServeConfig:
     trust: ServeTrustConfig = ServeTrustConfig()
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         check_port("port", self.port, can_be_any=True)
         check_port("data_port", self.data_port, can_be_any=True)
         if self.port == self.data_port != 0:
@@ -403,12 +437,16 @@ class FetchConfig:
     free_size_min: int | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         self._check_place()
         check_port("port", self.port)
         _check_duration("timeout_s", self.timeout_s, "Give seconds, for example 10.")
         if not 0.0 <= self.loss_test < 1.0:
             hint = "Give a fraction from 0 to less than 1: some packets must arrive."
             raise _wrong("loss_test", f"{self.loss_test:g} is out of range.", hint)
+        for field in ("size_max", "free_size_min"):
+            if (getattr(self, field) or 0) < 0:
+                raise _wrong(field, "cannot be below zero.", "Give a number of bytes.")
 
     @property
     def timeout_ns(self) -> int:

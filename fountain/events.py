@@ -293,7 +293,7 @@ class PeerGone(Event):
 
 @dataclass(frozen=True)
 class PeerRefused(Event):
-    """A request was turned down. At most one a second is reported."""
+    """A request was turned down. At most one a second is reported, and the same again after ten seconds."""
 
     address: str
     reason: RefusalReason
@@ -499,7 +499,7 @@ class Shield:
         try:
             with self._lock:
                 self._observer.handle(event)
-        except Exception:
+        except (Exception, SystemExit):  # sys.exit in a callback is the callback's mistake, not the end of a thread.
             self._observer = NullObserver()
             logging.getLogger("fountain").exception("An observer failed, and gets no more events.")
 

@@ -83,12 +83,15 @@ def test_of_too_many_events_the_oldest_go_but_no_object_that_was_received() -> N
     assert rest(run_of(*received)) == received
 
 
-def test_a_function_that_fails_is_logged_and_called_no_more(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_a_function_that_fails_is_logged_and_called_no_more(
+    kind: type[BaseException], path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[fountain.Event] = []
 
     def fail(event: fountain.Event) -> None:
         calls.append(event)
-        raise RuntimeError("on purpose")
+        raise kind("on purpose")
 
     with caplog.at_level(logging.ERROR, "fountain"), fountain.Server(path, on_event=fail, **LOCAL) as server:
         out = fountain.fetch("127.0.0.1", port=server.port, out=path.with_name("copy")).path
@@ -156,6 +159,26 @@ def test_a_server_that_is_closed_before_it_starts_does_not_serve(path: Path) -> 
         server.start()
 
 
+def test_a_server_starts_once(path: Path) -> None:
+    with fountain.Server(path, **LOCAL) as server, pytest.raises(fountain.UsageError, match="started before"):
+        server.start()
+
+
+def test_what_is_no_function_is_refused(path: Path) -> None:
+    with pytest.raises(fountain.UsageError) as caught:
+        fountain.Server(path, on_event=5)  # type: ignore[arg-type]
+    assert caught.value.field == "on_event"
+
+
+def test_no_place_is_as_good_as_none_given_and_an_empty_one_is_no_place(path: Path) -> None:
+    with pytest.raises(fountain.NobodyAnsweredError):
+        fountain.fetch("127.0.0.1", port=9, timeout_s=0.1, out=None)
+    for out in ("", "a\0b"):
+        with pytest.raises(fountain.StorageError) as caught:
+            fountain.fetch("127.0.0.1", out=out)
+        assert caught.value.field == "out"
+
+
 def test_a_place_that_cannot_be_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
     with pytest.raises(fountain.StorageError, match="is not a directory"):
         fountain.Fetch("127.0.0.1", out=f"{tmp_path}/none/")
@@ -214,6 +237,27 @@ def test_the_process_stays_the_programs_own(path: Path) -> None:
         fountain.fetch("127.0.0.1", port=server.port, out=path.with_name("copy"))
     assert seen
     assert all(each == before for each in [*seen, state()])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_that_was_forked_after_a_fetch_can_fetch(tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(20_000_000))  # Digested with all processors' threads.
+    program = (
+        "import fountain, os, sys\n"
+        "port, out = int(sys.argv[1]), sys.argv[2]\n"
+        "fountain.fetch('127.0.0.1', port=port, out=out + '.parent')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    fountain.fetch('127.0.0.1', port=port, out=out + '.child')\n"
+        "    os._exit(0)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    with fountain.Server(large, **LOCAL) as server:
+        command = [sys.executable, "-c", program, str(server.port), str(tmp_path / "copy")]
+        subprocess.run(command, cwd=ROOT, timeout=120, check=True, capture_output=True)
+    for end in ("parent", "child"):
+        assert (tmp_path / f"copy.{end}").read_bytes() == large.read_bytes()
 
 
 def test_a_program_that_closes_nothing_ends_and_notifies_its_peers(path: Path) -> None:

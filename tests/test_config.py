@@ -60,6 +60,16 @@ YEARS = 11 * 365 * 86_400
         (lambda: FetchConfig(host="h", free_size_min=1), "free_size_min"),
         (lambda: FetchConfig(host="h", hook="x"), "hook"),
         (lambda: FetchConfig(group=GROUP, listen=True, name="n"), "listen"),
+        (lambda: FetchConfig(host="h", size_max=-1), "size_max"),
+        (lambda: FetchConfig(host="h", port="6330"), "port"),  # type: ignore[arg-type]
+        (lambda: FetchConfig(host="h", port=1.5), "port"),  # type: ignore[arg-type]
+        (lambda: FetchConfig(host="h", port=True), "port"),
+        (lambda: FetchConfig(host="h", wait="yes"), "wait"),  # type: ignore[arg-type]
+        (lambda: FetchConfig(host="h", name="a\0b"), "name"),
+        (lambda: FetchConfig(host="h", out="a"), "out"),  # type: ignore[arg-type]
+        (lambda: FetchConfig(group=5), "group"),  # type: ignore[arg-type]
+        (lambda: GroupConfig(address=5), "group.address"),  # type: ignore[arg-type]
+        (lambda: ServeConfig(paths=PATHS, fleet=5), "fleet"),  # type: ignore[arg-type]
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_its_name(make: Callable[[], object], field: str) -> None:

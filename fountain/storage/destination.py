@@ -37,9 +37,12 @@ def check_out(out: str, *, is_for_many: bool = False) -> None:
     """Refuse, before anybody is asked for an object, what was typed as its place and cannot be one.
 
     Raises:
-        StorageError: it names a directory that does not exist, or lies in one, or is no directory though it is for many
-            objects.
+        StorageError: it is no path, or names a directory that does not exist, or lies in one, or is no directory though
+            it is for many objects.
     """
+    if not out or "\0" in out:
+        hint = "Give a directory, or the path that the object gets."
+        raise StorageError(f"`out` {out!r} is no path.", hint, field="out", path=printable(out))
     place = Path(out).absolute()
     if place.is_dir():
         return
