@@ -170,6 +170,7 @@ def test_what_stands_at_the_destination_is_left_alone_with_status_6(
     fetch = programs.fetch("-o", copy, port=server.port)
     assert fetch.wait() == 6
     assert "exists already" in fetch.err
+    assert len(fetch.events("offered")) == 1  # It is asked for twice, and reported once.
     assert copy.read_text() == "mine"
     assert programs.fetch("-o", copy, "--overwrite", port=server.port).wait() == 0
     assert copy.read_bytes() == path.read_bytes()

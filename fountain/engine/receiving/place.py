@@ -65,6 +65,7 @@ class ObjectPlace:
         self._placing = placing
         self._lock = threading.Lock()  # guards the part, for a worker may be opening it when this is closed
         self._is_closed = False
+        self._offered: Offered | None = None  # what was reported last
 
     def open_sink(self, offer: OfferBody) -> tuple[Code, BlockSink]:
         """The code and the part for an offer.
@@ -83,17 +84,18 @@ class ObjectPlace:
         beside = destination = resolve_destination(self._config.out, offer.name)
         if self._placing is not None:
             destination = object_directory(beside.parent, offer.object_id) / offer.name
-        self._observer.handle(
-            Offered(
-                name=offer.name,
-                object_id=offer.object_id.hex(),
-                size=offer.object_size,
-                block_count=offer.geometry.block_count,
-                address=self.address,
-                destination=destination,
-                sealed=not offer.open,
-            )
+        offered = Offered(
+            name=offer.name,
+            object_id=offer.object_id.hex(),
+            size=offer.object_size,
+            block_count=offer.geometry.block_count,
+            address=self.address,
+            destination=destination,
+            sealed=not offer.open,
         )
+        if offered != self._offered:  # An offer that finds no place here is asked for once more: it may be damaged.
+            self._offered = offered
+            self._observer.handle(offered)
         open_part = functools.partial(self._open_part, offer, destination, beside)
         if self._config.listen and not has_part(beside, offer.object_id):
             # Anybody may have announced it: nothing is made for it before its manifest is here.

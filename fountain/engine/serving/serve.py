@@ -58,6 +58,7 @@ LARGE_INTERVAL_NS = NS  # with so many peers that a table of them takes long, or
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
 REFUSAL_INTERVAL_NS = NS
+REFUSAL_REPEAT_NS = 10 * NS  # A client asks again, to be sure.
 BLOCKED_NS = NS // 100  # While the socket takes no more, what is due can wait so long for it.
 
 
@@ -320,6 +321,7 @@ class _Notifier:
         self._sender = sender
         self._group = group
         self._refusal_ns = now - REFUSAL_INTERVAL_NS
+        self._refused: PeerRefused | None = None  # what was reported last
         self._failed_count = 0
 
     def announce(
@@ -401,6 +403,8 @@ class _Notifier:
             case SessionEnded():
                 self._observer.handle(self.audience.ended(event.session, now))
             case HandshakeRefused():
-                if now - self._refusal_ns >= REFUSAL_INTERVAL_NS:
-                    self._refusal_ns = now
-                    self._observer.handle(PeerRefused(text(event.address), event.reason))
+                refused = PeerRefused(text(event.address), event.reason)
+                interval_ns = REFUSAL_REPEAT_NS if refused == self._refused else REFUSAL_INTERVAL_NS
+                if now - self._refusal_ns >= interval_ns:
+                    self._refused, self._refusal_ns = refused, now
+                    self._observer.handle(refused)
