@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RTT_S = 0.04
 PACKET_SIZE = 20 + 8 + 1452  # of the default MTU, as the tally counts it
 OBJECT_SIZE = 200_000_000
-WINDOW_COUNT = 8  # In which something may be seen: in one, this machine may have been busy with something else.
+WINDOW_COUNT = 40  # The first that shows it is the last; in others, this machine may be busy with something else.
 BEGIN_S = 240.0  # Kernels may have to be compiled first.
 TALLY = """
 table inet tally {{
