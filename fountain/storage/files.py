@@ -78,7 +78,7 @@ def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
     if error.errno == errno.ENOSPC and _takes_no_file(Path(path).parent):
         return DiskFullError(
             f"The file system takes no more files: cannot {doing} {shown}.",
-            "Its inodes are used up (df -i): remove some files, or choose another place.",
+            "Its inodes are used up: remove some files, or choose another place.",
             path=shown,
         )
     if error.errno in _FULL:
