@@ -12,12 +12,21 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
-from fountain.config import FetchConfig, FleetConfig, GroupConfig, ServeConfig, ServeTrustConfig, dependent_defaults
+from fountain.config import (
+    FetchConfig,
+    FleetConfig,
+    GroupConfig,
+    ServeConfig,
+    ServeTrustConfig,
+    TrustConfig,
+    dependent_defaults,
+)
 from fountain.errors import IncompleteError, PeersMissingError, UsageError
 from fountain.events import (
     Event,
@@ -58,6 +67,9 @@ class FetchOptions(TypedDict, total=False):
     open: bool
     loss_test: float
     size_max: int | None
+    signers: AnyPath | None
+    product: str | None
+    state: AnyPath | None
 
 
 class ListenOptions(TypedDict, total=False):
@@ -70,6 +82,10 @@ class ListenOptions(TypedDict, total=False):
     size_max: int | None
     free_size_min: int | None
     hook: str | None
+    signers: AnyPath | None
+    product: str | None
+    state: AnyPath | None
+    unsigned: bool
 
 
 class ServeOptions(TypedDict, total=False):
@@ -128,8 +144,8 @@ def listen(group: GroupConfig, *, on_event: OnEvent | None = None, **options: Un
     `out` is an existing directory (default: the current one), which remembers what it has had. `overwrite` lets an
     object replace a file of its name. `size_max` is the size in bytes above which no object is taken, `free_size_min`
     how many bytes of the disk stay free (default: a twentieth, 1 GB at most). `hook` is a command that is run for each
-    object, again where it fails, even after a restart; a loop over the objects promises no such thing. `timeout_s` and
-    `loss_test` are as in `Fetch`.
+    object, again where it fails, even after a restart; a loop over the objects promises no such thing. It needs
+    `signers`, or `unsigned`, which runs it for whatever is announced. All other arguments are as in `Fetch`.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or `out` is no directory.
@@ -269,9 +285,11 @@ class Fetch(_Running[Fetched | None]):
     current directory). `port` is the server's control port. The fetch gives up when nothing has advanced for
     `timeout_s` seconds, and with `wait` never. `overwrite` replaces a file, or an empty directory, that `name` or `out`
     names. `open` takes data packets that are not encrypted, from a server that sends such. `size_max` is the size in
-    bytes above which no object is taken. `loss_test` is the share of data packets to throw away, 0 to below 1, as a
-    test. `on_event` is called with each event, from a thread of the engine, and must return at once; when it raises,
-    that is logged, and it is called no more.
+    bytes above which no object is taken. With `signers`, a file of allowed signers, only releases of `product` that a
+    key in it signed are taken, and none that is older than what was here; `state` is the directory that remembers that
+    (default: `$STATE_DIRECTORY`, or `~/.local/state/fountain`). `loss_test` is the share of data packets to throw away,
+    0 to below 1, as a test. `on_event` is called with each event, from a thread of the engine, and must return at once;
+    when it raises, that is logged, and it is called no more.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or `out` is a place that cannot be.
@@ -424,6 +442,11 @@ def _fetch_config(where: str | GroupConfig, options: Mapping[str, Any], **more: 
     if isinstance(out, str | os.PathLike):
         check_out(os.fspath(out), is_for_many="listen" in more)
         values["out"] = Path(out)
+    trust = {field.name: values.pop(field.name) for field in fields(TrustConfig) if field.name in values}
+    for name in ("signers", "state"):
+        if isinstance(trust.get(name), str | os.PathLike):
+            trust[name] = Path(trust[name])
+    values["trust"] = TrustConfig(**trust)
     return FetchConfig(host=where, **values) if isinstance(where, str) else FetchConfig(group=where, **values)
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "OnewayConfig",
     "ServeConfig",
     "ServeTrustConfig",
+    "TrustConfig",
     "check_port",
     "dependent_defaults",
 ]
@@ -408,6 +409,45 @@ def _open_group() -> UsageError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustConfig:
+    """Which objects a receiver takes: with `signers` only releases of `product` that a key in that file signed.
+
+    `state` is the directory that remembers which release was here last, so that no older one is taken; None is the
+    usual one. With `unsigned` a hook is run though nothing of this is checked.
+
+    Raises:
+        UsageError: a value needs another, or contradicts it.
+    """
+
+    signers: Path | None = None
+    product: str | None = None
+    state: Path | None = None
+    unsigned: bool = False
+
+    def __post_init__(self) -> None:
+        _check_kinds(self)
+        if self.signers is None:
+            for field in ("product", "state"):
+                if getattr(self, field) is not None:
+                    hint = "Give the file that says who may sign for which product."
+                    raise _wrong(field, "needs `signers`.", hint)
+        elif self.product is None:
+            hint = "Name the product that this machine takes: a key may sign for others, too."
+            raise _wrong("signers", "needs `product`.", hint)
+        elif self.unsigned:
+            raise _wrong("unsigned", "cannot go with `signers`.", "Leave one of them out.")
+        if self.product is not None:
+            self._check_product(self.product)
+
+    def _check_product(self, product: str) -> None:
+        from fountain.trust.release import is_product  # It loads cryptography, which most commands do without.
+
+        if not is_product(product):
+            hint = "It has 1 to 63 letters of a-z, digits, and . _ - behind the first: gateway, sensor-2."
+            raise UsageError(f"{product!r} is no name of a product.", hint, field="product")
+
+
+@dataclass(frozen=True, kw_only=True)
 class FetchConfig:
     """A fetch: from where, which object, to where.
 
@@ -435,6 +475,7 @@ class FetchConfig:
     hook: str | None = None
     size_max: int | None = None
     free_size_min: int | None = None
+    trust: TrustConfig = TrustConfig()
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -472,3 +513,15 @@ class FetchConfig:
                 raise _wrong("free_size_min", "needs `listen`.", "Leave it out: a fetch by hand takes what is there.")
             if self.hook is not None:
                 raise _wrong("hook", "needs `listen`.", "Leave it out, and run what follows when the fetch has ended.")
+        self._check_hook()
+
+    def _check_hook(self) -> None:
+        trust = self.trust
+        if self.hook is None and trust.unsigned:
+            raise _wrong("unsigned", "goes with `hook` only.", "Leave it out: without a hook nothing is run.")
+        if self.hook is not None and trust.signers is None and not trust.unsigned:
+            hint = (
+                "Give `signers` and `product`: then it runs for what the publisher signed. To run it for whatever "
+                "anybody on the network announces, add `unsigned`."
+            )
+            raise _wrong("hook", "needs `signers`.", hint)

@@ -19,7 +19,7 @@ from fountain.cli.exit_status import exit_status_of
 from fountain.cli.fetch import fetch_parser
 from fountain.cli.serve import serve_parser
 from fountain.cli.sign import sign_parser
-from fountain.config import FetchConfig, ServeConfig, ServeTrustConfig
+from fountain.config import FetchConfig, ServeConfig, ServeTrustConfig, TrustConfig
 from fountain.engine.receiving.failures import fetch_failure, standstill_error
 from fountain.protocol.base import blocks
 from fountain.protocol.group.standstill import Standstill
@@ -319,7 +319,7 @@ CONFIGS = {
     "FleetConfig": fountain.FleetConfig,
     "OnewayConfig": fountain.OnewayConfig,
 }
-TRUST = {"ServeOptions": (ServeTrustConfig,)}
+TRUST = {"ServeOptions": (ServeTrustConfig,), "FetchOptions": (TrustConfig,), "ListenOptions": (TrustConfig,)}
 FIELDS = {"Fetched": {"digest"}, "ServeSummary": set[str]()}  # What a class has besides its fields.
 
 
@@ -357,7 +357,8 @@ def test_servers_take_every_option_that_their_configuration_has() -> None:
 
 def test_fetches_and_listeners_take_every_option_that_their_configuration_has() -> None:
     taken = {*fountain.FetchOptions.__annotations__, *fountain.ListenOptions.__annotations__}
-    assert taken == {field.name for field in fields(FetchConfig)} - {"host", "name", "group", "listen"}
+    names = {field.name for part in (FetchConfig, TrustConfig) for field in fields(part)}
+    assert taken == names - {"host", "name", "group", "listen", "trust"}
 
 
 @pytest.mark.parametrize("name", FIELDS)

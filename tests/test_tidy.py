@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "protocol": GROUND | {"integrity", "wire"},
     "storage": GROUND | {"integrity", "wire"},
     "net": GROUND | {"integrity", "wire"},
-    "config": GROUND | {"protocol", "storage"},
+    "config": GROUND | {"protocol", "storage", "trust"},
     "events": GROUND | {"wire", "protocol"},
     "sentences": GROUND | {"wire", "protocol", "events"},
     "engine": GROUND | BYTES | EQUATIONS_AND_RULES | DOORS | ASKED_AND_SAID | {"trust"},

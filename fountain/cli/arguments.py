@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fountain._version import __version__
@@ -15,7 +16,7 @@ from fountain.cli.exit_status import EXIT_STATUS_MEANINGS
 from fountain.cli.options import OPTIONS
 from fountain.errors import UsageError
 
-__all__ = ["CommandParser", "TextRequested", "add_flag", "add_value", "nonempty", "picked", "refuse"]
+__all__ = ["CommandParser", "TextRequested", "add_flag", "add_value", "nonempty", "parse_path", "picked", "refuse"]
 
 HELP_WIDTH_MAX = 100
 _NEGATIVE = re.compile(r"-\.?[0-9]")  # No option of ours begins with a digit.
@@ -218,3 +219,12 @@ def nonempty(text: str) -> str:
     if not text:
         raise UsageError("An argument is empty.", "Is a variable unset? Leave the argument out, or give it a value.")
     return text
+
+
+def parse_path(text: str) -> Path:
+    """A path, unless `text` is empty.
+
+    Raises:
+        UsageError: it is.
+    """
+    return Path(nonempty(text))

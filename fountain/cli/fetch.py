@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, picked, refuse
+from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, parse_path, picked, refuse
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
@@ -18,7 +18,7 @@ from fountain.cli.options import OPTIONS
 from fountain.cli.place import HostPlace, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
-from fountain.config import FetchConfig
+from fountain.config import FetchConfig, TrustConfig
 from fountain.errors import NameClashError, UsageError
 from fountain.events import Event, Listed, Observer, Offered
 from fountain.limits import CONTROL_PORT_DEFAULT
@@ -64,6 +64,11 @@ def fetch_parser() -> CommandParser:
     text = "take no object whose files, with their holes, are larger: 4G (default: any that fits)"
     add_value(parser, "size_max", text, parse_size, "SIZE")
     add_flag(parser, "open", "accept data packets that are not encrypted, from a server with --open")
+    text = "take only releases that a key in this file (ssh-keygen's allowed_signers) signed, and none that is older"
+    add_value(parser, "signers", text, parse_path, "FILE")
+    add_value(parser, "product", "the product that --signers is asked about", nonempty, "P")
+    text = "where the version that was here last is remembered (default: $STATE_DIRECTORY, or ~/.local/state/fountain)"
+    add_value(parser, "state", text, parse_path, "DIR")
     text = "drop this share of data packets, to test the code: 0.1"
     add_value(parser, "loss_test", text, parse_fraction, "FRACTION")
     parser.add_common_options()
@@ -74,6 +79,7 @@ def fetch_parser() -> CommandParser:
     add_value(fleet, "free_size_min", text, parse_size, "SIZE")
     text = "run this for each object that --listen took, with its path in $FOUNTAIN_PATH"
     add_value(fleet, "hook", text, nonempty, "COMMAND")
+    add_flag(fleet, "unsigned", "run --hook for whatever anybody on the network announces, without --signers")
     return parser
 
 
@@ -160,6 +166,7 @@ def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
         values["name"] = place.name.rstrip("/") or place.name  # A shell completes directories with a slash.
     if "out" in values:
         values["out"] = Path(values["out"])
+    values["trust"] = TrustConfig(**picked(TrustConfig, given))
     config = FetchConfig(**{**values, "host": place.host, "group": group})
     return config, given.get("out"), Output(is_json=given["json"], is_quiet=given["quiet"])
 

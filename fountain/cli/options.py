@@ -61,6 +61,8 @@ OPTIONS = {
     "listen": "--listen",
     "free_size_min": "--keep-free",
     "hook": "--hook",
+    "unsigned": "--unsigned",
+    "state": "--state",
     # --- fountain-sign
     "signing_key": "--key",
     "product": "--product",

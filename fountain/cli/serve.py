@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, picked, refuse
+from fountain.cli.arguments import CommandParser, add_flag, add_value, nonempty, parse_path, picked, refuse
 from fountain.cli.command import Output, run_engine, run_program
 from fountain.cli.environment import Environment, ServeOutcome
 from fountain.cli.exit_status import ExitStatus
@@ -79,7 +79,7 @@ def serve_parser() -> CommandParser:
     text = f"encode with this code: raptorq, lt, or an installed one (default {CODE_DEFAULT})"
     add_value(parser, "code", text, nonempty, "NAME")
     text = "serve PATH as the release that fountain-sign made of it: PATH.release; once for each release"
-    add_value(parser, "releases", text, _parse_path, "FILE", is_repeated=True)
+    add_value(parser, "releases", text, parse_path, "FILE", is_repeated=True)
     parser.add_common_options()
     _add_fleet_options(parser)
     return parser
@@ -125,10 +125,6 @@ def main(argv: Sequence[str] | None = None, env: Environment | None = None) -> i
     environment = Environment.of_process() if env is None else env
     words = sys.argv[1:] if argv is None else argv
     return run_program(PROG, environment, lambda: _serve(words, environment))
-
-
-def _parse_path(text: str) -> Path:
-    return Path(nonempty(text))
 
 
 def _serve(argv: Sequence[str], env: Environment) -> ExitStatus:

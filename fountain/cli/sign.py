@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fountain._version import __version__
-from fountain.cli.arguments import CommandParser, TextRequested, add_value, nonempty, refuse
+from fountain.cli.arguments import CommandParser, TextRequested, add_value, parse_path, refuse
 from fountain.cli.command import run_program
 from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
@@ -85,16 +85,12 @@ def sign_parser() -> CommandParser:
     text = "how long it may be installed: 90d, 12h. A machine that hears of no newer release learns it then"
     add_value(parser, "lifetime_s", text, parse_lifetime, "TIME")
     text = "an ed25519 key that ssh-keygen made (default ~/.ssh/id_ed25519); a locked one is used through the agent"
-    add_value(parser, "signing_key", text, _parse_path, "FILE")
-    add_value(parser, "verify", "check this release, and what stands beside it", _parse_path, "RELEASE")
+    add_value(parser, "signing_key", text, parse_path, "FILE")
+    add_value(parser, "verify", "check this release, and what stands beside it", parse_path, "RELEASE")
     text = "who may sign for which product, as ssh-keygen's allowed_signers"
-    add_value(parser, "signers", text, _parse_path, "FILE")
+    add_value(parser, "signers", text, parse_path, "FILE")
     parser.add_common_options(has_version=False)
     return parser
-
-
-def _parse_path(text: str) -> Path:
-    return Path(nonempty(text))
 
 
 def _parse_product(text: str) -> str:

@@ -189,6 +189,10 @@ class Listener(Host):
 
     # --- As the application of its receiver ----------------------------------------------------------------
 
+    def trusts(self, _offer: OfferBody) -> bool:
+        """Anything may be taken."""
+        return True
+
     def wants(self, offer: OfferBody) -> bool:
         """Whether it takes an object."""
         if self._options.once and self.feeds:

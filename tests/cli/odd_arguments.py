@@ -119,7 +119,7 @@ SERVING = (
 FETCHING = (
     [f"127.0.0.1:{PORT}"], [f"127.0.0.1:{PORT}", "small"], [f"fountain://[::1]:{PORT}/tree"], ["127.0.0.1:9"], GROUP,
     ["--port", str(PORT), "localhost", "small", "-o", "other"], [*GROUP, "--listen"], [*GROUP, "--wait"],
-    [*GROUP, "--listen", "--hook", "true"], ["--broadcast", "-i", "odd0", "--listen", "--overwrite"],
+    [*GROUP, "--listen", "--unsigned", "--hook", "true"], ["--broadcast", "-i", "odd0", "--listen", "--overwrite"],
 )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def test_wrong_usage_is_one_sentence_and_a_hint(argv: tuple[str, ...], message: 
 
 def test_an_option_that_is_not_there_is_not_taken_for_one_that_means_something_else() -> None:
     assert "Did you mean --wait?" in Stage().fetch("a", "--wiat").err
-    assert "Did you mean" not in Stage().fetch("a", "--rate", "1M").err
+    assert "Did you mean" not in Stage().fetch("a", "--duration", "1m").err
 
 
 def test_a_directory_may_be_named_with_the_slash_that_a_shell_completes() -> None:

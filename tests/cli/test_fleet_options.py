@@ -12,6 +12,7 @@ from fountain.config import (
     GroupConfig,
     OnewayConfig,
     ServeConfig,
+    TrustConfig,
 )
 from fountain.errors import IncompleteError, NameClashError, UsageError
 from fountain.events import PeerReason, ReceiverOutcome, ReceiverResult
@@ -74,13 +75,24 @@ def test_options_of_a_server_become_its_group() -> None:
 def test_options_of_a_fetch_become_its_group(tmp_path: Path) -> None:
     where = f"--group ff15::63:30 --interface 10.0.0.1 --source fd00::5 --key group.key -o {tmp_path}"
     limits = ["--max-size", "4.5GB", "--keep-free", "500M"]
-    assert fetch_config(*where.split(), "--listen", "--hook", "reboot now", *limits) == FetchConfig(
+    assert fetch_config(*where.split(), "--listen", "--unsigned", "--hook", "reboot now", *limits) == FetchConfig(
         out=tmp_path,
         group=GroupConfig(address="ff15::63:30", interface="10.0.0.1", source="fd00::5", key_path=Path("group.key")),
         listen=True,
         hook="reboot now",
         size_max=4_500_000_000,
         free_size_min=500_000_000,
+        trust=TrustConfig(unsigned=True),
+    )
+
+
+def test_options_of_signed_releases_become_what_a_fetch_trusts(tmp_path: Path) -> None:
+    signed = ["--signers", "who", "--product", "gateway", "--state", str(tmp_path)]
+    trust = TrustConfig(signers=Path("who"), product="gateway", state=tmp_path)
+    assert fetch_config("HOST", *signed) == FetchConfig(host="HOST", trust=trust)
+    group = GroupConfig(address="239.63.30.1")
+    assert fetch_config("--group", "239.63.30.1", "--listen", "--hook", "x", *signed) == FetchConfig(
+        group=group, listen=True, hook="x", trust=trust
     )
 
 
@@ -200,6 +212,13 @@ def test_a_server_refuses_what_cannot_go_together(argv: str, message: str) -> No
         ("HOST --listen", "--listen needs a group."),
         ("HOST --hook x", "--hook needs --listen."),
         (f"{ON_GROUP} --hook x", "--hook needs --listen."),
+        (f"{ON_GROUP} --listen --hook x", "--hook needs --signers."),
+        (f"{ON_GROUP} --listen --unsigned", "--unsigned goes with --hook only."),
+        (f"{ON_GROUP} --listen --hook x --unsigned --signers a --product b", "--unsigned cannot go with --signers."),
+        ("HOST --signers who", "--signers needs --product."),
+        ("HOST --product gateway", "--product needs --signers."),
+        ("HOST --state here", "--state needs --signers."),
+        ("HOST --signers who --product Gateway", "'Gateway' is no name of a product."),
         (f"{ON_GROUP} --keep-free 1G", "--keep-free needs --listen."),
         ("HOST --keep-free 1G", "--keep-free needs --listen."),
         ("HOST --max-size much", "--max-size: 'much' is not a size."),

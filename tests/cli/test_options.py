@@ -15,13 +15,21 @@ from fountain.cli.fetch import fetch_parser
 from fountain.cli.options import OPTIONS, command_line, error_with_options, with_options
 from fountain.cli.serve import serve_parser
 from fountain.cli.sign import sign_parser
-from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig, ServeTrustConfig
+from fountain.config import (
+    FetchConfig,
+    FleetConfig,
+    GroupConfig,
+    OnewayConfig,
+    ServeConfig,
+    ServeTrustConfig,
+    TrustConfig,
+)
 from fountain.errors import NameClashError, TransportError
 from fountain.events import Warned
 from tests.cli.stage import Stage, failing, script
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = (ServeConfig, ServeTrustConfig, FleetConfig, OnewayConfig, FetchConfig)
+CONFIGS = (ServeConfig, ServeTrustConfig, FleetConfig, OnewayConfig, FetchConfig, TrustConfig)
 PARTS = {"group", "fleet", "trust"}  # configurations themselves, whose fields have options
 
 

@@ -67,7 +67,7 @@ class Listening:
         self.taking = GroupFetch(
             config, self.observer, self.stop, self._waker, parse_group("239.255.7.7", 6332, "lo"),
             GroupPorts(self.endpoint, network.attach(("listener", 40_000))),
-            ReceiverIdentity(bytes(8), "host", secrets.token_bytes(32), None),
+            ReceiverIdentity(bytes(8), "host", secrets.token_bytes(32), None), None,
         )  # fmt: skip
         self.receiver = self.taking._receiver
 

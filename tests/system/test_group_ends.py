@@ -176,7 +176,7 @@ def test_a_listener_takes_each_object_once_and_runs_its_hook(fleet: Fleet, write
     first, second = write_file(SMALL_SIZE, "first.bin"), write_file(SMALL_SIZE, "second.bin")
     log = tmp_path / "log"
     note = f'echo "$FOUNTAIN_NAME $FOUNTAIN_DIGEST $FOUNTAIN_OBJECT_ID" >> {log}'
-    listen = ("--listen", "--hook", f'{note}; cmp "$FOUNTAIN_PATH" {first}')
+    listen = ("--listen", "--unsigned", "--hook", f'{note}; cmp "$FOUNTAIN_PATH" {first}')
     listener = fleet.receive("listener", *listen)
     server = fleet.serve(*QUICKLY, "--expect", "1", first)
     assert server.wait() == 0, server.err
@@ -207,7 +207,7 @@ def test_what_a_hook_reads_is_not_replaced_while_it_runs(fleet: Fleet, write_fil
     path, gate, installed = write_file(SMALL_SIZE, "image.iso"), tmp_path / "gate", tmp_path / "installed"
     installed.mkdir()
     hook = f'until test -e {gate}; do sleep 0.1; done; cp "$FOUNTAIN_PATH" {installed}/$FOUNTAIN_DIGEST'
-    listener = fleet.receive("listener", "--listen", "--overwrite", "--hook", hook)
+    listener = fleet.receive("listener", "--listen", "--overwrite", "--unsigned", "--hook", hook)
     contents = []
     for count in (1, 2):
         contents.append(path.read_bytes())
@@ -227,12 +227,12 @@ def test_a_hook_that_was_killed_with_its_listener_runs_again(fleet: Fleet, write
     path, log = write_file(SMALL_SIZE), tmp_path / "log"
     last = f'cmp "$FOUNTAIN_PATH" {path} && test $FOUNTAIN_ATTEMPT = 2 || sleep 600'
     hook = f'echo "$$ $FOUNTAIN_ATTEMPT" >> {log}; {last}'
-    listener = fleet.receive("listener", "--listen", "--hook", hook)
+    listener = fleet.receive("listener", "--listen", "--unsigned", "--hook", hook)
     server = fleet.serve(*QUICKLY, "--expect", "1", path)
     server.wait_event("waiting", lambda event: event["what"].startswith("waiting for hooks to end"))
     listener.kill()
     os.killpg(int(log.read_text().split()[0]), signal.SIGKILL)
-    again = fleet.receive("listener", "--listen", "--hook", hook)
+    again = fleet.receive("listener", "--listen", "--unsigned", "--hook", hook)
     finished = again.wait_event("hook_finished")
     assert (finished["attempt"], finished["exit_status"]) == (2, 0)
     assert server.wait() == 0, server.err
@@ -265,7 +265,7 @@ def test_the_same_server_command_again_is_met_by_a_listener_that_has_the_object(
 
 def test_a_listener_that_was_killed_in_its_hook_has_the_object(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SMALL_SIZE)
-    listener = fleet.receive("listener", "--listen", "--hook", "exec sleep 20")
+    listener = fleet.receive("listener", "--listen", "--unsigned", "--hook", "exec sleep 20")
     server = fleet.serve(*QUICKLY, "--expect", "1", path)
     server.wait_event("waiting", lambda event: event["what"].startswith("waiting for hooks to end"))
     listener.kill()
@@ -325,7 +325,7 @@ def test_a_server_does_not_wait_for_the_hook_of_a_receiver_that_was_interrupted(
     fleet: Fleet, write_file: Writer
 ) -> None:
     path = write_file(SMALL_SIZE)
-    listener = fleet.receive("listener", "--listen", "--hook", "exec sleep 20")
+    listener = fleet.receive("listener", "--listen", "--unsigned", "--hook", "exec sleep 20")
     server = fleet.serve(*QUICKLY, "--expect", "1", path)
     server.wait_event("waiting", lambda event: event["what"].startswith("waiting for hooks to end"))
     assert listener.interrupt() == 130

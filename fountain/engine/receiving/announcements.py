@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 
 from fountain.config import FetchConfig
-from fountain.errors import NobodyAnsweredError
+from fountain.errors import NobodyAnsweredError, UntrustedError
 from fountain.events import Observer, Warned
 from fountain.limits import NS
 from fountain.net.group import Group
@@ -29,6 +30,7 @@ class Announcements:
         self._names: dict[str, None] = {}  # in order
         self._has_reported_other = self._has_reported_why = False
         self._silent_ns = now_ns  # until then nothing was heard
+        self._refusals: dict[str, None] = {}  # that were reported
 
     def wants(self, offer: OfferBody, taken: OfferBody | None) -> bool:
         """Whether to take an object; none but the one that was `taken` first, if there is one."""
@@ -47,6 +49,15 @@ class Announcements:
             self._has_reported_why = True
             error = self.error(group, foreign_count)
             self._observer.handle(Warned(error.message, error.hint))
+
+    def report_refusal(self, error: UntrustedError, may_show: Callable[[], bool]) -> None:
+        """Report once why something that is announced may not be taken, as far as there `may_show` something be."""
+        if error.message in self._refusals or not may_show():
+            return
+        self._refusals[error.message] = None
+        if len(self._refusals) > NAME_COUNT_MAX:
+            del self._refusals[next(iter(self._refusals))]
+        self._observer.handle(Warned(error.message, error.hint))
 
     def error(self, group: Group, foreign_count: int) -> NobodyAnsweredError:
         """The error of a fetch that nobody announced anything for."""

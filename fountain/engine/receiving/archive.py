@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.hooks import Hooks
+from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import wall_ns
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import StorageError
@@ -25,12 +27,24 @@ TIDY_NS, TIDY_SOON_NS = 3600 * NS, 10 * NS  # Parts are looked at so often, and 
 
 
 class Archive:
-    """What a listener remembers. `wake` is called when its thread has removed old parts."""
+    """What a listener remembers. `wake` is called when its thread has removed old parts.
 
-    def __init__(self, config: FetchConfig, observer: Observer, wake: Callable[[], None], now_ns: int) -> None:
+    Raises:
+        StorageError, LocalError: its list cannot be read, or another listener runs hooks of the same product.
+    """
+
+    def __init__(
+        self, config: FetchConfig, observer: Observer, wake: Callable[[], None], now_ns: int,
+        vetting: Vetting | None = None,
+    ) -> None:  # fmt: skip
         self._observer = observer
         self._received = ReceivedList(config.out or Path.cwd())
-        self._hooks = None if config.hook is None else Hooks(config.hook, self._received, observer, now_ns)
+        self._hooks: Hooks | None = None
+        self._hook_lock = -1
+        if config.hook is not None:
+            self._hook_lock = -1 if vetting is None else vetting.hold_hooks()
+            variables = None if vetting is None else vetting.hook_variables
+            self._hooks = Hooks(config.hook, self._received, observer, now_ns, variables)
         self._tidier = ThreadWorkers(wake, 1)
         self._tidy_ns = now_ns
 
@@ -92,6 +106,9 @@ class Archive:
         """Leave the hooks running that run."""
         if self._hooks is not None:
             self._hooks.close()
+        if self._hook_lock >= 0:
+            os.close(self._hook_lock)
+            self._hook_lock = -1
         self._tidier.close()
 
     def _expect_hook(self, offer: OfferBody, digests: Sequence[str]) -> None:

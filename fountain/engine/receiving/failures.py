@@ -11,6 +11,7 @@ from fountain.errors import (
     LocalError,
     NobodyAnsweredError,
     RefusedError,
+    UntrustedError,
     UsageError,
 )
 from fountain.protocol.group.standstill import Standstill
@@ -74,6 +75,9 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
             return UsageError(f"{host} serves several objects.", "Give the `name` of one of them.", field="name")
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(trouble.offer and trouble.offer.open))
+        case Failure.UNTRUSTED:
+            hint = "Have the server serve a release that a key in that file signed."
+            return UntrustedError(f"{host} offers nothing that `signers` allows.", hint)
         case Failure.REFUSED:
             error = refusal_error(trouble.refusal, name)
             return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if trouble.has_data else error

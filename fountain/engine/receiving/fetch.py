@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
+from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
@@ -73,16 +74,17 @@ def _begin_unicast(
     config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, stack: ExitStack
 ) -> UnicastFetch | GroupFetch | None:  # fmt: skip
     """Say Hello first: its answer then travels while everything else is loaded."""
+    vetting = _vetting(config)
     whereabouts = Whereabouts(config.host, config.port)
     targets = whereabouts.find(observer, stop, wait=config.wait)
     observer.handle(Searching(config.host, config.port, config.wait))
     endpoint = open_endpoint()
     stack.callback(endpoint.close)
-    machine = _machine(config, targets)
+    machine = _machine(config, targets, vetting)
     _say_hello(machine, endpoint, targets)
     from fountain.engine.receiving.unicast_fetch import UnicastFetch
 
-    course = UnicastFetch(config, observer, stop, waker, machine, endpoint, whereabouts)
+    course = UnicastFetch(config, observer, stop, waker, machine, endpoint, whereabouts, vetting)
     stack.callback(course.close)
     return course
 
@@ -93,6 +95,7 @@ def _begin_group(
     """Join the group first: what is sent while everything else is loaded waits in the receive buffer."""
     where = config.group
     assert where is not None
+    vetting = _vetting(config)
     key = read_key(where.key_path) if where.key_path is not None else None
     warn_of_exposure(where, observer)
     found = await_group(where, observer, stop) if config.wait or config.listen else open_group(where)
@@ -112,12 +115,16 @@ def _begin_group(
 
     peer_id = group_peer_id(config, group.interface.name)
     identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key)
-    course = GroupFetch(config, observer, stop, waker, group, GroupPorts(endpoint, answer), identity)
+    course = GroupFetch(config, observer, stop, waker, group, GroupPorts(endpoint, answer), identity, vetting)
     stack.callback(course.close)
     return course
 
 
-def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
+def _vetting(config: FetchConfig) -> Vetting | None:
+    return None if config.trust.signers is None else Vetting(config.trust)
+
+
+def _machine(config: FetchConfig, targets: Sequence[Address], vetting: Vetting | None) -> ClientMachine:
     want_kind, want = Want.ANY, bytes(32)
     if config.name is not None:
         # Names are served in NFC; no object has one that is no UTF-8, and the server says so.
@@ -125,7 +132,7 @@ def _machine(config: FetchConfig, targets: Sequence[Address]) -> ClientMachine:
         want_kind, want = Want.NAME, digest(name)
     client = ClientConfig(
         want_kind, want, open=config.open, wait=config.wait, timeout_ns=config.timeout_ns,
-        peer_id=single_peer_id(config, targets), host=platform.node(),
+        peer_id=single_peer_id(config, targets), host=platform.node(), vet=None if vetting is None else vetting.vet,
     )  # fmt: skip
     return ClientMachine(client, secrets.token_bytes(32), now_ns())
 

@@ -23,6 +23,7 @@ from fountain.events import (
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.protocol.session.client_events import (
     ClientEvent,
+    Failure,
     FetchHindered,
     ListingReceived,
     PacketsTooLarge,
@@ -149,7 +150,9 @@ class FetchReporter:
         return self._config.host or self._place.address
 
     def _failure_of(self, trouble: Trouble) -> FountainError:
-        config = self._config
+        config, vetting = self._config, self._place.vetting
+        if trouble.failure is Failure.UNTRUSTED and vetting is not None and vetting.refusal is not None:
+            return vetting.refusal
         return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name)
 
     def _progress(self, beginning: Beginning, now_ns: int) -> TransferProgress:

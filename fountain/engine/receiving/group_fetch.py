@@ -19,14 +19,15 @@ from fountain.engine.receiving.group_feed import GroupFeed
 from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX, GroupPorts, GroupReceiver, ReceiverOptions
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.object_fetch import Phase, Place
-from fountain.engine.receiving.outcome import Unserved
+from fountain.engine.receiving.outcome import Unserved, Yielded
 from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.receiving.reticence import Gate, Reticence
+from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.standing import Standing
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.runtime.workers import ThreadWorkers
-from fountain.errors import FountainError, IncompleteError, NameClashError
+from fountain.errors import FountainError, IncompleteError, NameClashError, UntrustedError
 from fountain.events import Announced, AskedToLeave, Fetched, Observer, Warned
 from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.address import text
@@ -36,6 +37,7 @@ from fountain.net.waiting import Waker
 from fountain.protocol.group.receiver import standstill_ns
 from fountain.protocol.group.standstill import Standstill
 from fountain.storage.destination import may_be_replaced
+from fountain.trust.release import Release
 from fountain.wire.control import OfferBody
 from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
@@ -50,6 +52,7 @@ class _Entry:
     feed: GroupFeed
     reporter: FetchReporter
     gate: Gate
+    release: Release | None = None  # where only signed releases are taken
     fetched: Fetched | None = None  # once that was reported
     standstill: Standstill | None = None  # that was reported
     was_asked_to_leave: bool = False  # and that was reported
@@ -74,7 +77,7 @@ class GroupFetch:
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, group: Group,
-        ports: GroupPorts, identity: ReceiverIdentity,
+        ports: GroupPorts, identity: ReceiverIdentity, vetting: Vetting | None,
     ) -> None:  # fmt: skip
         now = now_ns()
         assert config.group is not None
@@ -87,7 +90,8 @@ class GroupFetch:
         self._entries: list[_Entry] = []
         self._start_ns = now
         self._is_interrupted = False
-        self._archive = Archive(config, observer, waker.wake, now) if config.listen else None
+        self._vetting = vetting
+        self._archive = Archive(config, observer, waker.wake, now, vetting) if config.listen else None
         self._announcements = Announcements(config, observer, now)
         self._reticence = Reticence(observer, now)
         self._warm_up = WarmUp(code_by_name("raptorq"))  # while nothing is announced yet
@@ -168,6 +172,23 @@ class GroupFetch:
 
     # --- As the application of its receiver ----------------------------------------------------------------
 
+    def trusts(self, offer: OfferBody) -> bool:
+        """Whether an object may be taken: where only signed releases are, it has to be one, and the newest."""
+        if self._vetting is None:
+            return True
+        now = now_ns()
+        verdict = self._vetting.judge(offer, now)
+        error = verdict.error
+        if verdict.release is not None:
+            newest = self._newest_under_way(verdict.release.product)
+            if newest <= verdict.release.version:
+                return True
+            hint = "Nothing is to be done: the newer one is taken."
+            error = UntrustedError(f"{verdict.release} is older than {newest}, which is on its way.", hint)
+        if error is not None and not verdict.is_foreign and (self._config.wait or self._config.listen):
+            self._announcements.report_refusal(error, lambda: self._reticence.may_show(now))
+        return False
+
     def wants(self, offer: OfferBody) -> bool:
         """Whether to take an object that is not on its way yet. A plain fetch stays with what it has begun."""
         if self._archive is not None:
@@ -195,8 +216,10 @@ class GroupFetch:
             )
         )
         placing = None if self._archive is None else self._archive.placing
-        place = ObjectPlace(self._config, gate, self._stop, self._warm_up, placing, address)
-        self._entries.append(_Entry(feed, FetchReporter(self._config, gate, feed.fetch, place), gate))
+        place = ObjectPlace(self._config, gate, self._stop, self._warm_up, placing, address, self._vetting)
+        signed = announce.offer.release
+        release = None if self._vetting is None or signed is None else Release.parse(signed.text)
+        self._entries.append(_Entry(feed, FetchReporter(self._config, gate, feed.fetch, place), gate, release))
         return place
 
     def make_workers(self) -> ThreadWorkers:
@@ -215,6 +238,7 @@ class GroupFetch:
             with self._receiver.alone(entry.feed, now):
                 if not entry.gate.is_proved and entry.has_proved:
                     entry.gate.prove()
+                    self._supersede(entry, now)
                 entry.reporter.report(now)
             self._report_standstill(entry)
             has_left = entry.feed.was_asked or not self._config.wait
@@ -226,6 +250,25 @@ class GroupFetch:
                 entry.was_asked_to_leave = True
                 packet_size = entry.feed.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
                 self._observer.handle(AskedToLeave(reason, packet_size))
+
+    def _newest_under_way(self, product: str) -> int:
+        """The highest version of a product that is on its way, and of which there is proof; 0: none is."""
+        releases = [entry.release for entry in self._entries if entry.release is not None and entry.has_proved]
+        return max((release.version for release in releases if release.product == product), default=0)
+
+    def _supersede(self, newer: _Entry, now: int) -> None:
+        """There is proof of a release: older ones of its product that are on their way give it their place."""
+        release = newer.release
+        if release is None:
+            return
+        for entry in self._entries:
+            older = entry.release
+            if older is None or older.product != release.product or older.version >= release.version:
+                continue
+            if entry.feed.may_yield:
+                self._observer.handle(Warned(f"{older} is not fetched any more: {release} has come."))
+                entry.feed.fetch.outcome = Yielded()
+                entry.feed.fetch.stop(StopReason.INTERRUPTED, now)
 
     def _report_standstill(self, entry: _Entry) -> None:
         """Report why nothing comes of a group that is heard, unless the last report of it gave the same cause."""
@@ -310,7 +353,8 @@ class GroupFetch:
         if config.wait and not config.listen:
             return
         if not self._entries and not config.listen and now - self._start_ns >= config.timeout_ns:
-            raise self._announcements.error(self._group, foreign_count)
+            refusal = None if self._vetting is None else self._vetting.refusal
+            raise refusal or self._announcements.error(self._group, foreign_count)
         for entry in self._entries:
             feed = entry.feed
             if not feed.is_forsaken(config.timeout_ns, now):

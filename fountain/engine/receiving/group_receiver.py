@@ -56,6 +56,9 @@ UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; whoever causes them 
 class Application(Protocol):
     """Whoever takes objects from a group by a `GroupReceiver`. All methods are called on the loop's thread."""
 
+    def trusts(self, offer: OfferBody) -> bool:
+        """Whether an object may be taken at all. What is not trusted takes no place, and is heard again."""
+
     def wants(self, offer: OfferBody) -> bool:
         """Whether an object is to be fetched that is not on its way yet."""
 
@@ -299,6 +302,10 @@ class GroupReceiver:
     def _consider(self, heard: _Heard, now_ns: int) -> None:
         """Take what is announced, if it is wanted and there is room, or it earns a place."""
         same = self._same_object(heard.offer)
+        is_trusted = self._application.trusts(heard.offer)
+        if same is None and not is_trusted and self._application.has(heard.offer) is None:
+            self.early.forget(heard.session)
+            return
         if heard.announce.flags & AnnounceFlag.FINAL and not self._is_last_word(heard, same):
             return
         if same is None and not self._application.wants(heard.offer):
@@ -373,6 +380,8 @@ class GroupReceiver:
             if machine.state is not MemberState.JOINING or machine.is_silent or machine.is_final:
                 continue
             if self._same_object(offer) is not None or not self._application.wants(offer):
+                continue
+            if not self._application.trusts(offer):
                 continue
             self.idle.pop(session, None)
             self._contenders.remove(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from fountain.storage.system import read_system_text
@@ -20,12 +21,15 @@ class Hook:
     """A shell command, running. It learns of the object from its environment:
 
     FOUNTAIN_PATH, FOUNTAIN_NAME, FOUNTAIN_OBJECT_ID (BLAKE3 of the manifest, hex), FOUNTAIN_DIGEST (BLAKE3 of its
-    only file, hex; empty where there are several), and FOUNTAIN_ATTEMPT (1 the first time). What it writes goes to
-    stderr: stdout is for digests and events. It inherits no other descriptor, and Ctrl-C, which ends the listener,
-    does not reach it.
+    only file, hex; empty where there are several), FOUNTAIN_ATTEMPT (1 the first time), and what `more` has. What it
+    writes goes to stderr: stdout is for digests and events. It inherits no other descriptor, and Ctrl-C, which ends the
+    listener, does not reach it.
     """
 
-    def __init__(self, command: str, path: Path, *, name: str, object_id: str, digest: str, attempt: int = 1) -> None:
+    def __init__(
+        self, command: str, path: Path, *, name: str, object_id: str, digest: str, attempt: int = 1,
+        more: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.command = command
         self.path = path
         environment = {
@@ -34,6 +38,7 @@ class Hook:
             "FOUNTAIN_OBJECT_ID": object_id,
             "FOUNTAIN_DIGEST": digest,
             "FOUNTAIN_ATTEMPT": str(attempt),
+            **(more or {}),
         }
         self._process: subprocess.Popen[bytes] | None
         try:

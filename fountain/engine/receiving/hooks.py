@@ -3,12 +3,15 @@
 What is to run stands in the list of received objects before it begins, so that neither a kill nor a power cut loses a
 hook: the next start of the listener finds it, and runs it again if its process is gone. After `ATTEMPT_COUNT_MAX`
 attempts the listener gives up and reports that.
+
+Where only signed releases are taken, one hook runs at a time, and none of a release that a newer one has taken the
+place of: an old hook that was cut off must not undo what the new one has done.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,10 +43,17 @@ class _Task:
 
 
 class Hooks:
-    """Runs `command` for objects in the directory of `received`. All methods belong to the loop's thread."""
+    """Runs `command` for objects in the directory of `received`. All methods belong to the loop's thread.
 
-    def __init__(self, command: str, received: ReceivedList, observer: Observer, now_ns: int) -> None:
+    `variables` gives what more the hook of an object gets in its environment, or None where it must not run any more.
+    """
+
+    def __init__(
+        self, command: str, received: ReceivedList, observer: Observer, now_ns: int,
+        variables: Callable[[bytes], Mapping[str, str] | None] | None = None,
+    ) -> None:  # fmt: skip
         self._command = command
+        self._variables = variables
         self._received = received
         self._observer = observer
         self._tasks: dict[bytes, _Task] = {}
@@ -72,8 +82,8 @@ class Hooks:
             if task.hook is not None and (status := task.hook.poll()) is not None:
                 self._end(task, task.hook, status, now_ns)
         for task in list(self._tasks.values()):
-            running = sum(task.hook is not None for task in self._tasks.values())
-            if task.hook is None and now_ns >= task.due_ns and running < HOOK_COUNT_MAX:
+            running = sum(other.hook is not None for other in self._tasks.values())
+            if task.hook is None and now_ns >= task.due_ns and running < self._count_max:
                 self._start(task, now_ns)
         changes, self._changes = self._changes, []
         return changes
@@ -97,11 +107,23 @@ class Hooks:
         else:
             self._give_up(pending, path, "was cut off")
 
+    @property
+    def _count_max(self) -> int:
+        return HOOK_COUNT_MAX if self._variables is None else 1
+
     def _start(self, task: _Task, now_ns: int) -> None:
-        if task.pending.process and is_running(task.pending.process):
-            task.due_ns = now_ns + LOOK_NS  # An earlier run began it, and left it running: it is not run beside itself.
+        # An earlier run began one, and left it running: it is not run beside itself, nor beside one of its product.
+        left = [task] if self._variables is None else self._tasks.values()
+        if any(other.pending.process and is_running(other.pending.process) for other in left):
+            task.due_ns = now_ns + LOOK_NS
             return
         pending = task.pending
+        variables: Mapping[str, str] | None = {}
+        if self._variables is not None and (variables := self._variables(pending.object_id)) is None:
+            del self._tasks[pending.object_id]
+            self._give_up(pending, task.path, "is of a release that a newer one has taken the place of")
+            self._changes.append((pending.object_id, False))
+            return
         if pending.begun_count >= ATTEMPT_COUNT_MAX:  # How the last one ended nobody knows.
             del self._tasks[pending.object_id]
             self._give_up(pending, task.path, "was cut off")
@@ -111,7 +133,7 @@ class Hooks:
         self._note(lambda: self._received.expect_hook(task.pending))  # Before: it may take this machine down with it.
         task.hook = Hook(
             self._command, task.path, name=pending.name, object_id=pending.object_id.hex(), digest=pending.digest,
-            attempt=task.pending.begun_count,
+            attempt=task.pending.begun_count, more=variables,
         )  # fmt: skip
         task.pending = replace(task.pending, process=task.hook.process)
         self._note(lambda: self._received.expect_hook(task.pending))

@@ -14,6 +14,7 @@ from fountain.config import FetchConfig
 from fountain.engine.receiving.assembly import check_cut
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.failures import KEPT_HINT
+from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.errors import IncompleteError, StorageError
@@ -48,14 +49,17 @@ class ObjectPlace:
     """Where the object of one fetch goes; a `fountain.engine.receiving.object_fetch.Place`.
 
     `placing` is called with the offer and the files' digests, on a worker, before the object gets a directory of its
-    own. `address` is that of whoever offers the object, where that is not the host that was asked.
+    own. `address` is that of whoever offers the object, where that is not the host that was asked. `vetting` learns
+    what gets its place.
     """
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, warm_up: WarmUp | None = None,
         placing: Callable[[OfferBody, Sequence[str]], None] | None = None, address: str = "",
+        vetting: Vetting | None = None,
     ) -> None:  # fmt: skip
         self.address = address or config.host
+        self.vetting = vetting
         self.part: Part | PendingPart | None = None
         self.beginning: Beginning | None = None
         self._config = config
@@ -143,7 +147,7 @@ class ObjectPlace:
             overwrite=self._overwrites(destination), progress=self._checking,
             rules=PartRules(
                 beside, free_size_min, size_max,
-                None if self._placing is None else functools.partial(self._place, self._placing, offer),
+                functools.partial(self._place, offer),
             ),
         )  # fmt: skip
         if not part.is_locked:
@@ -165,12 +169,17 @@ class ObjectPlace:
             is_chosen = is_typed(destination, config.out, config.name)
         return config.overwrite and is_chosen
 
-    def _place(
-        self, placing: Callable[[OfferBody, Sequence[str]], None], offer: OfferBody, digests: Sequence[str]
-    ) -> None:  # fmt: skip
-        """On a worker: the object gets a directory of its own, which nothing else is put into."""
-        make_object_directory(self.destination.parent)
-        placing(offer, digests)
+    def _place(self, offer: OfferBody, digests: Sequence[str]) -> None:
+        """On a worker: all is here and verified. The object gets a directory of its own where hooks are run.
+
+        In this order, so that a kill between two steps loses nothing: first nothing older is taken any more, then the
+        hook is expected, then the object stands.
+        """
+        if self.vetting is not None:
+            self.vetting.take(offer)
+        if self._placing is not None:
+            make_object_directory(self.destination.parent)
+            self._placing(offer, digests)
 
     def _warn_of_other_parts(self, destination: Path, object_id: bytes) -> None:
         """Report what is left of objects that had this name before: nothing that is fetched now can use it."""

@@ -11,6 +11,7 @@ from fountain.engine.receiving.fetch_reporter import FetchReporter
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
 from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.receiving.unicast_feed import UnicastFeed
+from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.workers import ThreadWorkers
@@ -28,10 +29,10 @@ class UnicastFetch:
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, machine: ClientMachine,
-        endpoint: Endpoint, whereabouts: Whereabouts,
+        endpoint: Endpoint, whereabouts: Whereabouts, vetting: Vetting | None,
     ) -> None:  # fmt: skip
         self.endpoints: Sequence[Endpoint] = [endpoint]
-        place = ObjectPlace(config, observer, stop)
+        place = ObjectPlace(config, observer, stop, vetting=vetting)
         self._fetch = ObjectFetch(ThreadWorkers(waker.wake), loss=config.loss_test, seed=secrets.randbits(64))
         self._reporter = FetchReporter(config, observer, self._fetch, place)
         self._feed = UnicastFeed(self._fetch, machine, endpoint, whereabouts.targets, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fountain.limits import DATA_OVERHEAD_SIZE, DATAGRAM_SIZE_SAFE, NS
@@ -26,7 +27,10 @@ SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """What a client wants, and who it is. With `wait` it never gives up; only with the server's `key` it is served."""
+    """What a client wants, and who it is. With `wait` it never gives up; only with the server's `key` it is served.
+
+    `vet` says of an offer, at a time, whether its object may be taken at all; None: it was not looked at.
+    """
 
     want_kind: Want
     want: bytes
@@ -36,6 +40,7 @@ class ClientConfig:
     peer_id: bytes
     host: str
     key: bytes | None = None
+    vet: Callable[[OfferBody, int], bool | None] | None = None
 
 
 class PacketFit:
@@ -106,6 +111,10 @@ class ClientCommon:
             return False
         if offer.body.open != config.open:
             patience.suspect(Hint(Failure.SEAL, offer=offer.body), now_ns)
+            return False
+        if held is None and config.vet is not None and not (is_vetted := config.vet(offer.body, now_ns)):
+            if is_vetted is not None:
+                patience.suspect(Hint(Failure.UNTRUSTED, offer=offer.body), now_ns)
             return False
         patience.answered(now_ns)
         return self.offers.take(offer)

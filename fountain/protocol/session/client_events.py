@@ -59,6 +59,7 @@ class Failure(enum.Enum):
     SOURCE_CHANGED = enum.auto()  # The server's file changed.
     CONGESTED = enum.auto()  # Most of what the server sent was lost.
     SEAL = enum.auto()  # One side wants sealed data, the other does not.
+    UNTRUSTED = enum.auto()  # What the server offers may not be taken.
 
 
 class Interruption(enum.Enum):

@@ -1,0 +1,178 @@
+"""Real commands with signed releases: alone, in a group, and apart from it. Nothing else makes a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fountain.storage.kept_state import KeptState
+from fountain.trust.floor import FLOOR_SIZE_MAX, Floor
+from tests.system.conftest import Writer
+from tests.system.groups import QUICKLY, SLOWLY, Fleet
+from tests.system.programs import Programs
+from tests.system.releases import Publisher
+from tests.trust.support import NEEDS_SSH_KEYGEN
+
+pytestmark = NEEDS_SSH_KEYGEN
+SMALL_SIZE = 200_000
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    return Publisher(tmp_path / "publisher")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def version_of(state: Path) -> int:
+    """The version that a machine remembers; 0: none."""
+    octets = KeptState(state, "gateway", FLOOR_SIZE_MAX).read()
+    floor = None if octets is None else Floor.parse(octets)
+    return 0 if floor is None else floor.release.version
+
+
+def test_a_fetch_takes_what_is_signed_and_never_less(
+    programs: Programs, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    image, place = write_file(SMALL_SIZE, "image.bin"), tmp_path / "place"
+    place.mkdir()
+    server = programs.serve(*publisher.publish(image, 42))
+    words = ["-o", str(place), *publisher.words(state)]
+    fetch = programs.fetch_plainly(*words, port=server.port)
+    assert fetch.wait() == 0, fetch.err
+    assert (place / "image.bin").read_bytes() == image.read_bytes()
+    assert version_of(state) == 42
+    (place / "image.bin").unlink()
+
+    def refused(fetch_words: list[str], words_of_it: str) -> None:
+        fetch = programs.fetch_plainly("-o", place, *fetch_words, port=server.port)
+        assert fetch.wait() == 9, fetch.err
+        assert words_of_it in fetch.err
+        assert os.listdir(place) == []
+
+    refused(["--signers", str(publisher.signers), "--product", "sensor", "--state", str(state)], "not of sensor")
+    publisher.allow(publisher.another_key("other"))
+    refused(publisher.words(state), "which --signers does not list for gateway")
+    publisher.allow(publisher.key)
+    server.interrupt()
+    write_file(SMALL_SIZE, "image.bin")
+    server = programs.serve(*publisher.publish(image, 41))
+    refused(publisher.words(state), "gateway 41 is older than 42.")
+    server.interrupt()
+    server = programs.serve(*publisher.publish(image, 42))
+    refused(publisher.words(state), "Two different objects are signed as gateway 42")
+    server.interrupt()
+    server = programs.serve(image)
+    refused(publisher.words(state), "'image.bin' is offered without a signed release.")
+    server.interrupt()
+    server = programs.serve(*publisher.publish(image, 43))
+    fetch = programs.fetch_plainly("-o", place, *publisher.words(state), port=server.port)
+    assert fetch.wait() == 0, fetch.err
+    assert version_of(state) == 43
+
+
+def test_a_fetch_from_a_group_takes_what_is_signed_alone(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer
+) -> None:  # fmt: skip
+    image = write_file(SMALL_SIZE, "image.bin")
+    signed = publisher.publish(image, 42)
+    unsigned = fleet.serve(*QUICKLY, image)
+    fetch = fleet.receive("box", "--timeout", "3", *publisher.words(state))
+    assert fetch.wait() == 9, fetch.err
+    assert "is offered without a signed release" in fetch.err
+    assert os.listdir(fleet.place("box")) == []
+    fetch = fleet.receive("box", *publisher.words(state))
+    told = fetch.wait_event("warned", lambda event: "without a signed release" in event["message"])
+    assert told["hint"]
+    server = fleet.serve(*QUICKLY, *signed)
+    assert fetch.wait() == 0, fetch.err
+    assert version_of(state) == 42
+    unsigned.interrupt()
+    server.interrupt()
+    server = fleet.serve(*QUICKLY, *publisher.publish(write_file(SMALL_SIZE, "image.bin"), 41))
+    fetch = fleet.receive("old", "--timeout", "3", *publisher.words(state))
+    assert fetch.wait() == 9, fetch.err
+    assert "gateway 41 is older than 42." in fetch.err
+    assert os.listdir(fleet.place("old")) == []
+
+
+def test_who_goes_apart_takes_the_release_that_the_group_had(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer
+) -> None:  # fmt: skip
+    image = write_file(2_000_000, "image.bin")
+    server = fleet.serve("--cc", "fixed", "--rate", "20M", "--min-rate", "19M", *publisher.publish(image, 42))
+    slow = fleet.receive("slow", "--loss-test", "0.6", *publisher.words(state))
+    assert slow.wait() == 0, slow.err
+    assert slow.events("asked_to_leave"), "it stayed in the group, so nothing was tested"
+    assert (fleet.place("slow") / "image.bin").read_bytes() == image.read_bytes()
+    assert version_of(state) == 42
+    server.interrupt()
+
+
+def test_a_listener_installs_each_version_once_and_no_older_one(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    log = tmp_path / "log"
+    hook = f'echo "$FOUNTAIN_PRODUCT $FOUNTAIN_VERSION $FOUNTAIN_SIGNER $FOUNTAIN_ATTEMPT" >> {log}'
+    listen = ["--listen", "--hook", hook, *publisher.words(state)]
+    listener = fleet.receive("box", *listen)
+    image = write_file(SMALL_SIZE, "image.bin")
+    for version in (42, 43):
+        write_file(SMALL_SIZE, "image.bin")
+        server = fleet.serve(*QUICKLY, "--expect", "1", *publisher.publish(image, version))
+        assert server.wait() == 0, server.err
+        assert server.event("hook_reported")["is_success"]
+    write_file(SMALL_SIZE, "image.bin")
+    server = fleet.serve(*QUICKLY, *publisher.publish(image, 41))
+    listener.wait_event("warned", lambda event: event["message"] == "gateway 41 is older than 43.")
+    server.interrupt()
+    stranger = publisher.another_key("stranger")
+    server = fleet.serve(*QUICKLY, *publisher.publish(image, 44, stranger))
+    listener.wait_event("warned", lambda event: "does not list for gateway" in event["message"])
+    publisher.allow(publisher.key, stranger)
+    listener.wait_event("hook_finished", count=3)
+    assert server.interrupt() in (0, 130)
+    assert listener.interrupt() == 130
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert [(product, version, attempt) for product, version, _, attempt in lines] == [
+        ("gateway", "42", "1"), ("gateway", "43", "1"), ("gateway", "44", "1"),
+    ]  # fmt: skip
+    assert all(signer.startswith("SHA256:") for _, _, signer, _ in lines)
+    assert lines[0][2] == lines[1][2] != lines[2][2]
+    assert len(listener.events("announced")) == 3
+    assert version_of(state) == 44
+
+
+def test_a_newer_release_takes_the_place_of_one_that_is_on_its_way(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    log = tmp_path / "log"
+    listener = fleet.receive("box", "--listen", "--hook", f"echo $FOUNTAIN_VERSION >> {log}", *publisher.words(state))
+    old, new = write_file(20_000_000, "old.bin"), write_file(SMALL_SIZE, "new.bin")
+    slow = fleet.serve(*SLOWLY, *publisher.publish(old, 42))
+    listener.wait_event("transfer_progress", lambda event: event["verified_size"] > 0)
+    server = fleet.serve(*QUICKLY, "--expect", "1", *publisher.publish(new, 43))
+    told = listener.wait_event("warned", lambda event: "is not fetched any more" in event["message"])
+    assert told["message"] == "gateway 42 is not fetched any more: gateway 43 has come."
+    assert server.wait() == 0, server.err
+    listener.wait_event("warned", lambda event: event["message"] == "gateway 42 is older than 43.")
+    assert log.read_text() == "43\n"
+    assert slow.interrupt() in (0, 8, 130)
+    assert listener.interrupt() == 130
+
+
+def test_hooks_of_a_product_are_run_by_one_listener(
+    fleet: Fleet, publisher: Publisher, state: Path
+) -> None:  # fmt: skip
+    first = fleet.receive("first", "--listen", "--hook", "true", *publisher.words(state))
+    second = fleet.receive("second", "--listen", "--hook", "true", *publisher.words(state))
+    assert second.wait() == 6, second.err
+    assert "Another listener runs hooks with the state in" in second.err
+    assert first.interrupt() == 130
+    third = fleet.receive("second", "--listen", "--hook", "true", *publisher.words(state))
+    assert third.interrupt() == 130
