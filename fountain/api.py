@@ -70,6 +70,7 @@ class FetchOptions(TypedDict, total=False):
     signers: AnyPath | None
     product: str | None
     state: AnyPath | None
+    root_signers: AnyPath | None
 
 
 class ListenOptions(TypedDict, total=False):
@@ -85,6 +86,7 @@ class ListenOptions(TypedDict, total=False):
     signers: AnyPath | None
     product: str | None
     state: AnyPath | None
+    root_signers: AnyPath | None
     unsigned: bool
 
 
@@ -287,7 +289,8 @@ class Fetch(_Running[Fetched | None]):
     names. `open` takes data packets that are not encrypted, from a server that sends such. `size_max` is the size in
     bytes above which no object is taken. With `signers`, a file of allowed signers, only releases of `product` that a
     key in it signed are taken, and none that is older than what was here; `state` is the directory that remembers that
-    (default: `$STATE_DIRECTORY`, or `~/.local/state/fountain`). `loss_test` is the share of data packets to throw away,
+    (default: `$STATE_DIRECTORY`, or `~/.local/state/fountain`). A new list of signers is taken when a key in the file
+    `root_signers` signed it as a release of `fountain-signers`. `loss_test` is the share of data packets to throw away,
     0 to below 1, as a test. `on_event` is called with each event, from a thread of the engine, and must return at once;
     when it raises, that is logged, and it is called no more.
 
@@ -443,7 +446,7 @@ def _fetch_config(where: str | GroupConfig, options: Mapping[str, Any], **more: 
         check_out(os.fspath(out), is_for_many="listen" in more)
         values["out"] = Path(out)
     trust = {field.name: values.pop(field.name) for field in fields(TrustConfig) if field.name in values}
-    for name in ("signers", "state"):
+    for name in ("signers", "state", "root_signers"):
         if isinstance(trust.get(name), str | os.PathLike):
             trust[name] = Path(trust[name])
     values["trust"] = TrustConfig(**trust)

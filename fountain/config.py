@@ -413,7 +413,8 @@ class TrustConfig:
     """Which objects a receiver takes: with `signers` only releases of `product` that a key in that file signed.
 
     `state` is the directory that remembers which release was here last, so that no older one is taken; None is the
-    usual one. With `unsigned` a hook is run though nothing of this is checked.
+    usual one. A list of signers that a key in the file `root_signers` signed takes the place of `signers`. With
+    `unsigned` a hook is run though nothing of this is checked.
 
     Raises:
         UsageError: a value needs another, or contradicts it.
@@ -422,12 +423,13 @@ class TrustConfig:
     signers: Path | None = None
     product: str | None = None
     state: Path | None = None
+    root_signers: Path | None = None
     unsigned: bool = False
 
     def __post_init__(self) -> None:
         _check_kinds(self)
         if self.signers is None:
-            for field in ("product", "state"):
+            for field in ("product", "state", "root_signers"):
                 if getattr(self, field) is not None:
                     hint = "Give the file that says who may sign for which product."
                     raise _wrong(field, "needs `signers`.", hint)

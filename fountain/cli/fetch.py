@@ -67,6 +67,8 @@ def fetch_parser() -> CommandParser:
     text = "take only releases that a key in this file (ssh-keygen's allowed_signers) signed, and none that is older"
     add_value(parser, "signers", text, parse_path, "FILE")
     add_value(parser, "product", "the product that --signers is asked about", nonempty, "P")
+    text = "take a new list of --signers when a key in this file signed it as a release of fountain-signers"
+    add_value(parser, "root_signers", text, parse_path, "FILE")
     text = "where the version that was here last is remembered (default: $STATE_DIRECTORY, or ~/.local/state/fountain)"
     add_value(parser, "state", text, parse_path, "DIR")
     text = "drop this share of data packets, to test the code: 0.1"

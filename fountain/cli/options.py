@@ -63,6 +63,7 @@ OPTIONS = {
     "hook": "--hook",
     "unsigned": "--unsigned",
     "state": "--state",
+    "root_signers": "--root-signers",
     # --- fountain-sign
     "signing_key": "--key",
     "product": "--product",

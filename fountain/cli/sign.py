@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from fountain.trust.release import Release
-    from fountain.trust.sshsig import Signature
     from fountain.wire.manifest import Manifest
 
 __all__ = ["main", "sign_parser"]
@@ -51,7 +50,7 @@ class _SignOptions:
     product: str
     version: int
     lifetime: timedelta
-    key: Path
+    keys: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def sign_parser() -> CommandParser:
     text = "how long it may be installed: 90d, 12h. A machine that hears of no newer release learns it then"
     add_value(parser, "lifetime_s", text, parse_lifetime, "TIME")
     text = "an ed25519 key that ssh-keygen made (default ~/.ssh/id_ed25519); a locked one is used through the agent"
-    add_value(parser, "signing_key", text, parse_path, "FILE")
+    text += "; twice for two signatures, while a new key takes the place of an old one"
+    add_value(parser, "signing_key", text, parse_path, "FILE", is_repeated=True)
     add_value(parser, "verify", "check this release, and what stands beside it", parse_path, "RELEASE")
     text = "who may sign for which product, as ssh-keygen's allowed_signers"
     add_value(parser, "signers", text, parse_path, "FILE")
@@ -123,11 +123,11 @@ def _run(argv: Sequence[str], env: Environment) -> ExitStatus:
     if given.get("release_version", 0) is None:
         raise TextRequested(f"{PROG} {__version__}\n")
     if "verify" in given:
-        release, signature, lines = _verify(_read_verify(given, words), env)
+        release, signer, lines = _verify(_read_verify(given, words), env)
     else:
-        release, signature, lines = _sign(_read_sign(given, words, env), env)
+        release, signer, lines = _sign(_read_sign(given, words, env), env)
     if given["json"]:
-        env.stdout.write_line(json.dumps(_as_dictionary(release, signature)))
+        env.stdout.write_line(json.dumps(_as_dictionary(release, signer)))
     elif not given["quiet"]:
         for line in lines:
             env.stdout.write_line(escape_controls(line))
@@ -155,16 +155,20 @@ def _read_sign(given: Mapping[str, Any], words: Sequence[str], env: Environment)
             raise UsageError(f"Missing: `{field}`.", hint + "`lifetime_s` 90d", field=field)
     if not 0 < given["lifetime_s"] <= LIFETIME_S_MAX:
         raise UsageError("`lifetime_s` is from 1h to 3650d.", "90d is usual.", field="lifetime_s")
-    key = given.get("signing_key")
-    if key is None:
+    keys = given.get("signing_key", ())
+    if len(keys) > 2:
+        raise UsageError(
+            "A release has two signatures at most.", "Give `signing_key` once or twice.", field="signing_key"
+        )
+    if not keys:
         if not env.variables.get("HOME"):
             raise UsageError("Missing: `signing_key`.", "HOME is not set, so there is no usual key.")
-        key = Path(env.variables["HOME"]) / ".ssh" / "id_ed25519"
+        keys = (Path(env.variables["HOME"]) / ".ssh" / "id_ed25519",)
     lifetime = timedelta(seconds=given["lifetime_s"])
-    return _SignOptions(Path(words[0]), given["product"], given["release_version"], lifetime, key)
+    return _SignOptions(Path(words[0]), given["product"], given["release_version"], lifetime, keys)
 
 
-def _sign(options: _SignOptions, env: Environment) -> tuple[Release, Signature, list[str]]:
+def _sign(options: _SignOptions, env: Environment) -> tuple[Release, str, list[str]]:
     from fountain.config import CODE_DEFAULT
     from fountain.engine.runtime.loading import check_can_load
 
@@ -174,7 +178,7 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, Signature, 
     from fountain.limits import MTU_DEFAULT
     from fountain.storage.release_files import ReleaseFiles
     from fountain.storage.source import check_source, open_source
-    from fountain.trust.release import NAMESPACE, Release
+    from fountain.trust.release import Release, namespace_of
     from fountain.trust.sshsig import armor, dearmor, fingerprint, parse_signature, sign
 
     check_source(options.path)
@@ -182,24 +186,27 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, Signature, 
     files.check_free()
     issued = env.now_utc().replace(microsecond=0)
     expires = issued + options.lifetime
-    key = _read_key(options.key)  # A wrong one before hours of reading.
+    keys = [_read_key(path) for path in options.keys]  # Wrong ones before hours of reading.
     symbol_size, code = symbol_size_for_mtu(MTU_DEFAULT), code_by_name(CODE_DEFAULT)
     with open_source(options.path, symbol_size=symbol_size, profile_id=code.profile_id) as source:
         release = Release(options.product, options.version, source.object_id, issued, expires)
         manifest = source.manifest_bytes
-    if key is None:
-        signed = sign_with_ssh_keygen(options.key, release.pack(), NAMESPACE, env.variables)
-        signature = parse_signature(dearmor(signed))
-    else:
-        signature = sign(key, release.pack(), NAMESPACE)
-    signature.verify(release.pack(), NAMESPACE)
-    files.write(release.pack(), armor(signature.pack()), manifest)
+    record, namespace, signatures = release.pack(), namespace_of(release.product), []
+    for path, key in zip(options.keys, keys):
+        if key is None:
+            signature = parse_signature(dearmor(sign_with_ssh_keygen(path, record, namespace, env.variables)))
+        else:
+            signature = sign(key, record, namespace)
+        signature.verify(record, namespace)
+        signatures.append(signature)
+    files.write(record, b"".join(armor(signature.pack()) for signature in signatures), manifest)
+    names = [fingerprint(signature.public_key) for signature in signatures]
     lines = [
         f"{files.release}: {release}, expires {expires:%Y-%m-%dT%H:%M:%SZ}",
-        f"{files.signature}: signed by the key {fingerprint(signature.public_key)}",
+        f"{files.signature}: signed by the key {' and by '.join(names)}",
         f"{files.manifest}: object {release.object_id.hex()}",
     ]
-    return release, signature, lines
+    return release, names[0], lines
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey | None:
@@ -215,7 +222,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey | None:
     return key
 
 
-def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, Signature, list[str]]:
+def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, str, list[str]]:
     from fountain.engine.runtime.loading import check_can_load
 
     check_can_load()
@@ -224,14 +231,21 @@ def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, Signatu
     from fountain.storage.release_files import ReleaseFiles, read_limited
     from fountain.trust.release import check_release
     from fountain.trust.signers import AllowedSigners
-    from fountain.trust.sshsig import dearmor, fingerprint, parse_signature
+    from fountain.trust.sshsig import dearmor_all, fingerprint, parse_signature
     from fountain.wire.manifest import Manifest, parse
 
     files = ReleaseFiles.of_release(options.release)
     record, armored, octets = files.read()
     signers = AllowedSigners.parse(read_limited(options.signers, SIGNERS_SIZE_MAX, "signers"))
-    signature = parse_signature(dearmor(armored))
-    release = check_release(record, signature, signers, env.now_utc(), options.product)
+    errors: list[UntrustedError] = []
+    for signature in map(parse_signature, dearmor_all(armored)):  # One good one is enough.
+        try:
+            release = check_release(record, signature, signers, env.now_utc(), options.product)
+            break
+        except UntrustedError as error:
+            errors.append(error)
+    else:
+        raise errors[0]
     manifest = parse(octets) if blake3(octets).digest() == release.object_id else None
     if not isinstance(manifest, Manifest):
         raise UntrustedError(f"The manifest {files.manifest} is not the one that {release} was signed with.")
@@ -240,7 +254,7 @@ def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, Signatu
         f"{files.path}: {release}, object {release.object_id.hex()}",
         f"signed by the key {fingerprint(signature.public_key)}, expires {release.expires:%Y-%m-%dT%H:%M:%SZ}",
     ]
-    return release, signature, lines
+    return release, fingerprint(signature.public_key), lines
 
 
 def _check_content(path: Path, manifest: Manifest, release: Release) -> None:
@@ -258,14 +272,12 @@ def _check_content(path: Path, manifest: Manifest, release: Release) -> None:
         raise UntrustedError(f"This is not {release}: {error.message}", "Do not install it.") from error
 
 
-def _as_dictionary(release: Release, signature: Signature) -> dict[str, object]:
-    from fountain.trust.sshsig import fingerprint
-
+def _as_dictionary(release: Release, signer: str) -> dict[str, object]:
     return {
         "product": release.product,
         "version": release.version,
         "object_id": release.object_id.hex(),
         "issued": f"{release.issued:%Y-%m-%dT%H:%M:%SZ}",
         "expires": f"{release.expires:%Y-%m-%dT%H:%M:%SZ}",
-        "signer": fingerprint(signature.public_key),
+        "signer": signer,
     }

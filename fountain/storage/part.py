@@ -93,7 +93,7 @@ class PartRules:
     beside: Path | None = None  # It lies beside this path, as if that were the destination.
     free_size_min: int | None = None  # A listener's part: it carries a mark, and leaves so many octets free.
     size_max: int | None = None  # An object is refused whose files have more octets than this, holes included.
-    placing: Callable[[Sequence[str]], None] | None = None  # See `Part.open`.
+    placing: Callable[[Sequence[str], Path], None] | None = None  # See `Part.open`.
 
     @property
     def spare_size(self) -> int:
@@ -140,8 +140,9 @@ class Part:
         """Begin to receive the object, or continue with an earlier part; `progress` reports while it is hashed.
 
         The part lies beside the destination, unless `rules` say otherwise. Their `placing` is called with the hex
-        digests of the files, on the thread of `finish`, right before the object gets its place. Their `size_max` counts
-        holes as well, because a program that reads the files, such as a backup, reads as many octets.
+        digests of the files and with where the object lies, on the thread of `finish`, right before the object gets its
+        place. Their `size_max` counts holes as well, because a program that reads the files, such as a backup, reads as
+        many octets.
 
         Raises:
             NameClashError: something stands at the destination that is not to be replaced (the rules of `overwrite` are
@@ -282,7 +283,7 @@ class Part:
             tree.finish(progress)
             blocks.close()
             if self._rules.placing is not None:
-                self._rules.placing(digests)
+                self._rules.placing(digests, self._workspace.part_path)
             self._put_in_place(manifest)
             self._is_closed = True
         except OSError as error:

@@ -1,21 +1,28 @@
 """What a machine had last of a product, below which it never goes again.
 
-It is kept as text: the record of the release, as it was signed, and the name of the key that signed it.
+It is kept as text: the record of the release, as it was signed, and the name of the key that signed it. Where the
+product is the list of signers, the list itself follows, so that both change in one step.
+
+A floor that is too high (a stolen key may have signed a version near the end of all numbers) is lowered by a line in a
+signed list of signers: `# reset PRODUCT N` takes N for the version that was here last.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fountain.errors import UntrustedError
-from fountain.trust.release import Release
+from fountain.trust.release import VERSION_MAX, Release, is_product
 
-__all__ = ["FLOOR_SIZE_MAX", "Floor"]
+__all__ = ["FLOOR_SIZE_MAX", "Floor", "read_resets", "split_floor"]
 
 FLOOR_SIZE_MAX = 512
 _SIGNER = re.compile(rb"signer: (SHA256:[A-Za-z0-9+/]{43})\n")
+_LINE_COUNT = 7
+_RESET = re.compile(rb"#\s*reset\s+([a-z0-9._-]+)\s+([0-9]{1,19})\s*")
+_NO_OBJECT = bytes(32)
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,39 @@ class Floor:
         if release.version < self.release.version:
             hint = "Serve the newest release. To go back, sign the old content again under a new version."
             raise UntrustedError(f"{release} is older than {self.release.version}.", hint)
-        if release.version == self.release.version and release.object_id != self.release.object_id:
+        known = self.release.object_id
+        if release.version == self.release.version and known not in (release.object_id, _NO_OBJECT):
             message = (
                 f"Two different objects are signed as {release}: the key {self.signer} signed the one that was here."
             )
             hint = "Ask the publisher which of them is right, and have it signed under a new version."
             raise UntrustedError(message, hint)
 
+    def lowered(self, version: int) -> Floor:
+        """This floor, or, where it is above `version`, one of that version and of no object."""
+        if self.release.version <= version:
+            return self
+        return replace(self, release=replace(self.release, version=version, object_id=_NO_OBJECT))
+
     def raised(self, other: Floor) -> Floor:
         """The higher of the two; of two signatures of the same object the later one."""
         order = (other.release.version, other.release.issued)
         return other if order > (self.release.version, self.release.issued) else self
+
+
+def split_floor(octets: bytes) -> tuple[Floor | None, bytes]:
+    """The floor that `octets` begin with (None: with something else), and what follows it."""
+    lines = octets.split(b"\n", _LINE_COUNT)
+    if len(lines) <= _LINE_COUNT:
+        return None, b""
+    return Floor.parse(octets[: len(octets) - len(lines[_LINE_COUNT])]), lines[_LINE_COUNT]
+
+
+def read_resets(signers: bytes) -> dict[str, int]:
+    """The versions to which a list of signers lowers products."""
+    found = {}
+    for line in signers.splitlines():
+        match = _RESET.fullmatch(line)
+        if match is not None and is_product(match[1].decode("ascii")) and 1 <= int(match[2]) <= VERSION_MAX:
+            found[match[1].decode("ascii")] = int(match[2])
+    return found

@@ -31,9 +31,11 @@ class Publisher:
         """A key that nobody allows yet."""
         return make_key(self.folder, name)
 
-    def publish(self, path: Path, version: int, key: Path | None = None) -> list[str]:
+    def publish(self, path: Path, version: int, *keys: Path, product: str = "gateway") -> list[str]:
         """Sign `path`: the words that serve it."""
-        words = ["--product", "gateway", "--version", str(version), "--expires", "90d", "--key", str(key or self.key)]
+        words = ["--product", product, "--version", str(version), "--expires", "90d"]
+        for key in keys or (self.key,):
+            words += ["--key", str(key)]
         subprocess.run(
             [sys.executable, "-m", "fountain", "sign", str(path), *words], check=True, capture_output=True, timeout=120
         )

@@ -13,7 +13,7 @@ from tests.system.conftest import Writer
 from tests.system.groups import QUICKLY, SLOWLY, Fleet
 from tests.system.programs import Programs
 from tests.system.releases import Publisher
-from tests.trust.support import NEEDS_SSH_KEYGEN
+from tests.trust.support import NEEDS_SSH_KEYGEN, public_words
 
 pytestmark = NEEDS_SSH_KEYGEN
 SMALL_SIZE = 200_000
@@ -176,3 +176,79 @@ def test_hooks_of_a_product_are_run_by_one_listener(
     assert first.interrupt() == 130
     third = fleet.receive("second", "--listen", "--hook", "true", *publisher.words(state))
     assert third.interrupt() == 130
+
+
+# --- The list of signers -------------------------------------------------------------------------------------
+
+
+def words_with_roots(publisher: Publisher, state: Path, roots: Path) -> list[str]:
+    return [*publisher.words(state), "--root-signers", str(roots)]
+
+
+def test_a_signed_list_brings_a_new_key_and_revokes_the_old_one(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    """What was signed by the stolen key is refused from then on, and the version that it had raised is lowered."""
+    log, root, new = tmp_path / "log", publisher.another_key("root"), publisher.another_key("new")
+    roots = tmp_path / "roots"
+    roots.write_text(f'fountain-signers namespaces="signers@fountain-udp" {public_words(root)}\n')
+    words = ["--listen", "--hook", f"echo $FOUNTAIN_VERSION >> {log}", *words_with_roots(publisher, state, roots)]
+    listener = fleet.receive("box", *words)
+
+    def serve(*words: str) -> None:
+        server = fleet.serve(*QUICKLY, "--expect", "1", *words)
+        assert server.wait() == 0, server.err
+
+    image = write_file(SMALL_SIZE, "image.bin")
+    serve(*publisher.publish(image, 9_000))
+    assert version_of(state) == 9_000
+    signers = tmp_path / "served" / "signers"
+    listed = f'gateway namespaces="release@fountain-udp" {public_words(new)}\n'
+    signers.write_text("# nobody\n")
+    server = fleet.serve(*QUICKLY, *publisher.publish(signers, 1, root, product="fountain-signers"))
+    listener.wait_event("warned", lambda event: "is no list of signers" in event["message"])
+    server.kill()
+    signers.write_text(listed + "# reset gateway 41\n")
+    stranger = fleet.serve(*QUICKLY, *publisher.publish(signers, 2, publisher.key, product="fountain-signers"))
+    listener.wait_event("warned", lambda event: "does not list for fountain-signers" in event["message"])
+    stranger.kill()
+    serve(*publisher.publish(signers, 2, root, product="fountain-signers"))
+    assert version_of(state) == 41
+    write_file(SMALL_SIZE, "image.bin")
+    server = fleet.serve(*QUICKLY, *publisher.publish(image, 9_001))
+    listener.wait_event("warned", lambda event: "does not list for gateway" in event["message"])
+    server.kill()
+    serve(*publisher.publish(image, 42, new))
+    assert (version_of(state), log.read_text()) == (42, "9000\n42\n")
+    assert listener.interrupt() == 130
+    again = fleet.receive("box", *words)
+    server = fleet.serve(*QUICKLY, *publisher.publish(write_file(SMALL_SIZE, "image.bin"), 43))
+    again.wait_event("warned", lambda event: "does not list for gateway" in event["message"])
+    server.kill()
+    signers.write_text("gateway " + listed)
+    server = fleet.serve(*QUICKLY, *publisher.publish(signers, 1, root, product="fountain-signers"))
+    again.wait_event("warned", lambda event: event["message"] == "fountain-signers 1 is older than 2.")
+    assert again.interrupt() == 130
+
+
+def test_a_single_fetch_takes_the_list(
+    programs: Programs, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    root, new, roots = publisher.another_key("root"), publisher.another_key("new"), tmp_path / "roots"
+    roots.write_text(f'fountain-signers namespaces="signers@fountain-udp" {public_words(root)}\n')
+    signers = write_file(1, "signers")
+    signers.write_text(f'gateway namespaces="release@fountain-udp" {public_words(new)}\n')
+    server = programs.serve(*publisher.publish(signers, 1, root, product="fountain-signers"))
+    words = words_with_roots(publisher, state, roots)
+    fetch = programs.fetch_plainly(*words, port=server.port)
+    assert fetch.wait() == 0, fetch.err
+    server.interrupt()
+    image = write_file(SMALL_SIZE, "image.bin")
+    server = programs.serve(*publisher.publish(image, 1))
+    fetch = programs.fetch_plainly(*words, "-o", tmp_path / "copy", port=server.port)
+    assert fetch.wait() == 9
+    assert "does not list for gateway" in fetch.err
+    server.interrupt()
+    server = programs.serve(*publisher.publish(image, 1, publisher.key, new))
+    fetch = programs.fetch_plainly(*words, "-o", tmp_path / "copy", port=server.port)
+    assert fetch.wait() == 0, fetch.err

@@ -63,9 +63,9 @@ class Archive:
         """What a worker calls when an object, whose files have these digests, is about to get its place."""
         return None if self._hooks is None else self._expect_hook
 
-    def add(self, offer: OfferBody, fetched: Fetched, now_ns: int) -> bool:
-        """Remember an object that stands; whether its hook is to run."""
-        if self._hooks is not None:
+    def add(self, offer: OfferBody, fetched: Fetched, now_ns: int, *, has_hook: bool = True) -> bool:
+        """Remember an object that stands; whether its hook is to run. Not all objects have one."""
+        if self._hooks is not None and has_hook:
             self._hooks.begin(_pending_hook(offer, [digest for digest, _ in fetched.files]), fetched.path, now_ns)
             return True
         try:

@@ -306,7 +306,10 @@ class GroupFetch:
                 raise fetch.unforeseen
             if fetch.succeeded and entry.fetched is None:
                 entry.fetched = entry.reporter.finish()
-                if self._archive is not None and self._archive.add(machine.offer, entry.fetched, now):
+                is_list = self._vetting is not None and self._vetting.is_list(machine.offer)
+                if self._archive is not None and self._archive.add(
+                    machine.offer, entry.fetched, now, has_hook=not is_list
+                ):
                     machine.change_state(MemberState.HOOKING, now)
             if self._archive is not None and fetch.phase is Phase.ENDED and not self._is_hook_open(entry):
                 self._drop(self._archive, entry)

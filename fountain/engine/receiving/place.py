@@ -85,8 +85,8 @@ class ObjectPlace:
         if size_max is not None and offer.object_size > size_max:
             message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than `size_max` {size_max:,}."
             raise StorageError(message, "Raise `size_max` to take it.", field="size_max")
-        beside = destination = resolve_destination(self._config.out, offer.name)
-        if self._placing is not None:
+        beside = destination = self._destination(offer)
+        if self._placing is not None and not self._is_list(offer):
             destination = object_directory(beside.parent, offer.object_id) / offer.name
         offered = Offered(
             name=offer.name,
@@ -103,7 +103,7 @@ class ObjectPlace:
         open_part = functools.partial(self._open_part, offer, destination, beside)
         if self._config.listen and not has_part(beside, offer.object_id):
             # Anybody may have announced it: nothing is made for it before its manifest is here.
-            overwrite = self._overwrites(destination)
+            overwrite = self._overwrites(offer, destination)
             check_place(destination, overwrite=overwrite)
             free = functools.partial(make_room, beside.parent)
             part = self._hold(PendingPart(offer.object_id, offer.name, destination, open_part, free))
@@ -124,7 +124,17 @@ class ObjectPlace:
         code = code_by_profile(offer.profile_id)
         if not config.listen or code is None or not self._warm_up.is_over(code):
             return False
-        return not has_part(resolve_destination(config.out, offer.name), offer.object_id)
+        return not has_part(self._destination(offer), offer.object_id)
+
+    def _is_list(self, offer: OfferBody) -> bool:
+        """Whether the object is the list of those who may publish: it is kept with the state, and has no hook."""
+        return self.vetting is not None and self.vetting.is_list(offer)
+
+    def _destination(self, offer: OfferBody) -> Path:
+        """Where an object goes, unless it gets a directory of its own."""
+        if self.vetting is not None and self.vetting.is_list(offer):
+            return self.vetting.list_directory / offer.name
+        return resolve_destination(self._config.out, offer.name)
 
     def _hold(self, part: Part | PendingPart) -> Part | PendingPart:
         """Keep the part, unless it comes too late: then it must not stay locked."""
@@ -144,7 +154,7 @@ class ObjectPlace:
             size_max = disk_size(beside.parent)  # Anybody may announce holes without end.
         part = Part.open(
             destination, offer.object_id, offer.name, offer.object_size,
-            overwrite=self._overwrites(destination), progress=self._checking,
+            overwrite=self._overwrites(offer, destination), progress=self._checking,
             rules=PartRules(
                 beside, free_size_min, size_max,
                 functools.partial(self._place, offer),
@@ -160,8 +170,10 @@ class ObjectPlace:
             )
         return part
 
-    def _overwrites(self, destination: Path) -> bool:
+    def _overwrites(self, offer: OfferBody, destination: Path) -> bool:
         """Whether to replace what the user chose: by name, or, with a listener, whatever has an object's name."""
+        if self._is_list(offer):
+            return True
         config = self._config
         if config.listen:
             is_chosen = not destination.name.startswith(".")  # Nobody who announces things may replace .profile.
@@ -169,15 +181,15 @@ class ObjectPlace:
             is_chosen = is_typed(destination, config.out, config.name)
         return config.overwrite and is_chosen
 
-    def _place(self, offer: OfferBody, digests: Sequence[str]) -> None:
-        """On a worker: all is here and verified. The object gets a directory of its own where hooks are run.
+    def _place(self, offer: OfferBody, digests: Sequence[str], path: Path) -> None:
+        """On a worker: all is here and verified, at `path`. The object gets a directory of its own where hooks are run.
 
         In this order, so that a kill between two steps loses nothing: first nothing older is taken any more, then the
         hook is expected, then the object stands.
         """
         if self.vetting is not None:
-            self.vetting.take(offer)
-        if self._placing is not None:
+            self.vetting.take(offer, path)
+        if self._placing is not None and not self._is_list(offer):
             make_object_directory(self.destination.parent)
             self._placing(offer, digests)
 

@@ -17,12 +17,13 @@ from fountain.config import TrustConfig
 from fountain.engine.runtime.clock import now_ns, now_utc
 from fountain.errors import StorageError, UntrustedError
 from fountain.limits import NS
+from fountain.storage.destination import make_object_directory
 from fountain.storage.kept_state import KeptState, state_directory
 from fountain.storage.paths import printable
 from fountain.storage.release_files import read_limited
-from fountain.trust.floor import FLOOR_SIZE_MAX, Floor
+from fountain.trust.floor import FLOOR_SIZE_MAX, Floor, read_resets, split_floor
 from fountain.trust.judgement import Judge, Judgement
-from fountain.trust.release import Release
+from fountain.trust.release import SIGNERS_PRODUCT, Release
 from fountain.trust.signers import AllowedSigners
 from fountain.wire.control import OfferBody
 
@@ -30,69 +31,91 @@ __all__ = ["SIGNERS_SIZE_MAX", "Vetting"]
 
 SIGNERS_SIZE_MAX = 1 << 20
 _LOOK_NS = NS  # How often files are looked at again.
+_LISTS = "received"
 _TAKEN_COUNT_MAX = 64  # Objects of which the newest release is remembered.
 
 
 class Vetting:
     """Judges what is offered, and keeps what was taken, as `config` says.
 
+    With `root_signers` it takes lists of signers as well. The file `signers` then counts until the first of them comes;
+    from there on the newest list does, which is kept with its floor, so that both change in one step.
+
     Raises:
         StorageError: a file or a directory cannot be read, or is damaged.
     """
 
     def __init__(self, config: TrustConfig, clock: Callable[[], datetime] = now_utc) -> None:
-        assert config.signers is not None
         assert config.product is not None
         self.refusal: UntrustedError | None = None  # of the latest offer that was refused
-        self.product = config.product
-        self._path = config.signers
-        parent = state_directory(os.environ) if config.state is None else config.state
-        self._state = KeptState(parent, config.product, FLOOR_SIZE_MAX)
+        self._config = config
+        self._product = config.product
+        self._parent = state_directory(os.environ) if config.state is None else config.state
+        products = {config.product: FLOOR_SIZE_MAX}
+        if config.root_signers is not None:
+            products[SIGNERS_PRODUCT] = FLOOR_SIZE_MAX + SIGNERS_SIZE_MAX
+        self._states = {product: KeptState(self._parent, product, size) for product, size in products.items()}
+        if SIGNERS_PRODUCT in products and config.root_signers is not None:
+            make_object_directory(self.list_directory)
         self._clock = clock
         self._lock = threading.Lock()
         self._looked_ns = now_ns()
-        self._judge = Judge({config.product: _read_signers(config.signers)})
-        self._floors: Mapping[str, Floor] = self._read_floors()
+        self._floors = self._read_floors()
+        self._judge = Judge({product: self._read_signers(product) for product in products})
         self._taken: OrderedDict[bytes, OfferBody] = OrderedDict()  # by object id, with the newest release
 
     def judge(self, offer: OfferBody, now: int) -> Judgement:
         """Whether an object may be taken."""
         with self._lock:
             self._look(now)
-            verdict = self._judge.judge(offer, self._floors, self._clock(), now)
-            if verdict.release is not None:
-                self._renew(verdict.release, verdict.signer)
+            judgement = self._judge.judge(offer, self._floors, self._clock(), now)
+            if judgement.release is not None:
+                self._renew(judgement.release, judgement.signer)
                 self._taken[offer.object_id] = offer
                 self._taken.move_to_end(offer.object_id)
                 if len(self._taken) > _TAKEN_COUNT_MAX:
                     self._taken.popitem(last=False)
-            elif verdict.error is not None:
-                self.refusal = verdict.error
-            return verdict
+            elif judgement.error is not None:
+                self.refusal = judgement.error
+            return judgement
 
     def vet(self, offer: OfferBody, now: int) -> bool | None:
         """Whether an object may be taken; None where there was no time to look at it."""
-        verdict = self.judge(offer, now)
-        return None if verdict.release is None and verdict.error is None else verdict.is_trusted
+        judgement = self.judge(offer, now)
+        return None if judgement.release is None and judgement.error is None else judgement.is_trusted
 
-    def take(self, offer: OfferBody) -> None:
-        """An object is verified, and gets its place now: nothing older is taken from here on, whatever happens.
+    def is_list(self, offer: OfferBody) -> bool:
+        """Whether an object, which may be taken, is a list of signers."""
+        if self._config.root_signers is None or offer.release is None:
+            return False
+        return Release.parse(offer.release.text).product == SIGNERS_PRODUCT
+
+    @property
+    def list_directory(self) -> Path:
+        """Where lists of signers are put."""
+        return self._states[SIGNERS_PRODUCT].path / _LISTS
+
+    def take(self, offer: OfferBody, path: Path) -> None:
+        """An object is verified, lies at `path`, and gets its place now.
+
+        Nothing older is taken from here on, whatever happens. A list of signers counts from here on.
 
         Raises:
             UntrustedError: it may not be taken any more: its key was removed, it has expired, or a newer one is here.
             StorageError: the state cannot be written.
         """
-        verdict = self.judge(self._taken.get(offer.object_id, offer), now_ns())
-        if verdict.release is None:
-            raise verdict.error or UntrustedError("The release could not be looked at.", "Try again later.")
+        judgement = self.judge(self._taken.get(offer.object_id, offer), now_ns())
+        if judgement.release is None:
+            raise judgement.error or UntrustedError("The release could not be looked at.", "Try again later.")
+        taken = Floor(judgement.release, judgement.signer)
         with self._lock:
-            self._keep(Floor(verdict.release, verdict.signer))
+            self._keep(taken, self._read_list(taken, path) if self.is_list(offer) else b"")
 
     def hook_variables(self, object_id: bytes) -> Mapping[str, str] | None:
         """What a hook learns of the release of an object; None where the object is not what was taken last."""
         with self._lock:
             self._floors = self._read_floors()
-            floor = self._floors.get(self.product)
+            floor = self._floors.get(self._product)
         if floor is None or floor.release.object_id != object_id:
             return None
         return {
@@ -103,7 +126,7 @@ class Vetting:
 
     def hold_hooks(self) -> int:
         """As `KeptState.hold_hooks`."""
-        return self._state.hold_hooks()
+        return self._states[self._product].hold_hooks()
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -115,39 +138,77 @@ class Vetting:
         if floor is not None and is_here and floor.raised(renewed) is renewed:
             self._keep(renewed)
 
-    def _keep(self, taken: Floor) -> None:
+    def _keep(self, taken: Floor, content: bytes = b"") -> None:
+        """Raise the floor of a product, and put a list of signers in the place of the one that is kept."""
+        product = taken.release.product
+
         def change(before: bytes | None) -> bytes:
             if before is None:
-                return taken.pack()
-            floor = self._parse(before)
+                return taken.pack() + content
+            floor, kept = self._parse(product, before)
             floor.check(taken.release)
-            return floor.raised(taken).pack()
+            return floor.raised(taken).pack() + (content or kept)
 
-        self._state.change(change)
+        for reset, version in read_resets(content).items():  # First: they are lowered anew until the list is kept.
+            self._lower(reset, version)
+        self._states[product].change(change)
         self._floors = self._read_floors()
+        self._judge.signers.update({each: self._read_signers(each) for each in self._states})
+
+    def _lower(self, product: str, version: int) -> None:
+        def change(before: bytes | None) -> bytes:
+            assert before is not None
+            floor, kept = self._parse(product, before)
+            return floor.lowered(version).pack() + kept
+
+        if product != SIGNERS_PRODUCT and (self._parent / product).is_dir():
+            state = KeptState(self._parent, product, FLOOR_SIZE_MAX)
+            if state.read() is not None:
+                state.change(change)
+
+    def _read_list(self, taken: Floor, path: Path) -> bytes:
+        """The list of signers at `path`, unless nobody could sign any more after it."""
+        content = read_limited(path, SIGNERS_SIZE_MAX)
+        if not AllowedSigners.parse(content).signers:
+            hint = "Sign a file of allowed signers, under a higher version."
+            raise UntrustedError(f"{taken.release} is no list of signers: no line of it allows a key.", hint)
+        return content
 
     def _look(self, now: int) -> None:
         if now - self._looked_ns < _LOOK_NS:
             return
         self._looked_ns = now
         self._floors = self._read_floors()
-        try:
-            self._judge.signers[self.product] = _read_signers(self._path)
-        except StorageError:
-            self._judge.signers[self.product] = AllowedSigners.parse(b"")  # Nobody may, until it is there again.
+        for product in self._states:
+            try:
+                self._judge.signers[product] = self._read_signers(product)
+            except StorageError:
+                self._judge.signers[product] = AllowedSigners.parse(b"")  # Nobody may, until it is there again.
+
+    def _read_signers(self, product: str) -> AllowedSigners:
+        """Who may sign for a product: by the list that came last, if one did, or by the file."""
+        roots, signers = self._config.root_signers, self._config.signers
+        if product == SIGNERS_PRODUCT and roots is not None:
+            return AllowedSigners.parse(read_limited(roots, SIGNERS_SIZE_MAX, "root_signers"))
+        if SIGNERS_PRODUCT in self._floors:
+            octets = self._states[SIGNERS_PRODUCT].read()
+            if octets is not None:
+                return AllowedSigners.parse(self._parse(SIGNERS_PRODUCT, octets)[1])
+        assert signers is not None
+        return AllowedSigners.parse(read_limited(signers, SIGNERS_SIZE_MAX, "signers"))
 
     def _read_floors(self) -> Mapping[str, Floor]:
-        octets = self._state.read()
-        return {} if octets is None else {self.product: self._parse(octets)}
+        found = {}
+        for product, state in self._states.items():
+            octets = state.read()
+            if octets is not None:
+                found[product], _ = self._parse(product, octets)
+        return found
 
-    def _parse(self, octets: bytes) -> Floor:
-        floor = Floor.parse(octets)
-        if floor is None or floor.release.product != self.product:
-            shown = printable(str(self._state.path / "state"))
+    def _parse(self, product: str, octets: bytes) -> tuple[Floor, bytes]:
+        floor, content = split_floor(octets)
+        if floor is None or floor.release.product != product:
+            shown = printable(str(self._parent / product / "state"))
             hint = "Restore it. Without it older releases are taken: remove it only if you know what was here last."
             raise StorageError(f"{shown} is damaged.", hint, field="state", path=shown)
-        return floor
-
-
-def _read_signers(path: Path) -> AllowedSigners:
-    return AllowedSigners.parse(read_limited(path, SIGNERS_SIZE_MAX, "signers"))
+        return floor, content
