@@ -179,7 +179,11 @@ class _Run(Generic[Result]):
         self._stop = threading.Event()
         self._waiting: deque[Event] = deque()
         if on_event is not None and not callable(on_event):
-            raise UsageError(f"`on_event` is {on_event!r}.", "It takes a function of one event.", field="on_event")
+            raise UsageError(
+                f"What is to be called with events is {on_event!r}.",
+                "It takes a function of one event.",
+                field="on_event",
+            )
         self._watcher = None if on_event is None else Shield(_Callback(on_event))
         self._caller: int | None = None  # The thread of the engine that calls `on_event` now.
         self._thread = threading.Thread(target=self._work, name="fountain", daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -147,6 +148,42 @@ def test_a_forged_offer_of_what_cannot_be_put_here_ends_no_fetch(seed: int) -> N
     assert world.run(lambda: client.has_ended, 20 * NS)
     assert client.fetch.error is None
     assert client.is_done
+
+
+@pytest.mark.parametrize("has_server", [True, False])
+def test_offers_that_contradict_each_other_end_a_fetch_with_its_patience_and_not_before(
+    has_server: bool, seed: int
+) -> None:
+    """Each Hello is answered by Offers of ever other objects, none of which can be put anywhere here."""
+    world = World(seed)
+    source = world.source(payload(30_000, seed))
+    if has_server:
+        world.serve(source)
+    offer = true_offer(seed, source.content)
+
+    def look(hello: bytes, source: Address, target: Address) -> None:
+        if source[0] != "client" or hello[5] != PacketType.HELLO:
+            return
+        for number in range(6):
+            body = replace(offer.body, name=f"false {number} at {world.now_ns}")
+            forged = Offer(nonce(hello), bytes(20), body).encode()
+            world.at(MS // 20 + number, partial(world.deliver, forged, CONTROL, source))
+
+    world.taps.append(look)
+    client, start_ns = world.fetch(timeout_ns=5 * NS), world.now_ns
+    open_sink = client.open_sink
+
+    def refuse(offered: object) -> object:
+        if getattr(offered, "name", "").startswith("false"):
+            raise StorageError("It is taken.")
+        return open_sink(offered)  # type: ignore[arg-type]
+
+    client.open_sink = refuse  # type: ignore[method-assign, assignment]
+    assert world.run(lambda: client.has_ended, 20 * NS)
+    assert client.is_done == has_server
+    if not has_server:
+        assert 5 * NS <= world.now_ns - start_ns < 7 * NS
+        assert str(client.fetch.error) == "It is taken."
 
 
 def test_one_false_offer_leaves_the_part_to_the_true_one(seed: int) -> None:

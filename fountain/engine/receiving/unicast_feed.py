@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fountain.engine.receiving.assembly import Assembly, contradiction, described
+from fountain.engine.receiving.doubts import Doubts
 from fountain.engine.receiving.object_fetch import Counters, ObjectFetch, Phase, Place
-from fountain.engine.receiving.outcome import Unserved
-from fountain.errors import FountainError, IntegrityError
+from fountain.engine.receiving.outcome import Failed, Unserved
+from fountain.errors import FountainError
 from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
@@ -38,8 +39,6 @@ __all__ = ["RECEIVE_TRAIN_COUNT_MAX", "UnicastFeed", "received_trains"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at, ...
 RECEIVE_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
-DOUBTED_OFFER_COUNT_MAX = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
-USELESS_OFFER_COUNT_MAX = 2  # Offers of what cannot be put anywhere here before that is the end: one may be false.
 
 
 def received_trains(endpoint: Endpoint, into: Train) -> Iterator[Train]:
@@ -70,7 +69,8 @@ class UnicastFeed:
         self._targets = list(targets)
         self._server: Address | None = None
         self._refused: set[Address] = set()
-        self._doubted_count = 0
+        self._doubts = Doubts()
+        self._looked_at: OfferBody | None = None
         self._train = Train()
         self._joiner: Joiner | None = None
         self._joined = Train()
@@ -190,13 +190,19 @@ class UnicastFeed:
             elif isinstance(event, FetchFailed):
                 if fetch.succeeded or is_finishing:
                     continue  # All is here: no server is needed.
-                fetch.outcome = fetch.outcome or Unserved(event)
+                fetch.outcome = fetch.outcome or self._unserved(event)
             fetch.events.append(event)
         if self.machine.state is ClientState.CLOSED and not is_finishing:
             fetch.phase = Phase.ENDED
 
+    def _unserved(self, trouble: FetchFailed) -> Failed | Unserved:
+        """Where nothing but Offers of no use came, what is wrong with them is what the user can mend."""
+        error = None if self.machine.patience.was_connected else self._doubts.error
+        return Unserved(trouble) if error is None else Failed(error)
+
     def _open(self, offer: OfferBody, now_ns: int) -> None:
         assembly = self._fetch.assembly
+        self._looked_at = offer
         if assembly is not None and described(assembly.offer) == described(offer):
             self._go_on(assembly, offer, now_ns)
         elif self._place is None:
@@ -220,9 +226,8 @@ class UnicastFeed:
 
     def _doubt(self, error: FountainError, now_ns: int) -> None:
         """Nothing can be made of an Offer. It may be damaged or false: only one that insists ends the fetch."""
-        self._doubted_count += 1
-        is_contradiction = isinstance(error, IntegrityError)
-        if self._doubted_count >= (DOUBTED_OFFER_COUNT_MAX if is_contradiction else USELESS_OFFER_COUNT_MAX):
+        assert self._looked_at is not None
+        if self._doubts.add(self._looked_at, error):
             self._fetch.fail(error, now_ns)
         else:
             self.machine.decline(now_ns)
