@@ -411,6 +411,8 @@ class Offered(Event):
     address: str
     destination: Path
     sealed: bool
+    release: str = ""  # product and version, where only signed releases are taken
+    signer: str = ""  # the key that signed it
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,8 @@ class Narrator:
     def _offered(self, event: Offered) -> list[str]:
         protection = "sealed" if event.sealed else "open"
         what = f"{event.name} ({format_size(event.size)})"
-        return [f"fetching {what} from {event.address} ({protection}) to {event.destination}"]
+        lines = [f"fetching {what} from {event.address} ({protection}) to {event.destination}"]
+        return [*lines, f"  {event.release}, signed by the key {event.signer}"] if event.release else lines
 
     def _resumed(self, event: Resumed) -> list[str]:
         return [f"resuming: {format_size(event.verified_size)} of {format_size(event.total_size)} are here already"]

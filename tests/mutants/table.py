@@ -537,6 +537,43 @@ MUTANTS = (
         "if self._is_closed:\n                    return", "if False:\n                    return",
         "tests/engine/test_workers.py",
     ),
+    # --- Trust ------------------------------------------------------------------------------------------------
+    Mutant(
+        "trust-older", "an older release, signed in its time, is installed again",
+        "if release.version < self.release.version:", "if release.version < 0:",
+        "tests/trust/test_judgement.py",
+    ),
+    Mutant(
+        "trust-other-object", "the record of one object lets another one in",
+        "if release.object_id != offer.object_id:", "if False:",
+        "tests/trust/test_judgement.py tests/engine/test_signed_listener.py",
+    ),
+    Mutant(
+        "trust-clock", "a clock that is behind makes a key valid that has expired",
+        "return max(clock, self.release.issued)", "return clock",
+        "tests/trust/test_judgement.py",
+    ),
+    Mutant(
+        "trust-late-floor", "a kill between hook and state forgets what was installed",
+        "            self.vetting.take(offer, path)\n", "            pass\n",
+        "tests/engine/test_crashes.py",
+    ),
+    Mutant(
+        "trust-untrusted-place", "an Announce that nobody signed takes a place",
+        "if same is None and not is_trusted and self._application.has(heard.offer) is None:", "if False:",
+        "tests/engine/test_signed_listener.py",
+    ),
+    Mutant(
+        "trust-offer-in-turn", "an Offer that may not be taken takes the turn of the true one",
+        "if held is None and config.vet is not None and not (is_vetted :=",
+        "if held is None and config.vet is not None and False and not (is_vetted :=",
+        "tests/protocol/test_vetted_offers.py",
+    ),
+    Mutant(
+        "trust-superseded-hook", "the hook of an old release that was cut off undoes what the new one has done",
+        "if floor is None or floor.release.object_id != object_id:", "if floor is None:",
+        "tests/engine/test_vetting.py",
+    ),
     # --- Codes ------------------------------------------------------------------------------------------------
     Mutant(
         "codes-padding", "repair symbols of a block that Table 2 pads are taken for others",

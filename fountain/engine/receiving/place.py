@@ -88,6 +88,7 @@ class ObjectPlace:
         beside = destination = self._destination(offer)
         if self._placing is not None and not self._is_list(offer):
             destination = object_directory(beside.parent, offer.object_id) / offer.name
+        release, signer = ("", "") if self.vetting is None else self.vetting.names(offer)
         offered = Offered(
             name=offer.name,
             object_id=offer.object_id.hex(),
@@ -96,6 +97,8 @@ class ObjectPlace:
             address=self.address,
             destination=destination,
             sealed=not offer.open,
+            release=release,
+            signer=signer,
         )
         if offered != self._offered:  # An offer that finds no place here is asked for once more: it may be damaged.
             self._offered = offered

@@ -90,6 +90,11 @@ class Vetting:
             return False
         return Release.parse(offer.release.text).product == SIGNERS_PRODUCT
 
+    def names(self, offer: OfferBody) -> tuple[str, str]:
+        """Product and version of an object that may be taken, and the key that signed it."""
+        judgement = self.judge(offer, now_ns())
+        return ("", "") if judgement.release is None else (str(judgement.release), judgement.signer)
+
     @property
     def list_directory(self) -> Path:
         """Where lists of signers are put."""
