@@ -16,6 +16,7 @@ from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group
 from fountain.cli.options import OPTIONS
 from fountain.cli.place import HostPlace, is_address, read_place
+from fountain.cli.release_status import show_status
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.config import FetchConfig, TrustConfig
@@ -42,7 +43,10 @@ def fetch_parser() -> CommandParser:
     """The options of fountain-fetch."""
     parser = CommandParser(
         PROG,
-        usage=f"{PROG} [OPTIONS] HOST [NAME]\n       {PROG} [OPTIONS] --group ADDR|--broadcast [NAME]",
+        usage=(
+            f"{PROG} [OPTIONS] HOST [NAME]\n       {PROG} [OPTIONS] --group ADDR|--broadcast [NAME]\n"
+            f"       {PROG} --status --product P [--state DIR] [--json]"
+        ),
         description="Fetch an object from a machine that runs fountain-serve, over UDP, whatever the loss.",
         arguments=(
             ("HOST", "name or address of the server"),
@@ -71,6 +75,7 @@ def fetch_parser() -> CommandParser:
     add_value(parser, "root_signers", text, parse_path, "FILE")
     text = "where the version that was here last is remembered (default: $STATE_DIRECTORY, or ~/.local/state/fountain)"
     add_value(parser, "state", text, parse_path, "DIR")
+    add_flag(parser, "status", "show which release of --product was here last, and until when it is good")
     text = "drop this share of data packets, to test the code: 0.1"
     add_value(parser, "loss_test", text, parse_fraction, "FRACTION")
     parser.add_common_options()
@@ -108,7 +113,10 @@ class _Names:
 
 
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
-    config, typed_out, output = _read(argv)
+    given, words = fetch_parser().parse(argv)
+    if "status" in given:
+        return show_status(given, words, env)
+    config, typed_out, output = _read(given, words)
     names, digests = _Names(), DigestLines(env, is_quiet=output.is_quiet)
     was_stopped = False
 
@@ -150,17 +158,15 @@ def _command_with(argv: Sequence[str], name: str) -> str:
     return shlex.join([PROG, *argv, *guard, name])
 
 
-def _read(argv: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
+def _read(given: Mapping[str, Any], words: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
     """The configuration, -o as it was typed (a path forgets the slash at its end), and what to show."""
-    parser = fetch_parser()
-    given, words = parser.parse(argv)
     group = read_group(given)
     if group is not None:
         place = _read_name(given, words)
     elif words:
         place = read_place(words, given.get("port"))
     else:
-        parser.error("Missing: HOST")
+        fetch_parser().error("Missing: HOST")
     values = picked(FetchConfig, given)
     if place.port is not None:
         values["port"] = place.port

@@ -64,6 +64,7 @@ OPTIONS = {
     "unsigned": "--unsigned",
     "state": "--state",
     "root_signers": "--root-signers",
+    "status": "--status",
     # --- fountain-sign
     "signing_key": "--key",
     "product": "--product",

@@ -56,6 +56,15 @@ class KeptState:
         except OSError as error:
             raise self._error(error, "use") from error
 
+    @classmethod
+    def look(cls, parent: Path, name: str, size_max: int) -> bytes | None:
+        """What is kept, without making anything; None before anything is.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return cls(parent, name, size_max).read() if (parent / name).is_dir() else None
+
     def read(self) -> bytes | None:
         """What is kept; None before anything is.
 

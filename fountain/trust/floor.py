@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fountain.errors import UntrustedError
-from fountain.trust.release import VERSION_MAX, Release, is_product
+from fountain.trust.release import TIME_FORMAT, VERSION_MAX, Release, is_product
 
 __all__ = ["FLOOR_SIZE_MAX", "Floor", "read_resets", "split_floor"]
 
@@ -51,6 +51,14 @@ class Floor:
     def time(self, clock: datetime) -> datetime:
         """What the time is at least: that of the clock, unless what was issued proves it later."""
         return max(clock, self.release.issued)
+
+    def expiry(self, clock: datetime) -> UntrustedError | None:
+        """That the release has expired at the time of the clock, where it has."""
+        if clock < self.release.expires:
+            return None
+        message = f"{self.release}, the newest release that was here, expired at {self.release.expires:{TIME_FORMAT}}."
+        hint = "Ask the publisher for a newer one. If there is one, somebody may be keeping it from this machine."
+        return UntrustedError(message, hint)
 
     def check(self, release: Release) -> None:
         """Check that `release`, of the same product, is no older, and no other object under the same version.

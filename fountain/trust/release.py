@@ -28,6 +28,7 @@ __all__ = [
     "RELEASE_SIZE_MAX",
     "SIGNERS_NAMESPACE",
     "SIGNERS_PRODUCT",
+    "TIME_FORMAT",
     "VERSION_MAX",
     "Release",
     "check_release",
@@ -41,7 +42,7 @@ RELEASE_SIZE_MAX = 256
 VERSION_MAX = (1 << 63) - 1
 CLOCK_SKEW_MAX = timedelta(days=1)  # How far the clock of the publisher may be ahead of ours.
 _PRODUCT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _TIME_TEXT = rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"
 _RECORD = re.compile(
     rb"fountain-release 1\n"
@@ -70,8 +71,8 @@ class Release:
             f"product: {self.product}",
             f"version: {self.version}",
             f"object: {self.object_id.hex()}",
-            f"issued: {self.issued:{_TIME}}",
-            f"expires: {self.expires:{_TIME}}",
+            f"issued: {self.issued:{TIME_FORMAT}}",
+            f"expires: {self.expires:{TIME_FORMAT}}",
         )
         return "".join(f"{line}\n" for line in lines).encode("ascii")
 
@@ -103,10 +104,10 @@ class Release:
         """
         if self.expires <= now:
             hint = "Ask the publisher for a newer signature, and check the clock of this machine."
-            raise UntrustedError(f"{self} expired at {self.expires:{_TIME}}.", hint)
+            raise UntrustedError(f"{self} expired at {self.expires:{TIME_FORMAT}}.", hint)
         if self.issued >= now + CLOCK_SKEW_MAX:
             hint = "Check the clocks of this machine and of the publisher."
-            raise UntrustedError(f"{self} was issued in the future, at {self.issued:{_TIME}}.", hint)
+            raise UntrustedError(f"{self} was issued in the future, at {self.issued:{TIME_FORMAT}}.", hint)
 
     def __str__(self) -> str:
         return f"{self.product} {self.version}"
@@ -143,4 +144,4 @@ def check_release(
 
 
 def _parse_time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)

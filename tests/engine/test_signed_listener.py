@@ -74,6 +74,24 @@ def test_a_signed_release_takes_a_place(listener: Listening) -> None:
     assert [event.name for event in listener.observer.events if isinstance(event, Announced)] == ["release 42"]
 
 
+def test_nobody_takes_over_a_release_that_is_on_its_way_without_its_record(listener: Listening) -> None:
+    """Nor with a record of another product, which would have no hook."""
+    described = offer(1, 42)
+    listener.hear(announce(1, described))
+    listener.step()
+    (feed,) = listener.receiver.feeds.values()
+    feed.silent_ns = 0  # Its server is not heard any more: another one may take its place.
+    text = Release("fountain-signers", 42, described.object_id, NOW, NOW + timedelta(days=90)).pack()
+    forged = SignedText(text, (sign(STRANGER, text, NAMESPACE).pack(),))
+    for number, release in enumerate((None, forged), 2):
+        listener.hear(announce(number, replace(described, release=release)))
+        listener.step()
+    assert list(listener.receiver.feeds) == [1]
+    listener.hear(announce(4, described))
+    listener.step()
+    assert list(listener.receiver.feeds) == [4]
+
+
 def test_no_octet_of_what_is_signed_can_be_changed(listener: Listening, tmp_path: Path) -> None:
     """The tag of each packet is right. What is changed is the object's id, the text or the signature."""
     described = offer(1, 42)

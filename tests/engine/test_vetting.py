@@ -133,6 +133,22 @@ def test_what_is_here_and_was_signed_again_makes_it_later(box: Box) -> None:
     assert "issued in the future" in box.judge(box.vetting(), box.offer(43, issued=NOW + 2 * DAY))
 
 
+def test_that_what_is_here_has_expired_is_told_once(box: Box) -> None:
+    vetting = box.vetting()
+    assert vetting.poll_overdue(0) is None
+    vetting.take(box.offer(42), box.content)
+    assert vetting.poll_overdue(0) is None
+    box.now = NOW + 90 * DAY
+    error = vetting.poll_overdue(0)
+    assert error is not None
+    assert error.message.startswith("gateway 42, the newest release that was here, expired at 2027-02-26T12:00:00Z")
+    assert vetting.poll_overdue(0) is None
+    vetting.take(box.offer(43, issued=NOW + 90 * DAY), box.content)
+    assert vetting.poll_overdue(0) is None
+    box.now = NOW + 180 * DAY
+    assert vetting.poll_overdue(0) is not None
+
+
 def test_a_state_that_is_damaged_takes_nothing(box: Box) -> None:
     box.vetting().take(box.offer(42), box.content)
     state = box.folder / "state" / "gateway" / "state"

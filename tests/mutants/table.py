@@ -560,7 +560,7 @@ MUTANTS = (
     ),
     Mutant(
         "trust-untrusted-place", "an Announce that nobody signed takes a place",
-        "if same is None and not is_trusted and self._application.has(heard.offer) is None:", "if False:",
+        "if not is_trusted and (same is not None or self._application.has(heard.offer) is None):", "if False:",
         "tests/engine/test_signed_listener.py",
     ),
     Mutant(

@@ -37,7 +37,7 @@ from fountain.net.waiting import Waker
 from fountain.protocol.group.receiver import standstill_ns
 from fountain.protocol.group.standstill import Standstill
 from fountain.storage.destination import may_be_replaced
-from fountain.trust.release import Release
+from fountain.trust.release import SIGNERS_PRODUCT, Release
 from fountain.wire.control import OfferBody
 from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
@@ -234,6 +234,9 @@ class GroupFetch:
 
     def _report(self, now: int) -> None:
         self._reticence.step(now)
+        overdue = None if self._vetting is None or self._archive is None else self._vetting.poll_overdue(now)
+        if overdue is not None:
+            self._observer.handle(Warned(overdue.message, overdue.hint))
         for entry in self._entries:
             with self._receiver.alone(entry.feed, now):
                 if not entry.gate.is_proved and entry.has_proved:
@@ -306,9 +309,9 @@ class GroupFetch:
                 raise fetch.unforeseen
             if fetch.succeeded and entry.fetched is None:
                 entry.fetched = entry.reporter.finish()
-                is_list = self._vetting is not None and self._vetting.is_list(machine.offer)
+                has_hook = entry.release is None or entry.release.product != SIGNERS_PRODUCT
                 if self._archive is not None and self._archive.add(
-                    machine.offer, entry.fetched, now, has_hook=not is_list
+                    machine.offer, entry.fetched, now, has_hook=has_hook
                 ):
                     machine.change_state(MemberState.HOOKING, now)
             if self._archive is not None and fetch.phase is Phase.ENDED and not self._is_hook_open(entry):

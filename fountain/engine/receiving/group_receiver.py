@@ -303,7 +303,7 @@ class GroupReceiver:
         """Take what is announced, if it is wanted and there is room, or it earns a place."""
         same = self._same_object(heard.offer)
         is_trusted = self._application.trusts(heard.offer)
-        if same is None and not is_trusted and self._application.has(heard.offer) is None:
+        if not is_trusted and (same is not None or self._application.has(heard.offer) is None):
             self.early.forget(heard.session)
             return
         if heard.announce.flags & AnnounceFlag.FINAL and not self._is_last_word(heard, same):

@@ -62,6 +62,7 @@ class Vetting:
         self._looked_ns = now_ns()
         self._floors = self._read_floors()
         self._judge = Judge({product: self._read_signers(product) for product in products})
+        self._overdue: Floor | None = None  # whose end was reported
         self._taken: OrderedDict[bytes, OfferBody] = OrderedDict()  # by object id, with the newest release
 
     def judge(self, offer: OfferBody, now: int) -> Judgement:
@@ -115,6 +116,18 @@ class Vetting:
         taken = Floor(judgement.release, judgement.signer)
         with self._lock:
             self._keep(taken, self._read_list(taken, path) if self.is_list(offer) else b"")
+
+    def poll_overdue(self, now: int) -> UntrustedError | None:
+        """That what is here has expired, and nothing newer has come; once for each release, and again at each start."""
+        with self._lock:
+            self._look(now)
+            floor = self._floors.get(self._product)
+        if floor is None or floor == self._overdue:
+            return None
+        error = floor.expiry(self._clock())
+        if error is not None:
+            self._overdue = floor
+        return error
 
     def hook_variables(self, object_id: bytes) -> Mapping[str, str] | None:
         """What a hook learns of the release of an object; None where the object is not what was taken last."""
