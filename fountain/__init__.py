@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         RefusedError,
         StorageError,
         TransportError,
+        UntrustedError,
         UsageError,
     )
     from fountain.events import (
@@ -173,6 +174,7 @@ __all__ = [
     "TransferProgress",
     "TransferState",
     "TransportError",
+    "UntrustedError",
     "UsageError",
     "Waiting",
     "Warned",

@@ -475,6 +475,8 @@ class Fetched(Event):
     loss: float
     # The hex digest and path of each file. They may be a million: they are made when asked for, and no part of JSON.
     files: Sequence[tuple[str, Path]] = field(default=(), repr=False)
+    release: str = ""  # product and version, where only signed releases are taken
+    signer: str = ""  # the key that signed it
 
     @property
     def digest(self) -> str:

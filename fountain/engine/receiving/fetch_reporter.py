@@ -123,6 +123,8 @@ class FetchReporter:
             block_count=offer.geometry.block_count,
             loss=counters.loss,
             files=outcome.files,
+            release=beginning.release,
+            signer=beginning.signer,
         )
 
     def _report_event(self, event: ClientEvent) -> None:

@@ -38,11 +38,16 @@ __all__ = ["Beginning", "ObjectPlace"]
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is known of a fetch once its part is open: `resumed_size` octets of it are no part of this fetch's rate."""
+    """What is known of a fetch once its part is open: `resumed_size` octets of it are no part of this fetch's rate.
+
+    `release` is product and version, and `signer` the key, where only signed releases are taken.
+    """
 
     offer: OfferBody
     start_ns: int
     resumed_size: int
+    release: str
+    signer: str
 
 
 class ObjectPlace:
@@ -118,7 +123,9 @@ class ObjectPlace:
         verified_size = self.verified_size(offer)
         if verified_size:
             self._observer.handle(Resumed(verified_size, offer.object_size))
-        self.beginning = Beginning(offer, now_ns(), verified_size)  # Last: from here on there is something to show.
+        self.beginning = Beginning(
+            offer, now_ns(), verified_size, release, signer
+        )  # Last: from here on there is something to show.
         return code, part
 
     def opens_quickly(self, offer: OfferBody) -> bool:
