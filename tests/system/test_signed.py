@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -252,3 +254,55 @@ def test_a_single_fetch_takes_the_list(
     server = programs.serve(*publisher.publish(image, 1, publisher.key, new))
     fetch = programs.fetch_plainly(*words, "-o", tmp_path / "copy", port=server.port)
     assert fetch.wait() == 0, fetch.err
+
+
+# --- Kills ---------------------------------------------------------------------------------------------------
+
+
+def kill_again_and_again(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, log: Path, *, version_count: int,
+    kill_count: int,
+) -> None:  # fmt: skip
+    """Kill a listener `kill_count` times for each of so many versions, at any moment, and let it end then."""
+    draw, image = random.Random(3), write_file(SMALL_SIZE, "image.bin")
+    words = ["--listen", "--hook", f'echo "$FOUNTAIN_VERSION" >> {log}', *publisher.words(state)]
+    for version in range(1, version_count + 1):
+        write_file(SMALL_SIZE, "image.bin")
+        server = fleet.serve(*QUICKLY, "--expect", "1", *publisher.publish(image, version))
+        before = version_of(state)
+        for _ in range(kill_count):
+            listener = fleet.receive("box", *words)
+            time.sleep(draw.random() * 0.4)
+            listener.kill()
+            assert before <= version_of(state) <= version
+            before = version_of(state)
+        listener = fleet.receive("box", *words)
+        assert server.wait() == 0, server.err
+        limit = time.monotonic() + 30
+        while str(version) not in log.read_text().split():
+            assert time.monotonic() < limit, "the hook did not run"
+            time.sleep(0.1)
+        assert listener.interrupt() == 130
+        assert version_of(state) == version
+    versions = [int(word) for word in log.read_text().split()]
+    assert versions == sorted(versions), "the hook of an older version ran after that of a newer one"
+    assert set(versions) == set(range(1, version_count + 1))
+    assert max(versions.count(version) for version in versions) <= 3
+
+
+def test_a_listener_that_is_killed_installs_each_version_in_order(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    log = tmp_path / "log"
+    log.write_text("")
+    kill_again_and_again(fleet, publisher, state, write_file, log, version_count=2, kill_count=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_listener_that_is_killed_two_hundred_times_installs_each_version_in_order(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    log = tmp_path / "log"
+    log.write_text("")
+    kill_again_and_again(fleet, publisher, state, write_file, log, version_count=50, kill_count=4)
