@@ -17,7 +17,7 @@ from fountain.config import ServeConfig, ServeTrustConfig
 from fountain.engine.serving.releases import read_releases
 from fountain.engine.serving.serve import serve
 from fountain.errors import FountainError, StorageError, UntrustedError, UsageError
-from fountain.events import Event, ObjectServed, Serving
+from fountain.events import Event, ObjectServed, PeersProgress, Serving, Warned
 from fountain.geometry import symbol_size_for_mtu
 from fountain.storage.release_files import ReleaseFiles
 from fountain.storage.source import open_source
@@ -165,6 +165,25 @@ def test_a_release_that_has_expired_is_not_served(image: Path) -> None:
     refused(UntrustedError, "gateway 42 expired at", image, files.release)
     files = publish(image, issued=datetime.now(timezone.utc) + timedelta(days=2))
     refused(UntrustedError, "was issued in the future", image, files.release)
+
+
+def test_a_release_that_expires_while_it_is_served_is_named_once(image: Path) -> None:
+    files = publish(image, issued=datetime.now(timezone.utc) - timedelta(days=90) + timedelta(seconds=3))
+    told: list[Warned] = []
+
+    class Listening(Watcher):
+        def handle(self, event: Event) -> None:
+            if isinstance(event, Warned):
+                told.append(event)
+            if isinstance(event, PeersProgress) and datetime.now(timezone.utc) > end:
+                self.stop.set()
+
+    end = datetime.now(timezone.utc) + timedelta(seconds=4)
+    watcher = Listening()
+    trust = ServeTrustConfig(releases=(files.release,))
+    config = ServeConfig(paths=(image,), trust=trust, bind="127.0.0.1", port=0, data_port=0)
+    serve(config, watcher, watcher.stop)
+    assert [event.message for event in told] == ["gateway 42 has expired: no receiver takes it any more."]
 
 
 def test_a_release_of_something_else_is_refused(image: Path, tree: Path) -> None:

@@ -49,6 +49,7 @@ from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.sentences import Notice, sentence
 from fountain.storage.source import FileSource, check_source, object_name, open_source
+from fountain.trust.release import Release
 from fountain.wire.control import Listing
 
 __all__ = ["ServeSummary", "serve"]
@@ -323,12 +324,14 @@ class _Notifier:
         self._refusal_ns = now - REFUSAL_INTERVAL_NS
         self._refused: PeerRefused | None = None  # what was reported last
         self._failed_count = 0
+        self._releases: list[Release] = []  # that have not expired yet
 
     def announce(
         self, sources: list[FileSource], releases: Mapping[str, ServedRelease], config: ServeConfig,
         ports: tuple[int, int],
     ) -> None:  # fmt: skip
         """Report what is served, and where: at these ports for control and for data."""
+        self._releases = [release.release for release in releases.values()]
         for source in sources:
             release = releases.get(source.name)
             self._observer.handle(
@@ -383,6 +386,14 @@ class _Notifier:
         if is_due:
             self.due_ns = now + (PROGRESS_INTERVAL_NS if self.audience.is_small else LARGE_INTERVAL_NS)
             self._observer.handle(self.audience.progress(now))
+            self._report_expired()
+
+    def _report_expired(self) -> None:
+        """Report once that nobody takes a release any more."""
+        clock = now_utc() if self._releases else None
+        for release in [release for release in self._releases if clock is not None and release.expires <= clock]:
+            self._releases.remove(release)
+            self._observer.handle(Warned(f"{release} has expired: no receiver takes it any more.", "Sign it again."))
 
     def summarize(self) -> tuple[ReceiverResult, ...]:
         """Report what became of all receivers of a group that answers."""
