@@ -2,9 +2,6 @@
 
 It is kept as text: the record of the release, as it was signed, and the name of the key that signed it. Where the
 product is the list of signers, the list itself follows, so that both change in one step.
-
-A floor that is too high (a stolen key may have signed a version near the end of all numbers) is lowered by a line in a
-signed list of signers: `# reset PRODUCT N` takes N for the version that was here last.
 """
 
 from __future__ import annotations
@@ -14,14 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fountain.errors import UntrustedError
-from fountain.trust.release import TIME_FORMAT, VERSION_MAX, Release, is_product
+from fountain.trust.release import TIME_FORMAT, Release
 
-__all__ = ["FLOOR_SIZE_MAX", "Floor", "read_resets", "split_floor"]
+__all__ = ["FLOOR_SIZE_MAX", "Floor", "split_floor"]
 
 FLOOR_SIZE_MAX = 512
 _SIGNER = re.compile(rb"signer: (SHA256:[A-Za-z0-9+/]{43})\n")
 _LINE_COUNT = 7
-_RESET = re.compile(rb"#\s*reset\s+([a-z0-9._-]+)\s+([0-9]{1,19})\s*")
 _NO_OBJECT = bytes(32)
 
 
@@ -95,13 +91,3 @@ def split_floor(octets: bytes) -> tuple[Floor | None, bytes]:
     if len(lines) <= _LINE_COUNT:
         return None, b""
     return Floor.parse(octets[: len(octets) - len(lines[_LINE_COUNT])]), lines[_LINE_COUNT]
-
-
-def read_resets(signers: bytes) -> dict[str, int]:
-    """The versions to which a list of signers lowers products."""
-    found = {}
-    for line in signers.splitlines():
-        match = _RESET.fullmatch(line)
-        if match is not None and is_product(match[1].decode("ascii")) and 1 <= int(match[2]) <= VERSION_MAX:
-            found[match[1].decode("ascii")] = int(match[2])
-    return found

@@ -37,6 +37,7 @@ class Judgement:
 
     release: Release | None = None
     signer: str = ""
+    public_keys: tuple[bytes, ...] = ()  # all that signed it, whether they may or not
     error: UntrustedError | None = None
     is_foreign: bool = False
 
@@ -92,7 +93,7 @@ class Judge:
         release.check_time(now)
         if floor is not None:
             floor.check(release)
-        return Judgement(release, fingerprint(signer))
+        return Judgement(release, fingerprint(signer), authentic.public_keys)
 
     def _verify(self, signed: SignedText, now_ns: int) -> _Authentic | None:
         """The release with the keys that signed it; None where too many were looked at of late.

@@ -48,10 +48,13 @@ class Box:
     def offer(self, version: int, *, issued: datetime = NOW, object_id: bytes = b"") -> OfferBody:
         return offered("gateway", version, KEY, NAMESPACE, issued, object_id)
 
-    def a_list(self, version: int, text: str) -> OfferBody:
+    def a_list(self, version: int, text: str, *keys: object) -> OfferBody:
         """A list of signers, whose content lies in `content`."""
         self.content.write_text(text)
-        return offered("fountain-signers", version, OTHER_KEY, SIGNERS_NAMESPACE, NOW)
+        offer = offered("fountain-signers", version, OTHER_KEY, SIGNERS_NAMESPACE, NOW)
+        assert offer.release is not None
+        signatures = [sign(key, offer.release.text, SIGNERS_NAMESPACE).pack() for key in keys or (OTHER_KEY,)]  # type: ignore[arg-type]
+        return replace(offer, release=SignedText(offer.release.text, tuple(signatures)))
 
     def judge(self, vetting: Vetting, offer: OfferBody) -> str:
         """Why an offer is not taken; empty where it is."""
@@ -197,6 +200,40 @@ def test_an_older_list_does_not_come_back(box: Box) -> None:
     assert box.judge(vetting, box.a_list(1, line(KEY))) == "fountain-signers 1 is older than 2."
     with pytest.raises(UntrustedError, match="older than 2"):
         vetting.take(box.a_list(1, line(KEY)), box.content)
+
+
+def root(key: object) -> str:
+    return line(key, "fountain-signers", 'namespaces="signers@fountain-udp"')  # type: ignore[arg-type]
+
+
+def test_root_keys_change_by_a_list_that_an_old_and_a_new_one_signed(box: Box) -> None:
+    vetting, new = box.vetting(has_roots=True), line(KEY) + root(STRANGER)
+    with pytest.raises(UntrustedError, match="is not signed by a root key that it names itself"):
+        vetting.take(box.a_list(1, new), box.content)
+    assert "does not list for fountain-signers" in box.judge(vetting, box.a_list(1, new, STRANGER))
+    vetting.take(box.a_list(1, new, OTHER_KEY, STRANGER), box.content)
+    for again in (vetting, box.vetting(has_roots=True)):
+        assert "does not list for fountain-signers" in box.judge(again, box.a_list(2, new))
+        assert box.judge(again, box.a_list(2, new, STRANGER)) == ""
+    with pytest.raises(UntrustedError, match="names no root keys, and the list before it did"):
+        vetting.take(box.a_list(2, line(KEY), STRANGER), box.content)
+    vetting.take(box.a_list(2, new, STRANGER), box.content)
+    assert box.judge(vetting, box.offer(42)) == ""
+
+
+@pytest.mark.parametrize(
+    "almost",
+    [
+        "* {}", 'fountain-* namespaces="signers@fountain-udp" {}', 'fountain-signers namespaces="*" {}',
+        "fountain-signers {}", 'fountain-signers,gateway namespaces="signers@fountain-udp" {}',
+    ],
+)  # fmt: skip
+def test_no_publisher_becomes_a_root_by_a_pattern(box: Box, almost: str) -> None:
+    vetting = box.vetting(has_roots=True)
+    words = line(STRANGER).split(" ", 2)[2]
+    vetting.take(box.a_list(1, line(KEY) + almost.format(words)), box.content)
+    assert "does not list for fountain-signers" in box.judge(vetting, box.a_list(2, line(KEY), STRANGER))
+    assert box.judge(vetting, box.a_list(2, line(KEY))) == ""
 
 
 def run(hooks: Hooks, is_over: Callable[[], bool]) -> None:

@@ -65,7 +65,7 @@ def refused(judgement: Judgement, words: str) -> None:
 
 def test_what_was_signed_is_taken_with_the_name_of_its_key() -> None:
     judgement = judged(offered(a_release()))
-    assert judgement == Judgement(a_release(), fingerprint(public(KEY)))
+    assert judgement == Judgement(a_release(), fingerprint(public(KEY)), (public(KEY),))
     assert judgement.is_trusted
 
 

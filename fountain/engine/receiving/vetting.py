@@ -21,9 +21,10 @@ from fountain.storage.destination import make_object_directory
 from fountain.storage.kept_state import KeptState, state_directory
 from fountain.storage.paths import printable
 from fountain.storage.release_files import read_limited
-from fountain.trust.floor import FLOOR_SIZE_MAX, Floor, read_resets, split_floor
+from fountain.trust.floor import FLOOR_SIZE_MAX, Floor, split_floor
 from fountain.trust.judgement import Judge, Judgement
 from fountain.trust.release import SIGNERS_PRODUCT, Release
+from fountain.trust.signer_list import check_list, read_resets, read_roots
 from fountain.trust.signers import AllowedSigners
 from fountain.wire.control import OfferBody
 
@@ -114,8 +115,12 @@ class Vetting:
         if judgement.release is None:
             raise judgement.error or UntrustedError("The release could not be looked at.", "Try again later.")
         taken = Floor(judgement.release, judgement.signer)
+        content = b""
+        if self.is_list(offer):
+            content, seconds = read_limited(path, SIGNERS_SIZE_MAX), int(taken.time(self._clock()).timestamp())
+            check_list(taken.release, content, judgement.public_keys, self._kept_list(), seconds)
         with self._lock:
-            self._keep(taken, self._read_list(taken, path) if self.is_list(offer) else b"")
+            self._keep(taken, content)
 
     def poll_overdue(self, now: int) -> UntrustedError | None:
         """That what is here has expired, and nothing newer has come; once for each release, and again at each start."""
@@ -184,13 +189,11 @@ class Vetting:
             if state.read() is not None:
                 state.change(change)
 
-    def _read_list(self, taken: Floor, path: Path) -> bytes:
-        """The list of signers at `path`, unless nobody could sign any more after it."""
-        content = read_limited(path, SIGNERS_SIZE_MAX)
-        if not AllowedSigners.parse(content).signers:
-            hint = "Sign a file of allowed signers, under a higher version."
-            raise UntrustedError(f"{taken.release} is no list of signers: no line of it allows a key.", hint)
-        return content
+    def _kept_list(self) -> bytes:
+        """The list of signers that came last; empty where none did."""
+        state = self._states.get(SIGNERS_PRODUCT)
+        octets = state.read() if state is not None and self._config.root_signers is not None else None
+        return b"" if octets is None else self._parse(SIGNERS_PRODUCT, octets)[1]
 
     def _look(self, now: int) -> None:
         if now - self._looked_ns < _LOOK_NS:
@@ -207,11 +210,11 @@ class Vetting:
         """Who may sign for a product: by the list that came last, if one did, or by the file."""
         roots, signers = self._config.root_signers, self._config.signers
         if product == SIGNERS_PRODUCT and roots is not None:
+            if (named := read_roots(self._kept_list())) is not None:
+                return named
             return AllowedSigners.parse(read_limited(roots, SIGNERS_SIZE_MAX, "root_signers"))
-        if SIGNERS_PRODUCT in self._floors:
-            octets = self._states[SIGNERS_PRODUCT].read()
-            if octets is not None:
-                return AllowedSigners.parse(self._parse(SIGNERS_PRODUCT, octets)[1])
+        if kept := self._kept_list():
+            return AllowedSigners.parse(kept)
         assert signers is not None
         return AllowedSigners.parse(read_limited(signers, SIGNERS_SIZE_MAX, "signers"))
 
