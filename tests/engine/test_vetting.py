@@ -221,6 +221,20 @@ def test_root_keys_change_by_a_list_that_an_old_and_a_new_one_signed(box: Box) -
     assert box.judge(vetting, box.offer(42)) == ""
 
 
+def test_a_record_with_fewer_signatures_does_not_take_the_place_of_a_better_one(box: Box) -> None:
+    """Anybody can strip one, or offer an older record of the same object: neither keeps it from being taken."""
+    vetting, new = box.vetting(has_roots=True), line(KEY) + root(STRANGER)
+    good = box.a_list(1, new, OTHER_KEY, STRANGER)
+    assert box.judge(vetting, good) == ""
+    assert box.judge(vetting, box.a_list(1, new, OTHER_KEY)) == ""
+    vetting.take(good, box.content)
+    content = box.offer(42)
+    assert box.judge(vetting, box.offer(42, issued=NOW + DAY / 2)) == box.judge(vetting, content) == ""
+    box.now = NOW + 90 * DAY
+    vetting.take(content, box.content)
+    assert box.vetting()._floors["gateway"].release.issued == NOW + DAY / 2
+
+
 @pytest.mark.parametrize(
     "almost",
     [

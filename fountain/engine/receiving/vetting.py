@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +35,15 @@ SIGNERS_SIZE_MAX = 1 << 20
 _LOOK_NS = NS  # How often files are looked at again.
 _LISTS = "received"
 _TAKEN_COUNT_MAX = 64  # Objects of which the newest release is remembered.
+
+
+@dataclass(frozen=True)
+class _Known:
+    """An offer that may be taken, and how good its record is."""
+
+    offer: OfferBody
+    issued: datetime
+    key_count: int
 
 
 class Vetting:
@@ -64,7 +74,7 @@ class Vetting:
         self._floors = self._read_floors()
         self._judge = Judge({product: self._read_signers(product) for product in products})
         self._overdue: Floor | None = None  # whose end was reported
-        self._taken: OrderedDict[bytes, OfferBody] = OrderedDict()  # by object id, with the newest release
+        self._best: OrderedDict[bytes, _Known] = OrderedDict()  # by object id
 
     def judge(self, offer: OfferBody, now: int) -> Judgement:
         """Whether an object may be taken."""
@@ -73,10 +83,7 @@ class Vetting:
             judgement = self._judge.judge(offer, self._floors, self._clock(), now)
             if judgement.release is not None:
                 self._renew(judgement.release, judgement.signer)
-                self._taken[offer.object_id] = offer
-                self._taken.move_to_end(offer.object_id)
-                if len(self._taken) > _TAKEN_COUNT_MAX:
-                    self._taken.popitem(last=False)
+                self._remember(offer, judgement.release, judgement.public_keys)
             elif judgement.error is not None:
                 self.refusal = judgement.error
             return judgement
@@ -111,7 +118,9 @@ class Vetting:
             UntrustedError: it may not be taken any more: its key was removed, it has expired, or a newer one is here.
             StorageError: the state cannot be written.
         """
-        judgement = self.judge(self._taken.get(offer.object_id, offer), now_ns())
+        self.judge(offer, now_ns())
+        best = self._best.get(offer.object_id)
+        judgement = self.judge(offer if best is None else best.offer, now_ns())
         if judgement.release is None:
             raise judgement.error or UntrustedError("The release could not be looked at.", "Try again later.")
         taken = Floor(judgement.release, judgement.signer)
@@ -152,6 +161,15 @@ class Vetting:
         return self._states[self._product].hold_hooks()
 
     # --- Inside --------------------------------------------------------------------------------------------
+
+    def _remember(self, offer: OfferBody, release: Release, public_keys: Sequence[bytes]) -> None:
+        """Keep the best record of an object: signed last, and by most keys. Anybody may offer one of the others."""
+        known, before = _Known(offer, release.issued, len(public_keys)), self._best.get(offer.object_id)
+        if before is None or (known.issued, known.key_count) >= (before.issued, before.key_count):
+            self._best[offer.object_id] = known
+        self._best.move_to_end(offer.object_id)
+        if len(self._best) > _TAKEN_COUNT_MAX:
+            self._best.popitem(last=False)
 
     def _renew(self, release: Release, signer: str) -> None:
         """What is here already was signed again: it is known to be good for longer, and the time to be later."""
