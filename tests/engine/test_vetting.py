@@ -161,6 +161,16 @@ def test_a_state_that_is_damaged_takes_nothing(box: Box) -> None:
             box.vetting()
 
 
+def test_a_state_that_is_damaged_meanwhile_lets_nothing_old_in_and_nothing_new_get_its_place(box: Box) -> None:
+    vetting = box.vetting()
+    vetting.take(box.offer(42), box.content)
+    (box.folder / "state" / "gateway" / "state").write_bytes(b"")
+    assert box.judge(vetting, box.offer(41)) == "gateway 41 is older than 42."
+    assert box.judge(vetting, box.offer(43)) == ""
+    with pytest.raises(StorageError, match="is damaged"):
+        vetting.take(box.offer(43), box.content)
+
+
 def test_a_list_counts_from_the_moment_that_it_is_taken(box: Box) -> None:
     vetting = box.vetting(has_roots=True)
     assert box.judge(vetting, box.a_list(1, line(STRANGER))) == ""

@@ -6,10 +6,10 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.hooks import Hooks
-from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import wall_ns
 from fountain.engine.runtime.workers import ThreadWorkers
 from fountain.errors import StorageError
@@ -20,6 +20,9 @@ from fountain.storage.paths import printable
 from fountain.storage.received import PendingHook, ReceivedList, is_own_name
 from fountain.wire.control import OfferBody
 from fountain.wire.group import MemberState
+
+if TYPE_CHECKING:
+    from fountain.engine.receiving.vetting import Vetting
 
 __all__ = ["Archive"]
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
-from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
@@ -38,6 +37,7 @@ from fountain.wire.control import Want
 if TYPE_CHECKING:
     from fountain.engine.receiving.group_fetch import GroupFetch
     from fountain.engine.receiving.unicast_fetch import UnicastFetch
+    from fountain.engine.receiving.vetting import Vetting
 
 __all__ = ["fetch"]
 
@@ -121,7 +121,11 @@ def _begin_group(
 
 
 def _vetting(config: FetchConfig) -> Vetting | None:
-    return None if config.trust.signers is None else Vetting(config.trust)
+    if config.trust.signers is None:
+        return None
+    from fountain.engine.receiving.vetting import Vetting
+
+    return Vetting(config.trust)
 
 
 def _machine(config: FetchConfig, targets: Sequence[Address], vetting: Vetting | None) -> ClientMachine:

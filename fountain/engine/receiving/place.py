@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name, code_by_profile, missing_code_error
@@ -14,7 +15,6 @@ from fountain.config import FetchConfig
 from fountain.engine.receiving.assembly import check_cut
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.failures import KEPT_HINT
-from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.errors import IncompleteError, StorageError
@@ -32,6 +32,9 @@ from fountain.storage.parts import PendingPart, disk_size, kept_free, make_room
 from fountain.storage.paths import is_typed, printable
 from fountain.storage.workspace import has_part, other_workspaces
 from fountain.wire.control import OfferBody
+
+if TYPE_CHECKING:
+    from fountain.engine.receiving.vetting import Vetting
 
 __all__ = ["Beginning", "ObjectPlace"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.fetch_reporter import FetchReporter
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
 from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.receiving.unicast_feed import UnicastFeed
-from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.workers import ThreadWorkers
@@ -20,6 +20,9 @@ from fountain.net.endpoint import Endpoint
 from fountain.net.waiting import Waker
 from fountain.protocol.session.client import ClientMachine
 from fountain.wire.session import StopReason
+
+if TYPE_CHECKING:
+    from fountain.engine.receiving.vetting import Vetting
 
 __all__ = ["UnicastFetch"]
 

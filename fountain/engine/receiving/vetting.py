@@ -6,6 +6,7 @@ taken a newer release. Methods may be called by several threads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -217,7 +218,8 @@ class Vetting:
         if now - self._looked_ns < _LOOK_NS:
             return
         self._looked_ns = now
-        self._floors = self._read_floors()
+        with contextlib.suppress(StorageError):  # What was known holds on; `take` needs the state itself.
+            self._floors = self._read_floors()
         for product in self._states:
             try:
                 self._judge.signers[product] = self._read_signers(product)
