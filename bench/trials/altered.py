@@ -131,12 +131,12 @@ def fetch(lab: Lab, top: Path, path: Path, server: Command, kind: str | None, ra
             top / f"{time.time_ns()}",
         )
         assert client.wait() == 0, client.err
+        used_s = resource.getrusage(resource.RUSAGE_CHILDREN)
     finally:
         if player is not None:
             player.kill()
             player.wait()
     server_s = cpu_s(server.process_id) - before_s
-    used_s = resource.getrusage(resource.RUSAGE_CHILDREN)
     client_s = used_s.ru_utime + used_s.ru_stime - usage_s.ru_utime - usage_s.ru_stime
     assert copy.read_bytes() == path.read_bytes()
     copy.unlink()

@@ -86,15 +86,15 @@ def _interface_changed(event: InterfaceChanged) -> list[str]:
 def _group_opened(event: GroupOpened, platform: str) -> list[str]:
     more = len(event.names) - NAME_SHOWN_MAX
     names = ", ".join(event.names[:NAME_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
-    way = "one-way at" if event.is_oneway else "at most"
+    way = f"one-way at {format_rate(event.rate_bps)}bit/s, " if event.is_oneway else ""
     protection = "with a key" if event.is_keyed else "without a key"
     lines = [
         f"to group {event.group}, UDP port {event.port}, by {event.interface or 'the default interface'}: {names}",
-        f"  {way} {format_rate(event.rate_bps)}bit/s, {protection}",
+        f"  {way}{protection}",
     ]
     firewall = firewall_lines(platform, event.port)
     if firewall:
-        lines += ["", "If a firewall is in the way on a receiver, the one of these that fits, there:"]
+        lines += ["", "If a firewall on a receiver blocks the group, run there the command for that firewall:"]
         lines += [f"    {line}" for line in firewall]
     return [*lines, "", "On each receiver:", f"    {group_command(event)}", ""]
 

@@ -143,7 +143,7 @@ class Narrator:
         is_local = bool(event.addresses) and all(map(_is_loopback, event.addresses))
         firewall = firewall_lines(self._platform, event.port, event.data_port)
         if firewall and not is_local:
-            lines += ["", "If a firewall is in the way, the one of these that fits:"]
+            lines += ["", "If a firewall on this machine blocks these ports, run the command for your firewall:"]
             lines += [f"    {line}" for line in firewall]
         if event.is_keyed:  # Nobody gets it without the group's command, which follows.
             return [*lines, ""]

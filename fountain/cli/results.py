@@ -58,8 +58,8 @@ class ResultLines:
     ) -> None:
         key = (peer.session_id, peer.name)
         last = self._last.get(key)
-        if last is not None and last[0] == state.value:
-            return
+        if last is not None and last[0] in (state.value, ReceiverOutcome.DONE.value):
+            return  # Who had the object once, had it, whatever it fetches again.
         seconds = "" if duration_s is None else f"{duration_s:.2f}"
         size = str(self._sizes.get(peer.name, ""))
         hook = self._hooks.get(key, "")

@@ -59,7 +59,7 @@ def test_the_start_says_which_group_and_what_to_type_on_each_receiver() -> None:
     lines = told(group_opened())
     assert lines[:2] == [
         "to group 239.63.30.1, UDP port 6332, by eth0: image.iso",
-        "  at most 100Mbit/s, without a key",
+        "  without a key",
     ]
     assert "    sudo ufw allow 6332/udp" in lines
     assert "    sudo firewall-cmd --add-port=6332/udp" in lines

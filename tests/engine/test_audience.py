@@ -201,7 +201,7 @@ class Group:
         peer_id = number.to_bytes(8, "big")
         member = Member(peer_id, ("10.0.0.1", 40_000 + number), now_ns)
         member.host, member.state = host, state
-        member.ended_ns = now_ns if state is MemberState.DONE else 0
+        member.held_ns = now_ns if state is MemberState.DONE else 0
         self.machines[name].members[peer_id] = member
         return member
 
@@ -277,7 +277,7 @@ def test_with_several_objects_a_receiver_counts_when_it_has_joined_nothing_for_a
     assert count_done(3 * NS) == 1
     again = group.join("b", 1, MemberState.RECEIVING, now_ns=4 * NS)
     assert count_done(60 * NS) == 0
-    again.state, again.ended_ns = MemberState.DONE, 60 * NS
+    again.state, again.held_ns = MemberState.DONE, 60 * NS
     assert count_done(60 * NS) == 0
     assert count_done(62 * NS) == 1
 
@@ -309,6 +309,19 @@ def test_a_receiver_that_left_the_group_is_shown_once_with_what_its_session_has(
     (shown,) = group.audience.progress(NS).peers
     assert (shown.session_id, shown.state, shown.fraction) == (member.peer_id.hex(), PeerState.LEAVING, 0.6)
     assert shown.rate_bps == 8e5
+
+
+def test_a_receiver_that_left_the_group_has_one_address_in_all_that_is_reported_of_it() -> None:
+    group = Group("a")
+    member = group.join("a", 1, MemberState.FALLBACK)
+    session = Session(1, member.peer_id, ("10.0.0.1", 50_000), "")
+    session.offer.name, session.offer.object_id = "a", b"a"
+    joined = group.audience.opened(cast(ServerSession, session), 0)
+    (shown,) = group.shown()
+    session.end = SessionEnd(StopReason.DONE, NS)
+    ended = group.audience.ended(cast(ServerSession, session), NS)
+    addresses = {joined.address, shown.address, ended.address, group.result().address}
+    assert addresses == {"10.0.0.1:40001"}
 
 
 def test_a_receiver_whose_reports_come_and_that_hears_no_data_is_shown_as_silent_with_the_reason() -> None:

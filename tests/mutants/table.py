@@ -51,8 +51,8 @@ MUTANTS = (
     ),
     Mutant(
         "group-report-replay", "a recorded report of an earlier incarnation is accepted again",
-        "if number <= self._latest or number >> 32 >",
-        "if number & 0xFFFF_FFFF == self._count or number >> 32 >",
+        "return number > self._latest and number >> 32 <=",
+        "return number & 0xFFFF_FFFF != self._latest & 0xFFFF_FFFF and number >> 32 <=",
         "tests/protocol/test_group_members.py",
     ),
     Mutant(
@@ -93,7 +93,7 @@ MUTANTS = (
     ),
     Mutant(
         "group-late-report", "a report that others overtook sets its receiver back",
-        "if number <= self._latest or number >> 32 >", "if number == self._latest or number >> 32 >",
+        "return number > self._latest and number >> 32 <=", "return number != self._latest and number >> 32 <=",
         "tests/protocol/test_group_members.py",
     ),
     Mutant(

@@ -10,7 +10,8 @@ from fountain.geometry import Geometry
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group import parties
-from fountain.protocol.group.member import REPORT_BURST_COUNT, Member, Reception
+from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, REPORT_BURST_COUNT, Member, Reception
+from fountain.protocol.group.parties import NEWCOMER_BURST_COUNT, NEWCOMER_SPACING_NS
 from fountain.protocol.group.polling import INTERVAL_MIN_NS
 from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
 from fountain.protocol.rate.loss_events import LossEvents
@@ -55,6 +56,50 @@ class Desk:
 
 
 # --- What is believed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", sorted(FINAL_STATES - {MemberState.HOOK_FAILED}))
+@pytest.mark.parametrize("said", list(MemberState))
+def test_the_end_of_a_receiver_is_final_until_it_starts_again(end: MemberState, said: MemberState, seed: int) -> None:
+    desk = Desk(seed)
+    desk.say(replace(REPORT, state=end))
+    events = desk.stage.server.member_events
+    events.clear()
+    member = desk.say(replace(REPORT, state=said))
+    assert member is not None
+    goes_on = end is MemberState.DONE and said in HOLDING_STATES
+    assert member.state is (said if goes_on else end)
+    has_events = goes_on and said in FINAL_STATES - {end}
+    assert bool(events) == has_events
+    desk.wait(NS)
+    again = desk.stage.machine.announcer.sequence << 32 | 1
+    assert desk.say(replace(REPORT, state=said), number=again) is member
+    assert member.state is said
+
+
+def test_who_had_the_object_once_had_it_whatever_it_says_later(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(replace(REPORT, state=MemberState.DONE))
+    assert member is not None
+    held_ns = member.held_ns
+    assert held_ns > 0
+    desk.wait(NS)
+    for count, state in enumerate((MemberState.JOINING, MemberState.FAILED), 1):
+        desk.say(replace(REPORT, state=state), number=desk.stage.machine.announcer.sequence << 32 | count)
+    assert member.state is MemberState.FAILED
+    assert member.held_ns == held_ns
+
+
+def test_receivers_that_end_and_begin_again_and_again_are_heard_no_more_often_than_new_ones(seed: int) -> None:
+    desk = Desk(seed)
+    events = desk.stage.server.member_events
+    before, began_ns = len(events), desk.stage.world.now_ns
+    for turn in range(400):
+        desk.wait(50 * MS)  # An Announce or a Plan goes out now and then, so that the receiver may have started again.
+        state = (MemberState.FAILED, MemberState.LEFT)[turn % 2]
+        desk.say(replace(REPORT, state=state), number=desk.stage.machine.announcer.sequence << 32 | 1)
+    share = NEWCOMER_BURST_COUNT + (desk.stage.world.now_ns - began_ns) // NEWCOMER_SPACING_NS
+    assert 20 < len(events) - before <= share + 2
 
 
 def test_counts_of_a_report_that_expects_packets_never_sent_are_not_believed(seed: int) -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
+from bench.trials.group_forger import Forger, honest
+from fountain.wire.group import GroupReport, MemberState, Plan
 from tests.storage.support import leftovers, mounted, needs_root
 from tests.system.conftest import Writer
 from tests.system.groups import QUICKLY, SLOWLY, Fleet, copy_is_exact, results
@@ -20,6 +27,7 @@ SIZE = 5_000_000
 SMALL_SIZE = 200_000
 LARGE_SIZE = 60_000_000  # half a minute at SLOWLY: another server starts meanwhile
 HOST = platform.node()
+Lie = Callable[[Plan, int, int], GroupReport]
 
 
 def catch_in_the_middle(fleet: Fleet, path: Path, *options: str) -> tuple[Server, Fetch]:
@@ -104,6 +112,80 @@ def test_a_receiver_that_cannot_keep_the_minimum_rate_gets_the_rest_alone(fleet:
     assert server.wait() == 0
     assert "too slow for the group" in server.event("peer_gone")["reason"]
     assert [result["state"] for result in results(server)] == ["done", "done"]
+
+
+# --- Somebody lies -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def liar(fleet: Fleet, lie: Lie) -> Iterator[None]:
+    """Somebody on the network of an open group, who reports `lie` to its server all the time."""
+    forger, is_over = Forger(None), threading.Event()
+    ear, mouth = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+
+    def run() -> None:
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                data, server = ear.recvfrom(65_536)
+                forger.hear(data)
+                said = forger.speak(lie)
+                if said is not None:
+                    mouth.sendto(said[0], (server[0], said[1]))
+
+    with ear, mouth:
+        ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ear.bind((fleet.address, fleet.port))
+        membership = socket.inet_aton(fleet.address) + socket.inet_aton("127.0.0.1")
+        ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        ear.settimeout(0.05)
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def done_for_two(plan: Plan, count: int, _block_count: int) -> GroupReport:
+    """Two receivers that are made up have the object."""
+    peer_id = f"done   {count % 2}".encode()
+    return replace(honest(plan), peer_id=peer_id, state=MemberState.DONE, fraction=65_535)
+
+
+def any_state(plan: Plan, count: int, _block_count: int) -> GroupReport:
+    """A receiver that is something else each time."""
+    return replace(honest(plan), state=list(MemberState)[count * 5 % len(MemberState)])
+
+
+def test_made_up_receivers_that_say_they_are_done_end_no_stream_that_others_receive(
+    fleet: Fleet, write_file: Writer
+) -> None:
+    path = write_file(SIZE)
+    fetch = fleet.receive("first")
+    server = fleet.serve(*SLOWLY, "--expect", "2", path)
+    fetch.wait_middle()
+    with liar(fleet, done_for_two):
+        assert fetch.wait() == 0, fetch.err
+        assert copy_is_exact(fleet, "first", path)
+        assert server.wait() == 0
+    assert len([result for result in results(server) if result["host"] != "forger"]) == 1
+
+
+def test_a_receiver_that_says_something_else_each_time_gets_one_line_for_its_end(
+    fleet: Fleet, write_file: Writer
+) -> None:
+    path = write_file(SIZE)
+    with liar(fleet, any_state):
+        fetch = fleet.receive("first")
+        server = fleet.serve_plainly(*SLOWLY, "--wait", "2", "--wait-time", "30", "--expect", "2", path)
+        assert fetch.wait() == 0, fetch.err
+        assert server.wait() == 0
+    lines = [line.split(";") for line in server.out.splitlines() if line.startswith("RESULT;")]
+    states = [line[1] for line in lines if line[2] == "forger"]
+    assert len(states) <= 3  # and two for its hook, which failed, and then did not
+    assert len(set(states)) == 1
+    assert [line[1] for line in lines if line[2] != "forger"] == ["done"]
 
 
 # --- The server goes -----------------------------------------------------------------------------------------

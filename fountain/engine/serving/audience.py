@@ -119,7 +119,7 @@ class Audience:
         single = self._singles[session.session_id] = _Single(session, fallback, now_ns)
         symbol_count = session.offer.geometry.block_symbols_max or 1
         return PeerJoined(
-            **_named(session, session.offer, single.shown_id),
+            **_named(single.shown_peer, session.offer, single.shown_id),
             resumed_fraction=session.fraction,
             first_source=session.lane.first_source(symbol_count),
             first_esi=session.lane.first_repair(symbol_count),
@@ -142,7 +142,7 @@ class Audience:
         if has_object and len(self._done_objects) < PEER_COUNT_MAX:
             self._done_peers.add(peer_object[:2])
             self._done_objects.add(peer_object)
-        named = _named(session, session.offer, single.shown_id)
+        named = _named(single.shown_peer, session.offer, single.shown_id)
         reason = None if has_object else _reason(end)
         if single.fallback is not None:
             single.fallback.end(reason, session.lost_fraction, now_ns)
@@ -170,6 +170,19 @@ class Audience:
             sum(not (member.is_silent or member.state is MemberState.LEFT) for member in machine.members.values())
             for machine in self._machines
         )
+
+    def receiving(self) -> list[float]:
+        """The fraction that each receiver of the group has that is neither done nor out of reach, also by unicast."""
+        fallbacks = {id(single.fallback.member): single for single in self._singles.values() if single.fallback}
+        found = []
+        for machine in self._machines:
+            for member in machine.members.values():
+                single = fallbacks.get(id(member))
+                if single is not None:
+                    found.append(single.fraction)
+                elif member.is_active and not member.is_deaf:
+                    found.append(member.fraction)
+        return found
 
     @property
     def hooking(self) -> list[Member]:
@@ -225,7 +238,7 @@ class Audience:
         lacking: set[_Peer] = set()
         for receiver in self._receivers():
             member = receiver.member
-            has_settled = max(member.joined_ns, member.ended_ns) <= settled_ns or not self._settle_ns
+            has_settled = max(member.joined_ns, member.held_ns) <= settled_ns or not self._settle_ns
             (complete if has_settled and receiver.has_object else lacking).add((member.address[0], member.peer_id))
         self.done_count = len(complete - lacking) if lacking else len(complete)
         return self.done_count
@@ -249,7 +262,7 @@ class Audience:
             for member in machine.members.values():
                 is_done_alone = (member.address[0], member.peer_id, offer.name) in self._done_objects
                 fallback = self._fallbacks.get((member.peer_id, offer.name))
-                yield _Receiver(member, offer, fallback, is_done_alone or member.state in HOLDING_STATES)
+                yield _Receiver(member, offer, fallback, is_done_alone or member.held_ns > 0)
 
     def _forget(self, now_ns: int) -> None:
         while self._ended:
@@ -266,6 +279,7 @@ class _Single:
 
     def __init__(self, session: ServerSession, fallback: _Fallback | None, now_ns: int) -> None:
         self.fallback = fallback
+        self.shown_peer: ServerSession | Member = session if fallback is None else fallback.member
         self.shown_id = f"{session.session_id:016x}" if fallback is None else fallback.member.peer_id.hex()
         self._session = session
         self._meter = RateMeter(now_ns)
@@ -282,10 +296,16 @@ class _Single:
         self._meter.update(self._session.received_count * self._session.offer.symbol_size, now_ns)
         return self.count_sent()
 
+    @property
+    def fraction(self) -> float:
+        """The share of the object that it has."""
+        return self._session.fraction
+
     def snapshot(self, state: PeerState | None = None) -> PeerSnapshot:
         """How it fares; at the end of its session, what `state` that leaves it in."""
         session, rate_bps = self._session, self._meter.rate_bps
-        return _snapshot(session, session.offer, self.shown_id, state or self._state, rate_bps, session.sent_count)
+        named = _named(self.shown_peer, session.offer, self.shown_id)
+        return _snapshot(session, named, session.offer, state or self._state, rate_bps, session.sent_count)
 
     @property
     def _state(self) -> PeerState:
@@ -324,7 +344,7 @@ class _Fallback:
     def end(self, reason: PeerReason | None, loss: float, now_ns: int) -> None:
         """Its session ended, with the object if there is no `reason`."""
         if reason is None:
-            self.member.ended_ns = now_ns
+            self.member.held_ns = self.member.held_ns or now_ns
             self.loss = loss
         elif reason is not PeerReason.STOPPING:
             self.reason = reason
@@ -367,7 +387,8 @@ class _Receiver(NamedTuple):
             return replace(self._seen, state=self.state)
         sent_count = member.reception.sent_count
         rate_bps = 0.0 if member.report is None else float(member.report.receive_rate_bps)
-        return _snapshot(member, self.offer, member.peer_id.hex(), self.state, rate_bps, sent_count)
+        named = _named(member, self.offer, member.peer_id.hex())
+        return _snapshot(member, named, self.offer, self.state, rate_bps, sent_count)
 
     def result(self) -> ReceiverResult:
         """What became of it."""
@@ -378,12 +399,11 @@ class _Receiver(NamedTuple):
         if not self.has_object:
             fraction, reason = member.fraction if self._seen is None else self._seen.fraction, self._reason()
             state = _OUTCOMES.get(reason) or _ENDS.get(member.state, ReceiverOutcome.INCOMPLETE)
-        has_ended = self.has_object and member.ended_ns
         return ReceiverResult(
             **_named(member, self.offer, member.peer_id.hex()),
             state=state,
             fraction=fraction,
-            duration_s=(member.ended_ns - member.joined_ns) / NS if has_ended else None,
+            duration_s=(member.held_ns - member.joined_ns) / NS if self.has_object and member.held_ns else None,
             loss=loss,
             reason=PeerReason.HOOK_FAILED if member.state is MemberState.HOOK_FAILED else reason,
         )
@@ -410,7 +430,7 @@ def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
         case MemberDone():
             return PeerFinished(
                 **named,
-                duration_s=(member.ended_ns - member.joined_ns) / NS,
+                duration_s=(member.held_ns - member.joined_ns) / NS,
                 sent_count=member.reception.sent_count,
                 loss=member.reception.total_loss,
             )
@@ -429,12 +449,13 @@ def _named(peer: ServerSession | Member, offer: OfferBody, shown_id: str) -> dic
 
 
 def _snapshot(
-    peer: ServerSession | Member, offer: OfferBody, shown_id: str, state: PeerState, rate_bps: float, sent_count: int
-) -> PeerSnapshot:
+    peer: ServerSession | Member, named: dict[str, Any], offer: OfferBody, state: PeerState, rate_bps: float,
+    sent_count: int,
+) -> PeerSnapshot:  # fmt: skip
     rate_bps = rate_bps if state is PeerState.STREAMING else 0.0
     left_bits = (1.0 - peer.fraction) * offer.object_size * 8
     return PeerSnapshot(
-        **_named(peer, offer, shown_id),
+        **named,
         fraction=peer.fraction,
         rate_bps=rate_bps,
         loss=peer.loss.fraction,

@@ -23,6 +23,7 @@ from fountain.engine.serving.porter import Porter
 from fountain.engine.serving.releases import ServedRelease, read_releases
 from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
+from fountain.engine.serving.stragglers import Stragglers
 from fountain.errors import UntrustedError, UsageError
 from fountain.events import (
     EndReason,
@@ -228,6 +229,7 @@ class _Server:
         self._sender = Sender(objects, control, data, machine, executor, groups)
         self._notifier = _Notifier(observer, self._sender, self._group, config.rate_bps, start_ns)
         self._busy_ns = start_ns
+        self._stragglers = Stragglers(start_ns)
 
     def announce(self, sources: list[FileSource], releases: Mapping[str, ServedRelease]) -> None:
         """Report what is served, and where."""
@@ -268,8 +270,9 @@ class _Server:
         config = self._config
         if self._sender.machine.sessions or (self._group is not None and self._group.is_busy):
             self._busy_ns = now
-        is_complete = config.expect is not None and self._notifier.audience.done_count >= config.expect
-        if is_complete and not self._notifier.audience.hooking:
+        audience = self._notifier.audience
+        is_complete = config.expect is not None and audience.done_count >= config.expect
+        if is_complete and not audience.hooking and self._stragglers.may_end(audience.receiving, now):
             return EndReason.COMPLETE
         if self._group is not None and self._group.is_over:
             return EndReason.ONEWAY_OVER

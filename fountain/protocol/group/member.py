@@ -22,12 +22,35 @@ __all__ = [
     "Reception",
     "ReportNumbers",
     "SendTimes",
+    "follows",
+    "returns",
 ]
 
 # It has the object; nothing more will come of it.
 HOLDING_STATES = frozenset({MemberState.DONE, MemberState.HOOKING, MemberState.HOOK_DONE, MemberState.HOOK_FAILED})
 FINAL_STATES = (HOLDING_STATES - {MemberState.HOOKING}) | {MemberState.FAILED, MemberState.LEFT}
 TAKING_STATES = frozenset({MemberState.JOINING, MemberState.RECEIVING})
+_BEGUN_STATES = frozenset(MemberState)
+# What a receiver may say next, until it starts again. Another one comes back to the group where unicast fails, or runs
+# a hook again that failed.
+_NEXT_STATES = {
+    MemberState.JOINING: _BEGUN_STATES,
+    MemberState.RECEIVING: _BEGUN_STATES,
+    MemberState.DONE: HOLDING_STATES,
+    MemberState.HOOKING: HOLDING_STATES,
+    MemberState.HOOK_DONE: frozenset({MemberState.HOOK_DONE}),
+    MemberState.HOOK_FAILED: frozenset({MemberState.HOOK_FAILED, MemberState.HOOKING, MemberState.HOOK_DONE}),
+    MemberState.FAILED: frozenset({MemberState.FAILED}),
+    MemberState.LEFT: frozenset({MemberState.LEFT}),
+    MemberState.FALLBACK: _BEGUN_STATES - {MemberState.JOINING},
+}
+_RETURNS = frozenset(
+    {
+        (MemberState.FALLBACK, MemberState.RECEIVING),
+        (MemberState.HOOK_FAILED, MemberState.HOOKING),
+        (MemberState.HOOK_FAILED, MemberState.HOOK_DONE),
+    }
+)
 
 _HISTORY_NS = 5 * NS  # No report is older when it comes.
 _FRACTION_UNIT = 65_535
@@ -36,6 +59,18 @@ MEMBER_REPORT_SPACING_NS = NS // 100  # Between the reports of one receiver; ...
 REPORT_BURST_COUNT = 16  # ... so many may have been held up and come together.
 DEAF_COUNT = 1_000  # Packets of which not one came: there is no such loss. It hears nothing, for now.
 AWAY_NS = NS  # Who was not heard for so long, and for some intervals, was away: what it missed is no loss.
+
+
+def follows(before: MemberState, said: MemberState) -> bool:
+    """Whether a receiver that was `before` can be what it says now, if it has not started again: ends are final."""
+    return said in _NEXT_STATES[before]
+
+
+def returns(before: MemberState, said: MemberState, *, has_restarted: bool) -> bool:
+    """Whether a receiver begins again after an end: each return is reported, so nobody may return without limit."""
+    if said is before:
+        return False
+    return has_restarted if before in FINAL_STATES and not follows(before, said) else (before, said) in _RETURNS
 
 
 class SendTimes:
@@ -69,24 +104,23 @@ class ReportNumbers:
 
     def __init__(self) -> None:
         self._latest = 0
-        self._count = 0  # of which the receiver knew when it made the latest one
         self._due_ns = 0  # when its next report may come, were they evenly spaced
 
-    def admit(self, number: int, announced: int) -> bool:
+    def is_fresh(self, number: int, announced: int) -> bool:
         """Whether a report of this number is newer than those before, and none of the future.
 
         Its upper half is the number of the latest Announce or Plan that its receiver had heard, and `announced` that
         of the latest one that went: so a receiver that starts again is newer than all that was recorded of it.
         """
-        if number <= self._latest or number >> 32 > announced & 0xFFFF_FFFF:
-            return False
-        self._latest = number
-        return True
+        return number > self._latest and number >> 32 <= announced & 0xFFFF_FFFF
 
-    def has_restarted(self) -> bool:
-        """Whether the receiver counts its reports from the start: it has started again. Ask once after `admit`."""
-        before, self._count = self._count, self._latest & 0xFFFF_FFFF
-        return self._count <= before
+    def is_restart(self, number: int) -> bool:
+        """Whether a fresh report of this number is counted from the start: its receiver has started again."""
+        return number & 0xFFFF_FFFF <= self._latest & 0xFFFF_FFFF
+
+    def take(self, number: int) -> None:
+        """No report with this number or a lower one is fresh any more."""
+        self._latest = number
 
     def is_in_time(self, now_ns: int) -> bool:
         """Whether a report keeps the distance from those before that reports have to keep."""
@@ -182,7 +216,7 @@ class Member:
         self.state = MemberState.JOINING
         self.joined_ns = now_ns
         self.heard_ns = now_ns
-        self.ended_ns = 0
+        self.held_ns = 0  # when it first had the object; 0: it never had
         self.is_silent = False
         self.is_leaving = False  # asked to leave
         self.slow_since_ns: int | None = None
@@ -225,14 +259,6 @@ class Member:
     def loss(self) -> LossEstimate:
         """What it loses of the stream."""
         return self.reception.loss
-
-    def admit(self, number: int, announced: int) -> bool:
-        """Whether a report of this number is to be believed, as in `ReportNumbers.admit`."""
-        if not self.numbers.admit(number, announced):
-            return False
-        if self.numbers.has_restarted():
-            self.reception.restart()
-        return True
 
     def take(self, report: GroupReport, address: Address, now_ns: int) -> int:
         """Learn from an authentic report that is newer than those before; its round trip in ns, 0 if it has none."""

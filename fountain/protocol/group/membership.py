@@ -13,7 +13,16 @@ from fountain.limits import NS
 from fountain.protocol.base.stream import Address
 from fountain.protocol.group.announcer import PLAN_MIN_NS, Announcer, GroupStream
 from fountain.protocol.group.events import MemberEvent, MemberSilent, member_events
-from fountain.protocol.group.member import AWAY_NS, FINAL_STATES, HOLDING_STATES, TAKING_STATES, Member, SendTimes
+from fountain.protocol.group.member import (
+    AWAY_NS,
+    FINAL_STATES,
+    HOLDING_STATES,
+    TAKING_STATES,
+    Member,
+    SendTimes,
+    follows,
+    returns,
+)
 from fountain.protocol.group.minimum_rate import MinimumRate
 from fountain.protocol.group.notices import Notices
 from fountain.protocol.group.parties import Census, Parties
@@ -129,10 +138,16 @@ class Membership:
         reject = self._refusal(member, address, now_ns)
         is_new = member is None
         member = member or Member(report.peer_id, address, now_ns)
-        if reject is None and not member.admit(number, self._announcer.sequence):
+        has_restarted = not is_new and member.numbers.is_restart(number)
+        if reject is None and not member.numbers.is_fresh(number, self._announcer.sequence):
             reject = Reject.REPLAYED
+        elif reject is None and returns(member.state, report.state, has_restarted=has_restarted):
+            reject = None if self._parties.may_return(member.party, now_ns) else Reject.TOO_MANY
         if reject is not None:
             return reject
+        member.numbers.take(number)
+        if has_restarted:
+            member.reception.restart()
         if report.expected_sequence > next_sequence:
             # Forged data misled it: its needs are believed, its counts are not.
             expected, received = member.reception.expected_sequence, member.reception.received_count
@@ -149,7 +164,8 @@ class Membership:
             member.reception.come_back(next_sequence)
         if rtt_ns:
             self._round_trip.rise(member.rtt.smoothed_ns)
-        self._change_state(member, report, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
+        said = report.state if has_restarted or follows(member.state, report.state) else member.state
+        self._change_state(member, said, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
         self._recount(member, did_count=did_count)
         if member.is_active:
             self._steer(member, report, rtt_ns, next_sequence, now_ns)
@@ -167,10 +183,8 @@ class Membership:
         if self._parties.join(member.party, now_ns):
             self._ask_to_leave(member, now_ns)
 
-    def _change_state(
-        self, member: Member, report: GroupReport, *, is_new: bool, was_silent: bool, now_ns: int
-    ) -> None:
-        before, member.state = member.state, report.state
+    def _change_state(self, member: Member, state: MemberState, *, is_new: bool, was_silent: bool, now_ns: int) -> None:
+        before, member.state = member.state, state
         if member.state in FINAL_STATES:
             self._notices.acknowledge(member.peer_id)
             self._announcer.plan_soon(now_ns)
@@ -180,9 +194,8 @@ class Membership:
         if member.state not in TAKING_STATES:
             self._release(member, now_ns)
             member.is_leaving = False
-        has_ended = member.state in FINAL_STATES or member.state in HOLDING_STATES
-        if has_ended and before not in HOLDING_STATES:
-            member.ended_ns = now_ns
+        if member.state in HOLDING_STATES and not member.held_ns:
+            member.held_ns = now_ns
 
     def _recount(self, member: Member, *, did_count: bool) -> None:
         """A receiver takes part from now on, or not any more."""

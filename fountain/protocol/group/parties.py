@@ -111,6 +111,10 @@ class Parties:
             return False
         return party.newcomers.take(now_ns)
 
+    def may_return(self, host: str, now_ns: int) -> bool:
+        """Whether a receiver at this address may begin again after an end: it takes the share of a new one."""
+        return self._parties[host].newcomers.take(now_ns)
+
     def join(self, host: str, now_ns: int) -> bool:
         """One more receiver is at this address; whether it is to leave at once."""
         party = self._parties.get(host)
