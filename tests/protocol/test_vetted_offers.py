@@ -15,6 +15,7 @@ from fountain.protocol.session.client_events import ClientEvent, Failure, FetchF
 from fountain.protocol.session.patience import HINT_GRACE_NS
 from fountain.wire.control import Hello, Offer, OfferBody, Want, parse_handshake, parse_header
 from fountain.wire.reject import Reject
+from fountain.wire.signed import SignedText
 from tests.protocol.pair import HOME, Pair
 
 FALSE_COUNT = 20
@@ -96,3 +97,26 @@ def test_what_nobody_had_time_for_says_nothing() -> None:
     (event,) = asking.events()
     assert isinstance(event, FetchFailed)
     assert event.failure is Failure.NOBODY
+
+
+def test_who_goes_apart_takes_the_object_of_its_group_alone() -> None:
+    """Whoever answers cannot give it an older release, however well that is signed."""
+    pair = Pair()
+    config = ClientConfig(
+        Want.OBJECT, b"o" * 32, open=False, wait=False, timeout_ns=10 * NS, peer_id=bytes(8), host="host"
+    )
+    client = ClientMachine(config, derive(bytes(32), b"client", 1), pair.now_ns)
+    client.handle_timeout(pair.now_ns)
+    sent = client.poll_datagram()
+    assert sent is not None
+    true = pair.server.catalogue.offer(0, pair.now_ns)
+    release = SignedText(b"fountain-release 1\n", (bytes(190),))
+    for object_id in (bytes(32), b"p" * 32):
+        older = replace(true, object_id=object_id, release=release)
+        client.handle_datagram(Offer(sent.datagram[8:24], bytes(20), older).encode(), pair.now_ns)
+    assert client.poll_event() is None
+    pair.server.handle_datagram(sent.datagram, HOME, pair.now_ns, port=Port.CONTROL)
+    pair.carry(client, HOME)
+    event = client.poll_event()
+    assert isinstance(event, OfferReceived)
+    assert event.offer.object_id == b"o" * 32
