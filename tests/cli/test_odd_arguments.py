@@ -15,20 +15,25 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVE = (sys.executable, "-m", "fountain", "serve", "--bind", "127.0.0.1", "--port", "0", "--idle-exit", "0.01")
 STATUSES = {0, 2, 3, 4, 5, 6, 7, 8, 130}
 
+# Nothing is refused for these, so that one run may have them all.
+LOCALE = {"LC_ALL": "no_SUCH.locale", "LANG": "\udce9"}
+PLACES = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "relative", "TMPDIR": "/nonexistent"}
+TERMINAL = {"TERM": "", "COLUMNS": "-5", "LINES": "x"}
 COMPILES = pytest.mark.slow  # every kernel, and looks for no cache: one such case is in every run
 VARIABLES = [
     {"NUMBA_DISABLE_JIT": "1"},
     pytest.param({"NUMBA_CPU_NAME": "no-such-processor"}, marks=COMPILES),
     {"NUMBA_CPU_NAME": "\udce9"},
-    {"NUMBA_CPU_FEATURES": "x"},
+    pytest.param({"NUMBA_CPU_FEATURES": "x"}, marks=pytest.mark.slow),
     {"NUMBA_NUM_THREADS": "many"},
     {"NUMBA_CACHE_DIR": "/dev/null/below"},
     {"FOUNTAIN_SIMD": "mmx"},
     {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    {"PYTHONIOENCODING": "utf-16"},
-    {"LC_ALL": "no_SUCH.locale", "LANG": "\udce9"},
-    {"HOME": "/nonexistent", "XDG_CACHE_HOME": "relative", "TMPDIR": "/nonexistent"},
-    {"TERM": "", "COLUMNS": "-5", "LINES": "x"},
+    {"PYTHONIOENCODING": "utf-16", **LOCALE, **PLACES, **TERMINAL},
+    *(
+        pytest.param(some, marks=pytest.mark.slow)
+        for some in ({"PYTHONIOENCODING": "utf-16"}, LOCALE, PLACES, TERMINAL)
+    ),
     {"PYTHONWARNINGS": "error"},
     pytest.param({"PYTHONOPTIMIZE": "2", "PYTHONDEVMODE": "1"}, marks=COMPILES),
 ]
@@ -100,7 +105,7 @@ def test_no_drawn_environment_ends_with_a_traceback(tmp_path: Path, variables: d
     check_environment(variables, tmp_path)
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(environments())
 def test_few_drawn_environments_end_with_no_traceback(tmp_path: Path, variables: dict[str, str]) -> None:
     check_environment(variables, tmp_path)

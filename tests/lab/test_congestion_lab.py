@@ -137,6 +137,7 @@ def test_into_a_black_hole_go_ten_packets_after_three_seconds_though_the_client_
         assert stream.octets("right", "udp") > reported
 
 
+@pytest.mark.slow  # The seeded world shows it in each run.
 def test_a_fixed_rate_is_unfair_to_tcp(tmp_path: Path) -> None:
     with stage(tmp_path, "5M") as stream:
         stream.start_tcp()

@@ -58,7 +58,7 @@ def test_a_fetch_gets_its_data_in_parts(lab: Lab, narrow: object, family: int, t
     assert len(fetch.events("reconnecting")) == (narrow is narrow_way)
 
 
-@pytest.mark.parametrize("narrow", [narrow_interface, narrow_way])
+@pytest.mark.parametrize("narrow", [pytest.param(narrow_interface, marks=pytest.mark.slow), narrow_way])
 def test_a_receiver_that_hears_a_group_but_none_of_its_data_goes_on_alone(
     lab: Lab, narrow: object, tmp_path: Path
 ) -> None:

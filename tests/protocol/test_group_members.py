@@ -10,7 +10,16 @@ from fountain.geometry import Geometry
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group import parties
-from fountain.protocol.group.member import FINAL_STATES, HOLDING_STATES, REPORT_BURST_COUNT, Member, Reception
+from fountain.protocol.group.member import (
+    FINAL_STATES,
+    HOLDING_STATES,
+    MEMBER_REPORT_SPACING_NS,
+    REPORT_BURST_COUNT,
+    Member,
+    Reception,
+    follows,
+    returns,
+)
 from fountain.protocol.group.parties import NEWCOMER_BURST_COUNT, NEWCOMER_SPACING_NS
 from fountain.protocol.group.polling import INTERVAL_MIN_NS
 from fountain.protocol.rate.group_round_trip import RTT_ALONE_NS, RTT_MAX_NS, bounded_rtt_ns, longest_rtt_ns
@@ -58,23 +67,44 @@ class Desk:
 # --- What is believed --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", sorted(FINAL_STATES - {MemberState.HOOK_FAILED}))
-@pytest.mark.parametrize("said", list(MemberState))
-def test_the_end_of_a_receiver_is_final_until_it_starts_again(end: MemberState, said: MemberState, seed: int) -> None:
+def test_the_end_of_a_receiver_is_final_until_it_starts_again(seed: int) -> None:
     desk = Desk(seed)
-    desk.say(replace(REPORT, state=end))
     events = desk.stage.server.member_events
-    events.clear()
-    member = desk.say(replace(REPORT, state=said))
-    assert member is not None
-    goes_on = end is MemberState.DONE and said in HOLDING_STATES
-    assert member.state is (said if goes_on else end)
-    has_events = goes_on and said in FINAL_STATES - {end}
-    assert bool(events) == has_events
-    desk.wait(NS)
-    again = desk.stage.machine.announcer.sequence << 32 | 1
-    assert desk.say(replace(REPORT, state=said), number=again) is member
-    assert member.state is said
+    for number, end in enumerate((MemberState.HOOK_DONE, MemberState.FAILED, MemberState.LEFT)):
+        mine = replace(REPORT, peer_id=bytes([number]) * 8)
+        desk.say(replace(mine, state=end))
+        events.clear()
+        for said in MemberState:
+            desk.wait(MEMBER_REPORT_SPACING_NS)
+            member = desk.say(replace(mine, state=said))
+            assert member is not None
+            assert member.state is end
+        assert not events
+        desk.wait(NS)
+        again = desk.stage.machine.announcer.sequence << 32 | 1
+        assert desk.say(replace(mine, state=MemberState.RECEIVING), number=again) is member
+        assert member.state is MemberState.RECEIVING
+
+
+@pytest.mark.parametrize("before", list(MemberState))
+def test_what_a_receiver_can_be_next(before: MemberState) -> None:
+    can_be = {said for said in MemberState if follows(before, said)}
+    assert before in can_be
+    if before in HOLDING_STATES:
+        assert can_be <= HOLDING_STATES
+    elif before in FINAL_STATES:
+        assert can_be == {before}
+    else:
+        assert can_be >= HOLDING_STATES | FINAL_STATES
+
+
+def test_who_begins_again_after_an_end_returns() -> None:
+    assert returns(MemberState.FAILED, MemberState.RECEIVING, has_restarted=True)
+    assert returns(MemberState.HOOK_FAILED, MemberState.HOOKING, has_restarted=False)
+    assert returns(MemberState.FALLBACK, MemberState.RECEIVING, has_restarted=False)
+    assert not returns(MemberState.FAILED, MemberState.RECEIVING, has_restarted=False)  # It is not believed at all.
+    assert not returns(MemberState.FAILED, MemberState.FAILED, has_restarted=True)
+    assert not returns(MemberState.RECEIVING, MemberState.DONE, has_restarted=True)
 
 
 def test_who_had_the_object_once_had_it_whatever_it_says_later(seed: int) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # --- kill -9 -----------------------------------------------------------------------------------------------
 
 WRITER = """
-import os, random, sys
+import os, random, sys, time
 from pathlib import Path
 import numpy as np
 from fountain.storage.part import Part
@@ -39,7 +39,8 @@ for number, index in enumerate(order):
     os.write(1, b"%d\\n" % index)
     if number % 50 == 49:
         part.commit()
-part.finish()
+    if number == 74:
+        time.sleep(600)  # It is killed now, however late that comes: six such runs leave something to do.
 """
 
 

@@ -1,4 +1,4 @@
-"""A thousand receivers and ten thousand: little more than the object serves everybody, and little is said back."""
+"""Hundreds, a thousand and ten thousand receivers: little more than the object serves all, and little is said back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fountain.testing import Fleet, FleetFigures, FleetOptions
 
 SENT_SHARE_MAX = 1.05  # of what an ideal code would send
 FEEDBACK_SHARE_MAX = 0.01  # of the octets of data
+COUNTS = pytest.mark.parametrize("count", [300, pytest.param(1_000, marks=pytest.mark.slow)])
 
 
 def check(figures: FleetFigures) -> None:
@@ -19,21 +20,24 @@ def check(figures: FleetFigures) -> None:
     assert figures.unheard_count <= figures.receiver_count // 200
 
 
-def test_a_thousand_receivers_that_lose_each_for_itself_are_served_nearly_as_one(seed: int) -> None:
-    figures = Fleet(seed, FleetOptions(1_000, late=0.0, dying=0.0, returning=0.0)).run()
+@COUNTS
+def test_receivers_that_lose_each_for_itself_are_served_nearly_as_one(count: int, seed: int) -> None:
+    figures = Fleet(seed, FleetOptions(count, late=0.0, dying=0.0, returning=0.0)).run()
     check(figures)
-    assert figures.done_count == 1_000
+    assert figures.done_count == count
     assert figures.sent_count <= SENT_SHARE_MAX * figures.symbol_count / 0.95
 
 
-def test_a_thousand_receivers_that_come_and_go_cost_what_those_who_come_late_missed(seed: int) -> None:
-    check(Fleet(seed, FleetOptions(1_000)).run())
+@COUNTS
+def test_receivers_that_come_and_go_cost_what_those_who_come_late_missed(count: int, seed: int) -> None:
+    check(Fleet(seed, FleetOptions(count)).run())
 
 
-def test_where_nothing_is_lost_nothing_is_sent_for_it(seed: int) -> None:
-    figures = Fleet(seed, FleetOptions(1_000, loss=0.0, late=0.0, dying=0.0, returning=0.0)).run()
+@COUNTS
+def test_where_nothing_is_lost_nothing_is_sent_for_it(count: int, seed: int) -> None:
+    figures = Fleet(seed, FleetOptions(count, loss=0.0, late=0.0, dying=0.0, returning=0.0)).run()
     check(figures)
-    # RaptorQ needs a symbol more now and then; of a thousand receivers some always do.
+    # RaptorQ needs a symbol more now and then; of so many receivers some always do.
     assert figures.sent_count <= 1.005 * figures.symbol_count
 
 

@@ -46,7 +46,8 @@ def slow_stage(seed: int, count: int) -> tuple[Stage, Listener]:
 
 
 @pytest.mark.parametrize(
-    ("count", "run"), [(2, 0), (3, 0), *(pytest.param(count, 1, marks=pytest.mark.slow) for count in (2, 3))]
+    ("count", "run"),
+    [(2, 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, 1), (3, 0), (3, 1)))],
 )
 def test_several_objects_that_are_fetched_by_unicast_at_once_do_not_eat_each_others_packets(
     count: int, run: int, seed: int
