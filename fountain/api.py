@@ -71,6 +71,7 @@ class FetchOptions(TypedDict, total=False):
     product: str | None
     state: AnyPath | None
     root_signers: AnyPath | None
+    object_id: str | None
 
 
 class ListenOptions(TypedDict, total=False):
@@ -291,12 +292,13 @@ class Fetch(_Running[Fetched | None]):
     current directory). `port` is the server's control port. The fetch gives up when nothing has advanced for
     `timeout_s` seconds, and with `wait` never. `overwrite` replaces a file, or an empty directory, that `name` or `out`
     names. `open` takes data packets that are not encrypted, from a server that sends such. `size_max` is the size in
-    bytes above which no object is taken. With `signers`, a file of allowed signers, only releases of `product` that a
-    key in it signed are taken, and none that is older than what was here; `state` is the directory that remembers that
-    (default: `$STATE_DIRECTORY`, or `~/.local/state/fountain`). A new list of signers is taken when a key in the file
-    `root_signers` signed it as a release of `fountain-signers`. `loss_test` is the share of data packets to throw away,
-    0 to below 1, as a test. `on_event` is called with each event, from a thread of the engine, and must return at once;
-    when it raises, that is logged, and it is called no more.
+    bytes above which no object is taken. With `object_id` only the object of that id is taken. With `signers`, a file
+    of allowed signers, only releases of `product` that a key in it signed are taken, and none that is older than what
+    was here; `state` is the directory that remembers that (default: `$STATE_DIRECTORY`, or `~/.local/state/fountain`).
+    A new list of signers is taken when a key in the file `root_signers` signed it as a release of `fountain-signers`.
+    `loss_test` is the share of data packets to throw away, 0 to below 1, as a test. `on_event` is called with each
+    event, from a thread of the engine, and must return at once; when it raises, that is logged, and it is called no
+    more.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or `out` is a place that cannot be.

@@ -5,6 +5,7 @@ An error names the parameter that is wrong: by its field, or, of a `GroupConfig`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -61,6 +62,7 @@ GROUP_CONTROL_DEFAULT = "tfmcc"
 PLAN_LOSS_DEFAULT = 0.05
 OVERHEAD_MAX = float(PASS_COUNT_MAX)
 PLAN_LOSS_MAX = 0.9  # Ten packets sent for one that arrives: what is planned beyond that is no link.
+_OBJECT_ID = re.compile("[0-9A-Fa-f]{64}")
 
 
 def check_port(field: str, port: int, *, can_be_any: bool = False) -> None:
@@ -410,7 +412,8 @@ def _open_group() -> UsageError:
 
 @dataclass(frozen=True, kw_only=True)
 class TrustConfig:
-    """Which objects a receiver takes: with `signers` only releases of `product` that a key in that file signed.
+    """Which objects a receiver takes: with `signers` only releases of `product` that a key in that file signed, with
+    `object_id` (64 hexadecimal digits) only that object.
 
     `state` is the directory that remembers which release was here last, so that no older one is taken; None is the
     usual one. A list of signers that a key in the file `root_signers` signed takes the place of `signers`. With
@@ -425,9 +428,13 @@ class TrustConfig:
     state: Path | None = None
     root_signers: Path | None = None
     unsigned: bool = False
+    object_id: str | None = None
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        if self.object_id is not None and not _OBJECT_ID.fullmatch(self.object_id):
+            hint = "It has 64 hexadecimal digits: copy all of what fountain-serve prints."
+            raise UsageError(f"{self.object_id!r} is no id of an object.", hint, field="object_id")
         if self.signers is None:
             for field in ("product", "state", "root_signers"):
                 if getattr(self, field) is not None:
@@ -508,8 +515,9 @@ class FetchConfig:
                 raise _wrong("host", "cannot go with a group.", "Leave one of them out.")
             if self.open:
                 raise _open_group()
-        if self.listen and self.name is not None:
-            raise _wrong("listen", "takes every object, and no `name`.", "Leave `name` or `listen` out.")
+        for field, value in (("name", self.name), ("object_id", self.trust.object_id)):
+            if self.listen and value is not None:
+                raise _wrong("listen", f"takes every object, and no `{field}`.", f"Leave `{field}` or `listen` out.")
         if not self.listen:
             if self.free_size_min is not None:
                 raise _wrong("free_size_min", "needs `listen`.", "Leave it out: a fetch by hand takes what is there.")

@@ -18,7 +18,7 @@ Remote garbage is never an exception (it is counted), a shortage of symbols is a
     |   |   `-- HostileNameError   a name from the network that must not touch this disk
     |   `-- TransportError         a socket could not be opened or used (carries `address`)
     |-- RefusedError               the other side said no
-    |-- UntrustedError             a release is not what somebody who may publish it signed
+    |-- UntrustedError             it is not what was asked for, or not signed by who may publish it
     `-- PeersMissingError          not every expected peer finished
 
 `fountain.cli.exit_status` maps each of them to one exit code.
@@ -108,7 +108,7 @@ class RefusedError(FountainError):
 
 
 class UntrustedError(FountainError):
-    """A release is not what somebody who may publish it signed, or it is not valid now."""
+    """What is offered is another object than was asked for, or not signed by who may publish it, or not valid now."""
 
 
 class PeersMissingError(FountainError):

@@ -34,6 +34,7 @@ EXAMPLES = (
     ("fountain-fetch 192.168.1.5 image.iso", "one object of several"),
     ("fountain-fetch 192.168.1.5 -o /srv/images", "into another directory"),
     ("fountain-fetch --wait 192.168.1.5", "as soon as the server is up"),
+    ("fountain-fetch 'fountain://192.168.1.5/image.iso#ID'", "that object alone: the server prints ID"),
     ("fountain-fetch --group 239.63.30.1", "what a server sends to many at once"),
     ("fountain-fetch --group 239.63.30.1 --listen", "everything that it ever sends"),
 )
@@ -68,6 +69,7 @@ def fetch_parser() -> CommandParser:
     text = "take no object whose files, with their holes, are larger: 4G (default: any that fits)"
     add_value(parser, "size_max", text, parse_size, "SIZE")
     add_flag(parser, "open", "accept data packets that are not encrypted, from a server with --open")
+    add_value(parser, "object_id", "take only the object of this id, which fountain-serve prints", nonempty, "ID")
     text = "take only releases that a key in this file (ssh-keygen's allowed_signers) signed, and none that is older"
     add_value(parser, "signers", text, parse_path, "FILE")
     add_value(parser, "product", "the product that --signers is asked about", nonempty, "P")
@@ -164,7 +166,7 @@ def _read(given: Mapping[str, Any], words: Sequence[str]) -> tuple[FetchConfig, 
     if group is not None:
         place = _read_name(given, words)
     elif words:
-        place = read_place(words, given.get("port"))
+        place = read_place(words, given.get("port"), given.get("object_id"))
     else:
         fetch_parser().error("Missing: HOST")
     values = picked(FetchConfig, given)
@@ -174,7 +176,10 @@ def _read(given: Mapping[str, Any], words: Sequence[str]) -> tuple[FetchConfig, 
         values["name"] = place.name.rstrip("/") or place.name  # A shell completes directories with a slash.
     if "out" in values:
         values["out"] = Path(values["out"])
-    values["trust"] = TrustConfig(**picked(TrustConfig, given))
+    trust = picked(TrustConfig, given)
+    if place.object_id is not None:
+        trust["object_id"] = place.object_id
+    values["trust"] = TrustConfig(**trust)
     config = FetchConfig(**{**values, "host": place.host, "group": group})
     return config, given.get("out"), Output(is_json=given["json"], is_quiet=given["quiet"])
 

@@ -13,6 +13,7 @@ from fountain.cli.firewall import firewall_lines
 from fountain.cli.fleet_narration import fleet_writers
 from fountain.cli.labels import counted, peer_label
 from fountain.cli.options import command_line
+from fountain.cli.place import object_url
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
 from fountain.events import (
@@ -151,6 +152,10 @@ class Narrator:
         lines += [f"    {line}" for line in self._commands(event)]
         if event.addresses and "%" in event.addresses[0]:
             lines.append("    (behind the %: the interface by which that machine reaches this one)")
+        urls = self._urls(event)
+        if urls:
+            lines += ["Or with a URL that takes this object alone, whoever answers:"]
+            lines += [f"    {line}" for line in urls]
         return [*lines, ""]
 
     def _commands(self, event: Serving) -> list[str]:
@@ -161,6 +166,16 @@ class Narrator:
         elif len(self._objects) > 1:
             names = [served.name for served in self._objects]
         return [fetch_command(host, name, event.port, event.open) for name in names]
+
+    def _urls(self, event: Serving) -> list[str]:
+        """Commands that take an object by its id; none where there are so many objects that nobody would read them."""
+        host = event.addresses[0] if event.addresses else "HOST"
+        given = {"open": True} if event.open else {}
+        objects = self._objects if len(self._objects) <= COMMAND_COUNT_MAX else []
+        return [
+            command_line("fountain-fetch", given, object_url(host, event.port, served.name, served.object_id))
+            for served in objects
+        ]
 
     def _name_of(self, name: str) -> str:
         """The object's name, where there are several objects."""

@@ -61,6 +61,7 @@ OPTIONS = {
     "listen": "--listen",
     "free_size_min": "--keep-free",
     "hook": "--hook",
+    "object_id": "--object",
     "unsigned": "--unsigned",
     "state": "--state",
     "root_signers": "--root-signers",

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fountain.cli.place import HostPlace, parse_place
-from fountain.config import FetchConfig
+from fountain.cli.place import HostPlace, object_url, parse_place
+from fountain.config import FetchConfig, TrustConfig
 from fountain.errors import UsageError
 from tests.cli.stage import Stage
+
+ID = "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,9 @@ from tests.cli.stage import Stage
         ("fountain://server/", HostPlace("server")),
         ("FOUNTAIN://server:7000/image.iso", HostPlace("server", 7000, "image.iso")),
         ("fountain://[::1]:7000/a%20b/", HostPlace("::1", 7000, "a b")),
+        (f"fountain://server/a%23b#{ID}", HostPlace("server", None, "a#b", ID)),
+        (f"fountain://[::1]:7000#{ID}", HostPlace("::1", 7000, None, ID)),
+        ("fountain://server/image.iso#", HostPlace("server", None, "image.iso")),
         ("fountain://server/latin%e9", HostPlace("server", None, "latin\udce9")),
     ],
 )
@@ -38,6 +43,7 @@ def test_a_place_is_host_port_and_name(text: str, place: HostPlace) -> None:
     [
         ":7000", "server:", "server:x", "server:0", "server:65536", "server:-1", "a:b:c", "[::1", "[]:1", "fountain://",
         "http://server/", "server/name", "server:1/name", "fountain://user@server/", "fountain://server/name?query",
+        "fountain://server/name#id#id",
     ],
 )  # fmt: skip
 def test_what_is_no_place_is_refused_with_the_forms(text: str) -> None:
@@ -69,3 +75,35 @@ def test_what_is_typed_twice_is_refused(argv: list[str]) -> None:
     status, _, err = Stage().fetch(*argv)
     assert status == 2
     assert "Leave one of them out." in err
+
+
+@pytest.mark.parametrize("host", ["192.168.1.5", "fe80::1%eth0", "server"])
+@pytest.mark.parametrize("port", [6330, 7000])
+@given(st.text(min_size=1).filter(lambda name: name != "/" * len(name)).map(lambda name: name.rstrip("/")))
+def test_a_url_of_an_object_says_what_it_was_made_of(host: str, port: int, name: str) -> None:
+    place = parse_place(object_url(host, port, name, ID))
+    assert place == HostPlace(host, None if port == 6330 else port, name, ID)
+
+
+def test_the_id_of_an_object_is_in_the_url_or_an_option() -> None:
+    stage = Stage()
+    stage.fetch(f"fountain://server/image.iso#{ID}")
+    stage.fetch("server", "image.iso", "--object", ID)
+    stage.fetch(f"fountain://server/image.iso#{ID}", "--object", ID.upper())
+    assert stage.configs == [FetchConfig(host="server", name="image.iso", trust=TrustConfig(object_id=ID))] * 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ((f"fountain://server/a#{ID}", "--object", "0" * 64), "another id than --object"),
+        (("fountain://server/a#12",), "'12' is no id of an object."),
+        (("server", "--object", ID + "0"), "is no id of an object."),
+        (("--group", "239.63.30.1", "--listen", "--object", ID), "--listen takes every object, and no --object."),
+    ],
+)
+def test_an_id_that_cannot_be_is_refused(argv: tuple[str, ...], message: str) -> None:
+    stage = Stage()
+    status, _, err = stage.fetch(*argv)
+    assert (status, stage.configs) == (2, [])
+    assert message in err

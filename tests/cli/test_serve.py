@@ -11,7 +11,7 @@ import pytest
 from fountain.config import ServeConfig
 from fountain.errors import PeersMissingError, TransportError
 from fountain.events import EndReason, LeftOut, Observer, Stopped
-from tests.cli.stage import ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
+from tests.cli.stage import DIGEST, ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
@@ -111,6 +111,14 @@ def test_the_start_says_what_is_served_where_and_what_to_type() -> None:
     assert "    sudo firewall-cmd --add-port=6330-6331/udp\n" in err
     assert "    sudo nft insert rule inet filter input udp dport 6330-6331 accept\n" in err
     assert "    fountain-fetch 192.168.1.5\n" in err
+
+
+def test_the_start_shows_a_url_that_takes_the_object_alone() -> None:
+    command = f"    fountain-fetch 'fountain://192.168.1.5/a%20b#{DIGEST}'\n"
+    assert command in Stage(script(served("a b"), serving())).serve("a b").err
+    command = f"    fountain-fetch --open 'fountain://[fd00::5]:7000/a#{DIGEST}'\n"
+    assert command in Stage(script(served("a"), serving("fd00::5", port=7000, is_open=True))).serve("a").err
+    assert "fountain://" not in Stage(script(*map(served, "abcdef"), serving())).serve("a").err
 
 
 def test_ports_that_do_not_adjoin_are_opened_one_by_one() -> None:

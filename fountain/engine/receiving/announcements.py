@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Callable
 
 from fountain.config import FetchConfig
-from fountain.errors import NobodyAnsweredError, UntrustedError
+from fountain.engine.receiving.failures import other_object_error
+from fountain.errors import FountainError, NobodyAnsweredError, UntrustedError
 from fountain.events import Observer, Warned
 from fountain.limits import NS
 from fountain.net.group import Group
@@ -27,6 +28,9 @@ class Announcements:
         self._config = config
         self._observer = observer
         self._name = None if config.name is None else unicodedata.normalize("NFC", config.name)
+        wanted = config.trust.object_id
+        self._object_id = None if wanted is None else bytes.fromhex(wanted)
+        self._other: OfferBody | None = None  # what was heard in place of the object of that id
         self._names: dict[str, None] = {}  # in order
         self._has_reported_other = self._has_reported_why = False
         self._silent_ns = now_ns  # until then nothing was heard
@@ -39,7 +43,12 @@ class Announcements:
         if taken is not None:
             self._report_other(offer, taken)
             return False
-        return self._name is None or offer.name == self._name
+        if self._name not in (None, offer.name):
+            return False
+        if self._object_id not in (None, offer.object_id):
+            self._other = offer
+            return False
+        return True
 
     def report_why_nothing_comes(self, group: Group, foreign_count: int, now_ns: int) -> None:
         """Report once what is heard instead of what is waited for, where there is no limit of time."""
@@ -59,9 +68,11 @@ class Announcements:
             del self._refusals[next(iter(self._refusals))]
         self._observer.handle(Warned(error.message, error.hint))
 
-    def error(self, group: Group, foreign_count: int) -> NobodyAnsweredError:
+    def error(self, group: Group, foreign_count: int) -> FountainError:
         """The error of a fetch that nobody announced anything for."""
         config = self._config
+        if self._other is not None:
+            return other_object_error(f"Group {group.address}", self._other)
         if foreign_count:
             return NobodyAnsweredError(
                 f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "

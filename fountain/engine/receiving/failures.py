@@ -17,7 +17,7 @@ from fountain.errors import (
 from fountain.protocol.group.standstill import Standstill
 from fountain.protocol.session.client_events import Failure, Trouble
 from fountain.storage.paths import printable
-from fountain.wire.control import RefusalReason
+from fountain.wire.control import OfferBody, RefusalReason
 
 __all__ = [
     "DEFECT_HINT",
@@ -26,6 +26,7 @@ __all__ = [
     "described_defect",
     "fetch_failure",
     "local_error",
+    "other_object_error",
     "refusal_error",
     "standstill_error",
 ]
@@ -78,6 +79,8 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
         case Failure.UNTRUSTED:
             hint = "Have the server serve a release that a key in that file signed."
             return UntrustedError(f"{host} offers nothing that `signers` allows.", hint)
+        case Failure.OTHER_OBJECT:
+            return other_object_error(host, trouble.offer)
         case Failure.REFUSED:
             error = refusal_error(trouble.refusal, name)
             return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if trouble.has_data else error
@@ -180,12 +183,26 @@ def _replaced_error(trouble: Trouble, host: str, name: str | None) -> FountainEr
     )
 
 
+def other_object_error(source: str, offer: OfferBody | None) -> UntrustedError:
+    """The error of a fetch of one object alone, in whose place `source` has another one."""
+    shown = "another object" if offer is None else f"another '{printable(offer.name)}', {offer.object_id.hex()}"
+    return UntrustedError(
+        f"{source} offers {shown}, and not the object of the id that was asked for (`object_id`).",
+        "If it was changed on purpose, ask whoever gave you the id for the new one.",
+    )
+
+
 def refusal_error(reason: RefusalReason | None, name: str | None = None) -> FountainError:
     """The error of a refusal."""
     match reason:
         case RefusalReason.NO_SUCH_OBJECT:
-            what = "no such object" if name is None else f"no object named '{printable(name)}'"
-            return RefusedError(f"The server has {what}.", "Leave the `name` out to see what it has.")
+            if name is None:  # It was asked for by its id.
+                return RefusedError(
+                    "The server does not have that object.", "Leave the id out to see what it has (`object_id`)."
+                )
+            return RefusedError(
+                f"The server has no object named '{printable(name)}'.", "Leave the `name` out to see what it has."
+            )
         case RefusalReason.SERVER_FULL:
             return RefusedError(
                 "The server has as many peers as it takes.", "Try again later, or raise `peer_count_max` on the server."

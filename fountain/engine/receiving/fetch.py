@@ -130,13 +130,17 @@ def _vetting(config: FetchConfig) -> Vetting | None:
 
 def _machine(config: FetchConfig, targets: Sequence[Address], vetting: Vetting | None) -> ClientMachine:
     want_kind, want = Want.ANY, bytes(32)
+    object_id = None if config.trust.object_id is None else bytes.fromhex(config.trust.object_id)
+    if object_id is not None:
+        want_kind, want = Want.OBJECT, object_id
     if config.name is not None:
         # Names are served in NFC; no object has one that is no UTF-8, and the server says so.
         name = unicodedata.normalize("NFC", config.name).encode(errors="surrogateescape")
         want_kind, want = Want.NAME, digest(name)
     client = ClientConfig(
         want_kind, want, open=config.open, wait=config.wait, timeout_ns=config.timeout_ns,
-        peer_id=single_peer_id(config, targets), host=platform.node(), vet=None if vetting is None else vetting.vet,
+        peer_id=single_peer_id(config, targets), host=platform.node(), object_id=object_id,
+        vet=None if vetting is None else vetting.vet,
     )  # fmt: skip
     return ClientMachine(client, secrets.token_bytes(32), now_ns())
 

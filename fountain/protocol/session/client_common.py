@@ -29,6 +29,8 @@ SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
 class ClientConfig:
     """What a client wants, and who it is. With `wait` it never gives up; only with the server's `key` it is served.
 
+    With an `object_id` it takes that object alone, whatever a name stands for.
+
     `vet` says of an offer, at a time, whether its object may be taken at all; None: it was not looked at.
     """
 
@@ -40,6 +42,7 @@ class ClientConfig:
     peer_id: bytes
     host: str
     key: bytes | None = None
+    object_id: bytes | None = None
     vet: Callable[[OfferBody, int], bool | None] | None = None
 
 
@@ -108,6 +111,9 @@ class ClientCommon:
             self.rejects.add(Reject.OUT_OF_PLACE)
             if held is not None and patience.is_replaced and offer.body.name == held.name:
                 patience.note_instead(offer.body)
+            return False
+        if held is None and config.object_id not in (None, offer.body.object_id):
+            patience.suspect(Hint(Failure.OTHER_OBJECT, offer=offer.body), now_ns)
             return False
         if offer.body.open != config.open:
             patience.suspect(Hint(Failure.SEAL, offer=offer.body), now_ns)

@@ -60,6 +60,7 @@ class Failure(enum.Enum):
     CONGESTED = enum.auto()  # Most of what the server sent was lost.
     SEAL = enum.auto()  # One side wants sealed data, the other does not.
     UNTRUSTED = enum.auto()  # What the server offers may not be taken.
+    OTHER_OBJECT = enum.auto()  # The server offers another object than the one of the id that is wanted.
 
 
 class Interruption(enum.Enum):
