@@ -327,7 +327,8 @@ class Fetch(_Running[Fetched | None]):
 class Listener(_Running[Fetched | None]):
     """The objects that come from a group, as `listen` makes it: iterate over it, until it is closed.
 
-    Each object is `Fetched`, and waits until it is asked for. `events` has everything else too; use one of the two.
+    Each object is a `Fetched`, which waits until the program takes it. `events` gives all events instead: use the
+    iteration or `events`, not both.
     Leaving its `with` block closes it.
     """
 

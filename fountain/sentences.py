@@ -87,8 +87,8 @@ _SENTENCES: dict[enum.Enum, str] = {
         "The time to wait is over: starting with {have_count:,} of {want_count:,} receivers."
     ),
     Notice.TOO_SHORT_ON_AIR: (
-        "{name} needs {needed_s:,.1f} s on the air, and the stream ends after {duration_s:,.1f} s: no receiver can be "
-        "sure to have it all."
+        "{name} needs {needed_s:,.1f} s of sending, but the stream ends after {duration_s:,.1f} s: a receiver may not "
+        "get all of it."
     ),
     Notice.OPEN_GROUP: (
         "Without a key (`group.key_path`) a group is protected against accidents only: anybody on this network can "

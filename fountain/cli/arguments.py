@@ -139,7 +139,7 @@ class CommandParser(argparse.ArgumentParser):
     def _unknown(self, argument: str) -> UsageError:
         option = argument.partition("=")[0]
         alike = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.75)
-        hint = f"Did you mean {alike[0]}?" if alike else f"{self._help_hint} A name that begins with - goes behind --."
+        hint = f"Did you mean {alike[0]}?" if alike else f"{self._help_hint} Write -- before a name that begins with -."
         return UsageError(f"There is no option {option}.", hint)
 
 

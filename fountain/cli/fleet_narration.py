@@ -104,7 +104,7 @@ def _air_time(event: AirTime) -> list[str]:
     passes = ""  # That is for one; a stream may have more.
     if event.pass_count is not None:
         passes = "; one pass is sent" if event.pass_count == 1 else f"; {event.pass_count:,} passes are sent"
-    needed = f"needs {format_duration(event.seconds)} on the air for {format_loss(event.loss)} loss ({sure})"
+    needed = f"needs {format_duration(event.seconds)} of sending for {format_loss(event.loss)} loss ({sure})"
     return [f"{event.name} {needed}{passes}"]
 
 

@@ -64,6 +64,6 @@ def on_air_words(event: OnewayProgress) -> str:
     passes = f"pass {event.pass_number:,}" + ("" if event.pass_count is None else f" of {event.pass_count:,}")
     elapsed = format_duration(event.elapsed_s)
     if not event.planned_s:
-        return f"{passes}, {elapsed} on the air"
+        return f"{passes}, sending for {elapsed}"
     percent = format_percent(event.elapsed_s / event.planned_s)
     return f"{passes}, {percent}, {elapsed} of {format_duration(event.planned_s)}"

@@ -45,7 +45,9 @@ def check_buffers() -> Iterator[Finding]:
     if errors:
         yield note("dropped datagrams", f"{errors} since the start of this machine, because receive buffers were full")
     elif errors == 0:
-        yield fine("dropped datagrams", "none for want of a receive buffer since the start of this machine")
+        yield fine(
+            "dropped datagrams", "no datagram was dropped because a receive buffer was full, since this machine started"
+        )
 
 
 def _buffer_finding(check: str, granted: int, wanted: int, setting: str) -> Finding:
@@ -135,9 +137,7 @@ def check_firewall(lines: Sequence[str]) -> Iterator[Finding]:
     elif system_names("/run/firewalld"):
         name = "firewall-cmd"
     else:
-        yield fine(
-            "firewall", "neither ufw nor firewalld is on; other rules are for root to see: sudo nft list ruleset"
-        )
+        yield fine("firewall", "ufw and firewalld are off; only root can see other rules: sudo nft list ruleset")
         return
     mend = next((line for line in lines if name in line.split()), "")
     yield note("firewall", f"{name} is on: it must allow a server here; a client needs no rule", mend)

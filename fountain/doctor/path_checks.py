@@ -69,8 +69,11 @@ def check_path(host: str, port: int) -> Iterator[Finding]:
         if isinstance(server, _Server):
             yield from _server_findings(server, target, mtu)
         else:
-            is_up = "is up, but no server listens there" if server else "does not answer, or a firewall is in between"
-            silent.append((f"{text(target)} {is_up}", f"ssh {target[0]} fountain-serve PATH"))
+            if server:
+                trouble = f"the host is up, but no server listens on {text(target)}"
+            else:
+                trouble = f"{text(target)} does not answer: the host is off, or a firewall blocks it"
+            silent.append((trouble, f"ssh {target[0]} fountain-serve PATH"))
     is_enough = len(silent) < len(targets[:_TARGET_COUNT_MAX])  # One address of a host is all that a fetch needs.
     for sentence, mend in silent:
         yield (note if is_enough else problem)("server", sentence, mend, is_remote=True)

@@ -219,14 +219,15 @@ class Part:
         """What a user should know about a finished tree."""
         if self.manifest is None or self._tree is None:
             return []
-        remarks = []
+        remarks, name = [], printable(self.name)
         outward, copied = outward_count(self.manifest), self._tree.copied_count
         if outward:
-            remarks.append(f"Symbolic links of {printable(self.name)} that point out of it: {outward:,}.")
+            links = "link" if outward == 1 else "links"
+            remarks.append(f"{name} has {outward:,} symbolic {links} to places outside of it.")
         if copied:
-            remarks.append(f"Hard links of {printable(self.name)} that are copies, as there are none here: {copied:,}.")
+            remarks.append(f"This file system has no hard links: hard links of {name} that became copies: {copied:,}.")
         if self._blocks is not None and self._blocks.lacks_digests:
-            remarks.append(f"Files with holes of {printable(self.name)} get no digest, so long are the holes.")
+            remarks.append(f"{name} has files with holes that are too long to digest: no digest is printed for them.")
         return remarks
 
     def write_block(self, index: int, rows: NDArray[np.uint8]) -> bool:

@@ -89,7 +89,7 @@ def test_the_command_of_a_receiver_has_just_the_options_that_it_needs(changes: d
 def test_a_one_way_stream_says_its_air_time() -> None:
     assert "  one-way at 100Mbit/s, with a key" in told(group_opened(is_oneway=True, is_keyed=True))
     event = AirTime("image.iso", 9.1, 0.05, 0.999, None)
-    line = "image.iso needs 9.1s on the air for 5.0% loss (99.9% sure)"
+    line = "image.iso needs 9.1s of sending for 5.0% loss (99.9% sure)"
     assert told(event) == [line]
     assert told(dataclasses.replace(event, pass_count=1)) == [f"{line}; one pass is sent"]
     assert told(dataclasses.replace(event, pass_count=3)) == [f"{line}; 3 passes are sent"]
@@ -171,7 +171,7 @@ def test_a_one_way_server_shows_pass_share_and_time_of_each_stream() -> None:
     opened = group_opened("image.iso", "photos", is_oneway=True)
     assert last_region(Stage(width=80), opened, ON_AIR, endless) == [
         "pass 2 of 3, 43.9%, 4s of 9.1s at 100Mbit/s  image.iso",
-        "pass 7, 1m 15s on the air at 50Mbit/s  photos",
+        "pass 7, sending for 1m 15s at 50Mbit/s  photos",
     ]
     for width in (20, 40, 60):
         assert all(len(line) <= width - 2 for line in last_region(Stage(width=width), opened, ON_AIR, endless))

@@ -80,7 +80,7 @@ def test_both_sides_are_notified_how_many_entries_were_left_out(root: Path, tmp_
     ]  # fmt: skip
     assert client.of(LeftOut) == [LeftOut("tree", 2)]
     assert [event.message for event in client.of(Warned) if isinstance(event, Warned)] == [
-        "Symbolic links of tree that point out of it: 1."
+        "tree has 1 symbolic link to places outside of it."
     ]
     copy = tmp_path / "copy"
     assert sorted(os.listdir(copy)) == ["a:b", "d", "file", "holes"]

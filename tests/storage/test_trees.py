@@ -121,7 +121,7 @@ def test_links_that_point_out_of_the_tree_are_counted(tmp_path: Path, rng: rando
     with serve(root) as source:
         part = open_part(source, tmp_path / "copy")
         part.set_manifest(source.manifest_bytes)
-        assert part.remarks == ["Symbolic links of tree that point out of it: 4."]
+        assert part.remarks == ["tree has 4 symbolic links to places outside of it."]
         part.discard()
 
 
@@ -178,7 +178,7 @@ def test_hard_links_are_copies_where_there_are_none_and_that_is_said(
         part = open_part(source, tmp_path / "copy")
         part.set_manifest(source.manifest_bytes)
         finish_rest(source, part)
-        assert part.remarks == ["Hard links of tree that are copies, as there are none here: 1."]
+        assert part.remarks == ["This file system has no hard links: hard links of tree that became copies: 1."]
     (tmp_path / "copy" / "a").samefile(tmp_path / "copy" / "a")
     assert (tmp_path / "copy" / "a").read_bytes() == (root / "a").read_bytes()
     assert (tmp_path / "copy" / "a").stat().st_mtime_ns == (root / "a").stat().st_mtime_ns
@@ -349,7 +349,7 @@ def test_a_file_with_too_much_hole_gets_no_digest_and_the_others_do(
     with serve(root) as source:
         part = open_part(source, tmp_path / "copy")
         part.set_manifest(source.manifest_bytes)
-        assert part.remarks == ["Files with holes of tree get no digest, so long are the holes."]
+        assert part.remarks == ["tree has files with holes that are too long to digest: no digest is printed for them."]
         part.discard()
         done = {path.name: digest for digest, path in fetch(source, tmp_path / "copy")}
     assert done == {name: blake3((root / name).read_bytes()).hexdigest() for name in ("a", "z")} | {"m": ""}

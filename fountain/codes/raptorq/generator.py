@@ -2,8 +2,9 @@
 
     C = A^-1 [0 .. 0, source]      so      symbol(ISI) = (sum of the ISI's intermediate columns of A^-1) . source
 
-A^-1 restricted to the source columns, uint8[L, K'], comes from the encoding plan run over the identity matrix, and is
-cached for as many K' as fit `_CACHE_SIZE_MAX`. One generator row then is the XOR of some seven rows of it.
+Only the columns of A^-1 that belong to source symbols are needed, uint8[L, K']. The encoding plan makes them from the
+identity matrix. They are cached for as many K' as fit `_CACHE_SIZE_MAX`. Then one generator
+row is the XOR of some seven rows of it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _lock = threading.Lock()
 
 
 def solve_identity(parameters: Parameters) -> NDArray[np.uint8]:
-    """A^-1 restricted to the source columns, in rows padded to 64 octets."""
+    """The columns of A^-1 for the source symbols, in rows padded to 64 octets."""
     count = parameters.K_prime
     plan = encoding_plan(parameters)
     space = aligned_rows(plan.scratch_row_count, padded_size(count))

@@ -63,7 +63,7 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
         case Failure.TOO_LARGE:
             return NobodyAnsweredError(
                 f"Small packets come from port {data_port} of {host}, but none with data came within {timeout_s:g} s.",
-                "They are probably too large for the way (MTU): start the server with a lower `mtu`, such as 1280.",
+                "They are probably too large for the path (MTU): start the server with a lower `mtu`, such as 1280.",
             )
         case Failure.NOT_SENT:
             return NobodyAnsweredError(
