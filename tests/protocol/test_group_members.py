@@ -11,6 +11,7 @@ from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.protocol.group import parties
 from fountain.protocol.group.member import (
+    AWAY_NS,
     FINAL_STATES,
     HOLDING_STATES,
     MEMBER_REPORT_SPACING_NS,
@@ -30,6 +31,7 @@ from fountain.protocol.schedule.deficits import TURN_COUNT, AddressTurns, Defici
 from fountain.protocol.schedule.group import GroupCarousel
 from fountain.protocol.schedule.lane import Lane
 from fountain.wire.group import GroupPacketType, GroupReport, MemberState
+from fountain.wire.reject import Reject
 from tests.world.groups import MS, Stage
 
 REPORT = GroupReport(
@@ -130,6 +132,64 @@ def test_receivers_that_end_and_begin_again_and_again_are_heard_no_more_often_th
         desk.say(replace(REPORT, state=state), number=desk.stage.machine.announcer.sequence << 32 | 1)
     share = NEWCOMER_BURST_COUNT + (desk.stage.world.now_ns - began_ns) // NEWCOMER_SPACING_NS
     assert 20 < len(events) - before <= share + 2
+
+
+@pytest.mark.parametrize("held", [0.0, 0.9])
+def test_nobody_has_what_was_not_sent_since_it_lacked_it(held: float, seed: int) -> None:
+    desk = Desk(seed)
+    machine, world = desk.stage.machine, desk.stage.world
+    lacking_count = int((1.0 - held) * desk.stage.source.geometry.symbol_count) - 2
+    receiving = replace(REPORT, has_manifest=True, fraction=round(held * 65_535), received_count=1)
+    member = desk.say(receiving)
+    assert member is not None
+    rejected = machine.rejects.count(Reject.OUT_OF_PLACE)
+    assert machine.sequence < lacking_count
+    desk.say(replace(receiving, state=MemberState.DONE, fraction=65_535))
+    assert (member.state, member.held_ns) == (MemberState.RECEIVING, 0)
+    assert machine.rejects.count(Reject.OUT_OF_PLACE) == rejected + 1
+    assert world.run(lambda: machine.sequence > lacking_count + 4, 60 * NS)
+    desk.say(replace(receiving, state=MemberState.DONE, fraction=65_535))
+    assert member.state is MemberState.DONE
+
+
+def test_what_a_receiver_says_that_had_the_object_before_is_believed(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(replace(REPORT, state=MemberState.DONE))
+    assert member is not None
+    assert member.held_ns > 0
+
+
+def test_an_end_that_somebody_else_reported_is_over_when_its_receiver_goes_on(seed: int) -> None:
+    desk = Desk(seed)
+    (listener,) = desk.stage.listeners
+    member = desk.stage.member(listener)
+    while member.state is not MemberState.LEFT:  # until it comes before a report of the receiver on the same Plan
+        desk.say(
+            replace(REPORT, peer_id=member.peer_id, state=MemberState.LEFT),
+            number=desk.stage.machine.announcer.sequence << 32 | 1,
+        )  # fmt: skip
+        desk.wait(MS)
+    desk.wait(AWAY_NS // 2)
+    assert member.state is MemberState.LEFT
+    assert desk.stage.world.run(lambda: member.state is MemberState.DONE, 5 * NS)
+    assert desk.stage.all_exact()
+    assert not any(feed.leave_reason for feed in listener.feeds)
+
+
+def test_returns_take_the_share_of_the_address_that_they_are_reported_from(seed: int) -> None:
+    desk = Desk(seed)
+    desk.say(replace(REPORT, peer_id=digest(b"liar")[:8]), host="liar")
+    ended = desk.say(replace(REPORT, state=MemberState.FAILED))
+    assert ended is not None
+    for turn in range(2 * NEWCOMER_BURST_COUNT):
+        desk.wait(20 * MS)
+        state = (MemberState.RECEIVING, MemberState.FAILED)[turn % 2]
+        desk.say(
+            replace(REPORT, state=state), number=desk.stage.machine.announcer.sequence << 32 | (1 + turn % 2),
+            host="liar",
+        )  # fmt: skip
+    names = [digest(b"new %d" % number)[:8] for number in range(NEWCOMER_BURST_COUNT // 2)]
+    assert all(desk.say(replace(REPORT, peer_id=name)) is not None for name in names)
 
 
 def test_counts_of_a_report_that_expects_packets_never_sent_are_not_believed(seed: int) -> None:

@@ -95,6 +95,17 @@ def _silent_end(seen: Seen) -> GroupReport:
     return replace(_needs(seen), expected_sequence=seen.plan.next_sequence + (1 << 40))
 
 
+def _done(seen: Seen) -> GroupReport:
+    """Two receivers, one after the other, have the object."""
+    name = digest(b"done %d" % (seen.count % 2))[:8]
+    return replace(_report(seen), peer_id=name, state=MemberState.DONE, fraction=65_535)
+
+
+def _any_state(seen: Seen) -> GroupReport:
+    """It is something else each time."""
+    return replace(_report(seen), state=list(MemberState)[seen.count * 5 % len(MemberState)])
+
+
 LIES: dict[str, Callable[[Seen], GroupReport]] = {
     "needs": _needs,
     "one block": _one_block,
@@ -106,6 +117,8 @@ LIES: dict[str, Callable[[Seen], GroupReport]] = {
     "deaf": _deaf,
     "ever new": _ever_new,
     "the future": _silent_end,
+    "done": _done,
+    "any state": _any_state,
 }
 
 

@@ -7,8 +7,11 @@ import random
 
 import pytest
 
+from fountain.engine.serving.audience import Audience
+from fountain.engine.serving.stragglers import Stragglers
 from fountain.limits import NS
 from fountain.protocol.group.api import GroupSettings
+from fountain.protocol.group.parties import NEWCOMER_BURST_COUNT, NEWCOMER_SPACING_NS
 from fountain.testing import Link, Listener
 from fountain.wire.control import MAGIC
 from tests.world.groups import MS, Stage
@@ -22,11 +25,12 @@ SLEEP_SIZE = 4_000_000
 
 
 def play(
-    seed: int, cc: str, *, key: bytes | None = None, settings: GroupSettings | None = None, size: int = SIZE
-) -> Stage:
+    seed: int, cc: str, *, key: bytes | None = None, settings: GroupSettings | None = None, size: int = SIZE,
+    rate_bps: int = RATE_BPS,
+) -> Stage:  # fmt: skip
     """A stream to honest receivers that are near, and lose a little."""
     stage = Stage(
-        seed, cc=cc, size=size, symbol_size=SYMBOL_SIZE, block=BLOCK, rate_bps=RATE_BPS, key=key,
+        seed, cc=cc, size=size, symbol_size=SYMBOL_SIZE, block=BLOCK, rate_bps=rate_bps, key=key,
         settings=settings or GroupSettings(wait_count=HONEST_COUNT),
     )  # fmt: skip
     for index in range(HONEST_COUNT):
@@ -88,6 +92,56 @@ def test_who_shares_the_address_of_a_liar_stays_in_the_group(cc: str, lie: str, 
     assert liar.count > 50
     assert not any(feed.leave_reason for listener in stage.listeners for feed in listener.feeds)
     assert {member.is_leaving for member in stage.machine.members.values() if member.host == "listener 0"} <= {False}
+
+
+# --- Made-up ends ------------------------------------------------------------------------------------------
+
+
+def end_when_met(stage: Stage, expect: int) -> None:
+    """Let time pass until a server would end that expects so many receivers."""
+    world, groups = stage.world, stage.server.groups
+    audience = Audience(stage.rate_bps, world.now_ns, [stage.machine])
+    stragglers = Stragglers(groups.needed_size, world.now_ns)
+
+    def may_end() -> bool:
+        now_ns = world.now_ns
+        is_met = audience.count_done(now_ns) >= expect and groups.has_heard_all(now_ns)
+        return is_met and stragglers.may_end(lambda: audience.receiving(now_ns), groups.rate_bps, now_ns)
+
+    assert world.run(may_end, 300 * NS)
+
+
+def test_made_up_receivers_that_are_done_end_no_stream_before_the_honest_ones_are_heard(seed: int) -> None:
+    stage = play(seed, "fixed", settings=GroupSettings(wait_count=2))
+    Liar(stage, "done", spacing_ns=10 * MS)
+    end_when_met(stage, 2)
+    assert stage.all_exact()
+
+
+def test_made_up_receivers_that_are_done_end_no_stream_however_long_it_takes(seed: int) -> None:
+    stage = play(seed, "fixed", size=SLEEP_SIZE, rate_bps=RATE_BPS // 4)  # almost a minute
+    Liar(stage, "done")
+    end_when_met(stage, 2)
+    assert stage.all_exact()
+
+
+def test_made_up_receivers_with_the_key_end_no_stream_either(seed: int) -> None:
+    stage = play(seed, "tfmcc", key=bytes(32))
+    Liar(stage, "done")
+    end_when_met(stage, 2)
+    assert stage.all_exact()
+
+
+def test_a_receiver_that_says_something_else_each_time_ends_as_seldom_as_new_ones_come(seed: int) -> None:
+    stage = play(seed, "fixed")
+    Liar(stage, "any state", spacing_ns=10 * MS)
+    began_ns = stage.world.now_ns
+    assert stage.world.run(stage.all_done, 60 * NS)
+    ends = [event for event in stage.server.member_events if event.member.host == "liar"]
+    share = NEWCOMER_BURST_COUNT + (stage.world.now_ns - began_ns) // NEWCOMER_SPACING_NS
+    assert len(ends) <= 3 * share
+    stage.wait(NS)
+    assert len({member.state for member in stage.machine.members.values() if member.host != "liar"}) == 1
 
 
 # --- Asleep ------------------------------------------------------------------------------------------------

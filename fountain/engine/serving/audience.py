@@ -55,6 +55,7 @@ RECEIVER_COUNT_MAX = 500  # Receivers that are shown; to make rows of 10,000 wou
 SMALL_COUNT_MAX = 64  # Of so many sessions the table takes some ten kilobytes, and may be written often.
 PEER_COUNT_MAX = 65_536  # Peers of which it is remembered what they were sent, and that they have the object.
 HOST_COUNT_MAX = 3
+FALLING_BACK_NS = 5 * NS  # After a receiver has left its group its session begins as soon as this, or never.
 # With several objects a listener that is done with one joins another as soon as it hears of it. Two Announces of each
 # object pass in this time, and the first report on one.
 SETTLE_MIN_NS = 2 * NS
@@ -171,16 +172,15 @@ class Audience:
             for machine in self._machines
         )
 
-    def receiving(self) -> list[float]:
-        """The fraction that each receiver of the group has that is neither done nor out of reach, also by unicast."""
-        fallbacks = {id(single.fallback.member): single for single in self._singles.values() if single.fallback}
-        found = []
+    def receiving(self, now_ns: int) -> list[float]:
+        """The fraction that each peer has that was heard lately, and still receives: in the group, or by unicast."""
+        found = [single.fraction for single in self._singles.values()]
+        served = {id(single.fallback.member) for single in self._singles.values() if single.fallback}
         for machine in self._machines:
             for member in machine.members.values():
-                single = fallbacks.get(id(member))
-                if single is not None:
-                    found.append(single.fraction)
-                elif member.is_active and not member.is_deaf:
+                is_leaving = member.state is MemberState.FALLBACK and not member.held_ns
+                is_heard = member.is_active or (is_leaving and now_ns - member.heard_ns < FALLING_BACK_NS)
+                if is_heard and id(member) not in served:
                     found.append(member.fraction)
         return found
 

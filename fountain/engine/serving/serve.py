@@ -229,7 +229,7 @@ class _Server:
         self._sender = Sender(objects, control, data, machine, executor, groups)
         self._notifier = _Notifier(observer, self._sender, self._group, config.rate_bps, start_ns)
         self._busy_ns = start_ns
-        self._stragglers = Stragglers(start_ns)
+        self._stragglers = Stragglers(0 if groups is None else groups.needed_size, start_ns)
 
     def announce(self, sources: list[FileSource], releases: Mapping[str, ServedRelease]) -> None:
         """Report what is served, and where."""
@@ -272,7 +272,7 @@ class _Server:
             self._busy_ns = now
         audience = self._notifier.audience
         is_complete = config.expect is not None and audience.done_count >= config.expect
-        if is_complete and not audience.hooking and self._stragglers.may_end(audience.receiving, now):
+        if is_complete and not audience.hooking and self._may_end(now):
             return EndReason.COMPLETE
         if self._group is not None and self._group.is_over:
             return EndReason.ONEWAY_OVER
@@ -281,6 +281,15 @@ class _Server:
         if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
             return EndReason.IDLE
         return None
+
+    def _may_end(self, now: int) -> bool:
+        """Whether nobody is known, or to be heard yet, for whom the server should go on though `expect` is met."""
+        if self._group is None:
+            return True
+        streams, audience = self._group.streams, self._notifier.audience
+        return streams.has_heard_all(now) and self._stragglers.may_end(
+            lambda: audience.receiving(now), streams.rate_bps, now
+        )
 
     def _end(self, reason: EndReason) -> None:
         """Say Bye, and acknowledge what is still asked, for a moment."""

@@ -24,6 +24,12 @@ class ServedObject:
     zero_symbol_count: int = 0  # symbols of blocks of zeros: nobody needs to be sent them
 
     @property
+    def needed_count(self) -> int:
+        """Packets that whoever begins with nothing needs at least."""
+        offer = self.offer
+        return offer.geometry.symbol_count - self.zero_symbol_count + offer.manifest_geometry.symbol_count
+
+    @property
     def packet_size(self) -> int:
         """Octets that one data packet takes on the wire."""
         return self.wire_size(1)

@@ -79,9 +79,23 @@ class SendTimes:
     def __init__(self) -> None:
         self._ends: deque[int] = deque()
         self._times: deque[int] = deque()
+        self._end = 0
+        self._earlier_count = 0  # in sessions before this one
+
+    @property
+    def count(self) -> int:
+        """Packets that ever went."""
+        return self._earlier_count + self._end
+
+    def restart(self) -> None:
+        """Sequence numbers begin anew."""
+        self._earlier_count, self._end = self.count, 0
+        self._ends.clear()
+        self._times.clear()
 
     def record(self, end_sequence: int, now_ns: int) -> None:
         """The packets up to, not including, `end_sequence` have gone."""
+        self._end = end_sequence
         self._ends.append(end_sequence)
         self._times.append(now_ns)
 

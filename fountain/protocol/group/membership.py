@@ -10,8 +10,10 @@ from collections import deque
 from dataclasses import replace
 
 from fountain.limits import NS
+from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
-from fountain.protocol.group.announcer import PLAN_MIN_NS, Announcer, GroupStream
+from fountain.protocol.group.announcer import PLAN_MIN_NS, Announcer, GroupRoundTrip
+from fountain.protocol.group.claims import Claims
 from fountain.protocol.group.events import MemberEvent, MemberSilent, member_events
 from fountain.protocol.group.member import (
     AWAY_NS,
@@ -44,12 +46,28 @@ SWEEP_NS = NS // 4
 SWEEP_EARLY_NS = NS // 20  # for a second after data began: a whole object may go before the second sweep
 
 
+class _Sweeps:
+    """When all receivers are looked at."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.due_ns = now_ns
+        self._begun_ns = now_ns
+
+    def begin(self, now_ns: int) -> None:
+        """Data begins now."""
+        self._begun_ns = self.due_ns = now_ns
+
+    def next(self, now_ns: int) -> None:
+        """All are looked at now."""
+        self.due_ns = now_ns + (SWEEP_NS if now_ns - self._begun_ns > NS else SWEEP_EARLY_NS)
+
+
 class Membership:
     """All receivers of one stream. The rate that they allow goes to `controller`, and from there to `pacer`."""
 
     def __init__(
-        self, stream: GroupStream, carousel: GroupCarousel, controller: GroupRate, pacer: Pacer, announcer: Announcer,
-        *, min_rate_bps: int, now_ns: int,
+        self, served: ServedObject, round_trip: GroupRoundTrip, carousel: GroupCarousel, controller: GroupRate,
+        pacer: Pacer, announcer: Announcer, *, min_rate_bps: int, now_ns: int,
     ) -> None:  # fmt: skip
         self.members: dict[bytes, Member] = {}
         self.events: deque[MemberEvent] = deque()
@@ -59,22 +77,26 @@ class Membership:
         self._controller = controller
         self._pacer = pacer
         self._announcer = announcer
-        self._round_trip = stream.rtt
+        self._round_trip = round_trip
         self._minimum = MinimumRate(min_rate_bps)
         self._parties = Parties()
         self._notices = Notices()
         self._sends = SendTimes()
-        self._sweep_ns = now_ns
-        self._begun_ns = now_ns  # when data could begin
+        self._claims = Claims(served)
+        self._sweeps = _Sweeps(now_ns)
 
     @property
     def present_count(self) -> int:
         """Receivers that are there: heard lately, and not interrupted."""
         return sum(not (member.is_silent or member.state is MemberState.LEFT) for member in self.members.values())
 
+    def has_heard_all(self, now_ns: int) -> bool:
+        """Whether every receiver that is there has had time to report, as far as the server can know."""
+        return self.poll.has_asked_all(self._poll_round_trip_ns, now_ns)
+
     def begin(self, now_ns: int) -> None:
         """Data may go from now on."""
-        self._begun_ns = self._sweep_ns = now_ns
+        self._sweeps.begin(now_ns)
 
     def note_sent(self, end_sequence: int, now_ns: int) -> None:
         """The packets up to, not including, `end_sequence` have gone."""
@@ -82,17 +104,17 @@ class Membership:
 
     def lose_track(self) -> None:
         """Sequence numbers begin anew."""
-        self._sends = SendTimes()
+        self._sends.restart()
         self.carousel.lose_track()
 
     def due_ns(self, now_ns: int) -> int:
         """When to come back at the latest."""
-        due_ns = min(self._sweep_ns, self._announcer.plan_ns)
+        due_ns = min(self._sweeps.due_ns, self._announcer.plan_ns)
         return due_ns if self.poll.is_known else min(due_ns, now_ns + PLAN_MIN_NS)
 
     def handle_timeout(self, rate_bps: int, now_ns: int, *, is_idle: bool) -> bool:
         """Let time pass; whether a Plan is due. `rate_bps` is what answers may take a share of, as in `Poll`."""
-        if now_ns >= self._sweep_ns:
+        if now_ns >= self._sweeps.due_ns:
             self._sweep(now_ns)
         heard = self._parties.heard
         if self.poll.advance(
@@ -138,14 +160,17 @@ class Membership:
         reject = self._refusal(member, address, now_ns)
         is_new = member is None
         member = member or Member(report.peer_id, address, now_ns)
-        has_restarted = not is_new and member.numbers.is_restart(number)
+        has_restarted = not is_new and self._has_restarted(member, report, number, now_ns)
         if reject is None and not member.numbers.is_fresh(number, self._announcer.sequence):
             reject = Reject.REPLAYED
         elif reject is None and returns(member.state, report.state, has_restarted=has_restarted):
-            reject = None if self._parties.may_return(member.party, now_ns) else Reject.TOO_MANY
+            may_return = self._parties.may_return(address[0], member.party, now_ns)
+            reject = None if may_return else Reject.TOO_MANY
         if reject is not None:
             return reject
         member.numbers.take(number)
+        if not has_restarted and not self._can_be(member, report):
+            return Reject.OUT_OF_PLACE
         if has_restarted:
             member.reception.restart()
         if report.expected_sequence > next_sequence:
@@ -164,12 +189,26 @@ class Membership:
             member.reception.come_back(next_sequence)
         if rtt_ns:
             self._round_trip.rise(member.rtt.smoothed_ns)
-        said = report.state if has_restarted or follows(member.state, report.state) else member.state
-        self._change_state(member, said, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
+        self._change_state(member, report.state, is_new=is_new, was_silent=was_silent, now_ns=now_ns)
         self._recount(member, did_count=did_count)
         if member.is_active:
             self._steer(member, report, rtt_ns, next_sequence, now_ns)
         return None
+
+    def _has_restarted(self, member: Member, report: GroupReport, number: int, now_ns: int) -> bool:
+        """Whether a receiver has started again: it counts from the start, or for a while only contradicts its end.
+
+        Then somebody else has reported the end in its name.
+        """
+        is_contradiction = not follows(member.state, report.state) and now_ns - member.heard_ns >= AWAY_NS
+        return member.numbers.is_restart(number) or is_contradiction
+
+    def _can_be(self, member: Member, report: GroupReport) -> bool:
+        """Whether a receiver that has not started again can be what it says, after what it said before."""
+        has_got_it = report.state in HOLDING_STATES and member.state is MemberState.RECEIVING
+        if has_got_it and member.report is not None and member.report.state is MemberState.RECEIVING:
+            return self._sends.count >= self._claims.lacking_count(member.report)
+        return follows(member.state, report.state)
 
     def _refusal(self, member: Member | None, address: Address, now_ns: int) -> Reject | None:
         """Why a report is not taken in, of a receiver that may be new."""
@@ -286,7 +325,7 @@ class Membership:
         return min(self._round_trip.smoothed_ns, RTT_ALONE_NS if is_alone else POLL_ROUND_TRIP_MAX_NS)
 
     def _sweep(self, now_ns: int) -> None:
-        self._sweep_ns = now_ns + (SWEEP_NS if now_ns - self._begun_ns > NS else SWEEP_EARLY_NS)
+        self._sweeps.next(now_ns)
         self._controller.on_timeout(now_ns)
         self._pacer.change_rate(self._controller.rate_bps, now_ns)
         limit_ns = max(SILENT_NS, self.poll.patience_ns)

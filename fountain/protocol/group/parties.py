@@ -111,9 +111,12 @@ class Parties:
             return False
         return party.newcomers.take(now_ns)
 
-    def may_return(self, host: str, now_ns: int) -> bool:
-        """Whether a receiver at this address may begin again after an end: it takes the share of a new one."""
-        return self._parties[host].newcomers.take(now_ns)
+    def may_return(self, host: str, first_host: str, now_ns: int) -> bool:
+        """Whether a receiver may begin again after an end: it takes the share of a new one.
+
+        That of `host`, where the report comes from, or of `first_host`, where its first one came from.
+        """
+        return (self._parties.get(host) or self._parties[first_host]).newcomers.take(now_ns)
 
     def join(self, host: str, now_ns: int) -> bool:
         """One more receiver is at this address; whether it is to leave at once."""

@@ -25,6 +25,7 @@ INTERVAL_FEW_NS = NS // 2  # However slow the stream, a few receivers may report
 REPORT_COUNT_MIN = 16  # ... and many of them so many times in a second together, but ...
 PATIENCE_COUNT = 4  # Who was not heard in so many intervals is silent.
 INTERVAL_MAX_NS = 60 * NS  # ... each at least so often.
+HEARD_MIN_NS = NS // 2  # The first report of one that is not known yet takes no longer to come, once it may.
 STAGE_NS = NS // 50  # and the group's round trip, once one is measured
 _STAGES = (1 / 4096, 1 / 256, 1 / 16, 1.0)
 _ENOUGH_COUNT = 16  # Answers after which the estimate is good to a quarter.
@@ -83,6 +84,11 @@ class Poll:
         if not self.is_known:
             self.interval_ns = STAGE_NS  # All that are asked answer while the stage lasts.
         return self._stage != stage
+
+    def has_asked_all(self, round_trip_ns: int, now_ns: int) -> bool:
+        """Whether everybody who is there has had a turn since everybody may report, and time to be heard."""
+        heard_ns = max(round_trip_ns, HEARD_MIN_NS)
+        return self.is_known and now_ns - self._stage_ns >= self._opened_interval_ns + heard_ns
 
     def group_size(self, active_count: int) -> int:
         """How many receivers there are: those heard lately, or what the share that was asked stood for."""

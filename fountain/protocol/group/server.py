@@ -16,7 +16,8 @@ The rules
    comes (`Member.is_deaf`). A receiver that does not report for long is silent. Nobody waits for it; it may come back,
    and what it missed meanwhile says nothing of its way.
 5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `AddressTurns`).
-6. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
+6. What a receiver says of itself must follow from what it said before (`follows`) and from what was sent (`Claims`).
+7. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ class GroupServerMachine:
             self.pacer.change_rate(self._oneway_rate_bps(self.oneway.cycle_packet_count), now_ns)
         else:
             self.membership = Membership(
-                self.stream, GroupCarousel(offer.geometry, offer.manifest_geometry, lane, whole=False), controller,
-                self.pacer, self.announcer, min_rate_bps=settings.min_rate_bps, now_ns=now_ns,
+                served, self.stream.rtt, GroupCarousel(offer.geometry, offer.manifest_geometry, lane, whole=False),
+                controller, self.pacer, self.announcer, min_rate_bps=settings.min_rate_bps, now_ns=now_ns,
             )  # fmt: skip
 
     @property
@@ -243,6 +244,10 @@ class GroupServerMachine:
         """Whether data goes out, or a receiver that was heard lately still lacks something."""
         has_active = self.membership is not None and self.membership.active.total > 0
         return not self.is_closed and (self.carousel.has_work or has_active)
+
+    def has_heard_all(self, now_ns: int) -> bool:
+        """As in `Membership`; also where nobody is heard any more, or ever was to be."""
+        return self.is_closed or self.membership is None or self.membership.has_heard_all(now_ns)
 
     @property
     def waited_for(self) -> tuple[int, int] | None:

@@ -33,6 +33,8 @@ class GroupStreams:
     ) -> None:  # fmt: skip
         self.rejects = RejectCounter()
         self.is_held = False  # no data may go out: nothing leads to the group
+        self.needed_size = sum(served.needed_count * served.packet_size for served in objects)  # of all, on the wire
+        self._rate_bps = rate_bps
         self._pacer = SteadyPacer(rate_bps, now_ns)
         self._turns = deque(
             GroupServerMachine(
@@ -46,6 +48,16 @@ class GroupStreams:
     def machines(self) -> dict[int, GroupServerMachine]:
         """The machine of each session; a session whose key is exhausted makes room for another of the same machine."""
         return {machine.stream.session_id: machine for machine in self._turns}
+
+    @property
+    def rate_bps(self) -> int:
+        """What all streams together may send now."""
+        streaming = [machine for machine in self._turns if not machine.is_closed]
+        return min(self._rate_bps, sum(machine.controller.rate_bps for machine in streaming))
+
+    def has_heard_all(self, now_ns: int) -> bool:
+        """Whether every receiver that is there has had time to report, as far as the server can know."""
+        return all(machine.has_heard_all(now_ns) for machine in self._turns)
 
     def handle_datagram(self, data: bytes, address: Address, now_ns: int) -> None:
         """A packet of a group arrived; its machine takes it in, if it is of one."""

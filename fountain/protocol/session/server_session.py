@@ -57,10 +57,9 @@ class ObjectRequest:
 
         Whoever begins anew needs all symbols. What others hold in part nobody else can know, unless it is all.
         """
-        geometry, manifest = self.served.offer.geometry, self.served.offer.manifest_geometry
         if self.body.has_manifest:
-            return int(done_count < geometry.block_count)
-        return geometry.symbol_count - self.served.zero_symbol_count + manifest.symbol_count
+            return int(done_count < self.served.offer.geometry.block_count)
+        return self.served.needed_count
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,36 @@
+"""What a receiver cannot have yet, by what it said before and by what was sent.
+
+The rules
+---------
+1. Nobody has what was not sent. A receiver that lacked a part of the object when it last reported has all of it only
+   after the stream has sent, in all its sessions, at least as many packets as that part has symbols.
+2. A report without the manifest says nothing of the blocks that may be on its receiver's disk: there at least the
+   manifest has to be sent.
+3. A receiver whose first report says that it has the object had it before. Nothing proves that in a group: a listener
+   that took the object last week says the same as a liar.
+"""
+
+from __future__ import annotations
+
+from fountain.protocol.base.served_object import ServedObject
+from fountain.wire.group import GroupReport
+
+__all__ = ["Claims"]
+
+_FRACTION_UNIT = 65_535
+
+
+class Claims:
+    """What receivers of one object lack at least, by their own reports."""
+
+    def __init__(self, served: ServedObject) -> None:
+        self._symbol_count = served.offer.geometry.symbol_count
+        self._zero_symbol_count = served.zero_symbol_count
+        self._manifest_count = served.offer.manifest_geometry.symbol_count
+
+    def lacking_count(self, report: GroupReport) -> int:
+        """How many packets have to be sent at least until a receiver that takes part, and says this, has the object."""
+        if not report.has_manifest:
+            return self._manifest_count
+        held_count = -(-(report.fraction + 1) * self._symbol_count // _FRACTION_UNIT)  # A fraction is rounded down.
+        return max(0, self._symbol_count - self._zero_symbol_count - held_count)
