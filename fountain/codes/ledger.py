@@ -109,23 +109,26 @@ class Ledger:
     def __init__(self, row_count: int, symbol_count: int, *, systematic: bool) -> None:
         source_count = symbol_count if systematic else 0
         free_count, front_count = row_count - source_count, symbol_count - source_count
-        self.row_esi = np.full(row_count, -1, dtype=np.int64)
-        self._counters = np.array([0, free_count, 0], dtype=np.int64)
+        self.row_esi = np.empty(row_count, dtype=np.int64)
+        self.row_esi.fill(_EMPTY)  # Half the time of np.full, which counts with small blocks.
+        self._counters = np.array((0, free_count, 0), dtype=np.int64)
         stacks = np.empty((2, row_count), dtype=np.int32)  # The last of a stack is taken first.
-        stacks[_FREE_ROWS, :front_count] = np.arange(front_count - 1, -1, -1)
         stacks[_FREE_ROWS, front_count:free_count] = np.arange(row_count - 1, symbol_count - 1, -1)
-        table = np.full(1 << (2 * free_count - 1).bit_length(), -1, dtype=np.int32)
+        if front_count:
+            stacks[_FREE_ROWS, :front_count] = np.arange(front_count - 1, -1, -1)
+        table = np.empty(1 << (2 * free_count - 1).bit_length(), dtype=np.int32)
+        table.fill(_EMPTY)
         self._arrays = (source_count, self.row_esi, table, stacks, self._counters)
 
     @property
     def held_count(self) -> int:
         """How many different symbols stand."""
-        return int(self._counters[_HELD])
+        return self._counters.item(_HELD)
 
     @property
     def free_count(self) -> int:
         """How many rows are free for symbols that have none of their own."""
-        return int(self._counters[_FREE])
+        return self._counters.item(_FREE)
 
     def reserve(self, esis: NDArray[np.uint32]) -> NDArray[np.int32]:
         """int32[n]: a row for each ESI, or -1 where it is held or promised already, impossible, or no row is free."""

@@ -42,7 +42,7 @@ class RowSet(NamedTuple):
 
 
 class RowLists(NamedTuple):
-    """Lists of row numbers in one array: list i is entries[begin[i]:end[i]]. All int32."""
+    """Lists of row numbers in one array: list i is entries[begin[i]:end[i]]. All int32; `begin` may be longer."""
 
     begin: NDArray[np.int32]
     end: NDArray[np.int32]

@@ -20,7 +20,7 @@ from fountain.codes.lt.decoder import LTDecoder, entry_count_max
 from fountain.codes.lt.decoder import inactive_count_max as lt_inactive_count_max
 from fountain.codes.lt.rows import degrees, neighbours
 from fountain.codes.raptorq import RaptorQ
-from fountain.codes.raptorq.equations import binary_equations
+from fountain.codes.raptorq.equations import binary_equations, constrained_equations
 from fountain.codes.raptorq.parameters import Parameters, parameters_for
 from fountain.codes.raptorq.plan import inactive_count_max
 from fountain.codes.raptorq.tables import SYSTEMATIC_INDICES
@@ -40,7 +40,7 @@ def raptorq_equations(symbol_count: int, esis: Esis) -> Equations:
 
 
 def peel_raptorq(parameters: Parameters, isis: Esis) -> Peeled | None:
-    equations = binary_equations(parameters, isis, with_constraints=True)
+    equations = constrained_equations(parameters, isis)
     return peel(equations, parameters.L, inactive_count_max(parameters), permanent_count=parameters.P)
 
 

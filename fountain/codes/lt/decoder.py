@@ -83,14 +83,14 @@ class LTDecoder(SlabDecoder):
     def _add_equations(self) -> _Indices:
         """Write down the rows of symbols that came since the last attempt; the numbers of these equations."""
         first = self._equations.row_count
-        new = np.flatnonzero((self.row_esi >= 0) & ~self._is_known)
+        new = ((self.row_esi >= 0) & ~self._is_known).nonzero()[0]
         self._is_known[new] = True
         new = new[self._are_affordable(degrees(self.symbol_count, self.row_esi[new]))]
         self._slab_rows = np.concatenate((self._slab_rows, new.astype(np.int32)))
         self._equations = self._equations.followed_by(neighbours(self.symbol_count, self.row_esi[new]))
         return np.arange(first, self._equations.row_count, dtype=np.int32)
 
-    def _are_affordable(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _are_affordable(self, counts: _Indices) -> NDArray[np.bool_]:
         """bool[n]: which equations of so many columns each are written down: all, or as many of the shortest as fit."""
         left = entry_count_max(self.symbol_count) - len(self._equations.columns)
         if counts.sum() <= left:
@@ -120,11 +120,11 @@ class LTDecoder(SlabDecoder):
         backward = np.arange(peeled.pivot_count)
         if peeled.inactive_count:
             is_reached = elimination.reached_pivots(self._equations)
-            forward = np.flatnonzero(is_reached)
+            forward = is_reached.nonzero()[0]
             lists = gather.forward(forward)
             combine_rows(slab, pivot_columns[forward], slab, held[forward], row_count, slab, lists, size)
             self._settle(elimination, inactive_columns)
-            backward = np.flatnonzero(~is_reached | gather.bits.any(axis=1))
+            backward = (~is_reached | gather.bits.any(axis=1)).nonzero()[0]
         lists = gather.backward(backward)
         combine_rows(slab, pivot_columns[backward], slab, held[backward], row_count, slab, lists, size)
 
@@ -135,9 +135,9 @@ class LTDecoder(SlabDecoder):
         ends = np.cumsum(end - first)
         columns = columns[np.arange(ends[-1]) + np.repeat(end - ends, end - first)]
         is_pivot = elimination.peeled.column_rank[columns] >= 0
-        counts = np.concatenate(([0], np.cumsum(is_pivot))).astype(np.int32)
-        ends = counts[ends]
-        return RowLists(np.concatenate((counts[:1], ends[:-1])), ends, columns[is_pivot])
+        starts = np.zeros(len(ends) + 1, dtype=np.int32)
+        starts[1:] = is_pivot.cumsum()[ends - 1]
+        return Equations(starts, columns[is_pivot]).lists
 
     def _settle(self, elimination: Elimination, inactive_columns: _Indices) -> None:
         """The inactive columns, from the accepted rows and the pivot columns in them."""

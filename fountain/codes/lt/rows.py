@@ -48,7 +48,7 @@ def _key(count, esi):  # type: ignore[no-untyped-def]
 
 @kernel
 def _write_starts(thresholds, esis, start):  # type: ignore[no-untyped-def]
-    """start[i + 1] - start[i] is the degree of esis[i]; esis int64[n], start int64[n + 1]."""
+    """start[i + 1] - start[i] is the degree of esis[i]; esis int64[n], start int32[n + 1]."""
     count = thresholds.shape[0]
     start[0] = 0
     for index in range(esis.shape[0]):
@@ -78,17 +78,23 @@ def _write_columns(count, esis, start, taken, columns):  # type: ignore[no-untyp
             columns[start[row] + index] = column
 
 
-def degrees(symbol_count: int, esis: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many source symbols each of `esis` sums."""
-    start = np.empty(len(esis) + 1, dtype=np.int64)
+def _starts(symbol_count: int, esis: NDArray[np.int64]) -> NDArray[np.int32]:
+    start = np.empty(len(esis) + 1, dtype=np.int32)
     _write_starts(degree_thresholds(symbol_count), esis, start)
-    return np.diff(start)
+    return start
+
+
+def degrees(symbol_count: int, esis: NDArray[np.int64]) -> NDArray[np.int32]:
+    """How many source symbols each of `esis` sums."""
+    start = _starts(symbol_count, esis)
+    return start[1:] - start[:-1]
 
 
 def neighbours(symbol_count: int, esis: NDArray[np.int64]) -> Equations:
     """The source symbols that each of `esis` sums."""
-    start = np.empty(len(esis) + 1, dtype=np.int64)
-    _write_starts(degree_thresholds(symbol_count), esis, start)
+    start = _starts(symbol_count, esis)
     columns = np.empty(start[-1], dtype=np.int32)
-    _write_columns(symbol_count, esis, start, np.full(symbol_count, -1, dtype=np.int64), columns)
-    return Equations(start.astype(np.int32), columns)
+    taken = np.empty(symbol_count, dtype=np.int64)
+    taken.fill(-1)
+    _write_columns(symbol_count, esis, start, taken, columns)
+    return Equations(start, columns)

@@ -42,16 +42,16 @@ class RaptorQEncoder:
         if out.shape != (len(esis), self._size):
             raise ValueError(f"out must be uint8[{len(esis)}, {self._size}], not {list(out.shape)}")
         numbers = esis.astype(np.int64)
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < ESI_LIMIT:
+        if not 0 <= np.bitwise_or.reduce(numbers) < ESI_LIMIT:  # All are inside, as the limit is a power of two.
             raise ValueError(f"an ESI is outside 0..{ESI_LIMIT - 1}")
         is_repair = numbers >= self._count
-        repair_count = int(np.count_nonzero(is_repair))
+        places = is_repair.nonzero()[0]
+        repair_count = len(places)
         if repair_count == 0:
             np.take(self._source, numbers, axis=0, out=out)
             return
-        places = np.flatnonzero(is_repair)
         if repair_count < len(esis):
-            kept = np.flatnonzero(~is_repair)
+            kept = (~is_repair).nonzero()[0]
             out[kept] = self._source[numbers[kept]]
         isis = numbers[places] + (self._parameters.K_prime - self._count)
         self._repairs_made += repair_count

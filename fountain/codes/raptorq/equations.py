@@ -19,12 +19,11 @@ from fountain.codes.raptorq.parameters import Parameters
 from fountain.codes.raptorq.tables import DEGREE_THRESHOLDS, RANDOM_TABLES
 from fountain.codes.solver.equations import Equations
 
-__all__ = ["binary_equations", "hdpc_targets"]
+__all__ = ["binary_equations", "constrained_equations", "hdpc_targets"]
 
 _J, _W, _P, _P1 = 1, 4, 6, 7  # Positions in `Parameters.array`.
 _TABLES = np.array(RANDOM_TABLES, dtype=np.int64)
 _THRESHOLDS = np.array(DEGREE_THRESHOLDS, dtype=np.int64)
-_NO_ROWS = Equations(np.zeros(1, dtype=np.int32), np.empty(0, dtype=np.int32))
 _ROW_LENGTH_MAX = 33  # 30 LT columns and 3 PI columns.
 _CACHED_ROWS = 16  # K' of which the parts that never change are kept: 1 MB each for the largest.
 
@@ -75,27 +74,30 @@ def _write_encoding_row(parameters, tables, thresholds, isi, columns, position):
 
 
 @kernel
-def _write_encoding_rows(parameters, tables, thresholds, isis, first_row, start, columns):  # type: ignore[no-untyped-def]
-    """The columns of one encoding row for each ISI: row first_row + i is columns[start[first_row + i]:start[... + 1]].
+def _write_encoding_rows(parameters, tables, thresholds, isis, start, columns):  # type: ignore[no-untyped-def]
+    """The columns of one encoding row for each ISI: row i is columns[start[i]:start[i + 1]].
 
-    parameters int64[9], tables int64[4, 256], thresholds int64[31], isis int64[n], start int32[first_row + n + 1] of
-    which the first `first_row` + 1 are given, columns int32[start[first_row] + 33 n] or more.
+    parameters int64[9], tables int64[4, 256], thresholds int64[31], isis int64[n], start int32[n + 1],
+    columns int32[33 n] or more.
     """
-    position = np.int64(start[first_row])
+    position = np.int64(0)
+    start[0] = position
     for index in range(isis.shape[0]):
         position = _write_encoding_row(parameters, tables, thresholds, isis[index], columns, position)
-        start[first_row + index + 1] = position
+        start[index + 1] = position
 
 
-def binary_equations(parameters: Parameters, isis: NDArray[np.int64], *, with_constraints: bool = False) -> Equations:
-    """The row of each ISI, after the S LDPC rows `with_constraints`."""
-    ldpc = _ldpc_rows(parameters) if with_constraints else _NO_ROWS
-    start = np.empty(ldpc.row_count + len(isis) + 1, dtype=np.int32)
-    columns = np.empty(len(ldpc.columns) + _ROW_LENGTH_MAX * len(isis), dtype=np.int32)
-    start[: len(ldpc.start)] = ldpc.start
-    columns[: len(ldpc.columns)] = ldpc.columns
-    _write_encoding_rows(parameters.array, _TABLES, _THRESHOLDS, isis, ldpc.row_count, start, columns)
+def binary_equations(parameters: Parameters, isis: NDArray[np.int64]) -> Equations:
+    """The encoding row of each ISI."""
+    start = np.empty(len(isis) + 1, dtype=np.int32)
+    columns = np.empty(_ROW_LENGTH_MAX * len(isis), dtype=np.int32)
+    _write_encoding_rows(parameters.array, _TABLES, _THRESHOLDS, isis, start, columns)
     return Equations(start, columns[: start[-1]])
+
+
+def constrained_equations(parameters: Parameters, isis: NDArray[np.int64]) -> Equations:
+    """The S LDPC rows, then the encoding row of each ISI: all binary equations of a block."""
+    return _ldpc_rows(parameters).followed_by(binary_equations(parameters, isis))
 
 
 @lru_cache(maxsize=_CACHED_ROWS)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fountain.codes.raptorq.equations import binary_equations, hdpc_targets
+from fountain.codes.raptorq.equations import constrained_equations, hdpc_targets
 from fountain.codes.raptorq.parameters import Parameters
 from fountain.codes.solver.gather import make_gather_lists
 from fountain.codes.solver.peel import Peeled, peel
@@ -139,7 +139,7 @@ def make_plan(parameters: Parameters, isis: NDArray[np.int64]) -> tuple[Inactiva
 
     Returns the plan and 0, or None and the number of equations that are missing.
     """
-    equations = binary_equations(parameters, isis, with_constraints=True)
+    equations = constrained_equations(parameters, isis)
     peeled = peel(equations, parameters.L, inactive_count_max(parameters), permanent_count=parameters.P)
     if peeled is None:
         return None, 1 + parameters.L // _WANTED_SHARE

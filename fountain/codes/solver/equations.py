@@ -26,7 +26,7 @@ class Equations(NamedTuple):
     @property
     def lists(self) -> RowLists:
         """The columns of each row, as sums of rows take them."""
-        return RowLists(self.start[:-1], self.start[1:], self.columns)
+        return RowLists(self.start, self.start[1:], self.columns)
 
     def followed_by(self, others: Equations) -> Equations:
         """These equations, and then others."""

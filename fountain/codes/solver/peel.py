@@ -90,7 +90,7 @@ def peel(
     pivot_rows = pivot_rows[:pivot_count]
     is_pivot = np.zeros(row_count, dtype=np.bool_)
     is_pivot[pivot_rows] = True
-    return Peeled(pivot_rows, np.flatnonzero(~is_pivot).astype(np.int32), column_rank)
+    return Peeled(pivot_rows, (~is_pivot).nonzero()[0].astype(np.int32), column_rank)
 
 
 @inlined
