@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from fountain.cli.narration import Narrator
+from fountain.cli.results import LINE_COUNT_MAX, RECEIVER_LINE_COUNT_MAX
 from fountain.events import (
     AirTime,
     Announced,
@@ -325,6 +326,31 @@ def test_the_summary_adds_those_that_have_no_result_and_what_has_changed() -> No
         ["done", "pc2"],
         ["silent", "pc3"],
     ]
+
+
+def test_a_receiver_whose_hook_changes_for_ever_has_few_lines_and_the_last_one_is_right() -> None:
+    """A member of an open group can begin anew, and end its hook in another way, four times in a second for ever."""
+    ended = HookReported("aa", "10.0.0.2:40000", "pc;1", "image.iso", is_success=False)
+    well = dataclasses.replace(ended, is_success=True)
+    events = [served(), FINISHED, *[ended, well] * 1_000, GroupSummary((receiver_result("pc;1", session_id="aa"),))]
+    lines = Stage(script(*events)).serve("a", *GROUP).out.splitlines()
+    assert len(lines) <= RECEIVER_LINE_COUNT_MAX + 1
+    assert lines[-1].split(";")[-1] == "done"
+
+
+def test_of_too_many_results_at_once_the_rest_waits_for_the_next_snapshot() -> None:
+    def engine(observer: Observer, _stop: threading.Event) -> Outcome:
+        for number in range(3 * LINE_COUNT_MAX):
+            observer.handle(dataclasses.replace(FINISHED, session_id=f"{number}"))
+        for event in (PeersProgress((), 0.0), GroupSummary(())):
+            counts.append(len(stage.stdout.getvalue().splitlines()))
+            observer.handle(event)
+        return Outcome()
+
+    counts: list[int] = []
+    stage = Stage(engine)
+    assert len(stage.serve("a", *GROUP).out.splitlines()) == 3 * LINE_COUNT_MAX
+    assert counts == [LINE_COUNT_MAX, 2 * LINE_COUNT_MAX]
 
 
 def test_a_result_is_one_line_of_nine_fields_whatever_things_are_called() -> None:

@@ -192,6 +192,25 @@ def test_returns_take_the_share_of_the_address_that_they_are_reported_from(seed:
     assert all(desk.say(replace(REPORT, peer_id=name)) is not None for name in names)
 
 
+def test_what_was_sent_before_a_receiver_came_does_not_count_for_it(seed: int) -> None:
+    """Whoever came late was believed at once: the whole object had gone before."""
+    desk = Desk(seed)
+    machine = desk.stage.machine
+    assert desk.stage.run()
+    assert machine.sequence >= desk.stage.source.geometry.symbol_count
+    came = machine.sequence
+    receiving = replace(REPORT, has_manifest=True, expected_sequence=came, received_count=0)
+    member = desk.say(receiving)
+    assert member is not None
+    done = replace(receiving, state=MemberState.DONE, fraction=65_535)
+    desk.say(done)
+    assert member.state is MemberState.RECEIVING
+    desk.wait(NS)
+    desk.say(replace(receiving, state=MemberState.JOINING))  # Meanwhile another server may send it the object.
+    desk.say(done)
+    assert member.state is MemberState.DONE
+
+
 def test_counts_of_a_report_that_expects_packets_never_sent_are_not_believed(seed: int) -> None:
     desk = Desk(seed)
     member = desk.say(replace(REPORT, expected_sequence=10, received_count=5))

@@ -4,6 +4,8 @@ The rules
 ---------
 1. Nobody has what was not sent. A receiver that lacked a part of the object when it last reported has all of it only
    after the stream has sent, in all its sessions, at least as many packets as that part has symbols.
+   And since the first packet that it counted, the stream has sent at least as many as it lacked in the first report in
+   which it took part: what went before it came does not count.
 2. A report without the manifest says nothing of the blocks that may be on its receiver's disk: there at least the
    manifest has to be sent.
 3. A receiver whose first report says that it has the object had it before. Nothing proves that in a group: a listener

@@ -80,16 +80,16 @@ class SendTimes:
         self._ends: deque[int] = deque()
         self._times: deque[int] = deque()
         self._end = 0
-        self._earlier_count = 0  # in sessions before this one
+        self.earlier_count = 0  # in sessions before this one
 
     @property
     def count(self) -> int:
         """Packets that ever went."""
-        return self._earlier_count + self._end
+        return self.earlier_count + self._end
 
     def restart(self) -> None:
         """Sequence numbers begin anew."""
-        self._earlier_count, self._end = self.count, 0
+        self.earlier_count, self._end = self.count, 0
         self._ends.clear()
         self._times.clear()
 
@@ -150,6 +150,7 @@ class Reception:
 
     def __init__(self) -> None:
         self.loss = LossEstimate()
+        self.due_count = 0  # packets that the stream must have sent before it can have the object
         self.first_sequence = -1  # the first data packet that it could count
         self.came_sequence = 0  # the same, or of when it came back
         self.expected_sequence = 0
@@ -194,10 +195,14 @@ class Reception:
         elif self.deaf_since_ns is None:
             self.deaf_since_ns = now_ns
 
+    def begins(self, report: GroupReport) -> bool:
+        """Whether a report counts from where its receiver came, or came back."""
+        return self.first_sequence < 0 or report.received_count < self.received_count
+
     def count(self, report: GroupReport) -> None:
         """Take in what a report counts."""
         expected, received = report.expected_sequence, report.received_count
-        if self.first_sequence < 0 or received < self.received_count:  # It counts from where it came, or came back.
+        if self.begins(report):
             self.first_sequence = max(0, expected - received)
             self._count_from(self.first_sequence)
         elif expected > self.expected_sequence >= self.came_sequence:
