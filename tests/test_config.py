@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fountain import config
 from fountain.config import FetchConfig, FleetConfig, GroupConfig, OnewayConfig, ServeConfig
 from fountain.errors import UsageError
+from fountain.net import address as net_address
 
 PATHS = (Path("a"),)
 ADDRESS = "239.63.30.1"
@@ -131,6 +133,10 @@ def test_a_stream_to_a_group_has_the_control_that_fits() -> None:
     assert FleetConfig(group=GROUP).control_name == "tfmcc"
     assert FleetConfig(group=GROUP, oneway=OnewayConfig()).control_name == "fixed"
     assert FleetConfig(group=GROUP, congestion_control="fixed").control_name == "fixed"
+
+
+def test_the_broadcast_address_is_the_one_that_packets_go_to() -> None:
+    assert config.BROADCAST_ADDRESS == net_address.BROADCAST_ADDRESS
 
 
 def test_what_is_given_cannot_be_changed() -> None:

@@ -28,7 +28,7 @@ _SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 
 _SLEEP_COUNT = 20
 _SLEEP_NS = NS // 10_000
-_LATE_NS = NS // 1000  # A millisecond late is a burst of 83 packets at 1 Gbit/s.
+_TIMER_LATE_NS = NS // 1000  # A millisecond late is a burst of 83 packets at 1 Gbit/s.
 
 _SYMBOL_SIZE = 1408
 _CIPHER_BUDGET_NS = NS // 25
@@ -113,14 +113,14 @@ def check_clock() -> Iterator[Finding]:
     if source in _SLOW_CLOCKS and "tsc" in others:
         mend = f"echo tsc | sudo tee {_CLOCK_SOURCES / 'current_clocksource'}"
         yield note("clock", f"{source} is slow to read, and every packet is timed", mend)
-    elif resolution_ns > _LATE_NS:
+    elif resolution_ns > _TIMER_LATE_NS:
         yield note("clock", f"{name}it advances in steps of {resolution_ns / 1e6:.1f} ms: sending comes in bursts")
     else:
         yield fine("clock", f"{name}in steps of {max(1, round(resolution_ns))} ns")
     late = sorted(_lateness_ns() for _ in range(_SLEEP_COUNT))
     middle, worst = statistics.median(late), late[-1]
     text = f"a sleep of 100 us ends {middle / 1e3:.0f} us late (median), {worst / 1e3:.0f} us at worst"
-    yield fine("sleep", text) if middle < _LATE_NS else note("sleep", f"{text}: sending comes in bursts")
+    yield fine("sleep", text) if middle < _TIMER_LATE_NS else note("sleep", f"{text}: sending comes in bursts")
 
 
 def _lateness_ns() -> int:

@@ -13,7 +13,7 @@ from typing import overload
 
 from blake3 import blake3
 
-from fountain.wire.manifest import EntryKind, Manifest
+from fountain.wire.manifest import DIGEST_SIZE, EntryKind, Manifest
 
 __all__ = ["FileDigests"]
 
@@ -23,7 +23,6 @@ HOLE_SIZE_MAX, HOLE_FREE_SIZE, HOLE_FACTOR = 256 << 30, 4 << 30, 256
 _MANY_THREADS_SIZE = 1 << 20  # Files that are worth more than one thread.
 _ZEROS = memoryview(bytes(4 << 20))  # Never touched, so that it takes no memory.
 _STEP = 1 << 14
-_DIGEST_SIZE = 32
 
 Span = tuple[int, int]  # (offset, size)
 
@@ -67,7 +66,7 @@ class FileDigests(Sequence[str]):
 
     def __len__(self) -> int:
         """How many files are complete."""
-        return len(self._done) // _DIGEST_SIZE
+        return len(self._done) // DIGEST_SIZE
 
     @overload
     def __getitem__(self, file: int) -> str: ...
@@ -80,7 +79,7 @@ class FileDigests(Sequence[str]):
             return [self[at] for at in range(*file.indices(len(self)))]
         if not 0 <= file < len(self):
             raise IndexError(file)
-        digest = bytes(self._done[file * _DIGEST_SIZE : (file + 1) * _DIGEST_SIZE])
+        digest = bytes(self._done[file * DIGEST_SIZE : (file + 1) * DIGEST_SIZE])
         return digest.hex() if any(digest) else ""
 
     def feed(self, octets: memoryview, tick: Callable[[int], None] | None = None) -> None:
@@ -114,7 +113,7 @@ class FileDigests(Sequence[str]):
             return
         self._skip_to(self._size)
         assert self._hasher is not None
-        self._done += bytes(_DIGEST_SIZE) if self._is_skipped else self._hasher.digest()
+        self._done += bytes(DIGEST_SIZE) if self._is_skipped else self._hasher.digest()
         self._hasher = None
         self._next_file()
 
@@ -129,7 +128,7 @@ class FileDigests(Sequence[str]):
                 self._skip_to(offset)
                 return
             self._skip_to(size)
-            self._done += bytes(_DIGEST_SIZE) if self._is_skipped else self._hasher.digest()
+            self._done += bytes(DIGEST_SIZE) if self._is_skipped else self._hasher.digest()
             self._hasher = None
 
     def _skip_to(self, offset: int) -> None:

@@ -33,6 +33,7 @@ from fountain.protocol.rate.tfmcc import group_rate
 from fountain.testing.cohort import Cohort
 from fountain.wire.control import OfferBody
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
+from fountain.wire.manifest import DIGEST_SIZE
 from fountain.wire.reject import Reject
 
 __all__ = ["Fleet", "FleetFigures", "FleetOptions"]
@@ -40,7 +41,6 @@ __all__ = ["Fleet", "FleetFigures", "FleetOptions"]
 SERVER: Address = ("server", 6330)
 GROUP: Address = ("group", 6331)
 _MANIFEST_HEAD_SIZE = 80
-_DIGEST_SIZE = 32
 _START_NS = 1_000 * NS
 _HEADERS_SIZE = IP_UDP_OVERHEAD_SIZE - 20  # of IPv4 and UDP
 
@@ -371,7 +371,7 @@ def _offer(options: FleetOptions) -> OfferBody:
         key_index=0,
         profile_id=code_by_name("raptorq").profile_id,
         object_size=options.object_size,
-        manifest_size=_MANIFEST_HEAD_SIZE + _DIGEST_SIZE * block_count,
+        manifest_size=_MANIFEST_HEAD_SIZE + DIGEST_SIZE * block_count,
         symbol_size=options.symbol_size,
         block_symbol_limit=options.block_symbol_limit,
         data_port=6331,

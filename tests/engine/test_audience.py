@@ -12,8 +12,8 @@ from fountain.cli.labels import missing_names
 from fountain.engine.serving import audience as audience_module
 from fountain.engine.serving.audience import (
     ENDED_COUNT_MAX,
-    RECEIVER_COUNT_MAX,
     SESSION_COUNT_MAX,
+    SHOWN_RECEIVER_COUNT_MAX,
     Audience,
     event_of_member,
 )
@@ -438,13 +438,13 @@ def test_three_hosts_are_named_whose_hooks_are_running() -> None:
 
 def test_of_too_many_receivers_those_in_trouble_and_the_slow_ones_are_shown() -> None:
     group = Group("a")
-    for number in range(RECEIVER_COUNT_MAX + 100):
+    for number in range(SHOWN_RECEIVER_COUNT_MAX + 100):
         state = MemberState.DONE if number % 2 else MemberState.RECEIVING
         group.join("a", number, state).report = report(number / 1000)
     group.join("a", 10_000, MemberState.FAILED).report = report(0.9)
     shown = group.shown()
-    assert len(shown) == RECEIVER_COUNT_MAX
+    assert len(shown) == SHOWN_RECEIVER_COUNT_MAX
     assert shown[0].state is PeerState.FAILED
     receiving = [peer.fraction for peer in shown if peer.state is PeerState.STREAMING]
     assert receiving == sorted(receiving)
-    assert len(receiving) == RECEIVER_COUNT_MAX // 2 + 50
+    assert len(receiving) == SHOWN_RECEIVER_COUNT_MAX // 2 + 50

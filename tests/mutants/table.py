@@ -171,12 +171,12 @@ MUTANTS = (
     ),
     Mutant(
         "session-silent-streams", "data goes on to a client that has not reported for long",
-        "elif silent_ns >= SILENT_NS:", "elif False:",
+        "elif silent_ns >= CLIENT_SILENT_NS:", "elif False:",
         "tests/world/test_silence.py", "session",
     ),
     Mutant(
         "session-sleeper-ended", "a server that was stopped for a minute ends all its sessions",
-        "if late_ns >= LATE_NS:\n                session", "if False:\n                session",
+        "if late_ns >= LOOK_LATE_NS:\n                session", "if False:\n                session",
         "tests/protocol/test_sessions.py",
     ),
     Mutant(

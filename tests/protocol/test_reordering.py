@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fountain.limits import NS
 from fountain.protocol.base.replay import SequenceCounter
-from fountain.protocol.session.reordering import LATE_MAX_NS, WINDOW_NS, Reordering
+from fountain.protocol.rate.loss_events import LATE_MAX_NS
+from fountain.protocol.session.reordering import WINDOW_NS, Reordering
 
 MS = NS // 1000
 RTT_NS = 20 * MS

@@ -17,7 +17,7 @@ from fountain.protocol.session.client_events import (
     StreamLost,
     StreamOpened,
 )
-from fountain.protocol.session.server_session import GONE_NS, SILENT_NS, SessionState
+from fountain.protocol.session.server_session import CLIENT_SILENT_NS, GONE_NS, SessionState
 from fountain.testing import Client, Link, Server, World, payload
 from fountain.wire.control import MAGIC, PacketType
 
@@ -169,7 +169,7 @@ def test_a_client_that_vanishes_gets_probes_after_two_seconds_and_nothing_after_
     data = count_data(world)
     world.run(lambda: False, 60 * NS)
     slack_ns = 130 * MS  # Sessions are looked at eight times a second.
-    assert len([at_ns for at_ns in data if at_ns > start_ns + SILENT_NS + slack_ns]) <= 29
+    assert len([at_ns for at_ns in data if at_ns > start_ns + CLIENT_SILENT_NS + slack_ns]) <= 29
     assert not [at_ns for at_ns in all_sent if at_ns > start_ns + GONE_NS + slack_ns]
     assert not server.sender.machine.sessions
 

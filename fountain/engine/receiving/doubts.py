@@ -12,7 +12,7 @@ __all__ = ["Doubts"]
 
 CONTRADICTION_COUNT = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
 USELESS_COUNT = 2  # Offers of what cannot be put anywhere here before that is the end: one may be damaged.
-OBJECT_COUNT_MAX = 16  # More are not told apart: so many say by themselves that somebody lies.
+DOUBTED_OBJECT_COUNT_MAX = 16  # More are not told apart: so many say by themselves that somebody lies.
 
 
 class Doubts:
@@ -33,7 +33,7 @@ class Doubts:
         """An Offer is of no use because of `error`; whether that is to be believed."""
         self.error = self.error or error
         key = described(offer)
-        if key in self._counts or len(self._counts) < OBJECT_COUNT_MAX:
+        if key in self._counts or len(self._counts) < DOUBTED_OBJECT_COUNT_MAX:
             self._counts[key] += 1
         limit = CONTRADICTION_COUNT if isinstance(error, IntegrityError) else USELESS_COUNT
         return len(self._counts) == 1 and self._counts[key] >= limit

@@ -51,7 +51,7 @@ __all__ = ["Audience", "event_of_member"]
 _KEEP_NS = 60 * NS  # Sessions that ended are shown so long, ...
 ENDED_COUNT_MAX = 64  # ... if no more than these have ended since.
 SESSION_COUNT_MAX = 500  # Open sessions that are shown: more than anybody looks at.
-RECEIVER_COUNT_MAX = 500  # Receivers that are shown; to make rows of 10,000 would hold the stream up.
+SHOWN_RECEIVER_COUNT_MAX = 500  # Receivers that are shown; to make rows of 10,000 would hold the stream up.
 SMALL_COUNT_MAX = 64  # Of so many sessions the table takes some ten kilobytes, and may be written often.
 PEER_COUNT_MAX = 65_536  # Peers of which it is remembered what they were sent, and that they have the object.
 HOST_COUNT_MAX = 3
@@ -162,7 +162,7 @@ class Audience:
     def is_small(self) -> bool:
         """Whether looking at every peer costs next to nothing, and their table is short."""
         receiver_count = sum(len(machine.members) for machine in self._machines)
-        return len(self._singles) <= SMALL_COUNT_MAX and receiver_count <= RECEIVER_COUNT_MAX
+        return len(self._singles) <= SMALL_COUNT_MAX and receiver_count <= SHOWN_RECEIVER_COUNT_MAX
 
     @property
     def present_count(self) -> int:
@@ -218,8 +218,8 @@ class Audience:
             elif snapshot.state is not PeerState.GONE:
                 fallback.seen = snapshot
         receivers = list(self._receivers())
-        if len(receivers) > RECEIVER_COUNT_MAX:
-            receivers = heapq.nsmallest(RECEIVER_COUNT_MAX, receivers, key=_Receiver.urgency)
+        if len(receivers) > SHOWN_RECEIVER_COUNT_MAX:
+            receivers = heapq.nsmallest(SHOWN_RECEIVER_COUNT_MAX, receivers, key=_Receiver.urgency)
         rate_bps = self._unicast_meter.rate_bps + self._group_meter.rate_bps
         return PeersProgress((*shown, *(receiver.snapshot() for receiver in receivers)), rate_bps, self.done_count)
 

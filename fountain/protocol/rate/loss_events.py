@@ -15,7 +15,9 @@ from fountain.limits import NS
 
 __all__ = [
     "EVENT_RATE_MIN",
-    "RTT_INITIAL_NS",
+    "GROUP_RTT_INITIAL_NS",
+    "LATE_MARGIN",
+    "LATE_MAX_NS",
     "RTT_MIN_NS",
     "TRANSIT_MODULUS_NS",
     "LossEvents",
@@ -23,7 +25,7 @@ __all__ = [
     "throughput_bps",
 ]
 
-RTT_INITIAL_NS = 500_000_000  # RFC 4654: for receivers of which nothing is known yet
+GROUP_RTT_INITIAL_NS = 500_000_000  # RFC 4654: for receivers of which nothing is known yet
 RTT_MIN_NS = 1_000_000  # Trains and scheduling take that long: nothing can be controlled in less.
 EVENT_RATE_MIN = 2.0**-32  # the smallest that the wire can carry
 LATE_COUNT = 3  # RFC 5348's NDUPACK: overtaken by so many is lost, ...
@@ -287,7 +289,7 @@ class LossEvents:
     Numbers come train by train: a train without a gap costs the same however long it is.
     """
 
-    def __init__(self, packet_size: int, rtt_ns: int = RTT_INITIAL_NS) -> None:
+    def __init__(self, packet_size: int, rtt_ns: int = GROUP_RTT_INITIAL_NS) -> None:
         self.received_count = 0
         self.packet_size = packet_size
         self._round_trip = _RoundTrip(rtt_ns)

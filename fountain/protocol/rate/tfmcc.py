@@ -11,9 +11,10 @@ Why and from where: docs/concepts/congestion.md, "Groups". The rules
    trip in each round trip, whether that receiver is better off now or another one has taken its place.
 4. A CLR that is silent for HALVING_ROUNDS halves the rate, after SILENCE_ROUNDS it is none any more. When nobody
    reports, every SILENCE_ROUNDS halve the rate, down to a packet in 8 s.
-5. One address alone that allows less than half of what all others allow cannot take the rate below half. After HELD_NS
-   the receivers there that allow so little are asked to leave: whether their way is slow or their reports are false,
-   the others go on. The time counts down at a twentieth of its speed, so a receiver that is slow now and then stays.
+5. One address alone that allows less than half of what all others allow cannot take the rate below half. After
+   HELD_BACK_NS the receivers there that allow so little are asked to leave: whether their way is slow or their reports
+   are false, the others go on. The time counts down at a twentieth of its speed, so a receiver that is slow now and
+   then stays.
 """
 
 from __future__ import annotations
@@ -26,24 +27,19 @@ from typing import Protocol
 from fountain.limits import NS
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.rate.group_round_trip import longest_rtt_ns
-from fountain.protocol.rate.loss_events import EVENT_RATE_MIN, RTT_INITIAL_NS, RTT_MIN_NS, throughput_bps
+from fountain.protocol.rate.loss_events import EVENT_RATE_MIN, GROUP_RTT_INITIAL_NS, RTT_MIN_NS, throughput_bps
 
 __all__ = [
-    "GROUP_CONTROL_DEFAULT",
-    "GROUP_CONTROL_NAMES",
     "FixedGroupRate",
     "GroupRate",
     "TfmccRate",
     "group_rate",
 ]
 
-GROUP_CONTROL_NAMES = ("tfmcc", "fixed")
-GROUP_CONTROL_DEFAULT = "tfmcc"
-
 SUPPRESS_SHARE = 0.9  # RFC 4654's 1 - g: a receiver that allows only a little less need not report
 SUPPRESS_NOBODY_BPS = (1 << 63) - 1
 ROUNDS_LOOK_NS = NS // 4  # The group's round trip comes down so soon when its receivers' do.
-HELD_NS = 3 * NS
+HELD_BACK_NS = 3 * NS
 HELD_SHARE = 0.5
 HELD_SHARE_CLEAN = 0.25  # Without loss what arrives grows with the rate: the far ones are a round trip behind.
 HELD_LOOK_NS = NS // 10
@@ -114,7 +110,7 @@ class _Rounds:
     """The round trips of the group's receivers: each smoothed, and the longest that is to be believed."""
 
     def __init__(self) -> None:
-        self.group_ns = RTT_INITIAL_NS
+        self.group_ns = GROUP_RTT_INITIAL_NS
         self.is_measured = False
         self._limit_ns = 0
         self._looked_ns = 0
@@ -259,7 +255,7 @@ class TfmccRate:
         self._bits = packet_size * 8
         self._cap_bps = float(cap_bps)
         self._floor_bps = min(self._cap_bps, self._bits * NS / RATE_MIN_NS)
-        self._rate = min(self._cap_bps, self._bits * NS / RTT_INITIAL_NS)
+        self._rate = min(self._cap_bps, self._bits * NS / GROUP_RTT_INITIAL_NS)
         self._is_starting = True
         self._rounds = _Rounds()
         self._receivers: dict[bytes, _Receiver] = {}  # the one heard longest ago first
@@ -421,12 +417,12 @@ class TfmccRate:
         limit_bps = self._alone_limit_bps(clr, now_ns)
         is_held = clr.allowed_bps < limit_bps
         if is_held and hold is None:
-            until_ns = now_ns + 2 * HELD_NS
+            until_ns = now_ns + 2 * HELD_BACK_NS
             hold = self._holds[clr.party] = _Hold(limit_bps, clr.has_lost, HELD_SHARE * self.rate_bps, until_ns, now_ns)
         if hold is not None:
             hold.limit_bps, hold.has_lost = limit_bps, clr.has_lost
             if is_held and now_ns >= hold.floor_until_ns:
-                hold.floor_bps, hold.floor_until_ns = HELD_SHARE * self.rate_bps, now_ns + 2 * HELD_NS
+                hold.floor_bps, hold.floor_until_ns = HELD_SHARE * self.rate_bps, now_ns + 2 * HELD_BACK_NS
             hold.look(now_ns, is_held=is_held)
             if not is_held and not hold.total_ns and now_ns >= hold.floor_until_ns:
                 del self._holds[clr.party]
@@ -435,7 +431,7 @@ class TfmccRate:
     def _has_held(self, party: str) -> bool:
         """Whether an address alone has held all others back for so long that its slow receivers should leave."""
         hold = self._holds.get(party)
-        return hold is not None and hold.total_ns >= HELD_NS
+        return hold is not None and hold.total_ns >= HELD_BACK_NS
 
     def _alone_limit_bps(self, clr: _Receiver, now_ns: int) -> float:
         """Far less than all receivers of other addresses than the CLR's allow; 0 if there are none."""

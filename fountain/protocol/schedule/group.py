@@ -48,7 +48,7 @@ _MANIFEST_EXTRA_COUNT = 2  # Without the manifest nothing can be verified, and i
 DEFICIT_SHARE = 3 / 8  # of the packets at most, while blocks wait for a cycle, ...
 _CREDIT_MAX = 256.0  # ... over about so many.
 _AHEAD_COUNT_MAX = 2  # times K: repair symbols of a block that are encoded ahead
-_LOOK_COUNT_MAX = 512  # blocks on their way that a report is compared with
+_LOOK_BLOCK_COUNT_MAX = 512  # blocks on their way that a report is compared with
 
 
 def _probe(needs: Sequence[tuple[int, int]], missing: Sequence[Run]) -> tuple[list[tuple[int, int]], list[Run]]:
@@ -224,10 +224,10 @@ class GroupCarousel(GroupSchedule):
 
     def _on_their_way(self, resolved: int) -> list[int]:
         """Blocks of which symbols are owed, or in flight where those below `resolved` are not any more; ascending."""
-        blocks = {entry.block for entry in islice(self.deficits, _LOOK_COUNT_MAX)}
+        blocks = {entry.block for entry in islice(self.deficits, _LOOK_BLOCK_COUNT_MAX)}
         if self._cycling is not None:
             blocks.add(self._cycling.block)
-        for end, block in islice(reversed(self._recent), _LOOK_COUNT_MAX):
+        for end, block in islice(reversed(self._recent), _LOOK_BLOCK_COUNT_MAX):
             if end <= resolved:
                 break
             blocks.add(block)

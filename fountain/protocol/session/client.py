@@ -11,10 +11,10 @@ The rules
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
    Without one, after a few tries, the next Offer has its turn, or it is SEARCHING again; nothing vouched for the Offer,
    so the next is `offered` anew.
-3. RECEIVING reports as its `Reporter` says. Silence for SILENT_NS, a Bye, or nothing new for half of the time-out (at
-   most STALL_NS) leads back to SEARCHING for the same object; symbols held stay useful, whatever session brought them.
-   A stream that comes back by itself is welcome until a new one has begun; one that stood still must bring something
-   new.
+3. RECEIVING reports as its `Reporter` says. Silence for SERVER_SILENT_NS, a Bye, or nothing new for half of the
+   time-out (at most STALL_NS) leads back to SEARCHING for the same object; symbols held stay useful, whatever session
+   brought them. A stream that comes back by itself is welcome until a new one has begun; one that stood still must
+   bring something new.
 4. Without progress for `timeout_ns` the fetch fails, or, with `wait`, says once what is wrong and goes on
    (`fountain.protocol.session.patience`). Refusals and listings are hints: they end a fetch that never had a stream a
    second later, unless an Offer or the stream contradicts them, and with `wait` never.

@@ -22,7 +22,7 @@ from fountain.wire.reject import Reject, RejectCounter
 
 __all__ = ["ClientCommon", "ClientConfig", "PacketFit"]
 
-SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
+SERVER_SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ClientCommon:
     @property
     def silent_ns(self) -> int:
         """When the server has been silent for too long."""
-        return self.patience.heard_ns + min(SILENT_NS, self.config.timeout_ns // 2)
+        return self.patience.heard_ns + min(SERVER_SILENT_NS, self.config.timeout_ns // 2)
 
     @property
     def is_missing_all(self) -> bool:
@@ -149,7 +149,7 @@ class ClientCommon:
     def note_bye(self, now_ns: int) -> None:
         """The server has ended a session: count those that it ends as soon as they have begun."""
         if self.blocks is not None:
-            is_short = now_ns - self.history.renewed_ns < SILENT_NS or self.sessions.candidate is not None
+            is_short = now_ns - self.history.renewed_ns < SERVER_SILENT_NS or self.sessions.candidate is not None
             has_done = self.history.has_done(self.blocks)
             self.patience.cut_count = self.patience.cut_count + 1 if is_short and not has_done else 0
         self.history.is_suspect = True

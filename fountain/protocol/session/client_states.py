@@ -47,8 +47,8 @@ __all__ = [
     "StoppingState",
 ]
 
-HELLO_INTERVAL_NS = NS // 4
-HELLO_INTERVAL_MAX_NS = 2 * NS
+HELLO_WAIT_NS = NS // 4
+HELLO_WAIT_MAX_NS = 2 * NS
 REQUEST_INTERVAL_NS = NS // 4
 REQUEST_TRIES_MAX = 4  # Then the cookie may be stale, or the server another one: ask again from the start.
 RIVAL_TRIES_MAX = 2  # The same where another Offer waits for its turn.
@@ -228,7 +228,7 @@ class LiveState(State):
             return self._fail(Hint(failure))
         patience.has_stopped = bye.reason is ByeReason.STOPPING
         common.note_bye(now_ns)
-        wait_ns = HELLO_INTERVAL_NS << min(patience.cut_count - 2, 3) if patience.cut_count > 1 else 0
+        wait_ns = HELLO_WAIT_NS << min(patience.cut_count - 2, 3) if patience.cut_count > 1 else 0
         return self._search_again(BYE_INTERRUPTIONS[bye.reason], now_ns, wait_ns)
 
     def stop(self, reason: StopReason, now_ns: int) -> State:
@@ -397,7 +397,7 @@ class SearchingState(AskingState):
         """Send the Hello that is due."""
         self._send_hello()
         self._has_retried = False
-        self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << min(self._tries, 8), HELLO_INTERVAL_MAX_NS)
+        self._retry_ns = now_ns + min(HELLO_WAIT_NS << min(self._tries, 8), HELLO_WAIT_MAX_NS)
         self._tries += 1
 
     def look_at_next(self, now_ns: int) -> State | None:
@@ -425,7 +425,7 @@ class SearchingState(AskingState):
         """The Offer is of no use. Another has its turn, or is asked for soon: the true one may be on its way."""
         state = self.look_at_next(now_ns)
         if state is None:
-            self._retry_ns = now_ns + HELLO_INTERVAL_NS
+            self._retry_ns = now_ns + HELLO_WAIT_NS
         return state or self
 
     def _send_hello(self) -> None:
@@ -466,7 +466,7 @@ class RequestingState(AskingState):
         if reason is RefusalReason.STALE_COOKIE:
             self._retry_ns = now_ns + STALE_WAIT_NS
             return self
-        self._retry_ns = now_ns + min(HELLO_INTERVAL_NS << history.refused_count, HELLO_INTERVAL_MAX_NS)
+        self._retry_ns = now_ns + min(HELLO_WAIT_NS << history.refused_count, HELLO_WAIT_MAX_NS)
         history.refused_count = min(history.refused_count + 1, 8)
         self._common.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
         return self

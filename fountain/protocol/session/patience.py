@@ -20,7 +20,7 @@ CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; m
 UNSTEADY_FACTOR = 2  # Streams that bring a little each and then stand still may go on for so many time-outs.
 PREPARING_NS_MAX = 600 * NS  # A server that reads or compiles is waited for so long: anybody could say that it does.
 PREPARING_SILENCE_NS = 30 * NS  # So long it may say nothing meanwhile.
-LATE_NS = NS // 10  # Whoever comes back so much later than it asked for did something else meanwhile, or was stopped.
+WAKE_LATE_NS = NS // 10  # Whoever wakes so much later than it asked for did something else meanwhile, or was stopped.
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Patience:
 
     def excuse(self, late_ns: int, now_ns: int) -> bool:
         """For `late_ns` this side did not look at what came: whether that was so long that it excuses the other."""
-        is_late = late_ns >= LATE_NS
+        is_late = late_ns >= WAKE_LATE_NS
         if is_late:
             self.advanced_ns = min(now_ns, self.advanced_ns + late_ns)
             self.steady_ns = min(now_ns, self.steady_ns + late_ns)

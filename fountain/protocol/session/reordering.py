@@ -6,11 +6,10 @@ from collections import deque
 
 from fountain.limits import NS
 from fountain.protocol.base.replay import SequenceCounter
+from fountain.protocol.rate.loss_events import LATE_MARGIN, LATE_MAX_NS
 
 __all__ = ["Reordering"]
 
-LATE_MARGIN = 1.25  # of the longest that a packet was late
-LATE_MAX_NS = 50_000_000  # A packet that is later than this, or than a round trip, is lost.
 WINDOW_NS = 5 * NS  # A way that has reordered is given time for one to two of these.
 MARK_SPACING_NS = 1_000_000
 

@@ -14,7 +14,7 @@ The rules
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
    Of Reports that come faster than clients send them the latest is learned from, when its time has come.
 4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
-   Reports come. After SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends.
+   Reports come. After CLIENT_SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends.
    Nothing else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no
    silence of the peers. Stop ends it at once and is acknowledged, as often as it comes.
 5. Sessions with something to send, and whose own controllers let them, take turns, a train each, under one pacer.
@@ -41,8 +41,8 @@ from fountain.protocol.session.pings import PING_INTERVAL_NS
 from fountain.protocol.session.places import Places
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.protocol.session.server_session import (
+    CLIENT_SILENT_NS,
     GONE_NS,
-    SILENT_NS,
     ObjectRequest,
     ServerSession,
     SessionEnd,
@@ -82,7 +82,7 @@ __all__ = ["ServerMachine"]
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
 UNPROVED_COUNT_MAX = 8  # Of one network; further sessions send no data before they have proved their port.
-LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stopped: nobody can have been heard.
+LOOK_LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stopped: nobody can have been heard.
 
 
 class ServerMachine:
@@ -140,16 +140,16 @@ class ServerMachine:
         late_ns = now_ns - self._next_sweep_ns
         self._next_sweep_ns = now_ns + PING_INTERVAL_NS // 4
         for session in list(self.sessions.values()):
-            if late_ns >= LATE_NS:
+            if late_ns >= LOOK_LATE_NS:
                 session.heard_ns = min(now_ns, session.heard_ns + late_ns)
             silent_ns = now_ns - session.heard_ns
             if silent_ns >= GONE_NS or session.pings.proof.is_overdue(now_ns):
                 self._dismiss(session, ByeReason.IDLE, now_ns)
             elif session.sending.controller.breaker.has_tripped:
                 # Reports say what is lost. Where none come, nothing is known of that.
-                is_reporting = silent_ns < SILENT_NS and session.heard_ns > session.started_ns
+                is_reporting = silent_ns < CLIENT_SILENT_NS and session.heard_ns > session.started_ns
                 self._dismiss(session, ByeReason.CONGESTED if is_reporting else ByeReason.IDLE, now_ns)
-            elif silent_ns >= SILENT_NS:
+            elif silent_ns >= CLIENT_SILENT_NS:
                 session.state = SessionState.SILENT
             if session.state is SessionState.ENDED:
                 continue

@@ -19,11 +19,12 @@ from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.pings import Pings
 from fountain.protocol.session.report_spacing import ReportSpacing
 from fountain.wire.control import OfferBody
+from fountain.wire.group import SEQUENCE_LIMIT
 from fountain.wire.session import ByeReason, Report, RequestBody, StopReason
 
 __all__ = [
+    "CLIENT_SILENT_NS",
     "GONE_NS",
-    "SILENT_NS",
     "ObjectRequest",
     "ServerSession",
     "SessionEnd",
@@ -31,9 +32,8 @@ __all__ = [
     "Tombstone",
 ]
 
-SILENT_NS = 2 * NS  # No report for so long: the stream pauses; Pings go on asking for an answer.
+CLIENT_SILENT_NS = 2 * NS  # No report for so long: the stream pauses; Pings go on asking for an answer.
 GONE_NS = 30 * NS  # RFC 7675 section 5.1: consent to send expires 30 s after the last authenticated answer.
-_SEQUENCE_LIMIT = 1 << 62  # Beyond it no receiver could expand 32 bits to 64.
 
 
 class SessionState(enum.Enum):
@@ -169,7 +169,7 @@ class ServerSession:
     def packet_count_max(self) -> int:
         """How many packets may go in all: an open one uses up no key."""
         if self.offer.open:
-            return _SEQUENCE_LIMIT
+            return SEQUENCE_LIMIT
         return sealed_count_max(self.offer.symbol_size + DATA_OVERHEAD_SIZE)
 
     @property
