@@ -120,6 +120,9 @@ def _group_summary(event: GroupSummary) -> list[str]:
         ]
     counts = Counter(result.state for result in event.results)
     totals = ", ".join(f"{counts[state]:,} {state.value}" for state in ReceiverOutcome if counts[state])
+    first_count = sum(map(_had_it, event.results))
+    if first_count:  # Nothing shows that these were sent anything.
+        totals += f"; {first_count:,} said so in the first report"
     others = [
         result
         for state in ReceiverOutcome
@@ -143,10 +146,17 @@ def _rows(results: Sequence[ReceiverResult], width: int, is_named: bool) -> list
     return [f"  {result.state.value:<{width}}  {_row(result, is_named)}" for result in results]
 
 
+def _had_it(result: ReceiverResult) -> bool:
+    """Whether a receiver had the object when it was first heard: from before, or as it says."""
+    return result.state is ReceiverOutcome.DONE and result.duration_s == 0
+
+
 def _row(result: ReceiverResult, is_named: bool) -> str:
     name = f" {result.name}" if is_named else ""
     if result.state is not ReceiverOutcome.DONE:
         how = f" at {format_percent(result.fraction)},"
+    elif _had_it(result):
+        how = " in its first report,"
     else:
         how = "" if result.duration_s is None else f" after {format_duration(result.duration_s)},"
     reason = f": {reason_of(result)}" if result.reason else ""

@@ -406,6 +406,15 @@ def test_the_summary_names_who_is_done_but_for_a_reason_to_look() -> None:
     assert lines[:2] == ["receivers: 21 done", "  done  pc1 (10.0.0.2:40000) after 1s, 10.0% loss: the hook failed"]
 
 
+def test_the_summary_counts_apart_who_had_the_object_in_its_first_report() -> None:
+    lines = told(GroupSummary((receiver_result(), receiver_result("pc2", duration_s=0.0))))
+    assert lines == [
+        "receivers: 2 done; 1 said so in the first report",
+        "  done  pc1 (10.0.0.2:40000) after 12s, 10.0% loss",
+        "  done  pc2 (10.0.0.2:40000) in its first report, 10.0% loss",
+    ]
+
+
 def test_the_summary_names_objects_when_there_are_several() -> None:
     lines = told(GroupSummary((receiver_result(), receiver_result(name="photos"))))
     assert lines[1:] == [

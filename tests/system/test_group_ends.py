@@ -172,6 +172,33 @@ def test_made_up_receivers_that_say_they_are_done_end_no_stream_that_others_rece
     assert len([result for result in results(server) if result["host"] != "forger"]) == 1
 
 
+def test_made_up_receivers_that_are_heard_first_end_no_stream_and_are_counted_apart(
+    fleet: Fleet, write_file: Writer
+) -> None:
+    path = write_file(SIZE)
+    fetch = fleet.receive("first")
+    with liar(fleet, done_for_two):
+        server = fleet.serve_plainly(*SLOWLY, "--expect", "2", path)
+        assert fetch.wait() == 0, fetch.err
+        assert server.wait() == 0
+    assert copy_is_exact(fleet, "first", path)
+    assert server.out.count("RESULT;done;") == 3
+    assert "receivers: 3 done; 2 said so in the first report\n" in server.err
+
+
+@pytest.mark.slow
+def test_made_up_receivers_that_are_done_end_no_stream_however_large_the_object_is(
+    fleet: Fleet, write_file: Writer
+) -> None:
+    path = write_file(4 * SIZE)
+    fetch = fleet.receive("first")
+    with liar(fleet, done_for_two):
+        server = fleet.serve("--cc", "fixed", "--rate", "4M", "--expect", "2", path)  # 40 s
+        assert fetch.wait() == 0, fetch.err
+        assert server.wait() == 0
+    assert copy_is_exact(fleet, "first", path)
+
+
 def test_a_receiver_that_says_something_else_each_time_gets_one_line_for_its_end(
     fleet: Fleet, write_file: Writer
 ) -> None:
