@@ -43,41 +43,41 @@ _SENTENCES: dict[enum.Enum, str] = {
     PeerReason.INTERRUPTED: "interrupted",
     PeerReason.STORAGE: "could not write the object",
     PeerReason.INTEGRITY: "the object did not verify",
-    PeerReason.SUPERSEDED: "started anew",
+    PeerReason.SUPERSEDED: "started again",
     PeerReason.NOT_SENT: "reported the object as complete, but the server did not send it",
     PeerReason.STOPPING: "the server stopped",
     PeerReason.SOURCE_CHANGED: "the file changed",
     PeerReason.IDLE: "silent for 30 s",
-    PeerReason.KEYS_SPENT: "sent to get new keys",
+    PeerReason.KEYS_SPENT: "asked to get new keys",
     PeerReason.CONGESTED: "most packets were lost for 30 s",
     PeerReason.PLACE_TAKEN: "all places are taken, and another network has fewer",
-    PeerReason.FAILED: "could not store it",
+    PeerReason.FAILED: "could not store the object",
     PeerReason.SILENT: "silent",
     PeerReason.DEAF: "hears no data",
-    PeerReason.TOO_SLOW: "too slow for the group; it fetches by itself",
-    PeerReason.UNICAST: "fetching by itself",
+    PeerReason.TOO_SLOW: "too slow for the group; fetches by unicast",
+    PeerReason.UNICAST: "fetching by unicast",
     PeerReason.UNFINISHED: "at {fraction:.0%}",
     PeerReason.HOOK_FAILED: "the hook failed",
     Interruption.STOPPING: "the server stopped",
-    Interruption.UNHEARD: "the server got nothing from this host",
+    Interruption.UNHEARD: "the server received nothing from this host",
     Interruption.KEYS_EXHAUSTED: "the keys are exhausted",
     Interruption.PLACE_TAKEN: "the server is full and gave this place to another network",
     Interruption.SILENCE: "the server is silent",
-    Interruption.STALL: "nothing new comes",
+    Interruption.STALL: "nothing new arrives",
     Interruption.NO_DATA: "Pings arrive, but no data packets",
     Interruption.MANIFEST_DAMAGED: "the manifest was damaged",
     Interruption.GROUP_SILENT: "the group is silent",
-    Interruption.GROUP_LEFT: "the server has left",
+    Interruption.GROUP_LEFT: "the server has left the group",
     LeaveReason.DEAF: "the group's data does not arrive",
-    LeaveReason.UNHEARD: "the server gets no reports of this receiver",
-    LeaveReason.PASSED_OVER: "nothing that arrives is missing here",
+    LeaveReason.UNHEARD: "the reports of this receiver do not reach the server",
+    LeaveReason.PASSED_OVER: "the group sends nothing that is missing here",
     LeaveReason.TOO_LARGE: "the group's packets of {packet_size:,} bytes are too large for the path to this host",
     LeaveReason.NO_DATA: "none of the group's data packets arrives here",
     LeaveReason.HOLDS_BACK: "this receiver slows the group down",
     **{reason: reason.name.lower().replace("_", " ") for reason in RefusalReason},
     Notice.READING: "reading {path}",
     Notice.LISTING: "listing {path}",
-    Notice.CHECKING: "checking what is there",
+    Notice.CHECKING: "checking what was received before",
     Notice.LOADING: "loading kernels",
     Notice.COMPILING: "compiling kernels",
     Notice.COMPILING_FIRST: "compiling kernels, first run only",
@@ -91,13 +91,13 @@ _SENTENCES: dict[enum.Enum, str] = {
         "get all of it."
     ),
     Notice.OPEN_GROUP: (
-        "Without a key (`group.key_path`) a group is protected against accidents only: anybody on this network can "
-        "disturb it or put false packets into it."
+        "Without a key (`group.key_path`) the group is protected against accidents only: anybody on this network can "
+        "disturb it or send false packets to it."
     ),
     Notice.KERNELS_NOT_KEPT: "Compiled kernels cannot be kept: {trouble}.",
-    Notice.SERVER_PREPARING: "{host} is up, but still reads its files or compiles.",
+    Notice.SERVER_PREPARING: "The server on {host} is still reading its files or compiling.",
     Notice.PACKETS_IN_PARTS: (
-        "Data packets of {size:,} bytes are too large for the path to this host: each comes in {part_count} parts."
+        "Data packets of {size:,} bytes are too large for the path to this host: each arrives in {part_count} parts."
     ),
     Notice.PACKETS_TOO_LARGE: (
         "Data packets of {size:,} bytes are too large for the path to this host: none of them will arrive."
@@ -108,8 +108,8 @@ _HINTS: dict[enum.Enum, str] = {
         "Set NUMBA_CACHE_DIR to a directory that this user can write. Until then each start compiles them again."
     ),
     Notice.SERVER_PREPARING: "Waiting until it is ready.",
-    Notice.PACKETS_IN_PARTS: "That costs speed. Serve with a lower `mtu`; 1280 suits every path.",
-    Notice.PACKETS_TOO_LARGE: "Serve with a lower `mtu`; 1280 suits every path.",
+    Notice.PACKETS_IN_PARTS: "This is slower. Serve with a lower `mtu`; 1280 works on every path.",
+    Notice.PACKETS_TOO_LARGE: "Serve with a lower `mtu`; 1280 works on every path.",
 }
 
 

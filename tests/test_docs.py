@@ -190,7 +190,7 @@ def methods() -> set[str]:
 
 
 def test_a_journey_has_at_most_eight_stops_and_each_is_a_public_name() -> None:
-    text = re.search(r"^## The journey of an octet$(.*?)^### ", page(ARCHITECTURE), re.MULTILINE | re.DOTALL)
+    text = re.search(r"^## The journey of a byte$(.*?)^### ", page(ARCHITECTURE), re.MULTILINE | re.DOTALL)
     assert text is not None
     journeys = re.split(r"^(?:Out of|Into) a file", text[1], flags=re.MULTILINE)[1:]
     assert len(journeys) == 2

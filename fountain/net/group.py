@@ -87,7 +87,7 @@ def parse_group(
     if not broadcast and _is_reserved(parsed):
         example = _EXAMPLE_IPV6 if parsed.version == 6 else _EXAMPLE_IPV4
         hint = f"Choose one for use inside an organization, for example {example}."
-        message = f"The group {parsed} is reserved for what runs the network itself."
+        message = f"The group {parsed} is reserved for protocols of the network itself."
         raise UsageError(message, hint, field="group.address")
     family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
     interface = choose_interface(interface_name, family, for_broadcast=broadcast)

@@ -106,7 +106,7 @@ def join(bound: socket.socket, group: Group) -> None:
         _join_source(bound, group)
     elif group.is_source_specific:
         raise UsageError(
-            f"The group {group.address} is source-specific: it carries nothing for receivers that name no sender.",
+            f"The group {group.address} is source-specific: receivers that name no sender get nothing from it.",
             "Name the sender's address with `group.source`, or choose another group, for example 239.255.63.30.",
             field="group.source",
         )
@@ -149,8 +149,8 @@ def aim(opened: socket.socket, group: Group) -> Ancillary:
     """
     if group.family == socket.AF_INET6 and opened.family == socket.AF_INET:
         raise TransportError(
-            f"The IPv6 group {group.address} cannot be reached: the socket is one of IPv4.",
-            "Bind to an IPv6 address or to none, or choose an IPv4 group.",
+            f"The IPv6 group {group.address} cannot be reached from an IPv4 socket.",
+            "Bind to an IPv6 address, leave `bind` out, or choose an IPv4 group.",
             address=group.address,
         )
     try:

@@ -163,7 +163,7 @@ class MemoryEndpoint:
         return length
 
     def datagram_size_max(self, address: Address) -> int:
-        """Octets that a simulator has set for the way to `address`; 0 where it has not."""
+        """Octets that a simulator has set for the path to `address`; 0 where it has not."""
         return self.known_sizes.get(address, 0)
 
     def aim(self, group: Group) -> None:

@@ -392,7 +392,7 @@ class Part:
         if size_max is not None and size > size_max:
             raise StorageError(
                 f"The files of {printable(self.name)} have {size:,} bytes with their holes, and no more than "
-                f"{size_max:,} are taken.",
+                f"{size_max:,} are accepted.",
                 "Raise `size_max` to take it.",
                 field="size_max",
             )

@@ -318,8 +318,8 @@ def _unportable(path: Path, left_out: LeftOutEntries) -> StorageError:
     shown, count = printable(str(path)), left_out.count
     named = "; ".join(left_out.examples)
     more = f"; and {count - len(left_out.examples):,} more" if count > len(left_out.examples) else ""
-    what = "an entry that cannot travel" if count == 1 else f"{count:,} entries that cannot travel"
-    hint = "Leave out what cannot travel with `skip_unportable`, or serve another directory."
+    what = "an entry that cannot be sent" if count == 1 else f"{count:,} entries that cannot be sent"
+    hint = "Leave such entries out with `skip_unportable`, or serve another directory."
     return StorageError(f"{shown} holds {what}: {named}{more}.", hint, path=shown)
 
 
@@ -333,7 +333,7 @@ def check_source(path: Path) -> os.stat_result:
         status = os.stat(path)
     except FileNotFoundError as error:
         shown = printable(str(path))
-        hint = "Check the path; it counts from the current directory."
+        hint = "Check the path; it starts at the current directory."
         raise StorageError(
             f"There is no {shown}.", "Check the path." if path.is_absolute() else hint, field="paths", path=shown
         ) from error
@@ -341,7 +341,7 @@ def check_source(path: Path) -> os.stat_result:
         raise storage_error(error, "read", path) from error
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         shown = printable(str(path))
-        hint = "Copy what it has into a file."
+        hint = "Copy its contents into a file."
         raise StorageError(f"{shown} is neither a file nor a directory.", hint, field="paths", path=shown)
     return status
 

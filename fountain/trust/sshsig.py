@@ -122,7 +122,7 @@ def parse_signature(octets: bytes) -> Signature:
         raise UntrustedError("The signature uses another hash than SHA-512, or a reserved field.")
     parts = _parse_strings(signature)
     if parts is None or len(parts) != 2 or parts[0] != _ALGORITHM or len(parts[1]) != _SIGNATURE_SIZE:
-        raise UntrustedError("The signature is damaged: it has no 64 octets of ed25519.")
+        raise UntrustedError("The signature is damaged: it has no 64 bytes of ed25519.")
     return Signature(public_key, namespace, parts[1])
 
 

@@ -390,7 +390,7 @@ def test_the_summary_names_who_is_not_done_and_the_slowest() -> None:
     lines = told(GroupSummary(done + others))
     assert lines[:6] == [
         "receivers: 20 done, 1 failed, 1 silent, 1 incomplete",
-        "  failed      pc2 (10.0.0.2:40000) at 50.0%, 10.0% loss: could not store it",
+        "  failed      pc2 (10.0.0.2:40000) at 50.0%, 10.0% loss: could not store the object",
         "  silent      pc1 (10.0.0.2:40000) at 37.5%, 10.0% loss: silent",
         "  incomplete  pc3 (10.0.0.2:40000) at 90.0%, 10.0% loss",
         "  the slowest of 20 others that are done:",

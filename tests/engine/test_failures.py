@@ -34,9 +34,9 @@ def test_a_stream_of_which_most_was_lost_is_named_so_and_keeps_its_part() -> Non
 
 
 def test_a_server_that_was_preparing_is_not_said_to_be_there_still() -> None:
-    """It may have died since: "is there, but still reads its files" was said of it all the same."""
+    """It may have died since: the last that it reported was that it reads its files."""
     error = fetch_failure(FetchFailed(Failure.PREPARING), "HOST", 6330, 10.0)
-    assert error.message == "HOST said that it was reading its files or compiling, and has not become ready since."
+    assert error.message == "HOST reported that it reads its files or compiles, but it has not become ready."
     assert "whether fountain-serve still runs" in error.hint
 
 

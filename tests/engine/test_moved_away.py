@@ -40,7 +40,7 @@ def test_an_object_above_the_limit_is_refused_before_anything_is_made(tmp_path: 
     out.mkdir()
     config = FetchConfig(host="127.0.0.1", out=out, size_max=SIZE - 1)
     place = ObjectPlace(config, KeepingObserver(), threading.Event())
-    with pytest.raises(StorageError, match=f"object has 3,000 octets, more than `size_max` {SIZE - 1:,}"):
+    with pytest.raises(StorageError, match=f"object has 3,000 bytes, more than `size_max` {SIZE - 1:,}"):
         place.open_sink(offer)
     place.close()
     assert os.listdir(out) == []

@@ -63,7 +63,7 @@ def test_a_fetch_waits_for_a_server_that_prepares_for_longer_than_its_time_out(
 
     class Observer:
         def handle(self, event: Event) -> None:
-            if isinstance(event, Warned) and "still reads" in event.message:
+            if isinstance(event, Warned) and "still reading" in event.message:
                 warned.set()
 
     config = ServeConfig(paths=(tmp_path / "object",), port=0, data_port=0, bind="127.0.0.1", expect=1)

@@ -102,6 +102,6 @@ def test_files_of_the_summary_are_those_of_the_tree(root: Path, tmp_path: Path) 
 def test_nothing_is_served_of_a_tree_that_cannot_travel_whole(root: Path) -> None:
     observer = Watching()
     config = ServeConfig(paths=(root,), port=0, data_port=0, bind="127.0.0.1")
-    with pytest.raises(StorageError, match="2 entries that cannot travel"):
+    with pytest.raises(StorageError, match="2 entries that cannot be sent"):
         serve(config, observer, threading.Event())
     assert not observer.of(Serving)

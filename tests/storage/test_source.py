@@ -140,7 +140,7 @@ def unportable_tree(root: Path, rng: random.Random) -> Path:
 
 def test_what_cannot_travel_is_an_error_that_names_it(tmp_path: Path, rng: random.Random) -> None:
     root = unportable_tree(tmp_path / "tree", rng)
-    with pytest.raises(StorageError, match="2 entries that cannot travel") as caught:
+    with pytest.raises(StorageError, match="2 entries that cannot be sent") as caught:
         serve(root)
     assert f"{root}/socket: a socket; {root}/d/pipe: a named pipe." in caught.value.message
     assert "`skip_unportable`" in caught.value.hint

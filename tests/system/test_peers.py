@@ -87,7 +87,7 @@ def test_a_full_server_refuses_with_7_until_there_is_room(
     first.signal(signal.SIGSTOP)  # It keeps its place for half a minute, however long the second takes to start.
     second = programs.fetch("-o", tmp_path / "second", port=server.port)
     assert second.wait() == 7
-    assert "as many peers as it takes" in second.err
+    assert "as many peers as it accepts" in second.err
     assert server.wait_event("peer_refused")["reason"] == "server full"
     assert len(server.events("peer_refused")) == 1  # The client has asked again, to be sure.
     first.signal(signal.SIGCONT)

@@ -97,7 +97,8 @@ class Announcements:
         """Where no name was given, the first object that was heard is taken; somebody may have meant another."""
         if offer.name == taken.name and self.instead is None:
             self.instead = offer
-            self._observer.handle(Warned(described(offer), "It is another object: what was begun is waited for."))
+            hint = "It is another object. Still waiting for the one that was begun."
+            self._observer.handle(Warned(described(offer), hint))
         if self._name is None and not self._has_reported_other and offer.name != taken.name:
             self._has_reported_other = True
             message = f"{printable(offer.name)} is announced here as well."

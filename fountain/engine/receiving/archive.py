@@ -94,8 +94,9 @@ class Archive:
         """Have a thread remove the parts that are too old or too much, now and then."""
         while (gone := self._tidier.poll()) is not None:
             for name in gone if isinstance(gone, list) else ():
-                message = f"The part {printable(name)} was removed: it was old, or too much with the others."
-                self._observer.handle(Warned(message, "Nothing is to be done, unless its server was to go on with it."))
+                message = f"The part {printable(name)} was removed: it was old, or all parts together were too large."
+                hint = "You need not do anything, unless its server was to continue it."
+                self._observer.handle(Warned(message, hint))
         if now_ns >= self._tidy_ns and self._tidier.is_idle:
             self._tidy_ns = now_ns + TIDY_NS
             directory = self._received.directory

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 KEPT_HINT = "What was received is kept: run the same command again to go on."
-DEFECT_HINT = "This is a defect of fountain: please report it, with these words."
+DEFECT_HINT = "This is a bug in fountain: please report it, with this message."
 
 
 def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
@@ -52,8 +52,8 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
             )
         case Failure.PREPARING:
             return NobodyAnsweredError(
-                f"{host} said that it was reading its files or compiling, and has not become ready since.",
-                "See whether fountain-serve still runs there and what it shows, or add `wait` to keep asking.",
+                f"{host} reported that it reads its files or compiles, but it has not become ready.",
+                "Check whether fountain-serve still runs there and what it shows, or add `wait` to keep asking.",
             )
         case Failure.NO_DATA:
             return NobodyAnsweredError(
@@ -67,8 +67,8 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
             )
         case Failure.NOT_SENT:
             return NobodyAnsweredError(
-                f"{host} is there, but as far as it says, it has sent no data within {timeout_s:g} s.",
-                "It may be busy: see what the server shows, or wait longer with `timeout_s`.",
+                f"{host} answers, but reports that it has sent no data within {timeout_s:g} s.",
+                "It may be busy: read what the server shows, or wait longer with `timeout_s`.",
             )
         case Failure.REPLACED:
             return _replaced_error(trouble, host, name)
@@ -77,7 +77,7 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
         case Failure.SEAL:
             return _seal_error(server_is_open=bool(trouble.offer and trouble.offer.open))
         case Failure.UNTRUSTED:
-            hint = "Have the server serve a release that a key in that file signed."
+            hint = "Serve a release that is signed by a key in that file."
             return UntrustedError(f"{host} offers nothing that `signers` allows.", hint)
         case Failure.OTHER_OBJECT:
             return other_object_error(host, trouble.offer)
@@ -98,27 +98,27 @@ def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, t
             )
         case Failure.NOT_HEARD:
             return IncompleteError(
-                f"{host} still sends, but for {timeout_s:g} s nothing that was sent to its port {port} was answered.",
+                f"{host} still sends, but its port {port} has answered nothing for {timeout_s:g} s.",
                 f"Let UDP port {port} through the firewalls between here and there, in both directions. {KEPT_HINT}",
             )
         case Failure.STALLED:
             return IncompleteError(
-                f"{host} is there and answers, but for {timeout_s:g} s nothing has come that is still missing here.",
-                f"If the way has changed, its packets may be too large for it now: try the server's `mtu`. {KEPT_HINT}",
+                f"{host} answers, but for {timeout_s:g} s it has sent nothing that is missing here.",
+                f"If the path has changed, packets may be too large for it now: lower the server's `mtu`. {KEPT_HINT}",
             )
         case Failure.UNSTEADY:
             return IncompleteError(
-                f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stood still within seconds.",
-                f"See what the server says, and whether firewalls drop some of the packets. {KEPT_HINT}",
+                f"{host} answers, but for {2 * timeout_s:g} s each of its streams ended or stopped within seconds.",
+                f"Read what the server shows, and check whether firewalls drop some of the packets. {KEPT_HINT}",
             )
         case Failure.SOURCE_CHANGED:
             return changed_error(host)
         case Failure.CONGESTED:
             return IncompleteError(
                 f"{host} stopped sending: for half a minute most of what it sent was lost on the way.",
-                "If the way is narrow or other traffic fills it, start the server with a lower `rate_bps`; if nothing "
-                "at all comes, with a lower `mtu`; if the link loses so much by itself, with a higher "
-                f"`loss_tolerance` or with `congestion_control` fixed. {KEPT_HINT}",
+                "If the path is slow or other traffic fills it, start the server with a lower `rate_bps`. If nothing "
+                "arrives, use a lower `mtu`. If the link always loses many packets, use a higher `loss_tolerance` or "
+                f"`congestion_control` fixed. {KEPT_HINT}",
             )
         case Failure.STOPPED:
             return IncompleteError(
@@ -141,18 +141,18 @@ def standstill_error(cause: Standstill, timeout_s: float) -> IncompleteError:
     match cause:
         case Standstill.DEAF:
             return IncompleteError(
-                f"The group is heard, but for {timeout_s:g} s none of its data has arrived here.",
-                "Look at this machine's firewall, the switch (IGMP), and the server's `mtu`.",
+                f"Announces of the group arrive, but for {timeout_s:g} s none of its data packets has arrived.",
+                "Check this machine's firewall, the switch (IGMP), and the server's `mtu`.",
             )
         case Standstill.UNHEARD:
             return IncompleteError(
-                f"The group is heard, but for {timeout_s:g} s its server has answered no report from here.",
+                f"Packets of the group arrive, but for {timeout_s:g} s its server has answered no report from here.",
                 "Let the server's control port through the firewalls between here and there, in both directions.",
             )
         case _:
             return IncompleteError(
-                f"The group sends, but for {timeout_s:g} s nothing came that is missing here.",
-                "Another receiver holds the group up: see what the server shows.",
+                f"The group sends, but for {timeout_s:g} s it has sent nothing that is missing here.",
+                "Another receiver may slow the group down: read what the server shows.",
             )
 
 
@@ -169,12 +169,12 @@ def local_error(error: Exception) -> FountainError:
         return error
     if isinstance(error, MemoryError):
         return LocalError("There is not enough memory.", "Close other programs, or raise the limits of this one.")
-    return LocalError(f"The transfer ended in a way that nobody foresaw: {described_defect(error)}.", DEFECT_HINT)
+    return LocalError(f"The transfer ended with an unexpected error: {described_defect(error)}.", DEFECT_HINT)
 
 
 def _replaced_error(trouble: Trouble, host: str, name: str | None) -> FountainError:
     if trouble.offer is None:
-        shown = "what was begun" if name is None else f"'{printable(name)}'"
+        shown = "the object that was begun" if name is None else f"'{printable(name)}'"
         return IncompleteError(f"{host} is there, but does not serve {shown} any more.", KEPT_HINT)
     shown, size = printable(trouble.offer.name), trouble.offer.object_size
     return IncompleteError(
@@ -198,18 +198,19 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
         case RefusalReason.NO_SUCH_OBJECT:
             if name is None:  # It was asked for by its id.
                 return RefusedError(
-                    "The server does not have that object.", "Leave the id out to see what it has (`object_id`)."
+                    "The server does not have that object.", "Run it without `object_id` to list its objects."
                 )
             return RefusedError(
-                f"The server has no object named '{printable(name)}'.", "Leave the `name` out to see what it has."
+                f"The server has no object named '{printable(name)}'.", "Run it without `name` to list its objects."
             )
         case RefusalReason.SERVER_FULL:
             return RefusedError(
-                "The server has as many peers as it takes.", "Try again later, or raise `peer_count_max` on the server."
+                "The server has as many peers as it accepts.",
+                "Try again later, or raise `peer_count_max` on the server.",
             )
         case RefusalReason.KEY_MISMATCH:
             return RefusedError(
-                "The server's objects are under a key that this fetch does not have.",
+                "The server serves only those who have its key, and this fetch does not have it.",
                 "Join its group with the same key: give its `group.address` and `group.key_path`.",
             )
         case RefusalReason.SOURCE_CHANGED:

@@ -38,7 +38,7 @@ from fountain.sentences import Notice, warning
 __all__ = ["FetchReporter"]
 
 PROGRESS_INTERVAL_NS = NS // 5
-WAITING_HINT = "Going on to wait (`wait`)."
+WAITING_HINT = "Still waiting (`wait`)."
 ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 
 
@@ -64,7 +64,7 @@ class FetchReporter:
         defect = fetch.assembly.defect if fetch.assembly is not None else ""
         if defect and not self._has_reported_defect:
             self._has_reported_defect = True
-            self._observer.handle(Warned(f"A packet that came could not be taken in: {defect}.", DEFECT_HINT))
+            self._observer.handle(Warned(f"A packet that arrived could not be processed: {defect}.", DEFECT_HINT))
         beginning = self._place.beginning
         if beginning is not None and now_ns >= self._progress_ns:
             self._progress_ns = now_ns + PROGRESS_INTERVAL_NS

@@ -207,7 +207,7 @@ class GroupFeed:
         fetch.unforeseen = fetch.unforeseen or error
         if not fetch.succeeded:
             message = f"{printable(self.machine.offer.name)} cannot be received: {type(error).__name__}: {error}."
-            hint = "This is a bug of fountain, or of its code's package: report it."
+            hint = "This is a bug in fountain, or in the package of its code: please report it."
             fetch.fail(FountainError(message, hint), now_ns)
 
     def disown_hook(self, now_ns: int) -> None:

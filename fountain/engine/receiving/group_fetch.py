@@ -183,7 +183,7 @@ class GroupFetch:
             newest = self._newest_under_way(verdict.release.product)
             if newest <= verdict.release.version:
                 return True
-            hint = "Nothing is to be done: the newer one is taken."
+            hint = "You need not do anything: the newer one is fetched."
             error = UntrustedError(f"{verdict.release} is older than {newest}, which is on its way.", hint)
         if error is not None and not verdict.is_foreign and (self._config.wait or self._config.listen):
             self._announcements.report_refusal(error, lambda: self._reticence.may_show(now))
@@ -348,7 +348,7 @@ class GroupFetch:
         failure = entry.reporter.error if isinstance(fetch.outcome, Unserved) else None
         if cause is not None and failure is not None:
             error = self._standstill_error(cause)
-            message = f"{error.message} Its server alone does not help: {failure.message}"
+            message = f"{error.message} Fetching from its server by unicast failed too: {failure.message}"
             raise IncompleteError(message, f"{error.hint} {failure.hint}")
 
     def _check_patience(self, now: int) -> None:

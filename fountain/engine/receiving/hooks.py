@@ -159,7 +159,7 @@ class Hooks:
     def _give_up(self, pending: PendingHook, path: Path, what: str) -> None:
         self._note(lambda: self._received.give_up_hook(pending.object_id))
         shown = printable(str(path))
-        hint = f"See what it wrote, and run it by hand: the object is left in {shown}."
+        hint = f"Read what it wrote, and run it by hand: the object stays in {shown}."
         message = f"The hook of {printable(pending.name)} {what}; it is not run again."
         self._observer.handle(Warned(message, hint))
 

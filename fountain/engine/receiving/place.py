@@ -91,7 +91,7 @@ class ObjectPlace:
         self.beginning = None
         size_max = self._config.size_max
         if size_max is not None and offer.object_size > size_max:
-            message = f"{printable(offer.name)} has {offer.object_size:,} octets, more than `size_max` {size_max:,}."
+            message = f"{printable(offer.name)} has {offer.object_size:,} bytes, more than `size_max` {size_max:,}."
             raise StorageError(message, "Raise `size_max` to take it.", field="size_max")
         beside = destination = self._destination(offer)
         if self._placing is not None and not self._is_list(offer):

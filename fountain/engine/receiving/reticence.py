@@ -44,9 +44,9 @@ class Reticence:
         """Tell now and then how many were not shown."""
         if self._hidden_count and now_ns - self._reported_ns >= SUMMARY_NS:
             self._reported_ns = now_ns
-            message = f"{self._hidden_count:,} announces came to nothing, and were not shown."
+            message = f"{self._hidden_count:,} announced objects never came, and were not shown."
             self._hidden_count = 0
-            hint = "If that is more than is sent here, somebody makes them up: use `group.key_path`, or `group.source`."
+            hint = "If you do not send so many, somebody forges them: use `group.key_path` or `group.source`."
             self._observer.handle(Warned(message, hint))
 
 

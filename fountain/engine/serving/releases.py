@@ -74,7 +74,7 @@ class ServedRelease:
             )
         if symbol_size not in (None, manifest.symbol_size):
             what = f"{self.release} was signed with symbols of {manifest.symbol_size} bytes, which `mtu` does not give."
-            hint = "Leave `mtu` out: where the way takes smaller packets alone, data comes in parts."
+            hint = "Leave `mtu` out: on a path that takes only smaller packets, data is sent in parts."
             raise UsageError(what, hint, field="mtu")
 
     def adopt_by(self, source: FileSource) -> None:

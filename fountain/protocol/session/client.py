@@ -19,8 +19,8 @@ The rules
    (`fountain.protocol.session.patience`). Refusals and listings are hints: they end a fetch that never had a stream a
    second later, unless an Offer or the stream contradicts them, and with `wait` never.
 5. A port that is reported unreachable fails at once, but only before the first Offer.
-6. Pings that report data packets, none of which come, mean that those are too large for the way here: a new session
-   has them in parts.
+6. If Pings report data packets, but none arrives, they are too large for the path to this host: a new session sends
+   them in parts.
 7. STOPPING repeats Stop until its acknowledgement, a few times, never for longer than STOP_LIMIT_NS: CLOSED.
 """
 
