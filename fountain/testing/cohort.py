@@ -63,7 +63,7 @@ class _Blocks:
         self.done = np.zeros((count, columns), np.bool_)
         self.manifest_left = np.full(count, manifest.block_count, np.int32)
         self.left = np.full(count, columns, np.int32)
-        self._open_count = np.zeros(count, np.int32)
+        self._begun_count = np.zeros(count, np.int32)
 
     def column(self, block: int) -> int:
         """Where a block stands."""
@@ -82,7 +82,7 @@ class _Blocks:
         """What a receiver had only in memory is lost with it."""
         self.have[row, ~self.done[row]] = 0
         self.open[row] = False
-        self._open_count[row] = 0
+        self._begun_count[row] = 0
 
     def take(self, block: int, came: NDArray[np.int64]) -> None:
         """So many symbols of a block came to each receiver."""
@@ -91,9 +91,9 @@ class _Blocks:
         is_started = self.open[:, column]
         opening = (came > 0) & ~is_started & ~self.done[:, column]
         if opening.any():
-            opening &= self._open_count + self._room_kept(block) < self._limit
+            opening &= self._begun_count + self._room_kept(block) < self._limit
             is_started |= opening
-            self._open_count += opening
+            self._begun_count += opening
         self.have[:, column] += np.where(is_started, came, 0).astype(np.int32)
         full = is_started & (self.have[:, column] >= self.wanted[:, column])
         if not block & MANIFEST_BIT:
@@ -105,7 +105,7 @@ class _Blocks:
             ready = self.open[row] & (self.have[row] >= self.wanted[row])
             self.done[row] |= ready
             self.open[row] &= ~ready
-            self._open_count[row] -= ready.sum()
+            self._begun_count[row] -= ready.sum()
             self.left[row] -= ready.sum()
             self.touched.update(dict.fromkeys(np.flatnonzero(ready).tolist()))
 
@@ -128,15 +128,15 @@ class _Blocks:
     def _finish(self, column: int, rows: NDArray[np.bool_]) -> None:
         self.done[:, column] |= rows
         self.open[:, column] &= ~rows
-        self._open_count -= rows
+        self._begun_count -= rows
         self.left -= rows
 
     def _room_kept(self, block: int) -> NDArray[np.int32]:
         """Places that a block of the object leaves for those of the manifest: as in `BlockTable`."""
         if block & MANIFEST_BIT:
             return np.zeros(len(self.left), np.int32)
-        open_count = self.open[:, self.object_count :].sum(axis=1)
-        kept = np.minimum(self.manifest_left - open_count, self._limit // 2 - open_count)
+        begun_count = self.open[:, self.object_count :].sum(axis=1)
+        kept = np.minimum(self.manifest_left - begun_count, self._limit // 2 - begun_count)
         return np.where(self.manifest_left > 0, np.maximum(kept, 0), 0).astype(np.int32)
 
     def _end(self, table: BlockTable, column: int) -> None:

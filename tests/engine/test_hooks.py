@@ -98,7 +98,7 @@ def test_before_a_hook_begins_it_stands_on_the_disk_that_it_did(stage: Stage, mo
     monkeypatch.setattr(hooks_module, "Hook", begin)
     hooks = stage.start('test "$FOUNTAIN_ATTEMPT" = 2')
     hooks.begin(pending, stage.path(pending), 0)
-    stage.run(lambda: not hooks.is_open(ID))
+    stage.run(lambda: not hooks.is_in_progress(ID))
     assert remembered == [[(ID, 1)], [(ID, 2)]]
 
 
@@ -107,7 +107,7 @@ def test_a_hook_that_fails_runs_again_and_is_done_once_it_ends_well(stage: Stage
     hooks = stage.start('test "$FOUNTAIN_ATTEMPT" = 2')
     hooks.begin(pending, stage.path(pending), 0)
     assert hooks.state(ID) is MemberState.HOOKING
-    stage.run(lambda: not hooks.is_open(ID))
+    stage.run(lambda: not hooks.is_in_progress(ID))
     assert stage.finished() == [(1, 1, True), (2, 0, False)]
     assert stage.changes == [(ID, True)]
     assert stage.received().state_of(ID) is ReceivedState.DONE
@@ -118,14 +118,14 @@ def test_a_hook_that_always_fails_is_given_up_after_three_times_and_that_is_repo
     pending = stage.put()
     hooks = stage.start("exit 3")
     hooks.begin(pending, stage.path(pending), 0)
-    stage.run(lambda: not hooks.is_open(ID))
+    stage.run(lambda: not hooks.is_in_progress(ID))
     assert stage.finished() == [(1, 3, True), (2, 3, True), (3, 3, False)]
     assert stage.changes == [(ID, False)]
     (warned,) = [event for event in stage.events if isinstance(event, Warned)]
     assert warned.message == "The hook of a name.txt failed 3 times; it is not run again."
     assert str(stage.path(pending)) in warned.hint
     again = stage.start("exit 0")
-    assert not again.is_open(ID)
+    assert not again.is_in_progress(ID)
     assert again.state(ID) is MemberState.HOOK_FAILED
     assert len(stage.log.read_text().splitlines()) == ATTEMPT_COUNT_MAX
 
@@ -134,7 +134,7 @@ def test_a_hook_runs_after_an_end_between_the_rename_and_its_start(stage: Stage)
     stage.received().expect_hook(stage.put())
     hooks = stage.start("exit 0")
     assert hooks.state(ID) is MemberState.HOOKING
-    stage.run(lambda: not hooks.is_open(ID))
+    stage.run(lambda: not hooks.is_in_progress(ID))
     assert stage.log.read_text() == f"1 {'ab' * 32} content\n"
     assert stage.received().state_of(ID) is ReceivedState.DONE
 
@@ -144,7 +144,7 @@ def test_an_object_that_never_got_its_place_is_taken_again(stage: Stage) -> None
     received = stage.received()
     assert ID in received
     hooks = Hooks("exit 0", received, stage, 0)
-    assert not hooks.is_open(ID)
+    assert not hooks.is_in_progress(ID)
     assert ID not in received
 
 
@@ -157,10 +157,10 @@ def test_a_hook_that_was_killed_with_its_listener_runs_again_at_the_next_start(s
     number = int(stage.received().pending[0].process.partition(".")[0])
     again = stage.start("exit 0")
     stage.changes += again.step(stage.now_ns)
-    assert again.is_open(ID)
+    assert again.is_in_progress(ID)
     assert len(stage.received().pending) == 1  # It is not run beside itself.
     os.killpg(number, signal.SIGKILL)
-    stage.run(lambda: not again.is_open(ID))
+    stage.run(lambda: not again.is_in_progress(ID))
     assert [line.split()[0] for line in stage.log.read_text().splitlines()] == ["1", "2"]
     assert stage.received().state_of(ID) is ReceivedState.DONE
     hooks.close()
@@ -170,7 +170,7 @@ def test_a_hook_that_was_killed_with_its_listener_runs_again_at_the_next_start(s
 def test_a_hook_that_takes_its_machine_down_each_time_is_not_begun_a_fourth_time(stage: Stage) -> None:
     stage.received().expect_hook(PendingHook(ID, stage.put().name, "", ATTEMPT_COUNT_MAX, "1.1.gone"))
     hooks = stage.start("exit 0")
-    assert not hooks.is_open(ID)
+    assert not hooks.is_in_progress(ID)
     assert hooks.state(ID) is MemberState.HOOK_FAILED
     assert not stage.log.exists()
     assert [event.message for event in stage.events if isinstance(event, Warned)] == [
@@ -209,7 +209,7 @@ def test_a_list_that_cannot_be_written_keeps_no_hook_from_running(
     hooks = stage.start("exit 0")
     (stage.directory / ".fountain-received").mkdir()
     hooks.begin(pending, stage.path(pending), 0)
-    stage.run(lambda: not hooks.is_open(ID))
+    stage.run(lambda: not hooks.is_in_progress(ID))
     assert stage.finished() == [(1, 0, False)]
     assert any(isinstance(event, Warned) and "cannot be written" in event.message for event in stage.events)
     assert hooks_module.AGAIN_NS[0] < hooks_module.AGAIN_NS[1]

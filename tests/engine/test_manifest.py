@@ -28,7 +28,7 @@ class HeldWorkers(InlineWorkers):
     def __init__(self) -> None:
         super().__init__()
         self.held: list[Job] = []
-        self.is_open = False
+        self.is_passing = False
 
     @property
     def is_idle(self) -> bool:
@@ -37,7 +37,7 @@ class HeldWorkers(InlineWorkers):
 
     def submit(self, job: Job) -> None:
         """Keep `job`, or perform it now."""
-        if self.is_open:
+        if self.is_passing:
             super().submit(job)
         else:
             self.held.append(job)
@@ -75,7 +75,7 @@ def test_reports_and_heartbeats_go_on_while_the_files_are_laid_out(seed: int) ->
     assert len(reports) > 40
     assert len(server.sender.machine.sessions) == 1
     assert not [event for event in client.events if isinstance(event, StreamLost)]
-    workers.is_open = True
+    workers.is_passing = True
     workers.perform()
     assert world.run(lambda: client.is_done)
     assert client.sink.result == source.content

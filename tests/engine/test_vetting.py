@@ -281,7 +281,7 @@ def test_hooks_learn_of_the_release_and_an_old_one_is_not_run_after_a_new_one(bo
         pending = PendingHook(version.to_bytes(32, "big"), "image", "")
         received.expect_hook(pending)
         hooks.begin(pending, out / "image", 0)
-    run(hooks, lambda: not any(hooks.is_open(version.to_bytes(32, "big")) for version in (42, 43)))
+    run(hooks, lambda: not any(hooks.is_in_progress(version.to_bytes(32, "big")) for version in (42, 43)))
     assert log.read_text() == f"gateway 43 {fingerprint(public(KEY))} 1\n"
     assert received.state_of((42).to_bytes(32, "big")) is ReceivedState.HOOK_FAILED
     assert received.state_of((43).to_bytes(32, "big")) is ReceivedState.DONE
@@ -305,7 +305,7 @@ def test_hooks_of_a_product_run_one_at_a_time(box: Box, tmp_path: Path) -> None:
     vetting.take(box.offer(43), box.content)
     hooks = Hooks(command, ReceivedList(out), KeepingObserver(), 0, vetting.hook_variables)
     hooks.begin(new, out / "image", 0)
-    run(hooks, lambda: not hooks.is_open(new.object_id) and not hooks.is_open(old.object_id))
+    run(hooks, lambda: not hooks.is_in_progress(new.object_id) and not hooks.is_in_progress(old.object_id))
     assert log.read_text().split("\n")[:-1] == ["begin 42", "end 42", "begin 43", "end 43"]
     hook = earlier._tasks[old.object_id].hook
     assert hook is not None

@@ -50,8 +50,8 @@ class Blocks(RuleBasedStateMachine):
         if block & MANIFEST_BIT or self.table.manifest_known:
             return 0
         mine = {MANIFEST_BIT, MANIFEST_BIT + 1, MANIFEST_BIT + 2}
-        open_count = len(mine & set(self.need))
-        return max(0, min(len(mine - self.done) - open_count, OPEN_LIMIT // 2 - open_count))
+        begun_count = len(mine & set(self.need))
+        return max(0, min(len(mine - self.done) - begun_count, OPEN_LIMIT // 2 - begun_count))
 
     @rule()
     def a_worker_is_free(self) -> None:

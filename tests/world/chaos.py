@@ -295,8 +295,8 @@ class Play(Scene):
             assert client.sink.result == self.source.content, f"{client.name} finished with wrong octets"
         table = client.feed.machine.blocks
         if table is not None:
-            open_count = len(list(table))
-            assert open_count <= table.open_limit, f"{client.name} has {open_count} blocks open"
+            begun_count = len(list(table))
+            assert begun_count <= table.open_limit, f"{client.name} has {begun_count} blocks open"
 
     def _check_failure(self, client: Client, failures: list[FetchFailed]) -> None:
         is_damaging = any(link.corrupt for entry in self.options.clients for link in (entry.out, entry.back))

@@ -84,7 +84,7 @@ class Archive:
 
     def is_hook_open(self, object_id: bytes) -> bool:
         """Whether an object's hook runs, or will."""
-        return self._hooks is not None and self._hooks.is_open(object_id)
+        return self._hooks is not None and self._hooks.is_in_progress(object_id)
 
     def step_hooks(self, now_ns: int) -> list[tuple[bytes, bool]]:
         """Run the hooks that are due: as `Hooks.step`."""

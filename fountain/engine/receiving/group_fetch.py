@@ -203,7 +203,7 @@ class GroupFetch:
         """Where to put the object of a feed that begins."""
         announce = feed.machine.announce
         is_shown = self._archive is None or self._reticence.may_show(now_ns())
-        gate = Gate(self._observer, is_open=is_shown, is_proved=self._archive is None)
+        gate = Gate(self._observer, is_passing=is_shown, is_proved=self._archive is None)
         address = text(feed.machine.server)
         gate.handle(
             Announced(
@@ -249,7 +249,7 @@ class GroupFetch:
                 self._receiver.ports.leave()
         for entry in self._entries:
             reason = entry.feed.leave_reason
-            if entry.gate.is_open and reason is not None and not entry.was_asked_to_leave:
+            if entry.gate.is_passing and reason is not None and not entry.was_asked_to_leave:
                 entry.was_asked_to_leave = True
                 packet_size = entry.feed.machine.offer.symbol_size + DATA_OVERHEAD_SIZE
                 self._observer.handle(AskedToLeave(reason, packet_size))
@@ -286,7 +286,7 @@ class GroupFetch:
 
     def _report_loss(self, entry: _Entry, error: FountainError | None) -> None:
         """An object of a listener will not come, or not now."""
-        if not entry.gate.is_open:
+        if not entry.gate.is_passing:
             self._reticence.hide()
         elif error is not None:
             self._observer.handle(Warned(error.message, self._hint(error)))

@@ -61,7 +61,7 @@ class Hooks:
         for pending in received.pending:
             self._resume(pending, now_ns)
 
-    def is_open(self, object_id: bytes) -> bool:
+    def is_in_progress(self, object_id: bytes) -> bool:
         """Whether an object's hook runs, or will."""
         return object_id in self._tasks
 

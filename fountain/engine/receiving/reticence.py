@@ -51,10 +51,10 @@ class Reticence:
 
 
 class Gate:
-    """An observer for one object, which hands on events once it is open, and progress once it is `proved`."""
+    """An observer for one object, which hands events on once it lets them pass, and progress once it is proved."""
 
-    def __init__(self, observer: Observer, *, is_open: bool, is_proved: bool) -> None:
-        self.is_open = is_open
+    def __init__(self, observer: Observer, *, is_passing: bool, is_proved: bool) -> None:
+        self.is_passing = is_passing
         self.is_proved = is_proved
         self._observer = observer
         self._held: list[Event] = []
@@ -63,14 +63,14 @@ class Gate:
         """Hand the event on, or keep it; progress that nobody sees is forgotten."""
         if isinstance(event, TransferProgress) and not self.is_proved:
             return
-        if self.is_open:
+        if self.is_passing:
             self._observer.handle(event)
         elif len(self._held) < HELD_COUNT_MAX:
             self._held.append(event)
 
     def prove(self) -> None:
         """There is such an object: show what waited, and all that follows."""
-        self.is_open = self.is_proved = True
+        self.is_passing = self.is_proved = True
         held, self._held = self._held, []
         for event in held:
             self._observer.handle(event)

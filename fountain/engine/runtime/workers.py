@@ -103,7 +103,7 @@ class ThreadWorkers:
         self._wake = wake
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._results: deque[object] = deque()
-        self._open_count = 0
+        self._job_count = 0
         self._lock = threading.Lock()  # guards `_is_closed`: nobody is woken after that
         self._is_closed = False
         self._thread_count = count
@@ -112,25 +112,25 @@ class ThreadWorkers:
     @property
     def has_room(self) -> bool:
         """Whether fewer than the limit of jobs wait or run."""
-        return self._open_count < self._job_count_max
+        return self._job_count < self._job_count_max
 
     @property
     def is_idle(self) -> bool:
         """Whether every submitted job's result was polled."""
-        return self._open_count == 0
+        return self._job_count == 0
 
     def submit(self, job: Job) -> None:
         """Queue `job`; only the loop's thread submits and polls."""
         if not self._threads:
             self._start()
-        self._open_count += 1
+        self._job_count += 1
         self._jobs.put(job)
 
     def poll(self) -> object | None:
         """The result of a finished job, or None; what a job raised, which is a bug, is raised here."""
         if not self._results:
             return None
-        self._open_count -= 1
+        self._job_count -= 1
         result = self._results.popleft()
         if isinstance(result, _Raised):
             raise result.error

@@ -211,9 +211,9 @@ class BlockTable:
         """Whether one more may be open. Blocks of the object cannot end without the manifest: they leave it room."""
         left = 0
         if not self.manifest_known and not block & MANIFEST_BIT:
-            open_count = sum(1 for other in self._states if other & MANIFEST_BIT)
-            lacking_count = self.manifest.block_count - len(self._manifest_done) - open_count
-            left = min(lacking_count, self.open_limit // 2 - open_count)
+            begun_count = sum(1 for other in self._states if other & MANIFEST_BIT)
+            lacking_count = self.manifest.block_count - len(self._manifest_done) - begun_count
+            left = min(lacking_count, self.open_limit // 2 - begun_count)
         return len(self._states) + max(0, left) < self.open_limit
 
     def _is_done(self, block: int) -> bool:

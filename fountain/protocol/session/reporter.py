@@ -118,9 +118,9 @@ class Reporter:
     def _has_room(self, blocks: BlockTable) -> bool:
         """Whether the server goes on opening blocks, though those are open to it whose end it does not know yet."""
         unreported_count = blocks.done.count - self._done_count
-        open_count = unreported_count + sum(1 for _ in blocks)
+        begun_count = unreported_count + sum(1 for _ in blocks)
         left_count = blocks.geometry.block_count - self._done_count
-        return blocks.manifest_known and open_count < min(left_count, blocks.open_limit // 2, NEED_COUNT_MAX // 2)
+        return blocks.manifest_known and begun_count < min(left_count, blocks.open_limit // 2, NEED_COUNT_MAX // 2)
 
     def _is_losing(self, session: ClientSession) -> bool:
         return session.counter.expected - session.counter.received_count > self._missing_count
