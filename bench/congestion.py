@@ -110,7 +110,7 @@ def cases() -> Iterator[Case]:
 
 
 class Program:
-    """A process of a flow; what it complains of is kept, to be told when the flow does not begin."""
+    """A process of a flow; its complaints are kept, and printed when the flow does not begin."""
 
     def __init__(
         self, lab: Pair, host: str, name: str, argv: Sequence[str], stdout: int = subprocess.DEVNULL
@@ -291,7 +291,7 @@ def wait_for_all(flows: list[Flow]) -> float:
 
 
 def run_again(case: Case, seconds: float, source: Path, directory: Path) -> Outcome | None:
-    """The outcome of a case; None, with the reasons told, when its flows do not begin however often it is tried."""
+    """The outcome of a case; None, with the reasons printed, when its flows do not begin however often it is tried."""
     for _ in range(TRY_COUNT):
         try:
             return run(case, seconds, source, directory)

@@ -1,7 +1,7 @@
 """What a stream to a large group costs, in the seeded world: `python -m bench.world_fleet [--receivers N]`.
 
 The figures are counts of packets and octets, and virtual time: they are the same on every machine. How long the
-simulation takes is told too; that is no property of the protocol.
+simulation takes is printed too; that is no property of the protocol.
 """
 
 from __future__ import annotations

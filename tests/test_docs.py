@@ -1,4 +1,4 @@
-"""The pages tell the truth: what they name exists, what they count is so, their links lead somewhere.
+"""The pages are true: what they name exists, what they count is so, their links lead somewhere.
 
 docs/wire.md and docs/wire-groups.md have tests of their own, in tests/wire.
 """
@@ -254,7 +254,7 @@ def test_table_of_the_states_of_a_client_has_every_change_of_state() -> None:
 
 
 def changed_states(path: Path, enum_name: str) -> set[tuple[str, str]]:
-    """(function, state) for each member of `enum_name` that is handed to what changes or tells a state, or answered."""
+    """(function, state) for each member of `enum_name` handed to what changes or reports a state, or answered."""
     found = set()
     for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef):

@@ -274,7 +274,7 @@ def open_interface(name: str) -> socket.socket:
 
 
 def relay(directions: list[Direction]) -> None:
-    """Carry packets until the process is told to end."""
+    """Carry packets until the process gets a signal to end."""
     counted = 0
     while True:
         now = time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""What the tools are told: shell commands for each namespace, rates for tc, loss for nft, a job for the relay."""
+"""What the tools get: shell commands for each namespace, rates for tc, loss for nft, a job for the relay."""
 
 from __future__ import annotations
 

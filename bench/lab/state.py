@@ -79,7 +79,7 @@ def mac(index: int) -> str:
 
 
 def process_started(pid: int) -> int:
-    """When the process started, in ticks: tells it from a later one with the same number. 0: no such process."""
+    """When the process started, in ticks: a later one with the same number has another. 0: no such process."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError):

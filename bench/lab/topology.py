@@ -273,7 +273,7 @@ def new_state(
 def build(lab: Lab) -> None:
     try:
         lab._build()
-    except BaseException:  # also Ctrl-C: what was made so far goes before the reason is told
+    except BaseException:  # also Ctrl-C: what was made so far goes before the reason is printed
         lab.close()
         raise
 

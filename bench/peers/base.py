@@ -64,7 +64,7 @@ class Job:
     sender: Host
     receivers: tuple[Host, ...]
     patience_s: float
-    link_bps: int | None = None  # what the link carries, for tools that are told a rate
+    link_bps: int | None = None  # what the link carries, for tools that take a rate
 
     @property
     def size(self) -> int:
@@ -86,7 +86,7 @@ class Outcome:
     sender_cpu_s: float
     receiver_cpu_s: float
     details: Mapping[str, float] = field(default_factory=dict)
-    since_sender_s: float = 0.0  # from the start of the sender's command to the last whole file, where that is told
+    since_sender_s: float = 0.0  # from the start of the sender's command to the last whole file, where that is reported
 
     @property
     def rate_bps(self) -> float:

@@ -109,7 +109,7 @@ def seconds_of(fetched: list[Event], told: list[Event]) -> tuple[float, ...]:
 
 
 def details(clients: list[Process], fetched: list[Event], told: list[Event]) -> dict[str, float]:
-    """What the other tools do not tell: loss, packets, symbols beyond K, and how even the shares were."""
+    """What the other tools do not report: loss, packets, symbols beyond K, and how even the shares were."""
     last = [[event for event in events(client) if event["event"] == "transfer_progress"][-1:] for client in clients]
     finished = [event for event in told if event["event"] == "peer_finished"]
     found = {

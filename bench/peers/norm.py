@@ -17,7 +17,7 @@ __all__ = ["Norm"]
 NODE = Path(__file__).with_name("norm_node.py")
 GROUP = "239.63.30.2"
 INTERFACE = "eth0"
-RATE_BPS = 1_000_000_000  # where no rate is told: NORM has a fixed one
+RATE_BPS = 1_000_000_000  # where no rate is given: NORM has a fixed one
 
 
 class Norm:

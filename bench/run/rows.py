@@ -55,7 +55,7 @@ def measure_loopback(work: Workplace) -> None:
         place = work.loopback(loss)
         tool = Fountain(open=is_open, loss_test=loss)
         work.measure("loopback", place, tool, size, repeat_count=count, target_bps=target * GBPS)
-        if not loss:  # on loopback nothing is lost, and TCP cannot be told to throw away
+        if not loss:  # on loopback nothing is lost, and TCP cannot be made to throw away
             work.measure("loopback", place, Tcp(tls=not is_open), size)
 
 

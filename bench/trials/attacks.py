@@ -187,7 +187,7 @@ def offer(**changes: object) -> OfferBody:
 
 
 class HostileServer:
-    """Offers whatever it is told to, and sends symbols of its choice to whoever asks, as fast as it can."""
+    """Offers whatever it is asked to, and sends symbols of its choice to whoever asks, as fast as it can."""
 
     def __init__(self, body: OfferBody, esis: Esis, *, flags: int) -> None:
         self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]

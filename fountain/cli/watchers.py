@@ -184,7 +184,7 @@ class DigestLines:
         self._lines = DataLines(env, is_quiet=is_quiet)
 
     def handle(self, event: Event) -> None:
-        """Tell the digests that come by; on a terminal no name may move the cursor, in a pipe every name is exact."""
+        """Print the digests that come by; on a terminal no name may move the cursor, in a pipe every name is exact."""
         if isinstance(event, DigestComputed):
             line = b3sum_line(event.digest, str(event.path))
             self._lines.add(escape_controls(line) if self._is_terminal else line)

@@ -52,7 +52,7 @@ class FileSource:
         self._root = root
         self._walker = None if root is None else Walker(root, manifest)
         self._found = (scan.devices, scan.inodes, scan.changes)
-        self._times = manifest  # as they were found, whatever is told of them
+        self._times = manifest  # as they were found, whatever is reported of them
         self._layout = Layout(manifest.data_extents())
         self._handles = Handles(self._open_file)
         # Blocks of files that were touched, which were digested since, and the time of the change that they were

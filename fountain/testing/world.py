@@ -92,7 +92,7 @@ class Server(Host):
         return self.sender.groups
 
     def leave_group(self, now_ns: int) -> None:
-        """Tell the group that nothing more will come."""
+        """Notify the group that nothing more will come."""
         self.groups.close(now_ns)
         self.sender.flush()
 

@@ -208,7 +208,7 @@ Engine = Callable[[Observer, threading.Event], object]
 
 
 def script(*events: Event) -> Engine:
-    """An engine that tells `events` and ends well."""
+    """An engine that reports `events` and ends well."""
 
     def engine(observer: Observer, stop: threading.Event) -> Outcome:
         for event in events:
@@ -219,7 +219,7 @@ def script(*events: Event) -> Engine:
 
 
 def failing(error: Exception, *events: Event) -> Engine:
-    """An engine that tells `events` and fails."""
+    """An engine that reports `events` and fails."""
 
     def engine(observer: Observer, stop: threading.Event) -> Outcome:
         script(*events)(observer, stop)

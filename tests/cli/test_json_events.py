@@ -56,7 +56,7 @@ def tables() -> dict[str, list[list[tuple[str, str]]]]:
 
 
 def json_fields(event_class: type) -> list[tuple[str, object]]:
-    """(name, type) of each field; the files of an object are told one by one before it."""
+    """(name, type) of each field; the files of an object are reported one by one before it."""
     left_out = {"files"} if event_class is Fetched else set()
     return [(field.name, field.type) for field in fields(event_class) if field.name not in left_out]
 

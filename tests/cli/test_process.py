@@ -272,7 +272,7 @@ def test_the_environment_of_a_process_has_its_streams(monkeypatch: pytest.Monkey
     assert not env.stdout_is_terminal
 
 
-# Opens the standard streams as a command does, then sockets; tells the least of their numbers, and what a child got.
+# Opens the standard streams as a command does, then sockets; prints their smallest number, and what a child got.
 LATE_SOCKETS = """
 import os, socket, subprocess, sys
 from fountain.cli.environment import Environment

@@ -1,4 +1,4 @@
-"""Decoding: whatever arrives, in whatever order, the block comes back exactly or the need is told."""
+"""Decoding: whatever arrives, in whatever order, the block comes back exactly or the need is reported."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_the_largest_symbols_of_a_small_block_come_back() -> None:
 
 
 def test_a_polluted_symbol_spoils_the_block_and_nothing_else() -> None:
-    """The code cannot tell: whoever holds the digest throws the block away, and the next decoder is unharmed."""
+    """The code cannot know: whoever holds the digest throws the block away, and the next decoder is unharmed."""
     source = block(3, 50, 64)
     names = np.arange(10, 60, dtype=np.uint32)
     rows = symbols(source, *names.tolist())

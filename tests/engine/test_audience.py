@@ -78,7 +78,7 @@ class Stage:
         return client, session
 
     def say_done(self, session: ServerSession, client: ClientMachine) -> PeerFinished | PeerGone:
-        """A Stop that says DONE comes; what whoever watches the server is told."""
+        """A Stop that says DONE comes; what is reported to whoever watches the server."""
         channel = client.session or client._common.sessions.candidate
         assert channel is not None
         stop = channel.channel.seal_packet(PacketType.STOP, Stop(StopReason.DONE, 0).encode())

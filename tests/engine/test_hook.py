@@ -1,4 +1,4 @@
-"""The command of a listener: what it learns, how its end is told, and that the listener's end does not cut it short."""
+"""A listener's hook: what it learns, how its end is reported, and that the listener's end does not cut it short."""
 
 from __future__ import annotations
 

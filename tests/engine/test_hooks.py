@@ -40,7 +40,7 @@ class Stage:
         self.hooks: Hooks | None = None
 
     def handle(self, event: Event) -> None:
-        """Keep what is told."""
+        """Keep what is reported."""
         self.events.append(event)
 
     def start(self, command: str) -> Hooks:

@@ -26,7 +26,7 @@ CODE = code_by_name("raptorq")
 
 
 class Stopper:
-    """An observer that sets the stop event at the first sign of a long work, and keeps what is told."""
+    """An observer that sets the stop event at the first sign of a long work, and keeps what is reported."""
 
     def __init__(self, what: str) -> None:
         self.stop = threading.Event()
@@ -40,7 +40,7 @@ class Stopper:
             self.stop.set()
 
     def count(self) -> int:
-        """How often the progress of that work was told."""
+        """How often the progress of that work was reported."""
         return sum(isinstance(event, Preparing) and event.what.startswith(self._what) for event in self.events)
 
 

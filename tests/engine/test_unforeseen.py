@@ -1,4 +1,4 @@
-"""What nobody foresaw, at one end of a transfer, is told to the other end at once."""
+"""What nobody foresaw, at one end of a transfer, is reported to the other end at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE_S = 60
 
 
 class Served:
-    """A server on a thread, and what it told."""
+    """A server on a thread, and what it reported."""
 
     def __init__(self, path: Path) -> None:
         self.port = 0

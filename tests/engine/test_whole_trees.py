@@ -18,7 +18,7 @@ PATIENCE_S = 180  # Kernels may have to be compiled first.
 
 
 class Watching:
-    """Keeps the events, and tells who waits when the server is there."""
+    """Keeps the events, and notifies whoever waits when the server is there."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

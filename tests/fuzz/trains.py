@@ -112,7 +112,7 @@ class _Life:
                 row[DATA_HEADER_SIZE:] = np.frombuffer(sealed, dtype=np.uint8)
         if draw.random() < 0.2:
             rows[draw.randrange(count), draw.randrange(size)] ^= 1 << draw.randrange(8)
-        if draw.random() < 0.05:  # Cut, or told to be of another size.
+        if draw.random() < 0.05:  # Cut, or declared to be of another size.
             train.length = draw.randrange(train.length + 1)
             train.segment_size = draw.choice([size, size, 1, 44, 45, draw.randint(1, 2 * size)])
             if train.length // train.segment_size > 256:

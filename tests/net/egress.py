@@ -1,4 +1,4 @@
-"""A program for a network namespace with the interfaces `one` and `two`: send to groups, and tell where that arrived.
+"""A program for a network namespace with the interfaces `one` and `two`: send to groups, and print where that arrived.
 
 Everything that leaves an interface is seen on the other end of its cable (`far-one`, `far-two`) by a packet socket.
 Prints a JSON list with an entry for each case.

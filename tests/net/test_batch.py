@@ -199,7 +199,7 @@ def test_drops_are_counted_once_however_many_datagrams_report_them() -> None:
                 sent += 1
             while endpoint.receive(train):
                 received += train.segment_count
-        for _ in range(100):  # tell of the last drops, again and again
+        for _ in range(100):  # report the last drops, again and again
             sender.send(bytes(1200))
             sent += 1
             assert wait([endpoint], 5 * SECOND_NS)

@@ -30,7 +30,7 @@ def namespaced(commands: list[str], *argv: str) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[dict[str, Any]]:
-    """What `tests.net.egress` tells: every group, through either interface, from each kind of endpoint.
+    """What `tests.net.egress` prints: every group, through either interface, from each kind of endpoint.
 
     The routing table leads everything through the first, and neither has tried its addresses for duplicates.
     """

@@ -1,4 +1,4 @@
-"""Opening endpoints, looking names up, and what a person is told when that fails."""
+"""Opening endpoints, looking names up, and what a person reads when that fails."""
 
 from __future__ import annotations
 

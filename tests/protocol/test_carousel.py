@@ -167,7 +167,7 @@ def test_no_report_makes_it_raise_repeat_itself_or_send_without_end(
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.3, 0.7])
 @pytest.mark.parametrize("systematic", [True, False])
 def test_any_loss_ends_with_every_block_and_little_too_much(loss: float, systematic: bool, seed: int) -> None:
-    """A client as simple as can be: it holds what arrives, is told of it at once, and needs K of each block."""
+    """A client as simple as can be: it holds what arrives, learns of it at once, and needs K of each block."""
     draw = random.Random(seed)
     stream = carousel(200, systematic=systematic, place=draw.getrandbits(32))
     held: dict[int, set[int]] = {}

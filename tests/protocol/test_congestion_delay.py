@@ -1,4 +1,4 @@
-"""What round-trip times tell of the queue: short, long, standing, too long; and when they are forgotten."""
+"""What round-trip times show of the queue: short, long, standing, too long; and when they are forgotten."""
 
 from __future__ import annotations
 

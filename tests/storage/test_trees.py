@@ -293,7 +293,7 @@ def test_a_part_with_holes_is_resumed(tmp_path: Path, rng: random.Random) -> Non
 
 
 def test_blocks_of_zeros_are_known_without_being_sent(tmp_path: Path, rng: random.Random) -> None:
-    """Zeros that are no holes: of a file that was written with them, or of a system that cannot tell holes."""
+    """Zeros that are no holes: of a file that was written with them, or of a system that cannot find holes."""
     root = write_tree(tmp_path / "tree", {"a": bytes(5000), "b": 1000, "c/d": bytes(70_000), "z": bytes(3)}, rng)
     with serve(root) as source:
         part = open_part(source, tmp_path / "copy")

@@ -18,7 +18,7 @@ class Server(Serve):
     """`fountain-serve`, and its only peer."""
 
     def sent_count(self) -> int:
-        """Data packets sent to its only peer, by the last event that tells."""
+        """Data packets sent to its only peer, by the last event that has it."""
         return int([event for event in self.events("peers_progress") if event["peers"]][-1]["peers"][0]["sent_count"])
 
     def wait_peer_state(self, state: str) -> None:

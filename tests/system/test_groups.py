@@ -1,4 +1,4 @@
-"""One stream for many receivers, with the real commands on loopback: what everybody gets, and what the server tells."""
+"""One stream for many receivers, with the real commands on loopback: what all get, and what the server reports."""
 
 from __future__ import annotations
 

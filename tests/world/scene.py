@@ -1,4 +1,4 @@
-"""What all chaotic runs have in common: who comes and goes when, what lies on the ways, and how a failure is told."""
+"""What all chaotic runs have in common: who comes and goes when, what lies on the ways, and how a failure is shown."""
 
 from __future__ import annotations
 

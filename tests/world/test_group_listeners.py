@@ -1,4 +1,4 @@
-"""Receivers of a group that stay: several objects apart at once, what strangers send, and who is told what."""
+"""Receivers of a group that stay: several objects apart at once, what strangers send, and what is reported to whom."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_packets_that_wait_for_their_announce_cost_no_more_than_the_bound(seed: 
     assert stage.all_exact()
 
 
-# --- Who is told what ----------------------------------------------------------------------------------------
+# --- What is reported to whom -------------------------------------------------------------------------------
 
 
 def knows(machine: GroupServerMachine, listener: Listener) -> MemberState | None:

@@ -1,4 +1,4 @@
-"""Packets that come late, by a way that reorders or as recordings: the time they tell is past, and nothing waits."""
+"""Packets that come late, by a way that reorders or as recordings: the time they report is past, and nothing waits."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_far_stream_is_reported_four_times_in_a_round_trip(seed: int) -> None:
 
 
 def test_ten_milliseconds_are_too_far_for_reports_to_wait(seed: int) -> None:
-    """The rate is the window over the round trip: told of seldom, a stream would not give way to others in a queue."""
+    """The rate is the window over the round trip: seldom reported, a stream would not give way to others in a queue."""
     traffic = transfer(seed, one_way_ns=5 * MS, symbol_count=50, block_count=200)
     assert traffic.report_count >= traffic.duration_ns / (20 * MS)
 

@@ -12,7 +12,7 @@ __all__ = ["Doubts"]
 
 CONTRADICTION_COUNT = 3  # Offers that contradict a saved manifest before the server is believed to mean it.
 USELESS_COUNT = 2  # Offers of what cannot be put anywhere here before that is the end: one may be damaged.
-DOUBTED_OBJECT_COUNT_MAX = 16  # More are not told apart: so many say by themselves that somebody lies.
+DOUBTED_OBJECT_COUNT_MAX = 16  # More are not distinguished: so many say by themselves that somebody lies.
 
 
 class Doubts:

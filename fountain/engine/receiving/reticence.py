@@ -41,7 +41,7 @@ class Reticence:
         self._hidden_count += 1
 
     def step(self, now_ns: int) -> None:
-        """Tell now and then how many were not shown."""
+        """Report now and then how many were not shown."""
         if self._hidden_count and now_ns - self._reported_ns >= SUMMARY_NS:
             self._reported_ns = now_ns
             message = f"{self._hidden_count:,} announced objects never came, and were not shown."

@@ -25,7 +25,7 @@ def check_can_load() -> None:
 
     Raises:
         LocalError: the address space of this process is limited to less than that needs, or numba's compiler is
-            switched off or told something that ends the process; or it may open too few files.
+            switched off or has a setting that ends the process; or it may open too few files.
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
         raise LocalError(

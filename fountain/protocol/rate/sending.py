@@ -89,7 +89,7 @@ class SendControl:
         self._resolve(due_count, now_ns)
         if is_sound:
             self._due_count, self._missing_count = due_count, report.missing_count
-            if now_ns > self._controlled_ns:  # Of two reports taken in at once, the second tells of no time at all.
+            if now_ns > self._controlled_ns:  # Of two reports taken in at once, the second reports no time at all.
                 self._controlled_ns = now_ns
                 self._control(report, rtt_ns, now_ns)
         elif report.received_count:

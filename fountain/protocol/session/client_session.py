@@ -99,9 +99,9 @@ class ClientSession:
         self.is_missing_all, self._missed_ns = False, None
 
     def note_arrival(self, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
-        """Authentic data packets came: when the server sent the newest, and the round-trip time that it told.
+        """Authentic data packets came: when the server sent the newest, and the round-trip time that it reported.
 
-        Where none is newer than all before, they came late, or somebody sent recordings of lost ones: neither tells
+        Where none is newer than all before, they came late, or somebody sent recordings of lost ones: neither shows
         how long the way is now.
         """
         self.excuse_missing()
