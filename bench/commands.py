@@ -27,6 +27,7 @@ class Command:
         directory.mkdir(parents=True)
         self.status: int | None = None
         self.memory_size = 0  # the most that was resident, once it has ended
+        self.cpu_s = 0.0  # seconds of processor time, once it has ended
         self.patience_s = patience_s
         self._out, self._err = directory / "stdout", directory / "stderr"
         self._events: list[Event] = []
@@ -67,6 +68,7 @@ class Command:
             process_id, code, usage = os.wait4(self._process.pid, os.WNOHANG)
             if process_id:
                 self.memory_size = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                self.cpu_s = usage.ru_utime + usage.ru_stime
                 self.status = self._process.returncode = os.waitstatus_to_exitcode(code)
         return self.status is None
 

@@ -65,7 +65,10 @@ class Endpoint(Protocol):
         """
 
     def receive(self, train: Train) -> bool:
-        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits."""
+        """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits.
+
+        Those of another sender or size that came between them may come in a later train.
+        """
 
     def send(self, buffer: Octets, length: int, segment_size: int, address: Address) -> int:
         """Send `buffer[:length]` as datagrams of `segment_size` octets, the last one perhaps shorter.

@@ -35,6 +35,9 @@ _WILDCARDS = ("0.0.0.0", "::")
 _UNSUPPORTED = (errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 _UINT32 = struct.Struct("=I")
 _COALESCED_SIZE_MAX = 1 << 16  # what one receive may bring
+_ASIDE_SIZE_MAX = 1 << 15  # What came between the datagrams of a train and waits until it is full.
+_ALIKE_COUNT = 8  # So many datagrams of one size and sender that wait are worth a batch.
+_VAIN_COUNT_MAX = 4
 
 
 class LinuxEndpoint(PortableEndpoint):
@@ -54,7 +57,7 @@ class LinuxEndpoint(PortableEndpoint):
         self._spill = memoryview(bytearray(_COALESCED_SIZE_MAX))
         self._batch = _open_batch()
         self._usual_sender: tuple[tuple[Any, ...], bytes] = ((), b"")  # whose datagrams the batch expects
-        self._coalescing = True  # whether the kernel puts datagrams together, as far as is known
+        self._vain_count = 0  # batches in a row that brought little, or what did not belong there
         self._segmenting = True
         self._segment_messages: dict[int, Ancillary] = {}
         self._source = b""
@@ -91,17 +94,26 @@ class LinuxEndpoint(PortableEndpoint):
         return True
 
     def _gather(self, train: Train) -> None:
-        """Receive more segments: many in one call where nothing coalesces them, else call by call."""
+        """Receive more segments: many in one call where nothing coalesces them and all are alike, else call by call.
+
+        To prepare a batch costs as much as some ten calls, and each datagram in it that is not alike as much as three.
+        So a coalesced train, or a flood of all sorts of datagrams, ends batches until many alike come one by one.
+        """
         if self._stash.waiting:
             return
-        if self._batch is None or self._coalescing:
-            self._coalescing = self._coalescing and train.length > train.segment_size
-            self._gather_singly(train)
+        if self._batch is None or self._vain_count >= _VAIN_COUNT_MAX:
+            if self._gather_singly(train) >= _ALIKE_COUNT:
+                self._vain_count = 0
+        elif self._gather_batch(train, self._batch) >= _ALIKE_COUNT and not self._stash.waiting:
+            self._vain_count = 0
         else:
-            self._gather_batch(train, self._batch)
+            self._vain_count += 1
 
-    def _gather_batch(self, train: Train, batch: Batch) -> None:
-        """One system call for as many datagrams as the train has room for. What does not belong there is stashed."""
+    def _gather_batch(self, train: Train, batch: Batch) -> int:
+        """One system call for as many datagrams as the train has room for; how many came.
+
+        What does not belong there is stashed.
+        """
         size, start = train.segment_size, train.length
         count = min(SEGMENT_COUNT_MAX, TRAIN_SIZE_MAX // size) - start // size
         try:
@@ -109,19 +121,20 @@ class LinuxEndpoint(PortableEndpoint):
         except OSError as error:
             self.statistics.receive_errors += 1
             self._note_error(error.errno)
-            return
+            return 0
         if not received:
-            return
+            return 0
         if batch.is_usual() and self._usual_sender == (self._raw, self._source) and self._address == train.address:
             train.length += received * size
             self.statistics.datagrams_received += received
             self.statistics.octets_received += received * size
-            return
+            return received
         for index in range(received):
             self._sort(train, batch, index)
         self._usual_sender = (self._raw, self._source)
         batch.expect(received - 1)
         batch.forget_notes()
+        return received
 
     def _sort(self, train: Train, batch: Batch, index: int) -> None:
         """Datagram `index` lengthens the train when it stands right behind it; anything else is stashed."""
@@ -133,13 +146,17 @@ class LinuxEndpoint(PortableEndpoint):
             batch.copy(index, self._stash.view)
             self._stash.keep(length, segment_size, address)
 
-    def _gather_singly(self, train: Train) -> None:
-        """Receive more segments, one datagram or coalesced train a call."""
+    def _gather_singly(self, train: Train) -> int:
+        """Receive more segments, one datagram or coalesced train a call; how many single ones came that are alike.
+
+        What comes between them and does not belong there is stashed, up to a limit: it makes no train shorter.
+        """
         receive, view, spill = self._recvmsg_into, train.view, self._spill
         size, start = train.segment_size, train.length
         end = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * size)
         count = 0
-        minimum = _COALESCED_SIZE_MAX if self._coalescing else size  # What does not fit would be copied once more.
+        # What does not fit would be copied once more.
+        minimum = _COALESCED_SIZE_MAX if train.length > size else size
         while start + minimum <= end:
             try:
                 received = receive((view[start:end], spill), ANCILLARY_SIZE)
@@ -154,18 +171,18 @@ class LinuxEndpoint(PortableEndpoint):
                 count += 1
                 continue
             start = self._add(train, start, end, self._message(received))
-            if start % size or self._stash.waiting:
+            if start % size or self._stash.size >= _ASIDE_SIZE_MAX:
                 break
         train.length = start
         self.statistics.datagrams_received += count
         self.statistics.octets_received += count * size
+        return count
 
     def _add(self, train: Train, start: int, end: int, message: tuple[int, int, Address]) -> int:
         """The new end of the train, with what was received at `start`; what does not belong there is stashed."""
         length, segment_size, address = message
         room = end - start
-        belongs = segment_size == train.segment_size or length == segment_size < train.segment_size
-        if belongs and address == train.address and 0 < length <= room:
+        if segment_size == train.segment_size and address == train.address and 0 < length <= room:
             return start + length
         inside = min(length, room)
         self._stash.view[:inside] = train.view[start : start + inside]
@@ -182,7 +199,8 @@ class LinuxEndpoint(PortableEndpoint):
         for level, kind, value in ancillary:
             if level == _SOL_UDP:
                 segment_size = int.from_bytes(value[:4], sys.byteorder)
-                coalesced = self._coalescing = True
+                coalesced = True
+                self._vain_count = _VAIN_COUNT_MAX
             elif level == socket.SOL_SOCKET:
                 self._count_drops(value)
             elif kind in (_IP_PKTINFO, _IPV6_PKTINFO):

@@ -10,20 +10,23 @@ from fountain.net.train import Train
 
 __all__ = ["Stash"]
 
+_ENTRY_SIZE = 256  # What an entry takes besides its octets.
+
 
 class Stash:
     """A queue of what system calls brought; it is handed out before anything else is received.
 
-    Its limit is what one system call brings: at most SEGMENT_COUNT_MAX entries of at most 64 KiB, because nothing is
-    received while anything waits.
+    Its limit is what one system call brings: at most SEGMENT_COUNT_MAX entries of at most 64 KiB. What is put aside
+    while a train is gathered is less, and nothing else is received while anything waits.
     """
 
-    __slots__ = ("_entries", "_start", "view")
+    __slots__ = ("_entries", "_start", "size", "view")
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(1 << 16))
         self._entries: deque[tuple[bytes, int, Address]] = deque()
         self._start = 0  # in the first entry: what stands before has been taken
+        self.size = 0  # octets of all entries, and some for each
 
     @property
     def waiting(self) -> bool:
@@ -33,6 +36,7 @@ class Stash:
     def keep(self, length: int, segment_size: int, address: Address) -> None:
         """`view[:length]` has just been written by the caller, and waits for `take` behind what waits already."""
         self._entries.append((bytes(self.view[:length]), segment_size, address))
+        self.size += length + _ENTRY_SIZE
 
     def take(self, train: Train) -> bool:
         """Fill `train` with what waits and belongs together, as much as a train may hold; False when nothing waits."""
@@ -57,3 +61,4 @@ class Stash:
         if self._start == len(octets):
             self._entries.popleft()
             self._start = 0
+            self.size -= len(octets) + _ENTRY_SIZE

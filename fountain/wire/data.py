@@ -44,6 +44,7 @@ __all__ = [
     "pack_open",
     "packet_views",
     "parse_headers",
+    "rows_of",
     "rtt_code",
     "rtt_from_code",
     "scatter_open",
@@ -284,6 +285,12 @@ def session_counts(rows: Rows) -> dict[int, int]:
         return {session_of(rows[0].data): len(ids)}
     found, counts = np.unique(ids, axis=0, return_counts=True)
     return {int.from_bytes(row.tobytes(), "big"): int(count) for row, count in zip(found, counts)}
+
+
+def rows_of(rows: Rows, session: int) -> Rows:
+    """Those of `rows`, uint8[n, stride], that have this session id, of data packets or of parts."""
+    is_its = (rows[:, _SESSION] == np.frombuffer(session.to_bytes(8, "big"), dtype=np.uint8)).all(axis=1)
+    return rows if is_its.all() else rows[is_its]
 
 
 def check_open(rows: Rows) -> NDArray[np.bool_]:

@@ -87,24 +87,24 @@ class Joiner:
 
     def join(self, rows: Rows) -> Rows:
         """uint8[m, packet_size]: the packets that are whole with the parts in `rows`, uint8[n, part size]."""
-        part_count = int(rows[0, 2]) if rows.shape[0] and rows.shape[1] > PART_HEADER_SIZE else 0
-        fits = 2 <= part_count <= PART_COUNT_MAX and part_size(self.packet_size, part_count) == rows.shape[1]
-        if not fits:
+        if rows.shape[1] <= PART_HEADER_SIZE:
             self.malformed_count += len(rows)
             return np.empty((0, self.packet_size), dtype=np.uint8)
-        good = (rows[:, 0] == PART_FIRST_OCTET) & (rows[:, 2] == part_count) & (rows[:, 1] < part_count)
-        good &= rows[:, 3] == 0
-        if good.all() and self._is_in_order(rows, part_count):
+        good = (rows[:, 0] == PART_FIRST_OCTET) & (rows[:, 1] < rows[:, 2]) & (rows[:, 3] == 0)
+        good &= (rows[:, 2] >= 2) & (rows[:, 2] <= PART_COUNT_MAX)
+        room = rows.shape[1] - PART_HEADER_SIZE
+        good &= -(-self.packet_size // np.maximum(rows[:, 2], 1).astype(np.int64)) == room
+        if good.all() and len(rows) and self._is_in_order(rows, int(rows[0, 2])):
             bodies = rows[:, PART_HEADER_SIZE:]
-            packets: Rows = bodies.reshape(len(rows) // part_count, -1)[:, : self.packet_size].copy()
+            packets: Rows = bodies.reshape(len(rows) // int(rows[0, 2]), -1)[:, : self.packet_size].copy()
             return packets
         self.malformed_count += int(len(rows) - good.sum())
-        whole = [packet for row in rows[good] if (packet := self._add(row, part_count)) is not None]
+        whole = [packet for row in rows[good] if (packet := self._add(row, int(row[2]))) is not None]
         return np.array(whole, dtype=np.uint8).reshape(len(whole), self.packet_size)
 
     def _is_in_order(self, rows: Rows, part_count: int) -> bool:
         """Whether these are all parts of each packet, one after the other: what a train that lost nothing has."""
-        if len(rows) % part_count:
+        if len(rows) % part_count or (rows[:, 2] != part_count).any():
             return False
         groups = rows.reshape(len(rows) // part_count, part_count, -1)
         in_order = (groups[:, :, 1] == np.arange(part_count)).all()

@@ -26,7 +26,7 @@ from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.idle_members import IdleMembers
 from fountain.engine.receiving.kept import EarlyPackets
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase, Place
-from fountain.engine.receiving.unicast_feed import RECEIVE_TRAIN_COUNT_MAX, UnicastFeed, received_trains
+from fountain.engine.receiving.unicast_feed import RECEIVE_TRAIN_COUNT_MAX, UnicastFeed, contents, received_trains
 from fountain.engine.runtime.workers import Workers
 from fountain.errors import TransportError
 from fountain.integrity import derive
@@ -39,8 +39,7 @@ from fountain.protocol.group.member import HOLDING_STATES
 from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
-from fountain.wire.control import OfferBody, Want, is_control
-from fountain.wire.data import session_counts
+from fountain.wire.control import OfferBody, Want
 from fountain.wire.group import Announce, AnnounceFlag, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject, RejectCounter
 
@@ -246,15 +245,11 @@ class GroupReceiver:
     # --- In ------------------------------------------------------------------------------------------------
 
     def _take(self, train: Train, now_ns: int) -> None:
-        if is_control(train.view):
-            for segment in train.segments():
-                self._take_control(bytes(segment), train.address, now_ns)
-            return
-        if train.remainder:  # A shorter control packet may be behind data packets.
-            self._take_control(bytes(train.remainder), train.address, now_ns)
-        sessions = session_counts(train.rows())
+        controls, sessions = contents(train)
+        for packet in controls:
+            self._take_control(packet, train.address, now_ns)
         if not sessions:
-            self.rejects.add(Reject.TRUNCATED, len(train.rows()))
+            self.rejects.add(Reject.TRUNCATED, train.segment_count - len(controls))
         for session, packet_count in sessions.items():
             feed = self.feeds.get(session)
             contender = self._contenders.get(session)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from fountain.engine.receiving.assembly import Assembly, contradiction, described
 from fountain.engine.receiving.doubts import Doubts
 from fountain.engine.receiving.object_fetch import Counters, ObjectFetch, Phase, Place
 from fountain.engine.receiving.outcome import Failed, Unserved
 from fountain.errors import FountainError
-from fountain.limits import DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
+from fountain.limits import CONTROL_SIZE_MAX, DATA_OVERHEAD_SIZE, TRAIN_SIZE_MAX
 from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
@@ -30,15 +32,16 @@ from fountain.protocol.session.client_events import (
     OfferReceived,
     Trouble,
 )
-from fountain.wire.control import OfferBody, is_control
-from fountain.wire.data import session_of
-from fountain.wire.parts import Joiner, is_part
+from fountain.wire.control import MAGIC, OfferBody
+from fountain.wire.data import rows_of, session_counts
+from fountain.wire.parts import Joiner
 from fountain.wire.session import StopReason
 
-__all__ = ["RECEIVE_TRAIN_COUNT_MAX", "UnicastFeed", "received_trains"]
+__all__ = ["RECEIVE_TRAIN_COUNT_MAX", "UnicastFeed", "contents", "received_trains"]
 
 RECEIVE_TRAIN_COUNT_MAX = 16  # Trains taken in one step before timers and workers are looked at, ...
 RECEIVE_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
+_MAGIC = np.frombuffer(MAGIC, dtype=np.uint8)
 
 
 def received_trains(endpoint: Endpoint, into: Train) -> Iterator[Train]:
@@ -49,6 +52,23 @@ def received_trains(endpoint: Endpoint, into: Train) -> Iterator[Train]:
             return
         left -= into.segment_count
         yield into
+
+
+def contents(train: Train) -> tuple[list[bytes], dict[int, int]]:
+    """The control packets in a train, and how many data packets of each session id stand among and before them.
+
+    Whoever sends in the server's name may put any packet of any kind between those of the server: the first one says
+    nothing of the others.
+    """
+    if train.length == train.segment_size and train.length <= CONTROL_SIZE_MAX and train.view[: len(MAGIC)] == MAGIC:
+        return [bytes(train.view[: train.length])], {}
+    rows, remainder = train.rows(), train.remainder
+    controls = [bytes(remainder)] if remainder else []  # The system may have put a shorter one behind data packets.
+    if rows.shape[1] < len(MAGIC) or not (rows[:, 0] == MAGIC[0]).any():
+        return controls, session_counts(rows)
+    is_control = (rows[:, : len(MAGIC)] == _MAGIC).all(axis=1)
+    found = [row.tobytes() for row in rows[is_control]]
+    return found + controls, session_counts(rows[~is_control])
 
 
 class UnicastFeed:
@@ -142,29 +162,29 @@ class UnicastFeed:
         return address == self._server or (offer is not None and address == (self._server[0], offer.data_port))
 
     def _take(self, train: Train, now_ns: int) -> None:
-        if is_control(train.view):
-            for segment in train.segments():
-                self._take_control(segment, train.address, now_ns)
+        controls, sessions = contents(train)
+        for packet in controls:
+            self._take_control(packet, train.address, now_ns)
+        assembly = self._fetch.assembly
+        if assembly is None:
             return
-        if train.remainder:  # The system may have put a shorter control packet behind data packets.
-            self._take_control(train.remainder, train.address, now_ns)
-        if self._fetch.assembly is None:
-            return
-        session = self.machine.find_session(session_of(train.view))
-        if session is None:
-            return
-        for whole in self._join(train, self._fetch.assembly) if is_part(train.view) else [train]:
-            arrival = self._fetch.take(whole, session, now_ns)
-            if arrival is not None:
-                self.machine.handle_data(session, *arrival, now_ns)
+        for session_id in sessions:
+            session = self.machine.find_session(session_id)
+            if session is None:
+                continue
+            is_whole = train.segment_size == assembly.offer.symbol_size + DATA_OVERHEAD_SIZE
+            for whole in [train] if is_whole else self._join(train, session_id, assembly):
+                arrival = self._fetch.take(whole, session, now_ns)
+                if arrival is not None:
+                    self.machine.handle_data(session, *arrival, now_ns)
 
-    def _join(self, train: Train, assembly: Assembly) -> Iterator[Train]:
-        """The packets that are whole with the parts in a train, in trains that the next one makes void."""
+    def _join(self, train: Train, session_id: int, assembly: Assembly) -> Iterator[Train]:
+        """The packets of a session that are whole with the parts in a train, in trains that the next one makes void."""
         size = assembly.offer.symbol_size + DATA_OVERHEAD_SIZE
         if self._joiner is None or self._joiner.packet_size != size:
             self._joiner = Joiner(size)
         malformed_before = self._joiner.malformed_count
-        packets = self._joiner.join(train.rows())
+        packets = self._joiner.join(rows_of(train.rows(), session_id))
         assembly.unpacker.malformed_count += self._joiner.malformed_count - malformed_before
         for start in range(0, len(packets), max(1, TRAIN_SIZE_MAX // size)):
             some = packets[start : start + max(1, TRAIN_SIZE_MAX // size)]
@@ -172,8 +192,8 @@ class UnicastFeed:
             self._joined.address = train.address
             yield self._joined
 
-    def _take_control(self, segment: memoryview, address: Address, now_ns: int) -> None:
-        self.machine.handle_datagram(bytes(segment), now_ns)
+    def _take_control(self, packet: bytes, address: Address, now_ns: int) -> None:
+        self.machine.handle_datagram(packet, now_ns)
         if self._server is None and self.machine.patience.was_answered:
             self._server = address
 

@@ -158,17 +158,16 @@ class Unpacker:
             slots = np.full(len(indices), -1, dtype=np.int32)
         else:
             slots = _reserve(decoder, esis, collector.margin)
-        if self.is_open:
-            damaged = self._open_clear(rows, indices, slots, decoder)
-        else:
-            damaged = self._open_sealed(indices, slots, decoder, session, sequences)
+        damaged = self._open(rows, indices, slots, decoder, session, sequences)
         if damaged:
             self._count_damaged(len(damaged), session)
-            slots[damaged] = -1
             kept = np.delete(np.arange(len(indices)), damaged)
             if not len(kept):
                 return -1
             indices, sequences, esis, slots = indices[kept], sequences[kept], esis[kept], slots[kept]
+            if decoder is not None and slots.min() < 0:  # Those that were forged may have taken the rows of others.
+                slots = _reserve(decoder, esis, collector.margin)
+                self._open(rows, indices, slots, decoder, session, sequences)
         fresh = _count(session, sequences, is_open=self.is_open, is_ascending=self._columns.uniform)
         if fresh is not None and not self.is_open:
             slots[~fresh] = -1  # A recording of a packet is authentic, and must not bring anything about again.
@@ -193,6 +192,15 @@ class Unpacker:
     def _count_damaged(self, count: int, session: Inflow) -> None:
         self.damaged_count += count
         session.damaged_count += count
+
+    def _open(
+        self, rows: Rows, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: Inflow,
+        sequences: NDArray[np.uint64],
+    ) -> list[int]:  # fmt: skip
+        """Put each packet's symbol into its slab row (or nowhere that matters); which ones are not authentic."""
+        if self.is_open:
+            return self._open_clear(rows, indices, slots, decoder)
+        return self._open_sealed(indices, slots, decoder, session, sequences)
 
     def _open_sealed(
         self, indices: Indices, slots: Slots, decoder: BlockDecoder | None, session: Inflow,

@@ -48,9 +48,10 @@ HELLO_GLOBAL_INTERVAL_NS = NS // 2_000  # From ever other addresses: beyond it, 
 HELLO_GLOBAL_BURST_COUNT = 2_000
 RETRY_INTERVAL_NS = NS // 20_000  # It takes some 200 Mbit/s of Hellos to leave none for honest clients.
 RETRY_BURST_COUNT = 2_000
-# Hellos with a token, and answers to Requests with a cookie: of one address, and of all.
-PROVED_INTERVAL_NS = NS // 20
-PROVED_BURST_COUNT = 64
+# Hellos with a token, and answers to Requests with a cookie: of one address, and of all. Who plays back a neighbour's
+# Hello with its nonce changed spends what both have: so it is what answers may cost the loop, a few hundredths of it.
+PROVED_INTERVAL_NS = NS // 1_000
+PROVED_BURST_COUNT = 500
 PROVED_GLOBAL_INTERVAL_NS = NS // 10_000
 PROVED_GLOBAL_BURST_COUNT = 2_000
 # Refusals of Requests whose cookie does not fit: a hint that spares a client some seconds.
