@@ -128,7 +128,7 @@ def test_a_neighbour_with_the_tokens_of_an_address_leaves_it_answers(seed: int) 
 
     world.taps.append(learn)
     ask()
-    world.run(lambda: False, 8 * NS + 37_000_000)
+    world.run(lambda: False, 8 * NS + 7_300_000)
     assert token != bytes(TOKEN_SIZE)
     client = world.fetch()
     assert world.run(lambda: client.is_done, NS), "no answer was left"
