@@ -36,7 +36,6 @@ __all__ = [
     "Request",
     "Retry",
     "Want",
-    "is_control",
     "pack_header",
     "parse_handshake",
     "parse_header",
@@ -101,11 +100,6 @@ class RefusalReason(enum.IntEnum):
     SOURCE_CHANGED = 5
     KEY_MISMATCH = 6
     PREPARING = 7
-
-
-def is_control(data: bytes | memoryview) -> bool:
-    """Whether octets, if they are a packet, are a control packet: of a session or of a group."""
-    return data[: len(MAGIC)] == MAGIC
 
 
 def pack_header(packet_type: PacketType, flags: int = 0) -> bytes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fountain.limits import PART_COUNT_MAX, PART_HEADER_SIZE
 
-__all__ = ["PART_FIRST_OCTET", "PART_MEMORY_SIZE_MAX", "Joiner", "is_part", "part_count_for", "part_size", "split"]
+__all__ = ["PART_FIRST_OCTET", "PART_MEMORY_SIZE_MAX", "Joiner", "part_count_for", "part_size", "split"]
 
 Rows = NDArray[np.uint8]
 
@@ -29,11 +29,6 @@ PART_FIRST_OCTET = 0x1E
 PART_MEMORY_SIZE_MAX = 1 << 20  # Packets that lack parts: a reordering of some 700 default ones.
 _PENDING_COUNT_MIN = 16  # of the largest packets
 _KEY = slice(4, 16)
-
-
-def is_part(packet: memoryview) -> bool:
-    """Whether octets have the first octet of a part."""
-    return packet[:1] == bytes([PART_FIRST_OCTET])
 
 
 def part_size(packet_size: int, part_count: int) -> int:

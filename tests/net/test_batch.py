@@ -270,3 +270,36 @@ def test_control_messages_are_read_as_the_standard_library_reads_them() -> None:
         assert prepared.receive(receiving.fileno(), train, 0, 8) == 1
         assert prepared.message(0) == expected
         assert len(expected[1]) == 2
+
+
+def test_datagrams_of_others_between_those_of_a_train_make_it_no_shorter(receiver: LinuxEndpoint) -> None:
+    with Sender(receiver) as sender, Sender(receiver) as stranger:
+        for size in range(20, 60):  # A flood of all sorts.
+            stranger.send(bytes(size))
+        drain(receiver, 40)
+        octets = [os.urandom(1000) for _ in range(60)]
+        for number, datagram in enumerate(octets):
+            sender.send(datagram)
+            (stranger if number % 2 else sender).send(bytes(20 + number % 7))
+        train = Train()
+        assert wait([receiver], 5 * SECOND_NS) == [receiver]
+        assert receiver.receive(train)
+        assert train.segment_count == len(octets)
+        assert [bytes(segment) for segment in train.segments()] == octets
+        assert len(drain(receiver, 60)) == 60
+
+
+def test_what_is_put_aside_for_a_train_has_a_limit(receiver: LinuxEndpoint) -> None:
+    with Sender(receiver) as sender, Sender(receiver) as stranger:
+        for size in range(20, 60):
+            stranger.send(bytes(size))
+        drain(receiver, 40)
+        for _ in range(100):
+            sender.send(bytes(1000))
+            stranger.send(bytes(1452))
+        train = Train()
+        assert wait([receiver], 5 * SECOND_NS) == [receiver]
+        assert receiver.receive(train)
+        assert 10 < train.segment_count < 40
+        assert receiver._stash.size <= (1 << 15) + 1452 + 256
+        assert len(drain(receiver, 200 - train.segment_count)) == 200 - train.segment_count
