@@ -32,3 +32,8 @@ def test_everybody_in_a_group_gets_the_object(world_seed: int) -> None:
 def test_everybody_in_a_group_gets_the_object_in_a_soak(world_seeds: range) -> None:
     for world_seed in world_seeds:
         GroupPlay(GroupOptionsDrawn.drawn(world_seed)).run()
+
+
+def test_a_receiver_that_left_its_group_goes_on_where_a_server_starts_again() -> None:
+    """Its host answers that nobody listens, a quarter of a second after the group was heard from there."""
+    GroupPlay(GroupOptionsDrawn.drawn(2242)).run()

@@ -120,7 +120,7 @@ class UnicastFeed:
                 self._take(train, now_ns)
         self.machine.reporter.kernel_drop_count = self.endpoint.statistics.kernel_drops
         refused = self.endpoint.refused
-        if refused:
+        if refused and self._place is not None:  # A server whose group was just heard may be starting again.
             self._refused |= refused
             # Where a name has several addresses, one that refuses says nothing of the others.
             if len(self._targets) == 1 or self._refused.issuperset(self._targets):
