@@ -22,6 +22,7 @@ from fountain.codes.raptorq.decoder import RaptorQDecoder
 from fountain.codes.raptorq.parameters import parameters_for
 from fountain.codes.raptorq.plan import make_plan
 from fountain.codes.raptorq.tables import SYSTEMATIC_INDICES
+from fountain.limits import ESI_LIMIT
 from tests.codes.vectors import rows_of
 
 CODE = RaptorQ()
@@ -228,6 +229,15 @@ def test_encoding_takes_any_order_and_a_read_only_source(rng: random.Random) -> 
     assert (wide[:, 10:43] == rows).all()
     assert not wide[:, :10].any()
     assert not wide[:, 43:].any()
+
+
+@pytest.mark.parametrize("wrong", [-1, ESI_LIMIT, 2**32 - 1])
+def test_an_esi_out_of_range_is_refused_beside_others_and_alone(wrong: int) -> None:
+    encoder = CODE.encoder(random_block(1, 10, 8))
+    for esis in ([wrong], [0, wrong, 12], [ESI_LIMIT - 1, wrong]):
+        with pytest.raises(ValueError, match=r"outside 0\.\.16777215"):
+            encoder.encode(np.array(esis, dtype=np.int64), np.empty((len(esis), 8), dtype=np.uint8))  # type: ignore[arg-type]
+    encoder.encode(np.array([ESI_LIMIT - 1, 0, 11], dtype=np.uint32), np.empty((3, 8), dtype=np.uint8))
 
 
 def test_both_engines_make_the_same_symbols_while_one_encoder_changes_over() -> None:

@@ -592,6 +592,12 @@ MUTANTS = (
         "tests/codes/test_ledger.py",
     ),
     Mutant(
+        "codes-encoder-esi", "an ESI that does not exist gets the symbol of another",
+        "if not 0 <= np.bitwise_or.reduce(numbers) < ESI_LIMIT:",
+        "if not 0 <= np.bitwise_and.reduce(numbers) < ESI_LIMIT:",
+        "tests/codes/test_raptorq_decoder.py",
+    ),
+    Mutant(
         "codes-last-block", "the last block of an object is written with its padding",
         "return min(self.block_symbols(block) * self.symbol_size, self.object_size - self.block_offset(block))",
         "return self.block_symbols(block) * self.symbol_size",
