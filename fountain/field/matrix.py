@@ -2,8 +2,8 @@
 
     target[i] (+)= sum over k of coefficient[i, k] * source[k]          rows of `size` octets
 
-A tile holds R target rows x V registers in registers while it runs over k: one load of the source feeds R products,
-one coefficient feeds V. Coefficients are packed tile by tile first, so that the R octets of one k lie together.
+A tile holds R target rows x 2 registers in registers while it runs over k: one load of the source feeds R products,
+one coefficient feeds 2. Coefficients are packed tile by tile first, so that the R octets of one k lie together.
 The last rows use tiles of half the height, the last octets tiles of one register. Sources are taken in runs of `_RUN`
 rows, which stay in the first cache while all tiles use them.
 

@@ -1,13 +1,14 @@
 """Which vector instructions multiply in GF(256): the tiers, and the choice of one from what a processor can do.
 
-    gfni512   GF2P8AFFINEQB on 64 octets (AVX-512 and GFNI)      10 rows x 2 registers a tile
-    gfni256   GF2P8AFFINEQB on 32 octets (AVX2 and GFNI)         4 rows x 2 registers
-    avx2      PSHUFB look-ups of nibbles on 32 octets            4 rows x 2 registers
-    ssse3     PSHUFB look-ups of nibbles on 16 octets            4 rows x 2 registers
-    neon      TBL look-ups of nibbles on 16 octets (AArch64)     8 rows x 2 registers
-    portable  shifts and masks, no instruction beyond XOR and AND   4 rows x 2 registers
+    gfni512   GF2P8AFFINEQB on 64 octets (AVX-512 and GFNI)      10 rows a tile
+    gfni256   GF2P8AFFINEQB on 32 octets (AVX2 and GFNI)         4 rows
+    avx2      PSHUFB look-ups of nibbles on 32 octets            4 rows
+    ssse3     PSHUFB look-ups of nibbles on 16 octets            4 rows
+    neon      TBL look-ups of nibbles on 16 octets (AArch64)     8 rows
+    portable  shifts and masks, no instruction beyond XOR and AND   4 rows
 
-The last rows of a product use tiles of half as many rows, the last octets tiles of one register.
+A tile is two registers wide. The last rows of a product use tiles of half as many rows, the last octets tiles of one
+register.
 
 The environment variable FOUNTAIN_SIMD names a tier to use instead (one that this processor has).
 
@@ -26,29 +27,28 @@ __all__ = ["TIERS", "Tier", "choose", "tier_named"]
 
 @dataclass(frozen=True)
 class Tier:
-    """One way to multiply: its instruction (`method`), octets in a register, and the shape of a tile."""
+    """One way to multiply: its instruction (`method`), octets in a register, and target rows in a tile."""
 
     name: str
     method: str  # "affine", "shuffle" or "mask"
     register_size: int
     rows: int
-    registers: int
     features: tuple[str, ...]  # LLVM's names
     tag: tuple[int, ...]
 
 
-def _tier(number: int, name: str, method: str, size: int, rows: int, registers: int, *features: str) -> Tier:
-    return Tier(name, method, size, rows, registers, features, (0,) * number)
+def _tier(number: int, name: str, method: str, size: int, rows: int, *features: str) -> Tier:
+    return Tier(name, method, size, rows, features, (0,) * number)
 
 
 # Best first. A tier's number is frozen into cached machine code: append, never renumber.
 TIERS = (
-    _tier(6, "gfni512", "affine", 64, 10, 2, "gfni", "avx512f", "avx512bw"),
-    _tier(5, "gfni256", "affine", 32, 4, 2, "gfni", "avx2"),
-    _tier(4, "avx2", "shuffle", 32, 4, 2, "avx2"),
-    _tier(3, "ssse3", "shuffle", 16, 4, 2, "ssse3"),
-    _tier(2, "neon", "shuffle", 16, 8, 2, "neon"),
-    _tier(1, "portable", "mask", 16, 4, 2),
+    _tier(6, "gfni512", "affine", 64, 10, "gfni", "avx512f", "avx512bw"),
+    _tier(5, "gfni256", "affine", 32, 4, "gfni", "avx2"),
+    _tier(4, "avx2", "shuffle", 32, 4, "avx2"),
+    _tier(3, "ssse3", "shuffle", 16, 4, "ssse3"),
+    _tier(2, "neon", "shuffle", 16, 8, "neon"),
+    _tier(1, "portable", "mask", 16, 4),
 )
 
 

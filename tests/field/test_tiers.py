@@ -37,7 +37,7 @@ def assembly(tier: Tier, triple: str) -> str:
     word = ir.IntType(64)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * 7), "tile")
     builder = ir.IRBuilder(function.append_basic_block())
-    emit_tile(builder, tier, tier.rows, tier.registers, list(function.args))
+    emit_tile(builder, tier, tier.rows, 2, list(function.args))
     builder.ret_void()
     features = ",".join(f"+{feature}" for feature in tier.features)
     machine = llvm.Target.from_triple(triple).create_target_machine(features=features, opt=3)
