@@ -67,7 +67,7 @@ class Endpoint(Protocol):
     def receive(self, train: Train) -> bool:
         """Fill `train` with one or more waiting datagrams of one sender, in order; False when nothing waits.
 
-        Those of another sender or size that came between them may come in a later train.
+        What others sent between them comes in later trains.
         """
 
     def send(self, buffer: Octets, length: int, segment_size: int, address: Address) -> int:

@@ -129,27 +129,33 @@ class LinuxEndpoint(PortableEndpoint):
             self.statistics.datagrams_received += received
             self.statistics.octets_received += received * size
             return received
+        goes_on = True
         for index in range(received):
-            self._sort(train, batch, index)
+            goes_on = self._sort(train, batch, index, goes_on=goes_on)
         self._usual_sender = (self._raw, self._source)
         batch.expect(received - 1)
         batch.forget_notes()
         return received
 
-    def _sort(self, train: Train, batch: Batch, index: int) -> None:
-        """Datagram `index` lengthens the train when it stands right behind it; anything else is stashed."""
+    def _sort(self, train: Train, batch: Batch, index: int, *, goes_on: bool) -> bool:
+        """Datagram `index` lengthens the train while that goes on; anything else is stashed.
+
+        Returns whether the train goes on: until its sender sends something else, whatever others sent between.
+        """
         length, segment_size, address = self._message(batch.message(index))
-        belongs = address == train.address and 0 < length == segment_size <= train.segment_size
-        if belongs and train.has_room and not self._stash.waiting:
+        is_its = address == train.address
+        if is_its and goes_on and 0 < length == segment_size <= train.segment_size and train.has_room:
+            batch.copy(index, train.view[train.length : train.length + length])
             train.length += length
-        else:
-            batch.copy(index, self._stash.view)
-            self._stash.keep(length, segment_size, address)
+            return True
+        batch.copy(index, self._stash.view)
+        self._stash.keep(length, segment_size, address)
+        return goes_on and not is_its
 
     def _gather_singly(self, train: Train) -> int:
         """Receive more segments, one datagram or coalesced train a call; how many single ones came that are alike.
 
-        What comes between them and does not belong there is stashed, up to a limit: it makes no train shorter.
+        What others send between them is stashed, up to a limit: it makes no train shorter.
         """
         receive, view, spill = self._recvmsg_into, train.view, self._spill
         size, start = train.segment_size, train.length
@@ -170,8 +176,10 @@ class LinuxEndpoint(PortableEndpoint):
                 start += size
                 count += 1
                 continue
-            start = self._add(train, start, end, self._message(received))
-            if start % size or self._stash.size >= _ASIDE_SIZE_MAX:
+            message = self._message(received)
+            before, start = start, self._add(train, start, end, message)
+            is_over = start % size or (start == before and message[2] == train.address)
+            if is_over or self._stash.size >= _ASIDE_SIZE_MAX:
                 break
         train.length = start
         self.statistics.datagrams_received += count
@@ -182,7 +190,8 @@ class LinuxEndpoint(PortableEndpoint):
         """The new end of the train, with what was received at `start`; what does not belong there is stashed."""
         length, segment_size, address = message
         room = end - start
-        if segment_size == train.segment_size and address == train.address and 0 < length <= room:
+        belongs = segment_size == train.segment_size or length == segment_size < train.segment_size
+        if belongs and address == train.address and 0 < length <= room:
             return start + length
         inside = min(length, room)
         self._stash.view[:inside] = train.view[start : start + inside]

@@ -188,7 +188,7 @@ def test_a_sender_that_another_local_address_was_asked_by_is_answered_from_there
     client.close()
 
 
-def test_drops_are_counted_once_however_many_datagrams_report_them() -> None:
+def test_drops_are_counted_once_however_many_datagrams_tell_of_them() -> None:
     endpoint = open_endpoint("127.0.0.1", buffer_size=100_000)
     assert isinstance(endpoint, LinuxEndpoint)
     train, received, sent = Train(), 0, 0
@@ -199,7 +199,7 @@ def test_drops_are_counted_once_however_many_datagrams_report_them() -> None:
                 sent += 1
             while endpoint.receive(train):
                 received += train.segment_count
-        for _ in range(100):  # report the last drops, again and again
+        for _ in range(100):  # tell of the last drops, again and again
             sender.send(bytes(1200))
             sent += 1
             assert wait([endpoint], 5 * SECOND_NS)
@@ -253,7 +253,7 @@ def test_structures_have_the_sizes_of_those_of_the_kernel() -> None:
     assert batch._CONTROL.size == 16
 
 
-def test_control_messages_are_read_as_the_standard_library_reads_them() -> None:
+def test_control_messages_are_told_as_the_standard_library_tells_them() -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
@@ -272,15 +272,24 @@ def test_control_messages_are_read_as_the_standard_library_reads_them() -> None:
         assert len(expected[1]) == 2
 
 
-def test_datagrams_of_others_between_those_of_a_train_make_it_no_shorter(receiver: LinuxEndpoint) -> None:
-    with Sender(receiver) as sender, Sender(receiver) as stranger:
-        for size in range(20, 60):  # A flood of all sorts.
+def flooded(receiver: LinuxEndpoint, stranger: Sender, round_count: int) -> None:
+    """Datagrams of all sorts have come, in bursts."""
+    for _ in range(round_count):
+        for size in range(20, 60):
             stranger.send(bytes(size))
         drain(receiver, 40)
+
+
+@pytest.mark.parametrize("round_count", [0, 10])
+def test_datagrams_of_others_between_those_of_a_train_make_it_no_shorter(
+    receiver: LinuxEndpoint, round_count: int
+) -> None:
+    with Sender(receiver) as sender, Sender(receiver) as stranger:
+        flooded(receiver, stranger, round_count)
         octets = [os.urandom(1000) for _ in range(60)]
         for number, datagram in enumerate(octets):
             sender.send(datagram)
-            (stranger if number % 2 else sender).send(bytes(20 + number % 7))
+            stranger.send(bytes(20 + number % 7))
         train = Train()
         assert wait([receiver], 5 * SECOND_NS) == [receiver]
         assert receiver.receive(train)
@@ -291,9 +300,7 @@ def test_datagrams_of_others_between_those_of_a_train_make_it_no_shorter(receive
 
 def test_what_is_put_aside_for_a_train_has_a_limit(receiver: LinuxEndpoint) -> None:
     with Sender(receiver) as sender, Sender(receiver) as stranger:
-        for size in range(20, 60):
-            stranger.send(bytes(size))
-        drain(receiver, 40)
+        flooded(receiver, stranger, 10)
         for _ in range(100):
             sender.send(bytes(1000))
             stranger.send(bytes(1452))
