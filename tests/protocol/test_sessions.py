@@ -11,6 +11,7 @@ import pytest
 from fountain.limits import NS
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.session import server
+from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState, Failure
 from fountain.protocol.session.server_session import GONE_NS, ServerSession, SessionState
@@ -202,17 +203,21 @@ def test_the_time_for_which_a_client_held_an_echo_is_no_round_trip() -> None:
     assert session.rtt.smoothed_ns == 20 * MS
 
 
-def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def learning(monkeypatch: pytest.MonkeyPatch) -> tuple[Pair, ControlChannel, list[int]]:
+    """A session that has sent 100 packets, its client's channel, and the counts of the Reports that it learns from."""
     pair, client, session = connected()
     assert client.session is not None
     session.sending.record(100, pair.now_ns)
     learned: list[int] = []
     monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
     pair.now_ns += 10 * MS
+    return pair, client.session.channel, learned
+
+
+def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, channel, learned = learning(monkeypatch)
     reports = [Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ()) for count in (1, 2, 3)]
-    first, second, third = (
-        client.session.channel.seal_packet(PacketType.REPORT, report.encode()) for report in reports
-    )
+    first, second, third = (channel.seal_packet(PacketType.REPORT, report.encode()) for report in reports)
     for packet in (first, third, second):
         pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
     pair.now_ns += MS
@@ -223,15 +228,10 @@ def test_a_report_that_overtook_another_is_not_replaced_by_it(monkeypatch: pytes
 def test_of_reports_that_come_faster_than_clients_send_them_the_latest_is_learned_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pair, client, session = connected()
-    assert client.session is not None
-    session.sending.record(100, pair.now_ns)
-    learned: list[int] = []
-    monkeypatch.setattr(session, "handle_report", lambda report, now_ns: learned.append(report.received_count))
-    pair.now_ns += 10 * MS
+    pair, channel, learned = learning(monkeypatch)
     for count in range(1, 51):
         report = Report(count, count, count, 0, 0, 0, 0, 0, 0, 0, 8, False, (), ())
-        packet = client.session.channel.seal_packet(PacketType.REPORT, report.encode())
+        packet = channel.seal_packet(PacketType.REPORT, report.encode())
         pair.server.handle_datagram(packet, HOME, pair.now_ns, port=Port.CONTROL)
         pair.server.handle_timeout(pair.now_ns)
     assert learned == [1]
