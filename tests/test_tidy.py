@@ -97,6 +97,9 @@ NEVER: dict[str, set[str]] = {
     "limits": PURE_MODULES_NEVER,
 }
 
+# Constants that each command has, and one that two rules of a group's server have.
+ONE_IN_EACH = {"EXAMPLES", "PROG", "REPORT_COUNT_MAX"}
+
 LEFTOVER = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]) + r")\b")
 
 
@@ -213,6 +216,16 @@ def test_floors_have_no_cycle() -> None:
         ready = {here for here, below in MAY_IMPORT.items() if here not in settled and below - {here} <= settled}
         assert ready, f"these areas may import each other in a circle: {set(MAY_IMPORT) - settled}"
         settled |= ready
+
+
+def test_public_constants_with_one_name_have_one_value() -> None:
+    values: dict[str, dict[str, list[str]]] = {}
+    for path in sources("fountain"):
+        for node in tree(path).body:
+            if isinstance(node, ast.Assign) and re.fullmatch("[A-Z][A-Z0-9_]*", name := ast.unparse(node.targets[0])):
+                values.setdefault(name, {}).setdefault(ast.unparse(node.value), []).append(named(path))
+    several = {name: places for name, places in values.items() if len(places) > 1 and name not in ONE_IN_EACH}
+    assert not several
 
 
 @IN_PACKAGE

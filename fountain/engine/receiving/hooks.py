@@ -29,7 +29,7 @@ __all__ = ["ATTEMPT_COUNT_MAX", "HOOK_COUNT_MAX", "Hooks"]
 ATTEMPT_COUNT_MAX = 3
 AGAIN_NS = (NS, 5 * NS)  # after the first and the second failure
 HOOK_COUNT_MAX = 4  # that run at once; the others wait their turn
-LOOK_NS = NS // 2  # how often the process of an earlier listener is looked for
+PROCESS_LOOK_NS = NS // 2  # how often the process of an earlier listener is looked for
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Hooks:
         # An earlier run began one, and left it running: it is not run beside itself, nor beside one of its product.
         left = [task] if self._variables is None else self._tasks.values()
         if any(other.pending.process and is_running(other.pending.process) for other in left):
-            task.due_ns = now_ns + LOOK_NS
+            task.due_ns = now_ns + PROCESS_LOOK_NS
             return
         pending = task.pending
         variables: Mapping[str, str] | None = {}
