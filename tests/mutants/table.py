@@ -13,7 +13,7 @@ class Mutant:
     """One mistake.
 
     `before` occurs once in `fountain/` and is replaced by `after`. `tests` are run first; then the seeds of `chaos`
-    ("session", "group", or both). `argued` says why a mutant may survive.
+    ("session", "group", or both).
     """
 
     name: str
@@ -22,7 +22,6 @@ class Mutant:
     after: str
     tests: str
     chaos: str = ""
-    argued: str = ""
 
     def path(self, root: Path) -> Path:
         """The one file that has the text `before`.
