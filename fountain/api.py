@@ -56,7 +56,16 @@ OnEvent = Callable[[Event], object]
 Engine = Callable[[Observer, threading.Event], Result]
 
 
-class FetchOptions(TypedDict, total=False):
+class _KnownOptions(TypedDict, total=False):
+    """What is known of a server, and shown to it."""
+
+    object_id: str | None
+    server_key: AnyPath | None
+    strict: bool
+    identity: AnyPath | None
+
+
+class FetchOptions(_KnownOptions, total=False):
     """What `fetch` and `Fetch` take by keyword, as `FetchConfig` has it."""
 
     out: AnyPath
@@ -71,7 +80,6 @@ class FetchOptions(TypedDict, total=False):
     product: str | None
     state: AnyPath | None
     root_signers: AnyPath | None
-    object_id: str | None
 
 
 class ListenOptions(TypedDict, total=False):
@@ -91,7 +99,14 @@ class ListenOptions(TypedDict, total=False):
     unsigned: bool
 
 
-class ServeOptions(TypedDict, total=False):
+class _ProvedOptions(TypedDict, total=False):
+    """What a server proves, and to whom."""
+
+    identity: AnyPath | None
+    allow: AnyPath | None
+
+
+class ServeOptions(_ProvedOptions, total=False):
     """What `serve` and `Server` take by keyword, as `ServeConfig` has it."""
 
     bind: str
@@ -296,9 +311,11 @@ class Fetch(_Running[Fetched | None]):
     of allowed signers, only releases of `product` that a key in it signed are taken, and none that is older than what
     was here; `state` is the directory that remembers that (default: `$STATE_DIRECTORY`, or `~/.local/state/fountain`).
     A new list of signers is taken when a key in the file `root_signers` signed it as a release of `fountain-signers`.
-    `loss_test` is the share of data packets to throw away, 0 to below 1, as a test. `on_event` is called with each
-    event, from a thread of the engine, and must return at once; when it raises, that is logged, and it is called no
-    more.
+    `server_key` is the key that the server must prove: SHA256:..., or a file of public keys. Without it that is the key
+    which is known of the server, in `~/.config/fountain/known_hosts`; that of a new server is added there, unless the
+    fetch is `strict`. To a server that is known the fetch proves the key in the file `identity`. `loss_test` is the
+    share of data packets to throw away, 0 to below 1, as a test. `on_event` is called with each event, from a thread of
+    the engine, and must return at once; when it raises, that is logged, and it is called no more.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or `out` is a place that cannot be.
@@ -357,7 +374,8 @@ class Server(_Running["ServeSummary"]):
     they take, or nobody has come for `idle_exit_s` seconds. More than `peer_count_max` peers at once are refused.
     `code` names what encodes. With a `fleet` the objects go to a group as well. `skip_unportable` leaves out of a
     directory what cannot travel. `releases` are the records of signed releases (`PATH.release`, from
-    `fountain-sign`) of some of the paths. `on_event` is as in `Fetch`.
+    `fountain-sign`) of some of the paths. The server proves that it has the key in the file `identity`, and serves,
+    with a file `allow` of authorized keys, only peers that prove one of those. `on_event` is as in `Fetch`.
 
     Raises:
         UsageError: an argument is wrong.
@@ -368,7 +386,11 @@ class Server(_Running["ServeSummary"]):
     ) -> None:  # fmt: skip
         each = (paths,) if isinstance(paths, (str, os.PathLike)) else paths
         values: dict[str, Any] = {**dependent_defaults(options), **options}
-        trust = ServeTrustConfig(releases=tuple(map(Path, values.pop("releases", ()))))
+        files = {name: values.pop(name, None) for name in ("identity", "allow")}
+        trust = ServeTrustConfig(
+            releases=tuple(map(Path, values.pop("releases", ()))),
+            **{name: None if path is None else Path(path) for name, path in files.items()},
+        )
         config = ServeConfig(paths=tuple(map(Path, each)), trust=trust, **values)
         super().__init__(partial(_run_serve, config), on_event)
 
@@ -453,9 +475,11 @@ def _fetch_config(where: str | GroupConfig, options: Mapping[str, Any], **more: 
         check_out(os.fspath(out), is_for_many="listen" in more)
         values["out"] = Path(out)
     trust = {field.name: values.pop(field.name) for field in fields(TrustConfig) if field.name in values}
-    for name in ("signers", "state", "root_signers"):
+    for name in ("signers", "state", "root_signers", "identity"):
         if isinstance(trust.get(name), str | os.PathLike):
             trust[name] = Path(trust[name])
+    if isinstance(trust.get("server_key"), os.PathLike):
+        trust["server_key"] = os.fspath(trust["server_key"])
     values["trust"] = TrustConfig(**trust)
     return FetchConfig(host=where, **values) if isinstance(where, str) else FetchConfig(group=where, **values)
 

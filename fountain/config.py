@@ -320,9 +320,22 @@ def _refuse_answers(config: object, *fields: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeTrustConfig:
-    """What a server shows that its objects come from somebody: `releases` are the records of signed releases."""
+    """What a server shows that its objects come from somebody: `releases` are the records of signed releases. It proves
+    that it has the key in the file `identity`, and serves, with a file `allow` of authorized keys, only who has one.
+
+    Raises:
+        UsageError: a value needs another.
+    """
 
     releases: tuple[Path, ...] = ()
+    identity: Path | None = None
+    allow: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check_kinds(self)
+        if self.allow is not None and self.identity is None:
+            hint = "Clients show their keys only to a server whose key they know."
+            raise _wrong("allow", "needs `identity`.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -413,7 +426,9 @@ def _open_group() -> UsageError:
 @dataclass(frozen=True, kw_only=True)
 class TrustConfig:
     """Which objects a receiver takes: with `signers` only releases of `product` that a key in that file signed, with
-    `object_id` (64 hexadecimal digits) only that object.
+    `object_id` (64 hexadecimal digits) only that object. And from whom: `server_key` is the key that a server must
+    prove to have (SHA256:..., or a file of public keys). Without it that is the one that is known of it; with `strict`
+    a server that is not known is none. The client proves the key in the file `identity` to servers that it knows.
 
     `state` is the directory that remembers which release was here last, so that no older one is taken; None is the
     usual one. A list of signers that a key in the file `root_signers` signed takes the place of `signers`. With
@@ -429,9 +444,15 @@ class TrustConfig:
     root_signers: Path | None = None
     unsigned: bool = False
     object_id: str | None = None
+    server_key: str | None = None
+    strict: bool = False
+    identity: Path | None = None
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        if self.server_key is not None and not self.server_key:
+            hint = "Give SHA256:..., as fountain-serve prints it, or a file of public keys."
+            raise _wrong("server_key", "is empty.", hint)
         if self.object_id is not None and not _OBJECT_ID.fullmatch(self.object_id):
             hint = "It has 64 hexadecimal digits: copy all of what fountain-serve prints."
             raise UsageError(f"{self.object_id!r} is no id of an object.", hint, field="object_id")
@@ -515,6 +536,10 @@ class FetchConfig:
                 raise _wrong("host", "cannot go with a group.", "Leave one of them out.")
             if self.open:
                 raise _open_group()
+            for field in ("server_key", "strict", "identity"):
+                if getattr(self.trust, field):
+                    hint = "In a group each server and receiver has the key of the group (`group.key_path`), or none."
+                    raise _wrong(field, "goes with `host` only.", hint)
         for field, value in (("name", self.name), ("object_id", self.trust.object_id)):
             if self.listen and value is not None:
                 raise _wrong("listen", f"takes every object, and no `{field}`.", f"Leave `{field}` or `listen` out.")

@@ -18,7 +18,7 @@ Remote garbage is never an exception (it is counted), a shortage of symbols is a
     |   |   `-- HostileNameError   a name from the network that must not touch this disk
     |   `-- TransportError         a socket could not be opened or used (carries `address`)
     |-- RefusedError               the other side said no
-    |-- UntrustedError             it is not what was asked for, or not signed by who may publish it
+    |-- UntrustedError             the wrong key, another object than was asked for, or not signed by who may
     `-- PeersMissingError          not every expected peer finished
 
 `fountain.cli.exit_status` maps each of them to one exit code.
@@ -108,7 +108,7 @@ class RefusedError(FountainError):
 
 
 class UntrustedError(FountainError):
-    """What is offered is another object than was asked for, or not signed by who may publish it, or not valid now."""
+    """The server has the wrong key, or it offers another object, or one that is not signed by who may and valid now."""
 
 
 class PeersMissingError(FountainError):

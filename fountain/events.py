@@ -54,6 +54,7 @@ __all__ = [
     "Reconnecting",
     "Resumed",
     "Searching",
+    "ServerProved",
     "Serving",
     "Shield",
     "Stopped",
@@ -224,6 +225,7 @@ class Serving(Event):
     open: bool
     rate_bps: int
     is_keyed: bool = False
+    server_key: str = ""  # that it proves to have, as `ssh-keygen -l` shows it
 
 
 @dataclass(frozen=True)
@@ -293,10 +295,13 @@ class PeerGone(Event):
 
 @dataclass(frozen=True)
 class PeerRefused(Event):
-    """A request was turned down. At most one a second is reported, and the same again after ten seconds."""
+    """A request was turned down. At most one a second is reported, and the same again after ten seconds; `count` have
+    been turned down for this reason so far.
+    """
 
     address: str
     reason: RefusalReason
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -413,6 +418,18 @@ class Offered(Event):
     sealed: bool
     release: str = ""  # product and version, where only signed releases are taken
     signer: str = ""  # the key that signed it
+
+
+@dataclass(frozen=True)
+class ServerProved(Event):
+    """The server has proved that it has `key`, as `ssh-keygen -l` shows it. It `is_new` where it was not known before;
+    then it stands in the file `kept_in` from now on, or nowhere, where that is empty."""
+
+    host: str
+    port: int
+    key: str
+    is_new: bool
+    kept_in: str
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import hashlib
 from dataclasses import dataclass
 
 from blake3 import blake3
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -27,10 +28,12 @@ __all__ = [
     "SessionKeys",
     "derive",
     "digest",
+    "is_signed",
     "key_pair",
     "keyed_digest",
     "sealed_count_max",
     "session_keys",
+    "sign",
 ]
 
 DIGEST_SIZE = 32
@@ -38,6 +41,8 @@ TAG_SIZE = 16
 _KEY_SIZE = 16
 _IV_SIZE = 12
 _LABEL = b"fountain 1 session"
+_SIGNED_MAGIC = b"SSHSIG"
+_SIGNED_HASH = b"sha512"
 
 
 def digest(data: bytes) -> bytes:
@@ -119,3 +124,23 @@ def session_keys(
     okm = HKDF(hashes.SHA256(), 3 * size, salt=key or bytes(32), info=_LABEL + digest(transcript)).derive(shared)
     parts = [okm[start : start + size] for start in range(0, 3 * size, size)]
     return SessionKeys(*(Seal(part[:_KEY_SIZE], part[_KEY_SIZE:]) for part in parts))
+
+
+def sign(private_key: Ed25519PrivateKey, message: bytes, namespace: bytes) -> bytes:
+    """The 64 octets of the SSH signature of `message` for `namespace`."""
+    return private_key.sign(_signed_octets(message, namespace))
+
+
+def is_signed(message: bytes, namespace: bytes, public_key: bytes, signature: bytes) -> bool:
+    """Whether the ed25519 key `public_key` (32 octets) signed `message` for `namespace`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _signed_octets(message, namespace))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _signed_octets(message: bytes, namespace: bytes) -> bytes:
+    """What an SSH signature signs: OpenSSH's PROTOCOL.sshsig."""
+    strings = (namespace, b"", _SIGNED_HASH, hashlib.sha512(message).digest())
+    return _SIGNED_MAGIC + b"".join(len(octets).to_bytes(4, "big") + octets for octets in strings)

@@ -70,6 +70,11 @@ def fetch_parser() -> CommandParser:
     add_value(parser, "size_max", text, parse_size, "SIZE")
     add_flag(parser, "open", "accept data packets that are not encrypted, from a server with --open")
     add_value(parser, "object_id", "take only the object of this id, which fountain-serve prints", nonempty, "ID")
+    text = "fetch only from a server that has this key: SHA256:..., as it prints, or a file of public keys"
+    add_value(parser, "server_key", text, nonempty, "KEY|FILE")
+    add_flag(parser, "strict", "fetch only from a server whose key is known, and learn no new one")
+    text = "prove to a server whose key is known that this client has the key in this file"
+    add_value(parser, "identity", text, parse_path, "FILE")
     text = "take only releases that a key in this file (ssh-keygen's allowed_signers) signed, and none that is older"
     add_value(parser, "signers", text, parse_path, "FILE")
     add_value(parser, "product", "the product that --signers is asked about", nonempty, "P")

@@ -31,6 +31,7 @@ from fountain.events import (
     Reconnecting,
     Resumed,
     Searching,
+    ServerProved,
     Serving,
     Stopped,
     Warned,
@@ -96,6 +97,7 @@ class Narrator:
             Reconnecting: self._reconnecting,
             Resumed: self._resumed,
             Searching: self._searching,
+            ServerProved: self._server_proved,
             Serving: self._serving,
             Stopped: self._stopped,
             Warned: self._warned,
@@ -141,6 +143,8 @@ class Narrator:
             f"  UDP ports {event.port} (control) and {event.data_port} (data), {protection}",
             f"  at most {format_rate(event.rate_bps)}bit/s",
         ]
+        if event.server_key:
+            lines.append(f"  server key {event.server_key}")
         is_local = bool(event.addresses) and all(map(_is_loopback, event.addresses))
         firewall = firewall_lines(self._platform, event.port, event.data_port)
         if firewall and not is_local:
@@ -195,12 +199,18 @@ class Narrator:
         return [f"{peer_label(event)} left{where}: {reason_of(event)}"]
 
     def _peer_refused(self, event: PeerRefused) -> list[str]:
-        return [f"{event.address} refused: {reason_of(event)}"]
+        count = f" ({event.count:,} so far)" if event.count > 1 else ""
+        return [f"{event.address} refused: {reason_of(event)}{count}"]
 
     # --- Client --------------------------------------------------------------------------------------------
 
     def _searching(self, event: Searching) -> list[str]:
         return [f"asking {event.host}, port {event.port}{', until it answers' if event.is_waiting else ''}"]
+
+    def _server_proved(self, event: ServerProved) -> list[str]:
+        if not event.kept_in:
+            return []  # It is the one that was expected, or nobody needs to know it again.
+        return [f"the server key {event.key} of {event.host} is new, and is kept in {event.kept_in}"]
 
     def _listed(self, event: Listed) -> list[str]:
         shown, more = event.objects[:LISTED_COUNT_MAX], len(event.objects) - LISTED_COUNT_MAX

@@ -80,6 +80,10 @@ def serve_parser() -> CommandParser:
     add_value(parser, "code", text, nonempty, "NAME")
     text = "serve PATH as the release that fountain-sign made of it: PATH.release; once for each release"
     add_value(parser, "releases", text, parse_path, "FILE", is_repeated=True)
+    text = "prove to each peer that this server has the key in this file, which ssh-keygen made"
+    add_value(parser, "identity", text, parse_path, "FILE")
+    text = "serve only peers that prove a key in this file (ssh's authorized_keys); it needs --identity"
+    add_value(parser, "allow", text, parse_path, "FILE")
     parser.add_common_options()
     _add_fleet_options(parser)
     return parser

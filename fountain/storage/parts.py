@@ -138,11 +138,13 @@ def _remove(left: _Left) -> bool:
 class PendingPart:
     """A part that is made when its manifest is here and has proved to be the object's: before that nothing is created.
 
-    `open_part` makes it. Where the disk is too full, `make_room` is asked for more, as long as it finds any.
+    `open_part` makes it. A listener's may be given up: where the disk is too full, `free` is asked for more, as long as
+    it finds any, and what is worth less than its room is not kept. Without `free` the part is somebody's own.
     """
 
     def __init__(
-        self, object_id: bytes, name: str, destination: Path, open_part: Callable[[], Part], free: Callable[[], bool]
+        self, object_id: bytes, name: str, destination: Path, open_part: Callable[[], Part],
+        free: Callable[[], bool] | None,
     ) -> None:  # fmt: skip
         self.destination = destination
         self._object_id = object_id
@@ -193,7 +195,7 @@ class PendingPart:
                 part.set_manifest(data)
             except DiskFullError:
                 part.close()
-                if not self._make_room():
+                if self._make_room is None or not self._make_room():
                     raise
             except BaseException:
                 part.close()
@@ -225,7 +227,7 @@ class PendingPart:
         if self._part is None or was_closed:
             return
         verified = self._part.verified
-        if len(verified) and int(verified.sum()) * KEEP_SHARE < len(verified):
+        if self._make_room is not None and len(verified) and int(verified.sum()) * KEEP_SHARE < len(verified):
             with contextlib.suppress(StorageError):
                 self._part.discard()
         else:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
 from fountain.engine.receiving.collector import BlockSink
@@ -27,11 +29,12 @@ from fountain.limits import CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT, NS
 from fountain.net.address import Address
 from fountain.net.memory import MemoryEndpoint, MemoryNetwork
 from fountain.protocol.base.clock import NEVER_NS
+from fountain.protocol.base.handshake import Identity
 from fountain.protocol.group.events import MemberEvent
 from fountain.protocol.group.streams import GroupStreams
-from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, ControlFactory, control_factory
+from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, control_factory
 from fountain.protocol.session.client import ClientMachine
-from fountain.protocol.session.client_common import ClientConfig
+from fountain.protocol.session.client_common import ClientConfig, ServerJudge
 from fountain.protocol.session.client_events import ClientEvent
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent
@@ -42,7 +45,7 @@ from fountain.testing.memory import MemorySink, MemorySource
 from fountain.wire.control import OfferBody, Want
 from fountain.wire.session import StopReason
 
-__all__ = ["Client", "ClientOptions", "Server", "World"]
+__all__ = ["Client", "ClientOptions", "Server", "ServerOptions", "World"]
 
 _START_NS = 1_000 * NS  # No machine may rely on time beginning at zero.
 _STALL_LIMIT = 100_000  # Steps of one host at one instant before the world is taken to be stuck.
@@ -51,28 +54,39 @@ _STALL_LIMIT = 100_000  # Steps of one host at one instant before the world is t
 H = TypeVar("H", bound=Host)
 
 
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server serves; it streams to a `group` as well, if one is given."""
+
+    rate_bps: int = 20_000_000
+    peer_count_max: int = 64
+    open: bool = False
+    cc: str = CONTROL_DEFAULT
+    loss_tolerance: float = LOSS_TOLERANCE_DEFAULT
+    group: GroupOptions | None = None
+    identity: Identity | None = None
+
+
 class Server(Host):
     """A host that serves objects at its name's address, on the default ports."""
 
-    def __init__(
-        self, world: World, name: str, sources: Sequence[MemorySource], *, rate_bps: int, peer_count_max: int,
-        open: bool, congestion: ControlFactory, group: GroupOptions | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, world: World, name: str, sources: Sequence[MemorySource], options: ServerOptions) -> None:
         super().__init__(name)
         self.events: list[ServerEvent] = []
         self.member_events: list[MemberEvent] = []
         self._endpoints = [world.network.attach((name, port)) for port in (CONTROL_PORT_DEFAULT, DATA_PORT_DEFAULT)]
-        cache = BlockCache()
+        cache, group = BlockCache(), options.group
         objects = [
-            ObjectSymbols(source, world.code, cache, is_directory=False, data_port=DATA_PORT_DEFAULT, open=open)
+            ObjectSymbols(source, world.code, cache, is_directory=False, data_port=DATA_PORT_DEFAULT, open=options.open)
             for source in sources
         ]
         machine = ServerMachine(
-            secret=world.draw_bytes(32), objects=[entry.served for entry in objects], rate_bps=rate_bps,
-            peer_count_max=peer_count_max, now_ns=world.now_ns, congestion=congestion,
-            key=None if group is None else group.key,
+            secret=world.draw_bytes(32), objects=[entry.served for entry in objects], rate_bps=options.rate_bps,
+            peer_count_max=options.peer_count_max, now_ns=world.now_ns,
+            congestion=control_factory(options.cc, options.loss_tolerance),
+            key=None if group is None else group.key, identity=options.identity,
         )  # fmt: skip
-        groups = None if group is None else group.streams(world, objects, rate_bps)
+        groups = None if group is None else group.streams(world, objects, options.rate_bps)
         control, data = self._endpoints
         self.sender = Sender(objects, control, data, machine, InlineExecutor(), groups)
 
@@ -111,6 +125,8 @@ class ClientOptions:
     wait: bool = False
     open: bool = False
     timeout_ns: int = 10 * NS
+    server_keys: ServerJudge | None = None
+    identity: Ed25519PrivateKey | None = None
 
 
 class Client(Host):
@@ -124,7 +140,7 @@ class Client(Host):
         self.endpoint: MemoryEndpoint = world.network.attach((name, world.draw_port()))
         config = ClientConfig(
             *options.want, open=options.open, wait=options.wait, timeout_ns=options.timeout_ns,
-            peer_id=digest(name.encode())[:8], host=name,
+            peer_id=digest(name.encode())[:8], host=name, server_keys=options.server_keys, identity=options.identity,
         )  # fmt: skip
         machine = ClientMachine(config, world.draw_bytes(32), world.now_ns)
         self.fetch = ObjectFetch(InlineWorkers(), loss=options.loss, seed=world.draw.getrandbits(64))
@@ -195,17 +211,9 @@ class World:
             name, content, symbol_size=symbol_size, block_symbol_limit=block, profile_id=self.code.profile_id
         )
 
-    def serve(
-        self, *sources: MemorySource, name: str = "server", rate_bps: int = 20_000_000, peer_count_max: int = 64,
-        open: bool = False, cc: str = CONTROL_DEFAULT, loss_tolerance: float = LOSS_TOLERANCE_DEFAULT,
-        group: GroupOptions | None = None,
-    ) -> Server:  # fmt: skip
-        """A server, from now on; it streams to a group as well, if one is given."""
-        server = Server(
-            self, name, sources, rate_bps=rate_bps, peer_count_max=peer_count_max, open=open,
-            congestion=control_factory(cc, loss_tolerance), group=group,
-        )  # fmt: skip
-        return self._add(server)
+    def serve(self, *sources: MemorySource, name: str = "server", **options: Any) -> Server:
+        """A server, from now on; the other arguments are those of `ServerOptions`."""
+        return self._add(Server(self, name, sources, ServerOptions(**options)))
 
     def fetch(
         self, *, name: str = "client", server: str = "server", sink: MemorySink | None = None, **options: Any

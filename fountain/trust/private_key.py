@@ -18,9 +18,9 @@ _KEY = re.compile(rb"\s*-----BEGIN OPENSSH PRIVATE KEY-----(.*)-----END OPENSSH 
 _UNLOCKED = b"openssh-key-v1\0" + b"\0\0\0\x04none"  # The magic, and the name of the cipher.
 
 
-def load_private_key(octets: bytes) -> Ed25519PrivateKey | None:
+def load_private_key(octets: bytes, field: str = "signing_key") -> Ed25519PrivateKey | None:
     """The key in a file that ssh-keygen made; None where a passphrase locks it, or the file is no private key: then
-    ssh-keygen may know what to do with it.
+    ssh-keygen may know what to do with it. `field` is the parameter that names the file.
 
     Raises:
         UsageError: it is a key of another kind, or damaged.
@@ -33,8 +33,8 @@ def load_private_key(octets: bytes) -> Ed25519PrivateKey | None:
             return None
         key = load_ssh_private_key(octets.strip() + b"\n", None)
     except (binascii.Error, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"The private key cannot be read: {error}.", field="signing_key") from None
+        raise UsageError(f"The private key cannot be read: {error}.", field=field) from None
     if not isinstance(key, Ed25519PrivateKey):
-        hint = "Make one: ssh-keygen -t ed25519 -f release_key"
-        raise UsageError("The private key is not an ed25519 key.", hint, field="signing_key")
+        hint = "Make one: ssh-keygen -t ed25519 -f FILE"
+        raise UsageError("The private key is not an ed25519 key.", hint, field=field)
     return key

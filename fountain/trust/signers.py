@@ -14,8 +14,6 @@ machine's zone.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import calendar
 import re
 import time
@@ -23,9 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fountain.errors import UntrustedError
-from fountain.trust.sshsig import fingerprint, parse_public_key
+from fountain.trust.sshsig import fingerprint, parse_key_words
 
-__all__ = ["AllowedSigners", "Signer", "UnreadLine", "matches", "matches_list"]
+__all__ = ["AllowedSigners", "Signer", "UnreadLine", "matches", "matches_list", "options_end", "parse_time"]
 
 _BLANK = b" \t\r\n"
 _PATTERN_SIZE_MAX = 1022  # ssh-keygen lets a list with a longer one match nothing.
@@ -170,10 +168,10 @@ def _first_word(line: bytes) -> tuple[bytes | None, bytes]:
 
 def _parse_signer(number: int, patterns: bytes, rest: bytes) -> Signer:
     options = _Options()
-    public_key = _parse_key(rest)
+    public_key = parse_key_words(rest)
     if public_key is None:
-        end = _options_end(rest)
-        public_key = _parse_key(rest[end:].lstrip(b" \t"))
+        end = options_end(rest)
+        public_key = parse_key_words(rest[end:].lstrip(b" \t"))
         if public_key is None:
             raise _UnreadableError("has no ed25519 key")
         options.parse(rest[:end])
@@ -182,20 +180,7 @@ def _parse_signer(number: int, patterns: bytes, rest: bytes) -> Signer:
     return Signer(number, patterns, public_key, options.namespaces, options.valid_after, options.valid_before)
 
 
-def _parse_key(text: bytes) -> bytes | None:
-    """The key at the start of `text`: its kind, and base64 that ends at a space or tab."""
-    words = re.match(rb"ssh-ed25519[ \t]+([^ \t]+)", text)
-    if words is None:
-        return None
-    encoded = b"".join(words[1].split())
-    try:
-        octets = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        return None
-    return parse_public_key(octets) if base64.b64encode(octets) == encoded else None
-
-
-def _options_end(text: bytes) -> int:
+def options_end(text: bytes) -> int:
     """Where the options end that `text` begins with: at a space or tab outside of quotes."""
     quoted = False
     at = 0
@@ -246,7 +231,7 @@ class _Options:
                 field = name.replace("-", "_")
                 if getattr(self, field) is not None:
                     raise _UnreadableError(f"has {name} twice")
-                setattr(self, field, value if name == "namespaces" else _parse_time(name, value))
+                setattr(self, field, value if name == "namespaces" else _parse_named_time(name, value))
                 break
         return text
 
@@ -259,18 +244,26 @@ def _dequote(text: bytes) -> tuple[bytes, bytes]:
     return match[1].replace(b'\\"', b'"'), text[match.end() :]
 
 
-def _parse_time(name: str, text: bytes) -> int:
+def _parse_named_time(name: str, text: bytes) -> int:
+    seconds = parse_time(text)
+    if seconds is None:
+        raise _UnreadableError(f"has no time in {name}")
+    return seconds
+
+
+def parse_time(text: bytes) -> int | None:
+    """Seconds since 1970 of a time as OpenSSH writes it; None where it is none."""
     match = _TIME.fullmatch(text.decode("latin-1"))
-    if match is not None:
-        year, month, day, hour, minute, second = (int(field or 0) for field in match.groups()[:6])
-        numbers = (year, month, day, hour, minute, second)
-        is_past = any(number > maximum for number, maximum in zip(numbers, _TIME_MAXIMA))
-        if not is_past and month and day and year >= 1970:
-            fields = (*numbers, 0, 0, 0)
-            seconds = calendar.timegm(fields) if match[7] else _local_seconds(fields)
-            if seconds > 0:
-                return seconds
-    raise _UnreadableError(f"has no time in {name}")
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(field or 0) for field in match.groups()[:6])
+    numbers = (year, month, day, hour, minute, second)
+    is_past = any(number > maximum for number, maximum in zip(numbers, _TIME_MAXIMA))
+    if is_past or not month or not day or year < 1970:
+        return None
+    fields = (*numbers, 0, 0, 0)
+    seconds = calendar.timegm(fields) if match[7] else _local_seconds(fields)
+    return seconds if seconds > 0 else None
 
 
 def _local_seconds(fields: tuple[int, ...]) -> int:

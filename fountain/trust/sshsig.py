@@ -22,12 +22,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fountain import integrity
 from fountain.errors import UntrustedError
+from fountain.integrity import is_signed
 
 __all__ = [
     "PUBLIC_KEY_SIZE",
@@ -36,7 +38,9 @@ __all__ = [
     "dearmor",
     "dearmor_all",
     "fingerprint",
+    "key_words",
     "pack_public_key",
+    "parse_key_words",
     "parse_public_key",
     "parse_signature",
     "sign",
@@ -86,20 +90,17 @@ class Signature:
                 f"The signature is for the namespace {_shown(self.namespace)}, not for {_shown(namespace)}.",
                 "It was made for something else: sign the record with fountain-sign.",
             )
-        try:
-            public_key = Ed25519PublicKey.from_public_bytes(self.public_key)
-            public_key.verify(self.signature, _signed_octets(message, namespace))
-        except (InvalidSignature, ValueError):
+        if not is_signed(message, namespace, self.public_key, self.signature):
             raise UntrustedError(
                 f"The signature by the key {fingerprint(self.public_key)} does not fit the record.",
                 "One of the two was changed, or they belong to two releases.",
-            ) from None
+            )
 
 
 def sign(private_key: Ed25519PrivateKey, message: bytes, namespace: bytes) -> Signature:
     """Sign `message` for `namespace`."""
     public_key = private_key.public_key().public_bytes_raw()
-    return Signature(public_key, namespace, private_key.sign(_signed_octets(message, namespace)))
+    return Signature(public_key, namespace, integrity.sign(private_key, message, namespace))
 
 
 def parse_signature(octets: bytes) -> Signature:
@@ -177,15 +178,29 @@ def parse_public_key(octets: bytes) -> bytes | None:
     return strings[1]
 
 
+def parse_key_words(text: bytes) -> bytes | None:
+    """The 32 octets of the key at the start of `text`: its kind, and base64 that ends at a space or tab; None where
+    there is no ed25519 key."""
+    words = re.match(rb"ssh-ed25519[ \t]+([^ \t]+)", text)
+    if words is None:
+        return None
+    encoded = b"".join(words[1].split())
+    try:
+        octets = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        return None
+    return parse_public_key(octets) if base64.b64encode(octets) == encoded else None
+
+
+def key_words(public_key: bytes) -> bytes:
+    """The kind and the base64 of a key, as files of OpenSSH have them."""
+    return _ALGORITHM + b" " + base64.b64encode(pack_public_key(public_key))
+
+
 def fingerprint(public_key: bytes) -> str:
     """The name of a key, as `ssh-keygen -l` prints it: `SHA256:` and base64."""
     digest = hashlib.sha256(pack_public_key(public_key)).digest()
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
-
-
-def _signed_octets(message: bytes, namespace: bytes) -> bytes:
-    strings = (namespace, b"", _HASH, hashlib.sha512(message).digest())
-    return _MAGIC + b"".join(map(_pack_string, strings))
 
 
 def _pack_string(octets: bytes) -> bytes:

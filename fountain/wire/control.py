@@ -18,6 +18,7 @@ from fountain.wire.signed import SignedText
 
 __all__ = [
     "COOKIE_SIZE",
+    "FLAG_IDENTIFIED",
     "FLAG_OPEN",
     "FLAG_RELEASED",
     "HEADER_SIZE",
@@ -49,6 +50,7 @@ COOKIE_SIZE = 20
 TOKEN_SIZE = 20
 FLAG_OPEN = 0x0001
 FLAG_RELEASED = 0x0002  # Of an Offer: a signed release follows the name.
+FLAG_IDENTIFIED = 0x0004  # Of an Offer: the server will prove its identity before all else.
 
 _HEADER = struct.Struct(">4sBBH")
 _HELLO = struct.Struct(">16sB3s32s20s")
@@ -80,6 +82,7 @@ class PacketType(enum.IntEnum):
     PING = 10
     PONG = 11
     BYE = 12
+    PROOF = 13
 
 
 class Want(enum.IntEnum):
@@ -100,6 +103,7 @@ class RefusalReason(enum.IntEnum):
     SOURCE_CHANGED = 5
     KEY_MISMATCH = 6
     PREPARING = 7
+    NOT_ALLOWED = 8
 
 
 def pack_header(packet_type: PacketType, flags: int = 0) -> bytes:
@@ -116,9 +120,9 @@ def parse_header(data: bytes) -> tuple[PacketType, int] | Reject:
         return Reject.BAD_MAGIC
     if version != VERSION:
         return Reject.BAD_VERSION
-    if not PacketType.HELLO <= packet_type <= PacketType.BYE:
+    if not PacketType.HELLO <= packet_type <= PacketType.PROOF:
         return Reject.BAD_TYPE
-    if flags & ~(FLAG_OPEN | FLAG_RELEASED):
+    if flags & ~(FLAG_OPEN | FLAG_RELEASED | FLAG_IDENTIFIED):
         return Reject.RESERVED_NOT_ZERO
     return PacketType(packet_type), flags
 
@@ -178,11 +182,13 @@ class OfferBody:
     name: str
     open: bool
     release: SignedText | None = None
+    identified: bool = False
 
     @property
     def flags(self) -> int:
         """Those of a packet with this body."""
-        return (FLAG_OPEN if self.open else 0) | (FLAG_RELEASED if self.release is not None else 0)
+        released = FLAG_RELEASED if self.release is not None else 0
+        return (FLAG_OPEN if self.open else 0) | released | (FLAG_IDENTIFIED if self.identified else 0)
 
     @property
     def geometry(self) -> Geometry:
@@ -237,7 +243,9 @@ class OfferBody:
             return release
         if is_directory > 1 or not 1 <= fields[5] <= MANIFEST_SIZE_MAX or not fields[8]:
             return Reject.BAD_FIELD
-        body = cls(*(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN), release))
+        body = cls(
+            *(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN), release, bool(flags & FLAG_IDENTIFIED))
+        )
         try:
             _ = body.geometry, body.manifest_geometry
             is_plausible = is_limit_plausible(body.object_size, body.symbol_size, body.block_symbol_limit)
@@ -356,7 +364,7 @@ class Refusal:
         nonce, reason, reserved = _REFUSAL.unpack_from(data, HEADER_SIZE)
         if flags or any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.PREPARING:
+        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.NOT_ALLOWED:
             return Reject.BAD_FIELD
         return cls(nonce, RefusalReason(reason))
 

@@ -5,7 +5,7 @@
     16  sequence number (8), counted per direction from 1: the nonce, and the key of the replay window
     24  body, sealed with the direction's key; the 24 octets before it are its associated data
 
-Bodies: `RequestBody` (inside a Request), `Report`, `Stop`, `Bye`, `Ping`, `Pong`; a StopAck has none.
+Bodies: `RequestBody` (inside a Request), `Report`, `Stop`, `Bye`, `Ping`, `Pong`, `Proof`; a StopAck has none.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "HOST_SIZE_MAX",
     "MANIFEST_BIT",
     "NEED_COUNT_MAX",
+    "PROOF_PACKET_SIZE",
     "REQUEST_RUN_COUNT_MAX",
     "RUN_COUNT_MAX",
     "SESSION_HEADER_SIZE",
@@ -30,6 +31,7 @@ __all__ = [
     "ByeReason",
     "Ping",
     "Pong",
+    "Proof",
     "Report",
     "RequestBody",
     "Run",
@@ -51,14 +53,20 @@ _STOP = struct.Struct(">B3sQ")
 _BYE = struct.Struct(">B3s")
 _PING = struct.Struct(">QQ")
 _PONG = struct.Struct(">Q")
+_PROOF = struct.Struct(">32sQ64s")
+_CLIENT_IDENTITY = struct.Struct(">32s64s")
 
 HOST_SIZE_MAX = 63  # RFC 1035 section 2.3.4: one label.
 REQUEST_RUN_COUNT_MAX = 100
 RUN_COUNT_MAX = 64
 NEED_COUNT_MAX = 64
+PROOF_PACKET_SIZE = SESSION_HEADER_SIZE + _PROOF.size + 16
 
 assert SESSION_HEADER_SIZE + 16 + _REPORT.size + 8 * (RUN_COUNT_MAX + NEED_COUNT_MAX) <= CONTROL_SIZE_MAX
-assert 120 + 16 + _REQUEST_BODY.size + HOST_SIZE_MAX + 8 * REQUEST_RUN_COUNT_MAX <= CONTROL_SIZE_MAX
+assert (
+    120 + 16 + _REQUEST_BODY.size + HOST_SIZE_MAX + 8 * REQUEST_RUN_COUNT_MAX + _CLIENT_IDENTITY.size
+    <= CONTROL_SIZE_MAX
+)
 
 Run = tuple[int, int]  # (first block, number of blocks)
 
@@ -131,7 +139,8 @@ def _sound_runs(runs: tuple[Run, ...]) -> bool:
 class RequestBody:
     """What a Request says under seal: who asks, how many blocks it can hold open, which it has already.
 
-    `part_count` is in how many parts each data packet is to come, because none arrives whole; 1 is whole.
+    `part_count` is in how many parts each data packet is to come, because none arrives whole; 1 is whole. `identity` is
+    the public key of the client, and `signature` one by it; both are empty where the client has none, or shows none.
     """
 
     peer_id: bytes  # 8 octets, stable for one destination on one machine
@@ -140,6 +149,8 @@ class RequestBody:
     host: str
     done: tuple[Run, ...]
     part_count: int = 1
+    identity: bytes = b""
+    signature: bytes = b""
 
     def encode(self) -> bytes:
         """The body's octets."""
@@ -147,7 +158,7 @@ class RequestBody:
         fixed = _REQUEST_BODY.pack(
             self.peer_id, self.open_limit, self.has_manifest, self.part_count, len(host), len(self.done)
         )
-        return fixed + host + _pack_pairs(self.done)
+        return fixed + host + _pack_pairs(self.done) + self.identity + self.signature
 
     @classmethod
     def parse(cls, data: bytes) -> RequestBody | Reject:
@@ -156,7 +167,8 @@ class RequestBody:
             return Reject.BAD_LENGTH
         peer_id, open_limit, has_manifest, part_count, host_size, run_count = _REQUEST_BODY.unpack_from(data)
         runs_at = _REQUEST_BODY.size + host_size
-        if len(data) != runs_at + 8 * run_count:
+        identity_at = runs_at + 8 * run_count
+        if len(data) not in (identity_at, identity_at + _CLIENT_IDENTITY.size):
             return Reject.BAD_LENGTH
         done = _parse_pairs(data[runs_at:], run_count)
         if open_limit < 1 or has_manifest > 1 or host_size > HOST_SIZE_MAX or run_count > REQUEST_RUN_COUNT_MAX:
@@ -164,7 +176,9 @@ class RequestBody:
         if not _sound_runs(done) or not 1 <= part_count <= PART_COUNT_MAX:
             return Reject.BAD_FIELD
         host = data[_REQUEST_BODY.size : runs_at].decode(errors="replace")
-        return cls(peer_id, open_limit, bool(has_manifest), host, done, part_count)
+        has_identity = len(data) > identity_at
+        identity, signature = _CLIENT_IDENTITY.unpack_from(data, identity_at) if has_identity else (b"", b"")
+        return cls(peer_id, open_limit, bool(has_manifest), host, done, part_count, identity, signature)
 
 
 @dataclass(frozen=True)
@@ -342,7 +356,28 @@ class Pong:
         return cls(*_PONG.unpack(data))
 
 
-Body = Report | Stop | StopAck | Ping | Pong | Bye
+@dataclass(frozen=True)
+class Proof:
+    """The server shows its public key, and a signature by it of what was exchanged. The client answers with a Pong
+    that repeats `challenge`."""
+
+    identity: bytes
+    challenge: int
+    signature: bytes
+
+    def encode(self) -> bytes:
+        """The body's octets."""
+        return _PROOF.pack(self.identity, self.challenge, self.signature)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Proof | Reject:
+        """The record in `data`, or why not."""
+        if len(data) != _PROOF.size:
+            return Reject.BAD_LENGTH
+        return cls(*_PROOF.unpack(data))
+
+
+Body = Report | Stop | StopAck | Ping | Pong | Bye | Proof
 
 _BODIES: dict[PacketType, type[Body]] = {
     PacketType.REPORT: Report,
@@ -351,6 +386,7 @@ _BODIES: dict[PacketType, type[Body]] = {
     PacketType.PING: Ping,
     PacketType.PONG: Pong,
     PacketType.BYE: Bye,
+    PacketType.PROOF: Proof,
 }
 
 

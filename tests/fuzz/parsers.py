@@ -14,6 +14,9 @@ from fountain.integrity import digest
 from fountain.protocol.group.channel import GroupChannel
 from fountain.storage.journal import encode_journal, parse_journal
 from fountain.storage.paths import check_name, printable
+from fountain.trust.authorized_keys import AuthorizedKeys
+from fountain.trust.known_hosts import KnownHosts
+from fountain.trust.sshsig import key_words
 from fountain.wire import manifest
 from fountain.wire.control import (
     Hello,
@@ -28,7 +31,7 @@ from fountain.wire.control import (
 )
 from fountain.wire.group import Announce, GroupHeader, GroupReport, Plan
 from fountain.wire.reject import Reject
-from fountain.wire.session import Bye, Ping, Pong, Report, RequestBody, SessionHeader, Stop, StopAck, parse_body
+from fountain.wire.session import Bye, Ping, Pong, Proof, Report, RequestBody, SessionHeader, Stop, StopAck, parse_body
 from fountain.wire.signed import SignedText
 from tests.fuzz.mutation import mutated
 from tests.wire import golden, group_golden
@@ -74,6 +77,14 @@ def _packet(data: bytes) -> object:
     return SessionHeader.parse(data, *header) if isinstance(record, Reject) else record
 
 
+def _known_hosts(data: bytes) -> bool:
+    return bool(KnownHosts.parse(data).of("server.example", 6330)[0])
+
+
+def _authorized_keys(data: bytes) -> bool:
+    return bool(AuthorizedKeys.parse(data).keys)
+
+
 def _name(data: bytes) -> bool:
     text = data.decode(errors="surrogateescape")
     shown = escape_controls(printable(text))
@@ -87,7 +98,7 @@ def _name(data: bytes) -> bool:
     return False
 
 
-HANDSHAKE = [record.encode() for record in (*golden.HANDSHAKE.values(), golden.RELEASED_OFFER)]
+HANDSHAKE = [record.encode() for record in (*golden.HANDSHAKE.values(), golden.RELEASED_OFFER, golden.IDENTIFIED_OFFER)]
 RELEASED_BODY = golden.RELEASED_OFFER.body
 RELEASED_ANNOUNCE = replace(
     group_golden.ANNOUNCE, offer=replace(group_golden.ANNOUNCE.offer, release=golden.SIGNED_TEXT)
@@ -115,19 +126,31 @@ NAMES = [
     "\udce9",
 ]
 
+KEY_WORDS = key_words(golden.PROOF.identity)
+KNOWN_HOSTS = b"[server.example]:6330,[192.0.2.1]:* %s who\n@revoked * %s\n" % (KEY_WORDS, key_words(bytes(32)))
+AUTHORIZED_KEYS = b'restrict,expiry-time="20991231Z" %s who\n' % KEY_WORDS
+
 PARSERS = [
     Parser("packet", _accepts(_packet), [*HANDSHAKE, *SESSIONS]),
     Parser("hello", _accepts(lambda data: Hello.parse(data, 0)), [golden.HELLO.encode()]),
     Parser("offer", _accepts(lambda data: Offer.parse(data, 0)), [golden.OFFER.encode()]),
     Parser("offer body", _accepts(lambda data: OfferBody.parse(data, 1)), [golden.BODY.encode()]),
     Parser("released offer", _accepts(lambda data: Offer.parse(data, 2)), [golden.RELEASED_OFFER.encode()]),
+    Parser("identified offer", _accepts(lambda data: Offer.parse(data, 4)), [golden.IDENTIFIED_OFFER.encode()]),
     Parser("released body", _accepts(lambda data: OfferBody.parse(data, 2)), [RELEASED_BODY.encode()]),
     Parser("signed text", _accepts(SignedText.parse), [golden.SIGNED_TEXT.encode()]),
     Parser("listing", _accepts(lambda data: Listing.parse(data, 0)), [golden.LISTING.encode()]),
     Parser("refusal", _accepts(lambda data: Refusal.parse(data, 0)), [golden.REFUSAL.encode()]),
     Parser("retry", _accepts(lambda data: Retry.parse(data, 0)), [golden.RETRY.encode()]),
     Parser("request", _accepts(lambda data: Request.parse(data, 0)), [golden.REQUEST.encode()]),
-    Parser("request body", _accepts(RequestBody.parse), [golden.REQUEST_BODY.encode()]),
+    Parser(
+        "request body",
+        _accepts(RequestBody.parse),
+        [golden.REQUEST_BODY.encode(), golden.IDENTIFIED_REQUEST_BODY.encode()],
+    ),
+    Parser("proof", _accepts(Proof.parse), [golden.PROOF.encode()]),
+    Parser("known hosts", _known_hosts, [KNOWN_HOSTS]),
+    Parser("authorized keys", _authorized_keys, [AUTHORIZED_KEYS]),
     Parser("report", _accepts(Report.parse), [golden.REPORT.encode()]),
     Parser("stop", _accepts(Stop.parse), [golden.STOP.encode()]),
     Parser("stop ack", _accepts(StopAck.parse), [b""]),

@@ -252,8 +252,28 @@ MUTANTS = (
     ),
     Mutant(
         "patience-hint", "a forged Refusal ends a fetch that has a stream",
-        "if self._suspicion is not None and not self.was_connected:", "if self._suspicion is not None:",
+        "if self._suspicion is not None and not self._suspicion[0].is_pending and not self.was_connected:",
+        "if self._suspicion is not None and not self._suspicion[0].is_pending:",
         "tests/protocol/test_patience.py", "session",
+    ),
+    Mutant(
+        "proof-unchecked", "whoever answers is the server, whatever he has signed",
+        "failure = None if session.fits(record) else Failure.UNPROVED", "failure = None",
+        "tests/protocol/test_identity.py",
+    ),
+    Mutant(
+        "proof-late", "data of a session counts before its server has proved its key",
+        "return session if session is not None and session.is_proved else None", "return session",
+        "tests/protocol/test_identity.py",
+    ),
+    Mutant(
+        "identity-stripped", "an Offer without a flag makes a client forget that it knows the server's key",
+        "if is_needed and not offer.identified:", "if False:", "tests/protocol/test_identity.py",
+    ),
+    Mutant(
+        "client-unsigned", "whoever names a listed key is served",
+        "return allows(body.identity) and is_signed(", "return allows(body.identity) or is_signed(",
+        "tests/protocol/test_identity.py",
     ),
     Mutant(
         "carousel-under-way", "what a report has counted is taken to be on its way, and not sent again",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.geometry import Geometry
 from fountain.integrity import derive
 from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.handshake import Identity
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.rate import control_factory
 from fountain.protocol.session.client import ClientMachine
-from fountain.protocol.session.client_common import ClientConfig
+from fountain.protocol.session.client_common import ClientConfig, ServerJudge
 from fountain.protocol.session.client_events import ClientState
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_session import ServerSession
@@ -28,7 +31,9 @@ HOME: Address = ("192.0.2.1", 40_000)
 class Pair:
     """A server, and as many clients as a test makes; what goes between them is handed over at once."""
 
-    def __init__(self, *, peer_count_max: int = 8, open: bool = False, key: bytes | None = None) -> None:
+    def __init__(
+        self, *, peer_count_max: int = 8, open: bool = False, key: bytes | None = None, identity: Identity | None = None
+    ) -> None:  # fmt: skip
         body = OfferBody(
             object_id=b"o" * 32, server_public=bytes(32), key_index=0, profile_id=b"p" * 8, object_size=100_000,
             manifest_size=300, symbol_size=64, block_symbol_limit=16, data_port=6331, is_directory=False, name="name",
@@ -39,15 +44,20 @@ class Pair:
         self.server = ServerMachine(
             secret=bytes(32), objects=[ServedObject(body, systematic=True)], rate_bps=10**9,
             peer_count_max=peer_count_max, now_ns=self.now_ns, congestion=control_factory("fixed"), key=key,
+            identity=identity,
         )  # fmt: skip
         self._client_count = 0
 
-    def client(self, peer_id: bytes = b"peer id.", key: bytes | None = None) -> ClientMachine:
+    def client(
+        self, peer_id: bytes = b"peer id.", key: bytes | None = None, server_keys: ServerJudge | None = None,
+        identity: Ed25519PrivateKey | None = None, *, wait: bool = False,
+    ) -> ClientMachine:  # fmt: skip
         """A client that has said Hello."""
         self._client_count += 1
         config = ClientConfig(
-            Want.ANY, bytes(32), open=self.open, wait=False, timeout_ns=10 * NS, peer_id=peer_id, host="host", key=key
-        )
+            Want.ANY, bytes(32), open=self.open, wait=wait, timeout_ns=10 * NS, peer_id=peer_id, host="host", key=key,
+            server_keys=server_keys, identity=identity,
+        )  # fmt: skip
         machine = ClientMachine(config, derive(bytes(32), b"client", self._client_count), self.now_ns)
         machine.handle_timeout(self.now_ns)
         return machine
@@ -77,6 +87,12 @@ class Pair:
         self.carry(client, address)
         new = set(self.server.sessions) - before
         return self.server.sessions[new.pop()] if new else None
+
+    def deliver_hello(self, client: ClientMachine, address: Address = HOME) -> None:
+        """The client's Hello comes to the control port."""
+        hello = client.poll_datagram()
+        assert hello is not None
+        self.server.handle_datagram(hello.datagram, address, self.now_ns, port=hello.destination)
 
     def carry(self, client: ClientMachine, address: Address) -> None:
         """Hand over what waits on either side."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.protocol.session.pings import PING_INTERVAL_NS, Pings
-from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, CHALLENGE_SPACING_NS
+from fountain.protocol.session.port_proof import CHALLENGE_INTERVAL_NS, CHALLENGE_SPACING_NS, PortProof
 
 CHALLENGE = 7
 
@@ -13,13 +13,13 @@ CHALLENGE = 7
 @pytest.fixture
 def pings() -> Pings:
     """Pings of a session whose port is proved."""
-    pings = Pings(CHALLENGE, 0)
+    pings = Pings(PortProof(CHALLENGE, 0), 0)
     assert pings.proof.accept(CHALLENGE)
     return pings
 
 
 def test_until_the_port_is_proved_a_ping_asks_often_and_answers_soon() -> None:
-    pings = Pings(CHALLENGE, 0)
+    pings = Pings(PortProof(CHALLENGE, 0), 0)
     assert not pings.is_answer_due(CHALLENGE_SPACING_NS - 1)
     assert pings.is_answer_due(CHALLENGE_SPACING_NS)
     assert not pings.poll(0, 0, CHALLENGE_INTERVAL_NS - 1)
@@ -27,7 +27,7 @@ def test_until_the_port_is_proved_a_ping_asks_often_and_answers_soon() -> None:
 
 
 def test_a_ping_that_goes_out_puts_the_next_one_off() -> None:
-    pings = Pings(CHALLENGE, 0)
+    pings = Pings(PortProof(CHALLENGE, 0), 0)
     assert pings.take(3, CHALLENGE_INTERVAL_NS)
     assert not pings.is_answer_due(CHALLENGE_INTERVAL_NS)
     assert not pings.poll(0, 0, 2 * CHALLENGE_INTERVAL_NS - 1)

@@ -21,7 +21,7 @@ from fountain.wire.control import (
     Want,
 )
 from fountain.wire.manifest import Entry, EntryKind, build
-from fountain.wire.session import Bye, ByeReason, Ping, Pong, Report, RequestBody, Stop, StopReason
+from fountain.wire.session import Bye, ByeReason, Ping, Pong, Proof, Report, RequestBody, Stop, StopReason
 from fountain.wire.signed import SIGNATURE_SIZE, SignedText
 from tests.pages import golden_blocks, marked_tables, value_blocks
 
@@ -96,6 +96,11 @@ STOP = Stop(StopReason.DONE, 4_294_967_100)
 PING = Ping(0xFEEDFACECAFEBEEF, 4_294_967_302)
 PONG = Pong(0xFEEDFACECAFEBEEF)
 BYE = Bye(ByeReason.IDLE)
+PROOF = Proof(golden("proof body")[:32], 0xFEEDFACECAFEBEEF, golden("proof body")[40:])
+IDENTIFIED_OFFER = Offer(NONCE, COOKIE, replace(BODY, identified=True))
+IDENTIFIED_REQUEST_BODY = replace(
+    REQUEST_BODY, identity=golden("client identity")[:32], signature=golden("client identity")[32:]
+)
 
 HANDSHAKE = {
     "hello": HELLO,
@@ -113,6 +118,7 @@ BODIES = {
     "ping body": PING,
     "pong body": PONG,
     "bye body": BYE,
+    "proof body": PROOF,
 }
 SESSION_PACKETS = {
     "report": (PacketType.REPORT, 1, "report body", "to-server"),
@@ -121,4 +127,5 @@ SESSION_PACKETS = {
     "ping": (PacketType.PING, 1, "ping body", "to-client"),
     "stop ack": (PacketType.STOP_ACK, 2, "", "to-client"),
     "bye": (PacketType.BYE, 3, "bye body", "to-client"),
+    "proof": (PacketType.PROOF, 4, "proof body", "to-client"),
 }

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from fountain.codes.raptorq import RaptorQ
 from fountain.integrity import Seal, SessionKeys, key_pair, session_keys
 from fountain.limits import CONTROL_SIZE_MAX, NAME_SIZE_MAX
-from fountain.protocol.base.handshake import names_of, transcript
+from fountain.protocol.base.handshake import names_of, proof_message, transcript
 from fountain.protocol.base.replay import expand_sequence
 from fountain.trust.release import NAMESPACE, Release
-from fountain.trust.sshsig import parse_signature
+from fountain.trust.sshsig import Signature, parse_signature
 from fountain.wire import control, manifest, session, signed
 from fountain.wire import data as train
 from fountain.wire.control import (
+    FLAG_IDENTIFIED,
     FLAG_OPEN,
     FLAG_RELEASED,
     PacketType,
@@ -47,12 +48,15 @@ from tests.wire.golden import (
     ENTRY,
     GOLDEN,
     HANDSHAKE,
+    IDENTIFIED_OFFER,
+    IDENTIFIED_REQUEST_BODY,
     KEYED,
     KEYS,
     MANIFEST,
     OFFER,
     PAGE,
     PROFILE,
+    PROOF,
     RELEASED_OFFER,
     REQUEST,
     SEALED,
@@ -86,6 +90,8 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "ping body": [session._PING],
     "pong body": [session._PONG],
     "bye body": [session._BYE],
+    "proof body": [session._PROOF],
+    "client identity": [session._CLIENT_IDENTITY],
     "signed text": [signed._HEADER],
     "part": [1, 1, 1, 1, 8, 4],
     "manifest": [manifest._HEADER],
@@ -250,6 +256,37 @@ def test_released_offer_is_the_offer_with_a_flag_and_the_signed_text() -> None:
     assert isinstance(parse_handshake(golden("offer"), PacketType.OFFER, FLAG_RELEASED), Reject)
 
 
+def test_identified_offer_is_the_offer_with_a_flag() -> None:
+    octets = golden("offer")[:6] + b"\0\4" + golden("offer")[8:]
+    assert IDENTIFIED_OFFER.encode() == octets
+    assert parse_handshake(octets, PacketType.OFFER, FLAG_IDENTIFIED) == IDENTIFIED_OFFER
+
+
+def test_identity_of_a_client_stands_behind_the_body() -> None:
+    octets = golden("request body") + golden("client identity")
+    assert IDENTIFIED_REQUEST_BODY.encode() == octets
+    assert RequestBody.parse(octets) == IDENTIFIED_REQUEST_BODY
+    for wrong in (octets[:-1], octets + b"\0", golden("request body") + bytes(32)):
+        assert RequestBody.parse(wrong) is Reject.BAD_LENGTH
+
+
+def test_signatures_of_the_page_are_of_what_was_exchanged() -> None:
+    exchanged = transcript(IDENTIFIED_OFFER.body, REQUEST.header())
+    assert exchanged == b"\4" + KEYS["transcript"][1:]
+    values = value_blocks(PAGE)["identified"]
+    assert values["digest of the transcript"] == blake3(exchanged).digest()
+    client, server = IDENTIFIED_REQUEST_BODY, PROOF
+    message = blake3(b"proof" + blake3(exchanged).digest() + client.identity).digest()
+    assert values["what the server signs"] == message == proof_message(blake3(exchanged).digest(), client.identity)
+    for public_key, signature, text, namespace in (
+        (client.identity, client.signature, blake3(exchanged).digest(), b"client@fountain-udp"),
+        (server.identity, server.signature, message, b"server@fountain-udp"),
+    ):
+        Signature(public_key, namespace, signature).verify(text, namespace)
+    assert server.identity.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert client.identity.hex() == "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+
+
 def test_release_of_the_page_is_of_its_object_and_signed_by_its_key() -> None:
     text, (octets,) = SIGNED_TEXT.text, SIGNED_TEXT.signatures
     release, signature = Release.parse(text), parse_signature(octets)
@@ -258,9 +295,9 @@ def test_release_of_the_page_is_of_its_object_and_signed_by_its_key() -> None:
     signature.verify(text, NAMESPACE)
 
 
-@pytest.mark.parametrize("flag", [1, 2])
+@pytest.mark.parametrize("flag", [1, 2, 4])
 @pytest.mark.parametrize("name", ["hello", "listing", "refusal", "retry", "request"])
-def test_only_an_offer_may_be_released(name: str, flag: int) -> None:
+def test_only_an_offer_may_be_released_or_identified(name: str, flag: int) -> None:
     octets = golden(name)
     if name == "request" and flag == FLAG_OPEN:
         return

@@ -79,6 +79,8 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
         case Failure.UNTRUSTED:
             hint = "Serve a release that is signed by a key in that file."
             return UntrustedError(f"{host} offers nothing that `signers` allows.", hint)
+        case Failure.UNPROVED | Failure.OTHER_KEY:
+            return _unproved_error(host, trouble.offer)
         case Failure.OTHER_OBJECT:
             return other_object_error(host, trouble.offer)
         case Failure.REFUSED:
@@ -183,6 +185,18 @@ def _replaced_error(trouble: Trouble, host: str, name: str | None) -> FountainEr
     )
 
 
+def _unproved_error(host: str, offer: OfferBody | None) -> UntrustedError:
+    """The error of a fetch from a server that does not prove to have the key that it should have."""
+    hint = "Somebody else may answer in its place. See whether fountain-serve runs there with its `identity`."
+    if offer is not None and not offer.identified:
+        return UntrustedError(
+            f"{host} answers without proving its key, and only a server that does is the right one.", hint
+        )
+    if offer is not None:
+        hint += f" See also that both sides, or neither, have `open`: it {'has' if offer.open else 'does not have'} it."
+    return UntrustedError(f"{host} did not prove that it has the key that it should have.", hint)
+
+
 def other_object_error(source: str, offer: OfferBody | None) -> UntrustedError:
     """The error of a fetch of one object alone, in whose place `source` has another one."""
     shown = "another object" if offer is None else f"another '{printable(offer.name)}', {offer.object_id.hex()}"
@@ -212,6 +226,12 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
             return RefusedError(
                 "The server serves only those who have its key, and this fetch does not have it.",
                 "Join its group with the same key: give its `group.address` and `group.key_path`.",
+            )
+        case RefusalReason.NOT_ALLOWED:
+            return RefusedError(
+                "The server serves only clients whose key it lists, and got none of those from here.",
+                "Give the `identity` that its list has (fountain-serve `allow`). It goes only to a server whose key is "
+                "known: give `server_key` at first.",
             )
         case RefusalReason.SOURCE_CHANGED:
             return RefusedError("The server's file changed.", "Start the server again.")

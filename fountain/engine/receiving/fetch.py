@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
+from fountain.engine.receiving.server_trust import ServerTrust
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
+from fountain.engine.runtime.identity_file import read_identity
 from fountain.engine.runtime.standing import await_group, open_group
 from fountain.errors import IncompleteError
 from fountain.events import Fetched, Listening, Observer, Searching, Shield
@@ -74,17 +76,18 @@ def _begin_unicast(
     config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, stack: ExitStack
 ) -> UnicastFetch | GroupFetch | None:  # fmt: skip
     """Say Hello first: its answer then travels while everything else is loaded."""
-    vetting = _vetting(config)
+    vetting, servers = _vetting(config), ServerTrust(config.trust, config.host, config.port)
     whereabouts = Whereabouts(config.host, config.port)
     targets = whereabouts.find(observer, stop, wait=config.wait)
     observer.handle(Searching(config.host, config.port, config.wait))
     endpoint = open_endpoint()
     stack.callback(endpoint.close)
-    machine = _machine(config, targets, vetting)
+    machine = _machine(config, targets, vetting, servers)
     _say_hello(machine, endpoint, targets)
-    from fountain.engine.receiving.unicast_fetch import UnicastFetch
+    from fountain.engine.receiving.unicast_fetch import FetchTrust, UnicastFetch
 
-    course = UnicastFetch(config, observer, stop, waker, machine, endpoint, whereabouts, vetting)
+    trust = FetchTrust(vetting, servers)
+    course = UnicastFetch(config, observer, stop, waker, machine, endpoint, whereabouts, trust)
     stack.callback(course.close)
     return course
 
@@ -128,9 +131,12 @@ def _vetting(config: FetchConfig) -> Vetting | None:
     return Vetting(config.trust)
 
 
-def _machine(config: FetchConfig, targets: Sequence[Address], vetting: Vetting | None) -> ClientMachine:
+def _machine(
+    config: FetchConfig, targets: Sequence[Address], vetting: Vetting | None, servers: ServerTrust
+) -> ClientMachine:  # fmt: skip
     want_kind, want = Want.ANY, bytes(32)
-    object_id = None if config.trust.object_id is None else bytes.fromhex(config.trust.object_id)
+    trust = config.trust
+    object_id = None if trust.object_id is None else bytes.fromhex(trust.object_id)
     if object_id is not None:
         want_kind, want = Want.OBJECT, object_id
     if config.name is not None:
@@ -140,6 +146,7 @@ def _machine(config: FetchConfig, targets: Sequence[Address], vetting: Vetting |
     client = ClientConfig(
         want_kind, want, open=config.open, wait=config.wait, timeout_ns=config.timeout_ns,
         peer_id=single_peer_id(config, targets), host=platform.node(), object_id=object_id,
+        server_keys=servers.keys, identity=None if trust.identity is None else read_identity(trust.identity),
         vet=None if vetting is None else vetting.vet,
     )  # fmt: skip
     return ClientMachine(client, secrets.token_bytes(32), now_ns())

@@ -7,6 +7,7 @@ from fountain.engine.receiving.failures import DEFECT_HINT, KEPT_HINT, fetch_fai
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
 from fountain.engine.receiving.outcome import Succeeded, Unserved
 from fountain.engine.receiving.place import Beginning, ObjectPlace
+from fountain.engine.receiving.server_trust import ServerTrust
 from fountain.engine.runtime.meter import RateMeter
 from fountain.errors import FountainError, IncompleteError
 from fountain.events import (
@@ -43,13 +44,17 @@ ETA_MAX_S = 100 * 86_400.0  # Beyond that a stream has stopped.
 
 
 class FetchReporter:
-    """Notifies `observer` of one fetch, whose object goes to `place`."""
+    """Notifies `observer` of one fetch, whose object goes to `place`; `servers` learns the key of its server."""
 
-    def __init__(self, config: FetchConfig, observer: Observer, fetch: ObjectFetch, place: ObjectPlace) -> None:
+    def __init__(
+        self, config: FetchConfig, observer: Observer, fetch: ObjectFetch, place: ObjectPlace,
+        servers: ServerTrust | None = None,
+    ) -> None:  # fmt: skip
         self._config = config
         self._observer = observer
         self._fetch = fetch
         self._place = place
+        self._servers = servers
         self._beginning: Beginning | None = None  # that `_meter` belongs to
         self._meter = RateMeter(0)
         self._progress_ns = 0  # when progress is due
@@ -58,6 +63,8 @@ class FetchReporter:
     def report(self, now_ns: int) -> None:
         """Hand events and, now and then, progress to the observer."""
         fetch = self._fetch
+        if self._servers is not None and (proved := self._servers.poll_event()) is not None:
+            self._observer.handle(proved)
         events, fetch.events = fetch.events, []
         for event in events:
             self._report_event(event)
@@ -153,6 +160,9 @@ class FetchReporter:
 
     def _failure_of(self, trouble: Trouble) -> FountainError:
         config, vetting = self._config, self._place.vetting
+        keys = self._servers.keys if self._servers is not None else None
+        if trouble.failure is Failure.OTHER_KEY and keys is not None and keys.refusal is not None:
+            return keys.refusal
         if trouble.failure is Failure.UNTRUSTED and vetting is not None and vetting.refusal is not None:
             return vetting.refusal
         return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name)

@@ -112,11 +112,11 @@ class ObjectPlace:
             self._offered = offered
             self._observer.handle(offered)
         open_part = functools.partial(self._open_part, offer, destination, beside)
-        if self._config.listen and not has_part(beside, offer.object_id):
-            # Anybody may have announced it: nothing is made for it before its manifest is here.
+        if (self._config.listen or offer.identified) and not has_part(beside, offer.object_id):
+            # Anybody may have announced or offered it: nothing is made for it before its manifest is here.
             overwrite = self._overwrites(offer, destination)
             check_place(destination, overwrite=overwrite)
-            free = functools.partial(make_room, beside.parent)
+            free = functools.partial(make_room, beside.parent) if self._config.listen else None
             part = self._hold(PendingPart(offer.object_id, offer.name, destination, open_part, free))
         else:
             part = self._hold(open_part())

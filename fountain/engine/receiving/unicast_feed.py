@@ -30,6 +30,7 @@ from fountain.protocol.session.client_events import (
     Interruption,
     ListingReceived,
     OfferReceived,
+    StreamOpened,
     Trouble,
 )
 from fountain.wire.control import MAGIC, OfferBody
@@ -205,6 +206,8 @@ class UnicastFeed:
         while (event := self.machine.poll_event()) is not None:
             if isinstance(event, OfferReceived):
                 self._open(event.offer, now_ns)
+            elif isinstance(event, StreamOpened):
+                self._begin()
             elif isinstance(event, ListingReceived):
                 fetch.outcome = fetch.outcome or Unserved(Trouble(Failure.LISTED))
             elif isinstance(event, FetchFailed):
@@ -232,10 +235,16 @@ class UnicastFeed:
 
     def _go_on(self, assembly: Assembly, offer: OfferBody, now_ns: int) -> None:
         if self._fetch.phase is Phase.CONNECTING:
-            self._fetch.phase = Phase.RECEIVING
             assembly.unpacker.is_open = offer.open
+            if not offer.identified:
+                self._begin()
         self._note_way(offer)
         self.machine.request(assembly.table, now_ns)
+
+    def _begin(self) -> None:
+        """What comes, or is here already, counts: an identified server must have proved its key before that."""
+        if self._fetch.phase is Phase.CONNECTING:
+            self._fetch.phase = Phase.RECEIVING
 
     def _note_way(self, offer: OfferBody) -> None:
         """What the system knows of the way to the server: an interface, or a router that complained, takes no more."""

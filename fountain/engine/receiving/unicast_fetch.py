@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.fetch_reporter import FetchReporter
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
 from fountain.engine.receiving.place import ObjectPlace
+from fountain.engine.receiving.server_trust import ServerTrust
 from fountain.engine.receiving.unicast_feed import UnicastFeed
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import now_ns
@@ -24,7 +26,15 @@ from fountain.wire.session import StopReason
 if TYPE_CHECKING:
     from fountain.engine.receiving.vetting import Vetting
 
-__all__ = ["UnicastFetch"]
+__all__ = ["FetchTrust", "UnicastFetch"]
+
+
+@dataclass(frozen=True)
+class FetchTrust:
+    """What a fetch believes: which objects, where only some may be taken, and which server."""
+
+    vetting: Vetting | None
+    servers: ServerTrust
 
 
 class UnicastFetch:
@@ -32,12 +42,12 @@ class UnicastFetch:
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, machine: ClientMachine,
-        endpoint: Endpoint, whereabouts: Whereabouts, vetting: Vetting | None,
+        endpoint: Endpoint, whereabouts: Whereabouts, trust: FetchTrust,
     ) -> None:  # fmt: skip
         self.endpoints: Sequence[Endpoint] = [endpoint]
-        place = ObjectPlace(config, observer, stop, vetting=vetting)
+        place = ObjectPlace(config, observer, stop, vetting=trust.vetting)
         self._fetch = ObjectFetch(ThreadWorkers(waker.wake), loss=config.loss_test, seed=secrets.randbits(64))
-        self._reporter = FetchReporter(config, observer, self._fetch, place)
+        self._reporter = FetchReporter(config, observer, self._fetch, place, trust.servers)
         self._feed = UnicastFeed(self._fetch, machine, endpoint, whereabouts.targets, place)
         self._fetch.feed = self._feed
         self._whereabouts = whereabouts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from fountain.engine.runtime.exposure import warn_of_exposure
 from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.serving.audience import Audience, event_of_member
 from fountain.engine.serving.group import GroupPlace, ServedGroup
+from fountain.engine.serving.identity import read_served_identity
 from fountain.engine.serving.porter import Porter
 from fountain.engine.serving.releases import ServedRelease, read_releases
 from fountain.engine.serving.sender import Sender
@@ -45,13 +47,15 @@ from fountain.net.address import text
 from fountain.net.endpoint import Endpoint, open_endpoint
 from fountain.net.local import local_addresses
 from fountain.net.waiting import wait
+from fountain.protocol.base.handshake import Identity
 from fountain.protocol.rate import control_factory
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.sentences import Notice, sentence
 from fountain.storage.source import FileSource, check_source, object_name, open_source
 from fountain.trust.release import Release
-from fountain.wire.control import Listing
+from fountain.trust.sshsig import fingerprint
+from fountain.wire.control import Listing, RefusalReason
 
 __all__ = ["ServeSummary", "serve"]
 
@@ -100,6 +104,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
     _check_names(names)
     with ExitStack() as stack:
         code = code_by_name(config.code)
+        identity = read_served_identity(config.trust, observer)  # Wrong files before hours of reading.
         releases = read_releases(config.trust.releases, names, now_utc())
         for release in releases.values():
             release.check_cut(code, None if config.mtu == MTU_DEFAULT else symbol_size_for_mtu(config.mtu))
@@ -136,7 +141,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         ]
         executor = ThreadPoolExecutor(_ENCODER_COUNT, "encoder")
         stack.callback(executor.shutdown, cancel_futures=True)
-        server = _Server(config, observer, stop, objects, control, data, executor, place)
+        server = _Server(config, observer, stop, objects, (control, data), executor, place, identity)
         server.announce(sources, releases)
         return server.run()
 
@@ -207,12 +212,14 @@ class _Server:
 
     def __init__(
         self, config: ServeConfig, observer: Observer, stop: threading.Event, objects: list[ObjectSymbols],
-        control: Endpoint, data: Endpoint, executor: ThreadPoolExecutor, place: GroupPlace | None,
+        endpoints: tuple[Endpoint, Endpoint], executor: ThreadPoolExecutor, place: GroupPlace | None,
+        identity: Identity | None,
     ) -> None:  # fmt: skip
         start_ns = now_ns()
         self._config = config
         self._stop = stop
-        self._control, self._data = control, data
+        self._control, self._data = control, data = endpoints
+        self._identity = identity
         secret, served = secrets.token_bytes(32), [entry.served for entry in objects]
         self._group: ServedGroup | None = None
         if place is not None:
@@ -223,7 +230,7 @@ class _Server:
         machine = ServerMachine(
             secret=secret, objects=served, rate_bps=config.rate_bps, peer_count_max=config.peer_count_max,
             now_ns=start_ns, congestion=control_factory(config.congestion_control, config.loss_tolerance),
-            key=None if place is None else place.key,
+            key=None if place is None else place.key, identity=identity,
         )  # fmt: skip
         groups = None if self._group is None else self._group.streams
         self._sender = Sender(objects, control, data, machine, executor, groups)
@@ -234,7 +241,8 @@ class _Server:
     def announce(self, sources: list[FileSource], releases: Mapping[str, ServedRelease]) -> None:
         """Report what is served, and where."""
         ports = self._control.local_address[1], self._data.local_address[1]
-        self._notifier.announce(sources, releases, self._config, ports)
+        key = "" if self._identity is None else fingerprint(self._identity.private_key.public_key().public_bytes_raw())
+        self._notifier.announce(sources, releases, self._config, ports, key)
 
     def run(self) -> ServeSummary:
         """The loop; peers are notified of its end, whatever that is."""
@@ -334,15 +342,16 @@ class _Notifier:
         self._sender = sender
         self._group = group
         self._refusal_ns = now - REFUSAL_INTERVAL_NS
-        self._refused: PeerRefused | None = None  # what was reported last
+        self._refused: tuple[str, RefusalReason] | None = None  # what was reported last
+        self._refused_counts: Counter[RefusalReason] = Counter()
         self._failed_count = 0
         self._releases: list[Release] = []  # that have not expired yet
 
     def announce(
         self, sources: list[FileSource], releases: Mapping[str, ServedRelease], config: ServeConfig,
-        ports: tuple[int, int],
+        ports: tuple[int, int], server_key: str,
     ) -> None:  # fmt: skip
-        """Report what is served, and where: at these ports for control and for data."""
+        """Report what is served, and where: at these ports for control and for data, by whoever has this key."""
         self._releases = [release.release for release in releases.values()]
         for source in sources:
             release = releases.get(source.name)
@@ -366,6 +375,7 @@ class _Notifier:
                 open=config.open,
                 rate_bps=config.rate_bps,
                 is_keyed=config.fleet is not None and config.fleet.group.key_path is not None,
+                server_key=server_key,
             )
         )
         if self._group is not None:
@@ -426,8 +436,9 @@ class _Notifier:
             case SessionEnded():
                 self._observer.handle(self.audience.ended(event.session, now))
             case HandshakeRefused():
-                refused = PeerRefused(text(event.address), event.reason)
+                self._refused_counts[event.reason] += 1
+                refused = text(event.address), event.reason
                 interval_ns = REFUSAL_REPEAT_NS if refused == self._refused else REFUSAL_INTERVAL_NS
                 if now - self._refusal_ns >= interval_ns:
                     self._refused, self._refusal_ns = refused, now
-                    self._observer.handle(refused)
+                    self._observer.handle(PeerRefused(*refused, self._refused_counts[event.reason]))

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.integrity import digest
 from fountain.wire.control import NONCE_SIZE, OfferBody
 
-__all__ = ["names_of", "transcript"]
+__all__ = ["CLIENT_NAMESPACE", "SERVER_NAMESPACE", "Identity", "names_of", "proof_message", "transcript"]
+
+CLIENT_NAMESPACE = b"client@fountain-udp"  # Of SSH signatures: whoever signs for one of these has signed nothing else.
+SERVER_NAMESPACE = b"server@fountain-udp"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The key that a server proves to have, and which clients it serves, by their keys; None: all, with any or none."""
+
+    private_key: Ed25519PrivateKey
+    allows: Callable[[bytes], bool] | None = None
 
 
 def names_of(client_public: bytes) -> tuple[bytes, int]:
@@ -20,3 +36,8 @@ def names_of(client_public: bytes) -> tuple[bytes, int]:
 def transcript(offer: OfferBody, request_header: bytes) -> bytes:
     """What both sides bind the session's keys to: the Offer's flags and body, and the Request's clear part."""
     return bytes([offer.flags]) + offer.encode() + request_header
+
+
+def proof_message(transcript_digest: bytes, client_identity: bytes) -> bytes:
+    """What a server signs: all that was exchanged, and the key that the client showed, or nothing."""
+    return digest(b"proof" + transcript_digest + client_identity)

@@ -67,6 +67,9 @@ OPENING_WIDE_INTERVAL_NS = NS // 400
 OPENING_WIDE_BURST_COUNT = 512
 OPENING_GLOBAL_INTERVAL_NS = NS // 2_000
 OPENING_GLOBAL_BURST_COUNT = 2_000
+# Requests to a server with an identity: it signs, and may have to look at a signature, which costs twice as much again.
+PROOF_INTERVAL_NS = NS // 1_000
+PROOF_BURST_COUNT = 1_000
 OPENING_TRIES_MAX = 3  # Of one cookie, for bodies that do not open: one may have been damaged on its way.
 OPENING_COUNT_MAX = OPENING_GLOBAL_BURST_COUNT + 2 * COOKIE_PERIOD_NS // OPENING_GLOBAL_INTERVAL_NS
 ADDRESS_COUNT_MAX = 65_536  # In each table of limits. The oldest entry makes room: whoever has so many gains one each.
@@ -293,6 +296,7 @@ class Admission:
         self.gate = HelloGate(derive(secret, b"tokens"))
         self.jar = CookieJar(derive(secret, b"cookies"))
         self.openings = Openings()
+        self.proofs = Bucket(PROOF_INTERVAL_NS, PROOF_BURST_COUNT)
 
     def look_at(self, request: Request, address: Address, now_ns: int) -> tuple[bool, Opening | None]:
         """Whether the cookie of a Request is good for anything, and what it was used for."""

@@ -16,10 +16,15 @@ __all__ = ["Catalogue"]
 
 
 class Catalogue:
-    """Any number of objects. Looking one up does not depend on how many there are."""
+    """Any number of objects, of a server that `is_identified` or not. Looking one up does not depend on how many there
+    are.
+    """
 
-    def __init__(self, objects: Sequence[ServedObject], secret: bytes, now_ns: int) -> None:
+    def __init__(
+        self, objects: Sequence[ServedObject], secret: bytes, now_ns: int, *, is_identified: bool = False
+    ) -> None:  # fmt: skip
         self.objects = list(objects)
+        self._is_identified = is_identified
         self._withdrawn: set[int] = set()
         self._by_id = {served.offer.object_id: index for index, served in enumerate(objects)}
         self._by_name = {served.name_digest: index for index, served in enumerate(objects)}
@@ -50,8 +55,7 @@ class Catalogue:
         key_index, public = self._ring.current(now_ns)
         offer = self._offers.get(index)
         if offer is None or offer.key_index != key_index:
-            offer = replace(self.objects[index].offer, key_index=key_index, server_public=public)
-            self._offers[index] = offer
+            offer = self._offers[index] = self._with_key(index, key_index, public)
         return offer
 
     def offered(self, index: int, key_index: int, now_ns: int) -> tuple[OfferBody, X25519PrivateKey] | None:
@@ -59,8 +63,11 @@ class Catalogue:
         private = self._ring.private(key_index, now_ns)
         if private is None:
             return None
-        public = self._ring.public(key_index)
-        return replace(self.objects[index].offer, key_index=key_index, server_public=public), private
+        return self._with_key(index, key_index, self._ring.public(key_index)), private
+
+    def _with_key(self, index: int, key_index: int, public: bytes) -> OfferBody:
+        offer = self.objects[index].offer
+        return replace(offer, key_index=key_index, server_public=public, identified=self._is_identified)
 
     def listing(self, hello: Hello) -> Listing:
         """The page of the listing that a Hello without a wish asks for, or the last one."""

@@ -10,7 +10,8 @@ The rules
    or `decline`. Other Offers wait meanwhile: anybody can answer a Hello.
 2. REQUESTING sends the Request to the data port until the first authentic packet of the session comes: RECEIVING.
    Without one, after a few tries, the next Offer has its turn, or it is SEARCHING again; nothing vouched for the Offer,
-   so the next is `offered` anew.
+   so the next is `offered` anew. Where the Offer said that the server proves its identity, nothing counts before that
+   Proof: no other packet of the session is answered, begins a block or ends anything.
 3. RECEIVING reports as its `Reporter` says. Silence for SERVER_SILENT_NS, a Bye, or nothing new for half of the
    time-out (at most STALL_NS) leads back to SEARCHING for the same object; symbols held stay useful, whatever session
    brought them. A stream that comes back by itself is welcome until a new one has begun; one that stood still must
@@ -30,9 +31,10 @@ from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.clock import NEVER_NS
 from fountain.protocol.base.transmit import Port, Transmit
 from fountain.protocol.session.client_common import ClientCommon, ClientConfig
-from fountain.protocol.session.client_events import ClientEvent, ClientState, Interruption
+from fountain.protocol.session.client_events import ClientEvent, ClientState, Failure, Interruption
 from fountain.protocol.session.client_session import ClientSession
 from fountain.protocol.session.client_states import SearchingState, State
+from fountain.protocol.session.patience import Hint
 from fountain.wire.control import (
     Hello,
     Listing,
@@ -45,7 +47,17 @@ from fountain.wire.control import (
     parse_header,
 )
 from fountain.wire.reject import Reject
-from fountain.wire.session import SESSION_HEADER_SIZE, Bye, Ping, Pong, SessionHeader, StopAck, StopReason, parse_body
+from fountain.wire.session import (
+    SESSION_HEADER_SIZE,
+    Bye,
+    Ping,
+    Pong,
+    Proof,
+    SessionHeader,
+    StopAck,
+    StopReason,
+    parse_body,
+)
 
 __all__ = ["ClientMachine"]
 
@@ -94,8 +106,9 @@ class ClientMachine:
         self._state = self._state.handle_unreachable()
 
     def find_session(self, session_id: int) -> ClientSession | None:
-        """The session of a data packet: the one that streams, or the one that was asked for."""
-        return self._common.sessions.find(session_id)
+        """The session of a data packet: the one that streams, or the one that was asked for, once it is proved."""
+        session = self._common.sessions.find(session_id)
+        return session if session is not None and session.is_proved else None
 
     def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them had these times."""
@@ -188,7 +201,7 @@ class ClientMachine:
         if isinstance(header, Reject):
             self.rejects.add(header)
             return
-        session = self.find_session(header.session)
+        session = self._common.sessions.find(header.session)
         if session is None:
             self.rejects.add(Reject.UNKNOWN_SESSION)
             return
@@ -196,6 +209,8 @@ class ClientMachine:
         record = body if isinstance(body, Reject) else parse_body(packet_type, body)
         if isinstance(record, Reject):
             self.rejects.add(record)
+        elif isinstance(record, Proof) or not session.is_proved:
+            self._handle_proof(session, record, now_ns)
         elif isinstance(record, Bye):
             self._state = self._state.handle_bye(record, now_ns)
         elif isinstance(record, Ping):
@@ -209,3 +224,24 @@ class ClientMachine:
             self._state = self._state.handle_stop_ack()
         else:
             self.rejects.add(Reject.OUT_OF_PLACE)
+
+    def _handle_proof(self, session: ClientSession, record: object, now_ns: int) -> None:
+        """A packet of a session that is not proved yet, or a Proof: only the right one counts, and its copies."""
+        common, keys = self._common, self._common.config.server_keys
+        if not isinstance(record, Proof):
+            self.rejects.add(Reject.OUT_OF_PLACE)
+            self.patience.suspect(Hint(Failure.UNPROVED, offer=self.offer, is_late=True, is_pending=True), now_ns)
+            return
+        if not session.is_proved:
+            failure = None if session.fits(record) else Failure.UNPROVED
+            if failure is None and keys is not None and not keys.accept(record.identity):
+                failure = Failure.OTHER_KEY
+            if failure is not None:
+                self.rejects.add(Reject.BAD_SEAL)
+                common.sessions.candidate = None
+                self.patience.suspect(Hint(failure, offer=self.offer, is_late=True), now_ns)
+                self._state = self._state.handle_false_proof(now_ns)
+                return
+            session.believe()
+        self._hear(session, now_ns)
+        common.send(session.channel.seal_packet(PacketType.PONG, Pong(record.challenge).encode()), Port.CONTROL)

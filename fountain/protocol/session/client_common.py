@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fountain.limits import DATA_OVERHEAD_SIZE, DATAGRAM_SIZE_SAFE, NS
 from fountain.protocol.base.blocks import BlockTable
@@ -20,16 +23,32 @@ from fountain.wire.control import TOKEN_SIZE, Offer, OfferBody, Want
 from fountain.wire.parts import part_count_for
 from fountain.wire.reject import Reject, RejectCounter
 
-__all__ = ["ClientCommon", "ClientConfig", "PacketFit"]
+__all__ = ["ClientCommon", "ClientConfig", "PacketFit", "ServerJudge"]
 
 SERVER_SILENT_NS = 2 * NS  # Four missed heartbeats of the server.
+
+
+class ServerJudge(Protocol):
+    """What is known of the key of a server."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a server that proves no key is not the right one."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the key is known already."""
+
+    def accept(self, public_key: bytes) -> bool:
+        """Whether the right server has this key, which it has proved."""
 
 
 @dataclass(frozen=True)
 class ClientConfig:
     """What a client wants, and who it is. With `wait` it never gives up; only with the server's `key` it is served.
 
-    With an `object_id` it takes that object alone, whatever a name stands for.
+    With an `object_id` it takes that object alone, whatever a name stands for. `server_keys` knows the key that the
+    server should have; None takes any. The client shows its `identity` to a server whose key was known before.
 
     `vet` says of an offer, at a time, whether its object may be taken at all; None: it was not looked at.
     """
@@ -43,6 +62,8 @@ class ClientConfig:
     host: str
     key: bytes | None = None
     object_id: bytes | None = None
+    server_keys: ServerJudge | None = None
+    identity: Ed25519PrivateKey | None = None
     vet: Callable[[OfferBody, int], bool | None] | None = None
 
 
@@ -115,8 +136,8 @@ class ClientCommon:
         if held is None and config.object_id not in (None, offer.body.object_id):
             patience.suspect(Hint(Failure.OTHER_OBJECT, offer=offer.body), now_ns)
             return False
-        if offer.body.open != config.open:
-            patience.suspect(Hint(Failure.SEAL, offer=offer.body), now_ns)
+        if (failure := self._disagreement(offer.body)) is not None:
+            patience.suspect(Hint(failure, offer=offer.body), now_ns)
             return False
         if held is None and config.vet is not None and not (is_vetted := config.vet(offer.body, now_ns)):
             if is_vetted is not None:
@@ -124,6 +145,16 @@ class ClientCommon:
             return False
         patience.answered(now_ns)
         return self.offers.take(offer)
+
+    def _disagreement(self, offer: OfferBody) -> Failure | None:
+        """What the two sides do not agree about, if anything. No Offer vouches for itself."""
+        keys = self.config.server_keys
+        is_needed = keys is not None and keys.is_needed
+        if is_needed and not offer.identified:
+            return Failure.UNPROVED
+        if offer.open != self.config.open:
+            return Failure.UNPROVED if is_needed else Failure.SEAL
+        return None
 
     def note_gain(self, now_ns: int) -> bool:
         """Whether something came that was missing. That is progress, unless each stream brings a little and ends."""

@@ -60,6 +60,8 @@ class Failure(enum.Enum):
     CONGESTED = enum.auto()  # Most of what the server sent was lost.
     SEAL = enum.auto()  # One side wants sealed data, the other does not.
     UNTRUSTED = enum.auto()  # What the server offers may not be taken.
+    UNPROVED = enum.auto()  # The server did not prove to have the key that it should have.
+    OTHER_KEY = enum.auto()  # The server proved another key than the one that it should have.
     OTHER_OBJECT = enum.auto()  # The server offers another object than the one of the id that is wanted.
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fountain.integrity import SessionKeys, digest, session_keys
+from fountain.integrity import SessionKeys, digest, is_signed, session_keys, sign
 from fountain.limits import NS
-from fountain.protocol.base.handshake import names_of, transcript
+from fountain.protocol.base.handshake import CLIENT_NAMESPACE, SERVER_NAMESPACE, names_of, proof_message, transcript
 from fountain.protocol.base.replay import SequenceCounter
 from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.reordering import Reordering
 from fountain.wire.control import Offer, OfferBody, Request, Want
-from fountain.wire.session import RequestBody
+from fountain.wire.session import Proof, RequestBody
 
 __all__ = ["ClientSession", "Sessions", "ask", "is_alike", "is_wanted"]
 
@@ -35,17 +36,21 @@ def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: b
 
 def is_alike(offer: OfferBody, other: OfferBody) -> bool:
     """Whether two Offers are of the same object, cut in the same way: symbols of one are symbols of the other."""
-    return replace(offer, server_public=b"", key_index=0, data_port=0, release=None) == replace(
-        other, server_public=b"", key_index=0, data_port=0, release=None
+    ours, theirs = (
+        replace(body, server_public=b"", key_index=0, data_port=0, release=None, identified=False)
+        for body in (offer, other)
     )
+    return ours == theirs
 
 
 def ask(
-    offer: Offer, body: RequestBody, *, open: bool, pair: tuple[X25519PrivateKey, bytes], key: bytes | None = None
+    offer: Offer, body: RequestBody, *, open: bool, pair: tuple[X25519PrivateKey, bytes], key: bytes | None = None,
+    identity: Ed25519PrivateKey | None = None,
 ) -> tuple[ClientSession, bytes] | None:  # fmt: skip
     """The session that answers `offer`, and the Request that opens it; None when the server's key is not one.
 
-    `pair` is the private and the public key that the nonce of the Hello came from.
+    `pair` is the private and the public key that the nonce of the Hello came from. With an `identity` the client shows
+    that to the server.
     """
     private, public = pair
     _, session_id = names_of(public)
@@ -53,16 +58,25 @@ def ask(
     header = Request(
         session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b""
     ).header()
-    keys = session_keys(private, described.server_public, transcript(described, header), key)
+    exchanged = transcript(described, header)
+    keys = session_keys(private, described.server_public, exchanged, key)
     if keys is None:
         return None
-    return ClientSession(session_id, keys), header + keys.to_server.seal(0, header, body.encode())
+    exchanged_digest = digest(exchanged)
+    if identity is not None:
+        public_key = identity.public_key().public_bytes_raw()
+        body = replace(body, identity=public_key, signature=sign(identity, exchanged_digest, CLIENT_NAMESPACE))
+    message = proof_message(exchanged_digest, body.identity) if described.identified else None
+    return ClientSession(session_id, keys, message), header + keys.to_server.seal(0, header, body.encode())
 
 
 class ClientSession:
-    """Keys and counters of one session id."""
+    """Keys and counters of one session id. Nothing that comes in it counts before its server has signed `unproved`,
+    unless that is None.
+    """
 
-    def __init__(self, session_id: int, keys: SessionKeys) -> None:
+    def __init__(self, session_id: int, keys: SessionKeys, unproved: bytes | None = None) -> None:
+        self._unproved = unproved
         self.channel = ControlChannel(session_id, keys, is_server=False)
         self.counter = SequenceCounter()
         self.order = Reordering()
@@ -84,6 +98,20 @@ class ClientSession:
     def keys(self) -> SessionKeys:
         """Of its data packets too."""
         return self.channel.keys
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether its server has proved to have the key that it shows, or shows none."""
+        return self._unproved is None
+
+    def fits(self, proof: Proof) -> bool:
+        """Whether the server has signed what was exchanged with the key that it shows."""
+        message = self._unproved
+        return message is not None and is_signed(message, SERVER_NAMESPACE, proof.identity, proof.signature)
+
+    def believe(self) -> None:
+        """The server is the right one: what comes counts from now on."""
+        self._unproved = None
 
     def note_ping(self, sent_count: int, now_ns: int) -> None:
         """A Ping came: the server had sent so many data packets before it."""

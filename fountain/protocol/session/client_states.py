@@ -92,6 +92,10 @@ class State:
         """Anybody can refuse: the stream, or an Offer, may still contradict it."""
         return self
 
+    def handle_false_proof(self, now_ns: int) -> State:
+        """A server that was asked is not the right one."""
+        return self
+
     def handle_stream(self, now_ns: int) -> State:
         """An authentic packet came of a stream that does not stand still."""
         return self
@@ -376,7 +380,10 @@ class SearchingState(AskingState):
         done = blocks.done.page(0, REQUEST_RUN_COUNT_MAX)
         part_count = part_count_for(common.packet_size, common.fit.datagram_size_max)
         body = RequestBody(config.peer_id, blocks.open_limit, blocks.manifest_known, config.host, done, part_count)
-        asked = ask(offer, body, open=config.open, pair=common.offers.pair(offer.nonce), key=config.key)
+        keys = config.server_keys
+        identity = config.identity if offer.body.identified and keys is not None and keys.is_known else None
+        pair = common.offers.pair(offer.nonce)
+        asked = ask(offer, body, open=config.open, pair=pair, key=config.key, identity=identity)
         if asked is None:
             common.rejects.add(Reject.BAD_FIELD)
             return self._doubt_offer(now_ns)
@@ -458,7 +465,6 @@ class RequestingState(AskingState):
 
     def handle_refusal(self, reason: RefusalReason, now_ns: int) -> State:
         """Ask no more with this cookie, unless the server is only preparing the object."""
-        history = self._common.history
         if reason is RefusalReason.PREPARING:
             self._retry_ns = now_ns + min(NS, self._common.config.timeout_ns // 4)
             return self
@@ -466,9 +472,15 @@ class RequestingState(AskingState):
         if reason is RefusalReason.STALE_COOKIE:
             self._retry_ns = now_ns + STALE_WAIT_NS
             return self
+        self._common.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
+        return self.handle_false_proof(now_ns)
+
+    def handle_false_proof(self, now_ns: int) -> State:
+        """Ask this server no more: another Offer has its turn soon, and another Hello ever later."""
+        history = self._common.history
+        self._tries = REQUEST_TRIES_MAX
         self._retry_ns = now_ns + min(HELLO_WAIT_NS << history.refused_count, HELLO_WAIT_MAX_NS)
         history.refused_count = min(history.refused_count + 1, 8)
-        self._common.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
         return self
 
     def send_request(self, now_ns: int) -> None:

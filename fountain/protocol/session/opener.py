@@ -1,49 +1,75 @@
-"""How a Request becomes a session: its keys, its lane, its controller."""
+"""How a Request becomes a session: whose it is, its keys, its lane, its controller, and the server's Proof."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fountain.integrity import SessionKeys, derive, keyed_digest, session_keys
-from fountain.protocol.base.handshake import transcript
+from fountain.integrity import SessionKeys, derive, digest, is_signed, keyed_digest, session_keys, sign
+from fountain.protocol.base.handshake import CLIENT_NAMESPACE, SERVER_NAMESPACE, Identity, proof_message, transcript
 from fountain.protocol.base.stream import Address
 from fountain.protocol.rate import ControlFactory
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.channel import ControlChannel
+from fountain.protocol.session.pings import Pings
+from fountain.protocol.session.port_proof import PortProof, identified_packet_count_max
 from fountain.protocol.session.server_session import ObjectRequest, ServerSession
 from fountain.wire.control import OfferBody, Request
 from fountain.wire.reject import Reject
-from fountain.wire.session import RequestBody
+from fountain.wire.session import Proof, RequestBody
 
-__all__ = ["SessionOpener"]
+__all__ = ["ReadRequest", "SessionOpener"]
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a Request says, the keys that it agrees on, and the digest of all that was exchanged."""
+
+    request: Request
+    keys: SessionKeys
+    body: RequestBody
+    transcript_digest: bytes
 
 
 class SessionOpener:
-    """Opens the sessions of one server. With a `key`, no Request can be read whose client has not the same."""
+    """Opens the sessions of one server. With a `key`, no Request can be read whose client has not the same; with an
+    `identity` the server proves that in each.
+    """
 
-    def __init__(self, secret: bytes, key: bytes | None, control: ControlFactory) -> None:
+    def __init__(self, secret: bytes, key: bytes | None, control: ControlFactory, identity: Identity | None) -> None:
         self.has_key = key is not None
+        self.identity = identity
+        self._public_key = b"" if identity is None else identity.private_key.public_key().public_bytes_raw()
         self._key = key
         self._control = control
         self._secret = derive(secret, b"challenges")
         self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
         self._lane_index = 0
 
-    def read(
-        self, request: Request, offer: OfferBody, private: X25519PrivateKey
-    ) -> tuple[SessionKeys, RequestBody] | Reject:  # fmt: skip
-        """The keys that a Request agrees on with `offer`, and what it says; this is public-key work."""
+    def read(self, request: Request, offer: OfferBody, private: X25519PrivateKey) -> ReadRequest | Reject:
+        """What a Request says, and the keys that it agrees on with `offer`; this is public-key work."""
         header = request.header()
-        keys = session_keys(private, request.client_public, transcript(offer, header), self._key)
+        exchanged = transcript(offer, header)
+        keys = session_keys(private, request.client_public, exchanged, self._key)
         sealed = keys.to_server.open(0, header, request.sealed) if keys else None
         if keys is None or sealed is None:
             return Reject.BAD_SEAL
         body = RequestBody.parse(sealed)
-        return body if isinstance(body, Reject) else (keys, body)
+        return body if isinstance(body, Reject) else ReadRequest(request, keys, body, digest(exchanged))
+
+    def allows(self, read: ReadRequest) -> bool:
+        """Whether the client may be served; where that depends on its key, it has signed what was exchanged."""
+        allows, body = None if self.identity is None else self.identity.allows, read.body
+        if allows is None:
+            return True
+        return allows(body.identity) and is_signed(
+            read.transcript_digest, CLIENT_NAMESPACE, body.identity, body.signature
+        )
 
     def open(
-        self, request: Request, keys: SessionKeys, asked: ObjectRequest, address: Address,
-        older: ServerSession | None, rate_bps: int, now_ns: int,
+        self, read: ReadRequest, asked: ObjectRequest, address: Address, older: ServerSession | None, rate_bps: int,
+        now_ns: int,
     ) -> ServerSession:  # fmt: skip
         """The session, whose controller goes on from that of the `older` session of the same fetch."""
         lane = Lane.of_session(self._lane_base, self._lane_index, systematic=asked.served.systematic)
@@ -51,6 +77,17 @@ class SessionOpener:
         controller = self._control(asked.served.packet_size, rate_bps)
         if older is not None:
             controller.succeed(older.sending.controller)
-        challenge = int.from_bytes(keyed_digest(self._secret, request.header())[:8], "big")
-        channel = ControlChannel(request.session, keys, is_server=True)
-        return ServerSession(channel, address, asked, lane, controller, challenge, now_ns)
+        channel = ControlChannel(read.request.session, read.keys, is_server=True)
+        return ServerSession(channel, address, asked, lane, controller, self._pings(read, asked, now_ns), now_ns)
+
+    def _pings(self, read: ReadRequest, asked: ObjectRequest, now_ns: int) -> Pings:
+        challenge = int.from_bytes(keyed_digest(self._secret, read.request.header())[:8], "big")
+        if self.identity is None:
+            return Pings(PortProof(challenge, now_ns), now_ns)
+        message = proof_message(read.transcript_digest, read.body.identity)
+        signature = sign(self.identity.private_key, message, SERVER_NAMESPACE)
+        count_max = identified_packet_count_max(
+            len(read.request.encode()), asked.served.wire_size(read.body.part_count)
+        )
+        proof = Proof(self._public_key, challenge, signature)
+        return Pings(PortProof(challenge, now_ns, count_max), now_ns, proof.encode())

@@ -13,6 +13,8 @@ The rules
    A peer that asks again from the same host ends its older session first, so it never lacks a place.
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
    Of Reports that come faster than clients send them the latest is learned from, when its time has come.
+   A server with an identity proves it in the first packet of each session, and again for each copy of the Request
+   until the port is proved. It serves only whom it allows.
 4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
    Reports come. After CLIENT_SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends.
    Nothing else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no
@@ -27,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from fountain.limits import NS
-from fountain.protocol.base.handshake import names_of
+from fountain.protocol.base.handshake import Identity, names_of
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address, BlockSymbols, Stream, StreamOrder, train_packet_count_max
 from fountain.protocol.base.transmit import Port, Transmit
@@ -69,6 +71,7 @@ from fountain.wire.session import (
     ByeReason,
     Ping,
     Pong,
+    Proof,
     Report,
     SessionHeader,
     Stop,
@@ -88,19 +91,19 @@ LOOK_LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or
 class ServerMachine:
     """Sessions of any number of objects. `catalogue.objects[i]` is what an order's `session.object_index` names.
 
-    With a `key`, nobody gets a session who has not the same.
+    With a `key`, nobody gets a session who has not the same. With an `identity` clients know who it is.
     """
 
     def __init__(
         self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int,
-        congestion: ControlFactory | None = None, key: bytes | None = None,
+        congestion: ControlFactory | None = None, key: bytes | None = None, identity: Identity | None = None,
     ) -> None:  # fmt: skip
-        self.catalogue = Catalogue(objects, secret, now_ns)
+        self.catalogue = Catalogue(objects, secret, now_ns, is_identified=identity is not None)
         self.sessions: dict[int, ServerSession] = {}
         self.rejects = RejectCounter()
         congestion = congestion or control_factory()
         self.pacer = (SteadyPacer if congestion is FixedRate else Pacer)(rate_bps, now_ns)
-        self._opener = SessionOpener(secret, key, congestion)
+        self._opener = SessionOpener(secret, key, congestion, identity)
         self._admission = Admission(secret)
         self._places = Places(peer_count_max)
         self._turns = Turns()
@@ -280,7 +283,10 @@ class ServerMachine:
                 answer = Refusal(request.nonce, RefusalReason.STALE_COOKIE).encode()
                 self._datagrams.append(Transmit(answer, address, Port.DATA))
             return
-        if (opening is not None and opening.has_session) or request.session in self.sessions:
+        session = self.sessions.get(request.session)
+        if session is not None or (opening is not None and opening.has_session):
+            if session is not None and session.pings.ask_again():
+                self._ping(session, now_ns)
             return  # A copy of the Request that opened it: the stream itself is the answer.
         refusal = opening.refusal if opening is not None else None
         if refusal is None:
@@ -302,7 +308,8 @@ class ServerMachine:
         if offered is None:
             return RefusalReason.STALE_COOKIE
         opening = self._admission.openings.begin(request.cookie, address[0], now_ns)
-        if opening is None:
+        is_identified = self._opener.identity is not None
+        if opening is None or (is_identified and not self._admission.proofs.admit(now_ns)):
             self.rejects.add(Reject.TOO_MANY)
             return None
         read = self._opener.read(request, *offered)
@@ -314,14 +321,16 @@ class ServerMachine:
             if opening.is_used_up:
                 opening.refusal = refusal
             return refusal
-        keys, body = read
-        older = self._supersede(address[0], body.peer_id, index, now_ns)
+        if not self._opener.allows(read):
+            opening.refusal = RefusalReason.NOT_ALLOWED
+            return opening.refusal
+        older = self._supersede(address[0], read.body.peer_id, index, now_ns)
         if self._places.is_full and not self._make_room(address[0], now_ns):
             opening.refusal = RefusalReason.SERVER_FULL
             return opening.refusal
         opening.has_session = True
-        asked = ObjectRequest(index, served, body)
-        session = self._opener.open(request, keys, asked, address, older, self.pacer.rate_bps, now_ns)
+        asked = ObjectRequest(index, served, read.body)
+        session = self._opener.open(read, asked, address, older, self.pacer.rate_bps, now_ns)
         if self._places.unproved_count(address[0]) >= UNPROVED_COUNT_MAX:
             session.pings.proof.withhold()
         self.sessions[request.session] = session
@@ -347,7 +356,7 @@ class ServerMachine:
         return True
 
     def _ping(self, session: ServerSession, now_ns: int) -> None:
-        packet = session.channel.seal_packet(PacketType.PING, session.pings.take(session.sent_count, now_ns))
+        packet = session.channel.seal_packet(*session.pings.take(session.sent_count, now_ns))
         self._datagrams.append(Transmit(packet, session.address, Port.DATA))
 
     def _handle_session_packet(
@@ -371,7 +380,7 @@ class ServerMachine:
         if isinstance(record, Reject):
             self.rejects.add(record)
             return
-        if isinstance(record, Bye | StopAck):
+        if isinstance(record, Bye | StopAck | Proof):
             self.rejects.add(Reject.OUT_OF_PLACE)
             return
         if isinstance(record, Stop):

@@ -89,7 +89,7 @@ class ServerSession:
 
     def __init__(
         self, channel: ControlChannel, address: Address, asked: ObjectRequest, lane: Lane, controller: Controller,
-        challenge: int, now_ns: int,
+        pings: Pings, now_ns: int,
     ) -> None:  # fmt: skip
         self.channel = channel
         self.address = address
@@ -100,7 +100,7 @@ class ServerSession:
         self.started_ns = now_ns
         self.heard_ns = now_ns
         self.received_count = 0  # as the client reports it
-        self.pings = Pings(challenge, now_ns)
+        self.pings = pings
         self.reports = ReportSpacing(now_ns)
         self.sending = SendControl(controller, asked.served.wire_size(self.part_count), now_ns)
         body = asked.body

@@ -1,0 +1,71 @@
+"""What a fetch knows of its server: the key that it was given, or that stands in the file of known hosts.
+
+The file is the user's, for all fetches: `fountain/known_hosts` in the directory of configurations.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fountain.config import TrustConfig
+from fountain.errors import StorageError
+from fountain.events import ServerProved, Warned
+from fountain.storage.known_hosts_file import append_line, known_hosts_path
+from fountain.storage.paths import printable
+from fountain.storage.release_files import read_limited
+from fountain.trust.known_hosts import KnownHosts, known_line
+from fountain.trust.server_keys import ServerKeys, is_fingerprint, parse_public_keys
+from fountain.trust.sshsig import fingerprint
+
+__all__ = ["ServerTrust"]
+
+_SIZE_MAX = 1 << 22
+
+
+class ServerTrust:
+    """Knows the key of the server at `host` and `port`, and keeps the first one that it proves.
+
+    Raises:
+        StorageError: a file cannot be read.
+        UsageError: a file has no key.
+    """
+
+    def __init__(self, config: TrustConfig, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._path = known_hosts_path(os.environ)
+        self._reported = ""
+        given, known = [], None
+        # An object's id is all the trust that it needs. But a client shows itself to servers that it knows alone.
+        is_looked_up = config.object_id is None or config.strict or config.identity is not None
+        self._is_kept = is_looked_up and not config.strict
+        if config.server_key is not None:
+            given, self._is_kept = _read_given(config.server_key), False
+        elif is_looked_up and self._path is not None and self._path.exists():
+            known = KnownHosts.parse(read_limited(self._path, _SIZE_MAX))
+        shown = "" if self._path is None else printable(str(self._path))
+        self.keys = ServerKeys(host, port, given, known, shown, is_strict=config.strict)
+
+    def poll_event(self) -> ServerProved | Warned | None:
+        """What should be reported: the server has proved a key that was not reported, or that could not be kept."""
+        key, self.keys.learned = self.keys.learned, None
+        if self.keys.latest == self._reported:
+            return None
+        self._reported = self.keys.latest
+        kept = ""
+        if key is not None and self._is_kept:
+            line = known_line(self._host, self._port, key)
+            try:
+                if self._path is None or line is None:
+                    raise StorageError("there is no place for it")
+                append_line(self._path, line)
+                kept = str(self._path)
+            except StorageError as error:
+                message = f"The key of {self._host}, {fingerprint(key)}, cannot be kept: {error.message}"
+                return Warned(message, "The next fetch will not know it. Give it: `server_key`")
+        return ServerProved(self._host, self._port, self.keys.latest, is_new=key is not None, kept_in=kept)
+
+
+def _read_given(text: str) -> list[str]:
+    """The fingerprints that `server_key` stands for."""
+    return [text] if is_fingerprint(text) else parse_public_keys(read_limited(Path(text), _SIZE_MAX, "server_key"))

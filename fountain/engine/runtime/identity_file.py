@@ -1,0 +1,38 @@
+"""The private key in a file, which a server or a client proves to have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fountain.errors import UsageError
+from fountain.storage.key import key_exposure
+from fountain.storage.release_files import read_limited
+from fountain.trust.private_key import load_private_key
+
+__all__ = ["read_identity"]
+
+_SIZE_MAX = 1 << 16
+
+
+def read_identity(path: Path) -> Ed25519PrivateKey:
+    """The key in a file that ssh-keygen made.
+
+    Raises:
+        StorageError: the file cannot be read.
+        UsageError: it is another kind of key, is locked by a passphrase, or others can read it.
+    """
+    field = "identity"
+    key = load_private_key(read_limited(path, _SIZE_MAX, field), field)
+    if key is None:
+        raise UsageError(
+            f"{path} is no private key that can be used: a passphrase locks it, or it is something else.",
+            "Nothing here asks for a passphrase, and no agent is asked. Make a key for this alone: "
+            "ssh-keygen -t ed25519 -N '' -f FILE",
+            field=field,
+        )  # fmt: skip
+    exposure = key_exposure(path)
+    if exposure:
+        raise UsageError(exposure, f"Protect it: chmod 600 {path}", field=field)
+    return key
