@@ -108,7 +108,10 @@ class ClientMachine:
     def find_session(self, session_id: int) -> ClientSession | None:
         """The session of a data packet: the one that streams, or the one that was asked for, once it is proved."""
         session = self._common.sessions.find(session_id)
-        return session if session is not None and session.is_proved else None
+        if session is not None and not session.is_proved:
+            self._common.sessions.is_unproved = True
+            return None
+        return session
 
     def handle_data(self, session: ClientSession, timestamp_us: int, rtt_us: int, now_ns: int) -> None:
         """Authentic data packets of `session` arrived, counted by its counter; the latest of them had these times."""
@@ -230,7 +233,7 @@ class ClientMachine:
         common, keys = self._common, self._common.config.server_keys
         if not isinstance(record, Proof):
             self.rejects.add(Reject.OUT_OF_PLACE)
-            self.patience.suspect(Hint(Failure.UNPROVED, offer=self.offer, is_late=True, is_pending=True), now_ns)
+            common.sessions.is_unproved = True
             return
         if not session.is_proved:
             failure = None if session.fits(record) else Failure.UNPROVED

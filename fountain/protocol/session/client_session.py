@@ -157,6 +157,7 @@ class Sessions:
     def __init__(self) -> None:
         self.current: ClientSession | None = None
         self.candidate: ClientSession | None = None
+        self.is_unproved = False  # Packets come of sessions that were asked for, and none proves the server's key.
         self._earlier_counts = (0, 0)  # packets received and expected, of sessions that are over
 
     def find(self, session_id: int) -> ClientSession | None:
@@ -168,6 +169,7 @@ class Sessions:
 
     def follow(self, session: ClientSession | None) -> None:
         """`session` is the one that streams from now on."""
+        self.is_unproved = False
         self._earlier_counts = self.received_count, self.expected_count
         self.current = session
 

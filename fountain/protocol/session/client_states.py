@@ -55,6 +55,7 @@ RIVAL_TRIES_MAX = 2  # The same where another Offer waits for its turn.
 STALE_WAIT_NS = NS // 10  # After a Refusal: a stream that contradicts it has so long to come.
 STOP_INTERVAL_NS = NS // 20
 STOP_LIMIT_NS = NS * 6 // 10
+_NOTHING_CAME = {Failure.NO_DATA, Failure.CUT_OFF, Failure.SILENCE}
 _EXPECTED = {Failure.NOBODY, Failure.SILENCE, Failure.STOPPED}  # These are what a client waits for that never gives up.
 
 
@@ -259,6 +260,8 @@ class LiveState(State):
         """Patience is at its end: the end of the fetch, unless it waits without limit."""
         common, patience = self._common, self._common.patience
         hint = patience.verdict(is_silent=now_ns >= common.silent_ns)
+        if common.sessions.is_unproved and hint.failure in _NOTHING_CAME:
+            hint = Hint(Failure.UNPROVED)
         if hint.failure is Failure.LISTED:
             common.events.append(ListingReceived(tuple(common.listing.entries)))
             return ClosedState(common)

@@ -31,7 +31,6 @@ class Hint:
     refusal: RefusalReason | None = None
     offer: OfferBody | None = None
     is_late: bool = False  # It answers a Request: an Offer does not contradict it.
-    is_pending: bool = False  # What contradicts it is asked for again and again: it is believed at the end of patience.
 
 
 class _Preparation:
@@ -167,7 +166,7 @@ class Patience:
     def end_ns(self) -> int:
         """When patience ends. What is said against a fetch that never had a stream is believed soon."""
         end_ns = min(self.advanced_ns + self.timeout_ns, self.steady_ns + UNSTEADY_FACTOR * self.timeout_ns)
-        if self._suspicion is not None and not self._suspicion[0].is_pending and not self.was_connected:
+        if self._suspicion is not None and not self.was_connected:
             return min(end_ns, self._suspicion[1] + HINT_GRACE_NS)
         return end_ns
 
