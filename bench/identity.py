@@ -1,0 +1,190 @@
+"""What proved keys cost: processor time of the server, and the wait for the first data packet.
+
+`python -m bench.identity` measures both, with keys of its own, against the same without keys, in turns; `--runs N` sets
+how often. The processor time is that of a server's machine alone, from a Hello to the Pong that proves the port. The
+wait is from a Hello, on loopback, to the first data packet that counts, of a `fountain-serve` that runs. Whole commands
+are timed as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from bench.commands import Serve
+from bench.startup import FILE_SIZE, measure_fetch
+from fountain.integrity import derive
+from fountain.limits import NS
+from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.handshake import Identity
+from fountain.protocol.base.served_object import ServedObject
+from fountain.protocol.base.transmit import Port
+from fountain.protocol.session.client import ClientMachine
+from fountain.protocol.session.client_common import ClientConfig
+from fountain.protocol.session.client_events import OfferReceived
+from fountain.protocol.session.server import ServerMachine
+from fountain.trust.server_keys import ServerKeys
+from fountain.trust.sshsig import fingerprint
+from fountain.wire.control import MAGIC, OfferBody, Want
+
+RUN_COUNT = 200
+COMMAND_RUN_COUNT = 10
+PATIENCE_S = 5.0
+KINDS = ("without keys", "server key", "server and client keys")
+
+SERVER, CLIENT = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+
+
+def public(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes_raw()
+
+
+class Asker:
+    """A client that goes as far as its first data packet; `kind` says what it knows and shows."""
+
+    def __init__(self, kind: str, number: int, now_ns: int, port: int = 6330) -> None:
+        keys = None if kind == KINDS[0] else ServerKeys("127.0.0.1", port, [fingerprint(public(SERVER))])
+        config = ClientConfig(
+            Want.ANY, bytes(32), open=False, wait=False, timeout_ns=10 * NS, peer_id=number.to_bytes(8, "big"), host="",
+            server_keys=keys, identity=CLIENT if kind == KINDS[2] else None,
+        )  # fmt: skip
+        self.machine = ClientMachine(config, derive(bytes(32), kind.encode(), number), now_ns)
+        self.machine.handle_timeout(now_ns)
+
+    def answer_offer(self, now_ns: int) -> None:
+        """Ask for what is offered, if anything is."""
+        event = self.machine.poll_event()
+        if isinstance(event, OfferReceived):
+            table = BlockTable(event.offer.geometry, event.offer.manifest_geometry, 8)
+            self.machine.request(table, now_ns)
+
+
+def server_machine(kind: str) -> ServerMachine:
+    offer = OfferBody(
+        object_id=b"o" * 32, server_public=bytes(32), key_index=0, profile_id=b"p" * 8, object_size=10**9,
+        manifest_size=300, symbol_size=1408, block_symbol_limit=1002, data_port=6331, is_directory=False, name="name",
+        open=False,
+    )  # fmt: skip
+    allows = {public(CLIENT)}.__contains__ if kind == KINDS[2] else None
+    return ServerMachine(
+        secret=bytes(32), objects=[ServedObject(offer, systematic=True)], rate_bps=10**9, peer_count_max=100_000,
+        now_ns=0, identity=None if kind == KINDS[0] else Identity(SERVER, allows),
+    )  # fmt: skip
+
+
+def handshake_s(server: ServerMachine, kind: str, number: int) -> float:
+    """Processor seconds of the server for one session."""
+    now_ns, address = number * NS, (f"10.0.{number >> 8 & 255}.{number & 255}", 4000)
+    asker, spent = Asker(kind, number, now_ns), 0.0
+    while True:
+        waiting = asker.machine.poll_datagram()
+        if waiting is None:
+            break
+        started = time.process_time()
+        server.handle_datagram(waiting.datagram, address, now_ns, port=waiting.destination)
+        answers = []
+        while (answer := server.poll_datagram()) is not None:
+            answers.append(answer.datagram)
+        spent += time.process_time() - started
+        for octets in answers:
+            asker.machine.handle_datagram(octets, now_ns)
+        asker.answer_offer(now_ns)
+    (session,) = server.sessions.values()
+    assert session.pings.proof.is_given
+    server.close(now_ns)
+    while server.poll_datagram() is not None or server.poll_event() is not None:
+        pass
+    return spent
+
+
+def first_packet_s(port: int, data_port: int, kind: str, number: int) -> float:
+    """Seconds from a Hello to the first data packet that counts."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.settimeout(PATIENCE_S)
+        asker = Asker(kind, number, time.monotonic_ns(), port)
+        started = time.perf_counter()
+        while True:
+            while (waiting := asker.machine.poll_datagram()) is not None:
+                ours.sendto(waiting.datagram, ("127.0.0.1", data_port if waiting.destination is Port.DATA else port))
+            octets = ours.recv(65_535)
+            if octets.startswith(MAGIC):
+                asker.machine.handle_datagram(octets, time.monotonic_ns())
+                asker.answer_offer(time.monotonic_ns())
+            elif asker.machine.find_session(int.from_bytes(octets[4:12], "big")) is not None:
+                return time.perf_counter() - started
+
+
+def show(what: str, times: dict[str, list[float]]) -> None:
+    """The median of each kind, and how it compares with that without keys."""
+    print(f"\n{what}: median (lowest to highest) of {len(times[KINDS[0]])}, and times that without keys")
+    base = statistics.median(times[KINDS[0]])
+    for kind, values in times.items():
+        median = statistics.median(values)
+        span = f"({min(values) * 1e3:.3f} to {max(values) * 1e3:.3f})"
+        print(f"{median * 1e3:9.3f} ms  {span}  {median / base:5.2f} x  {kind}")
+
+
+def write_keys(place: Path) -> dict[str, list[str]]:
+    """The options of servers of each kind; and, of the last, those of its clients under "client"."""
+    for name, key in (("server_key", SERVER), ("client_key", CLIENT)):
+        (place / name).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        (place / name).chmod(0o600)
+    allowed = place / "authorized_keys"
+    allowed.write_bytes(CLIENT.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n")
+    identity = ["--identity", str(place / "server_key")]
+    return {KINDS[0]: [], KINDS[1]: identity, KINDS[2]: [*identity, "--allow", str(allowed)]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.identity", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=RUN_COUNT)
+    parser.add_argument("--command-runs", type=int, default=COMMAND_RUN_COUNT)
+    options = parser.parse_args()
+
+    machines = {kind: server_machine(kind) for kind in KINDS}
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number in range(1, options.runs + 1):
+        for kind in KINDS:
+            times[kind].append(handshake_s(machines[kind], kind, number))
+    show("processor time of the server for one session's handshake", times)
+
+    with tempfile.TemporaryDirectory(prefix="fountain-identity-") as name:
+        place = Path(name)
+        source = place / "object.bin"
+        source.write_bytes(bytes(FILE_SIZE - 1) + b"1")
+        words = write_keys(place)
+        servers = {
+            kind: Serve(["--max-peers", "4096", *words[kind], str(source)], place / f"serve-{at}")
+            for at, kind in enumerate(KINDS)
+        }
+        try:
+            times = {kind: [] for kind in KINDS}
+            for number in range(options.runs):
+                for kind, server in servers.items():
+                    data_port = server.event("serving")["data_port"]
+                    times[kind].append(first_packet_s(server.port, data_port, kind, number))
+                time.sleep(0.06)  # Servers answer 20 Hellos a second of one address.
+            show("Hello to the first data packet that counts", times)
+            known = ["--server-key", fingerprint(public(SERVER))]
+            more = {KINDS[0]: [], KINDS[1]: known, KINDS[2]: [*known, "--identity", str(place / "client_key")]}
+            times = {kind: [] for kind in KINDS}
+            for number in range(options.command_runs + 1):
+                for at, (kind, server) in enumerate(servers.items()):
+                    run = measure_fetch(server, place / f"fetch-{number}-{at}", more[kind])
+                    if number:  # The first one is cold.
+                        times[kind].append(run["first data packet"])
+            show("fountain-fetch, from its start to the first data packet", times)
+        finally:
+            for server in servers.values():
+                server.interrupt()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Real commands with a real process between them: status 9 and no file, or, where it changes nothing, the file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.lab import Lab, Star
+from bench.trials.hosts import Command
+from tests.interceptor import Attack
+from tests.lab.interceptor import READY
+from tests.trust.support import NEEDS_SSH_KEYGEN, make_key
+
+pytestmark = [pytest.mark.root("ip", "tc", "bridge", "nft", "ethtool"), NEEDS_SSH_KEYGEN]
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 300_000
+MIDDLE, CLIENT = "r1", "r2"
+ATTACKS = [attack for attack in Attack if attack is not Attack.NONE]
+SENTENCES = {Attack.OWN_KEY: "has the key", Attack.STRIPPED: "without proving its key", Attack.BARE: "without proving"}
+OTHER_SENTENCE = "did not prove that it has the key"
+
+
+class Scene:
+    """A server with a key, a client that knows it, and a place for what comes."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab, self.folder = lab, folder
+        self.key = make_key(folder, "server_key")
+        self.path = folder / "object.bin"
+        self.path.write_bytes(os.urandom(SIZE))
+        self.place = folder / "place"
+        self.place.mkdir()
+        self._count = 0
+        self.server = Command(lab, "server", folder / "server", "serve", "--identity", self.key, self.path)
+        self.server.wait_event("serving")
+
+    @contextmanager
+    def between(self, attack: Attack) -> Iterator[None]:
+        """Somebody listens on the way."""
+        words = [sys.executable, "-m", "tests.lab.interceptor", attack.value]
+        words += [self.lab.address("server"), str(self.folder / "proof")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process: subprocess.Popen[Any] = self.lab.popen(
+            MIDDLE, words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{READY}\n"
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+    def fetch(self, *words: str) -> Command:
+        """A fetch from what the client takes for the server, once it has ended."""
+        self._count += 1
+        known = ["--server-key", f"{self.key}.pub", "--timeout", "4", "-o", str(self.place)]
+        where = self.lab.address(MIDDLE)
+        return Command(self.lab, CLIENT, self.folder / f"fetch-{self._count}", "fetch", *known, *words, where)
+
+    def fails(self, attack: Attack) -> None:
+        """One fetch ends untrusted, and writes nothing."""
+        fetch = self.fetch()
+        status = fetch.wait()
+        assert status == 9, f"{attack}: {status}\n{fetch.text}"
+        assert SENTENCES.get(attack, OTHER_SENTENCE) in fetch.text
+        assert os.listdir(self.place) == []
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with Star(2) as lab:
+        yield Scene(lab, tmp_path_factory.mktemp("interceptor"))
+
+
+def test_who_changes_nothing_is_not_noticed(scene: Scene) -> None:
+    with scene.between(Attack.NONE):
+        fetch = scene.fetch()
+        assert fetch.wait() == 0, fetch.text
+    assert (scene.place / scene.path.name).read_bytes() == scene.path.read_bytes()
+    (scene.place / scene.path.name).unlink()
+
+
+@pytest.mark.parametrize("attack", [Attack.OTHER_SESSION, *(one for one in ATTACKS if one is not Attack.OTHER_SESSION)])
+def test_each_attack_ends_the_fetch_and_nothing_is_written(scene: Scene, attack: Attack) -> None:
+    with scene.between(attack):
+        scene.fails(attack)
+
+
+@pytest.mark.slow
+def test_fifty_attacks_of_fifty_fail(scene: Scene) -> None:
+    with scene.between(Attack.OTHER_SESSION):  # What "replayed" shows.
+        scene.fails(Attack.OTHER_SESSION)
+    for number in range(50):
+        attack = ATTACKS[number % len(ATTACKS)]
+        with scene.between(attack):
+            scene.fails(attack)
