@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.geometry import Geometry
 from fountain.limits import NS
 from fountain.net.address import Address
 from fountain.protocol.base.blocks import BlockTable
+from fountain.protocol.base.handshake import Identity
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.group.api import GroupSettings, GroupTarget
@@ -16,7 +19,10 @@ from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.session.client_events import OfferReceived
-from fountain.wire.control import PacketType
+from fountain.protocol.session.client_session import ask
+from fountain.trust.server_keys import ServerKeys
+from fountain.trust.sshsig import fingerprint
+from fountain.wire.control import REQUEST_HEADER_SIZE, PacketType
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
 from fountain.wire.reject import Reject
 from tests.fuzz.mutation import mutated
@@ -33,7 +39,9 @@ _BODIES: dict[PacketType, list[bytes]] = {
     PacketType.STOP: [golden.STOP.encode()],
     PacketType.STOP_ACK: [b"", b"\0"],
     PacketType.BYE: [golden.BYE.encode()],
+    PacketType.PROOF: [golden.PROOF.encode()],
 }
+_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _HANDSHAKE = [record.encode() for record in golden.HANDSHAKE.values()]
 _GROUP_BODIES = {
     GroupPacketType.ANNOUNCE: [group_golden.ANNOUNCE.encode()],
@@ -109,6 +117,50 @@ def _client(draw: random.Random) -> Machine:
     return take
 
 
+def _identified_client(draw: random.Random) -> Machine:
+    """A client that knows its server, in a session with somebody who has its keys and not the server's."""
+    pair = Pair(identity=Identity(_KEY))
+    client = pair.client(server_keys=ServerKeys("server", 6330, [fingerprint(golden.PROOF.identity)]))
+    pair.deliver(pair.request(client))
+    (session,) = pair.server.sessions.values()
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        packet_type = draw.choice([PacketType.PROOF, PacketType.PROOF, PacketType.PING, PacketType.BYE])
+        octets = session.channel.seal_packet(packet_type, mutated(draw, _BODIES[packet_type]))
+        client.handle_datagram(octets, now_ns)
+        client.find_session(session.session_id)
+        client.handle_timeout(now_ns)
+        while client.poll_datagram() is not None or client.poll_event() is not None:
+            pass
+        assert client.session is None, "nobody proved anything"
+
+    return take
+
+
+def _identified_server(draw: random.Random) -> Machine:
+    """A server that serves one client alone, and somebody who has not the key of that one."""
+    pair = Pair(identity=Identity(_KEY, {golden.IDENTIFIED_REQUEST_BODY.identity}.__contains__))
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        pair.now_ns = now_ns
+        client = pair.client(peer_id=draw.randbytes(8))
+        pair.carry(client, HOME)
+        offer = client._common.offers.current
+        if offer is not None:
+            private, public = client._common.offers.pair(offer.nonce)
+            made = ask(offer, golden.REQUEST_BODY, open=False, pair=(private, public))
+            assert made is not None
+            session, octets = made
+            header = octets[:REQUEST_HEADER_SIZE]
+            body = mutated(draw, [golden.IDENTIFIED_REQUEST_BODY.encode(), golden.REQUEST_BODY.encode()])
+            pair.deliver(header + session.keys.to_server.seal(0, header, body))
+        pair.server.handle_timeout(now_ns)
+        _serve(pair, now_ns)
+        assert not pair.server.sessions, "nobody proved anything"
+
+    return take
+
+
 def _group_server(draw: random.Random) -> Machine:
     offer = group_golden.ANNOUNCE.offer
     machine = GroupServerMachine(
@@ -172,6 +224,8 @@ def _group_client(draw: random.Random) -> Machine:
 MACHINES: list[tuple[str, Callable[[random.Random], Machine]]] = [
     ("server", _server),
     ("client", _client),
+    ("identified client", _identified_client),
+    ("identified server", _identified_server),
     ("group server", _group_server),
     ("group client", _group_client),
 ]
