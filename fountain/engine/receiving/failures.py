@@ -79,8 +79,11 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
         case Failure.UNTRUSTED:
             hint = "Serve a release that is signed by a key in that file."
             return UntrustedError(f"{host} offers nothing that `signers` allows.", hint)
-        case Failure.UNPROVED | Failure.OTHER_KEY:
+        case Failure.UNPROVED:
             return _unproved_error(host, trouble.offer)
+        case Failure.OTHER_KEY:
+            hint = "Compare it with what fountain-serve prints there."
+            return UntrustedError(f"{host} proved another key than the one that it should have.", hint)
         case Failure.OTHER_OBJECT:
             return other_object_error(host, trouble.offer)
         case Failure.REFUSED:
