@@ -53,7 +53,7 @@ def test_a_fetch_gets_its_data_in_parts(lab: Lab, narrow: object, family: int, t
     (warned,) = fetch.events("warned")
     assert (
         warned["message"]
-        == "Data packets of 1,452 bytes are too large for the path to this host: each comes in 2 parts."
+        == "Data packets of 1,452 bytes are too large for the path to this host: each arrives in 2 parts."
     )
     assert len(fetch.events("reconnecting")) == (narrow is narrow_way)
 

@@ -220,7 +220,7 @@ def test_an_interface_that_is_gone_cannot_be_joined() -> None:
 
 def test_an_ipv4_socket_cannot_be_aimed_at_an_ipv6_group(opened: Opened) -> None:
     group = Group("ff15::6330", 6331, Interface("lo", 1, ("::1/128",), is_loopback=True))
-    with pytest.raises(TransportError, match="cannot be reached: the socket is one of IPv4"):
+    with pytest.raises(TransportError, match="cannot be reached from an IPv4 socket"):
         opened(open_endpoint("127.0.0.1")).aim(group)
 
 

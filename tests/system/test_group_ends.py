@@ -94,9 +94,9 @@ def test_a_receiver_whose_disk_is_full_notifies_the_server(fleet: Fleet, write_f
         assert "Free some space" in fetches[0].event("failed")["hint"]
         assert server.wait() == 8
     assert copy_is_exact(fleet, "large", path)
-    assert server.event("peer_gone")["reason"] == "could not store it"
+    assert server.event("peer_gone")["reason"] == "could not store the object"
     full = results(server, lambda result: result["state"] == "failed")[0]
-    assert f"not done: {HOST} ({full['address']}, could not store it)" in server.err
+    assert f"not done: {HOST} ({full['address']}, could not store the object)" in server.err
     assert sorted(result["state"] for result in results(server)) == ["done", "failed"]
 
 
@@ -482,7 +482,7 @@ def test_what_is_at_the_destination_is_left_alone_and_reported_to_the_server(fle
     assert "exists already" in fetch.err
     assert (fleet.place("first") / path.name).read_text() == "mine"
     assert server.wait() == 8
-    assert "could not store it" in server.err
+    assert "could not store the object" in server.err
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 The rules
 ---------
 1. Nobody has what was not sent. A receiver that lacked a part of the object when it last reported has all of it only
-   after the stream has sent, in all its sessions, at least as many packets as that part has symbols.
-   And since the first packet that it counted, the stream has sent at least as many as it lacked in the first report in
-   which it took part: what went before it came does not count.
-2. A report without the manifest says nothing of the blocks that may be on its receiver's disk: there at least the
-   manifest has to be sent.
+   after the stream has sent, in all its sessions, at least as many packets as that part has symbols. What went before
+   it came counts too: a receiver keeps packets that come while it opens its part, and counts none of them.
+2. A report without the manifest says nothing of the blocks that may be on its receiver's disk, nor of the part of the
+   manifest that it has: there one packet has to be sent at least.
 3. A receiver whose first report says that it has the object had it before. Nothing proves that in a group: a listener
    that took the object last week says the same as a liar.
 """
@@ -28,11 +27,10 @@ class Claims:
     def __init__(self, served: ServedObject) -> None:
         self._symbol_count = served.offer.geometry.symbol_count
         self._zero_symbol_count = served.zero_symbol_count
-        self._manifest_count = served.offer.manifest_geometry.symbol_count
 
     def lacking_count(self, report: GroupReport) -> int:
         """How many packets have to be sent at least until a receiver that takes part, and says this, has the object."""
         if not report.has_manifest:
-            return self._manifest_count
+            return 1
         held_count = -(-(report.fraction + 1) * self._symbol_count // _FRACTION_UNIT)  # A fraction is rounded down.
         return max(0, self._symbol_count - self._zero_symbol_count - held_count)

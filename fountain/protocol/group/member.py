@@ -150,7 +150,6 @@ class Reception:
 
     def __init__(self) -> None:
         self.loss = LossEstimate()
-        self.due_count = 0  # packets that the stream must have sent before it can have the object
         self.first_sequence = -1  # the first data packet that it could count
         self.came_sequence = 0  # the same, or of when it came back
         self.expected_sequence = 0

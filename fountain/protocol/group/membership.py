@@ -184,13 +184,7 @@ class Membership:
         was_silent, did_count = member.is_silent, not is_new and member.counts
         if member.state is MemberState.JOINING and report.state is MemberState.RECEIVING:
             member.reception.restart()
-        is_first = member.reception.begins(report)
         rtt_ns = member.take(report, address, now_ns)
-        if report.state is not MemberState.RECEIVING:
-            member.reception.due_count = 0  # It may have the object from elsewhere.
-        elif is_first and report.has_manifest:  # Without it parts may be in memory that no report counts.
-            begin_count = self._sends.earlier_count + member.reception.first_sequence
-            member.reception.due_count = begin_count + self._claims.lacking_count(report)
         if is_back:
             member.reception.come_back(next_sequence)
         if rtt_ns:
@@ -213,10 +207,7 @@ class Membership:
         """Whether a receiver that has not started again can be what it says, after what it said before."""
         has_got_it = report.state in HOLDING_STATES and member.state is MemberState.RECEIVING
         if has_got_it and member.report is not None and member.report.state is MemberState.RECEIVING:
-            needed_count = self._claims.lacking_count(member.report)
-            if not member.reception.begins(report):
-                needed_count = max(needed_count, member.reception.due_count)
-            return self._sends.count >= needed_count
+            return self._sends.count >= self._claims.lacking_count(member.report)
         return follows(member.state, report.state)
 
     def _refusal(self, member: Member | None, address: Address, now_ns: int) -> Reject | None:
