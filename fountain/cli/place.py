@@ -45,11 +45,14 @@ def parse_place(text: str) -> HostPlace:
         raise UsageError(
             f"{text!r} is of another protocol.", f"fountain-fetch works with fountain-serve only. {_FORMS}"
         )
-    where, _, object_id = match[2].partition("#")
+    where, mark, object_id = match[2].partition("#")
     authority, slash, path = where.partition("/")
     if "@" in authority or "?" in path or "#" in object_id:
         what = "has more than a host, a port, a name and the id of an object"
         raise UsageError(f"{text!r} {what}.", f"{_FORMS} In a NAME, ? is %3F and # is %23.")
+    if mark and not object_id:
+        hint = "Is a variable unset? Give the id that fountain-serve prints, or leave the # out to take any object."
+        raise UsageError(f"{text!r} has no id of an object behind its #.", hint, field="object_id")
     host, port = _split_port(authority)
     name = unquote(path, errors="surrogateescape").rstrip("/")
     return HostPlace(host, port, (name or None) if slash else None, object_id or None)

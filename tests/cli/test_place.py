@@ -30,7 +30,6 @@ ID = "0123456789abcdef" * 4
         ("fountain://[::1]:7000/a%20b/", HostPlace("::1", 7000, "a b")),
         (f"fountain://server/a%23b#{ID}", HostPlace("server", None, "a#b", ID)),
         (f"fountain://[::1]:7000#{ID}", HostPlace("::1", 7000, None, ID)),
-        ("fountain://server/image.iso#", HostPlace("server", None, "image.iso")),
         ("fountain://server/latin%e9", HostPlace("server", None, "latin\udce9")),
     ],
 )
@@ -43,7 +42,7 @@ def test_a_place_is_host_port_and_name(text: str, place: HostPlace) -> None:
     [
         ":7000", "server:", "server:x", "server:0", "server:65536", "server:-1", "a:b:c", "[::1", "[]:1", "fountain://",
         "http://server/", "server/name", "server:1/name", "fountain://user@server/", "fountain://server/name?query",
-        "fountain://server/name#id#id",
+        "fountain://server/name#id#id", "fountain://server/image.iso#", "fountain://server#", "fountain://server/#",
     ],
 )  # fmt: skip
 def test_what_is_no_place_is_refused_with_the_forms(text: str) -> None:
@@ -107,3 +106,12 @@ def test_an_id_that_cannot_be_is_refused(argv: tuple[str, ...], message: str) ->
     status, _, err = stage.fetch(*argv)
     assert (status, stage.configs) == (2, [])
     assert message in err
+
+
+@pytest.mark.parametrize("argv", [["fountain://server/image.iso#"], ["server", "--object", ""], ["server", "--object="]])
+def test_an_id_that_is_empty_is_refused(argv: list[str]) -> None:
+    """A variable that is unset must not mean any object."""
+    stage = Stage()
+    status, _, err = stage.fetch(*argv)
+    assert (status, stage.configs) == (2, [])
+    assert "Is a variable unset?" in err
