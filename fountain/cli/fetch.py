@@ -6,6 +6,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from fountain.cli.release_status import show_status
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.config import FetchConfig, TrustConfig
-from fountain.errors import NameClashError, UsageError
-from fountain.events import Event, Listed, Observer, Offered
+from fountain.errors import NameClashError, UntrustedError, UsageError
+from fountain.events import Event, Listed, Observer, Offered, Warned
 from fountain.limits import CONTROL_PORT_DEFAULT
 from fountain.storage.destination import check_out, may_be_replaced
 from fountain.storage.paths import is_typed
@@ -119,16 +120,36 @@ class _Names:
             self.offered = event
 
 
+class _UrlWords:
+    """Hands events on to `observer`, and names the URL in warnings about an id that was typed there."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def handle(self, event: Event) -> None:
+        """Hand an event on."""
+        if isinstance(event, Warned):
+            event = replace(event, message=_with_url(event.message), hint=_with_url(event.hint))
+        self._observer.handle(event)
+
+
+def _with_url(text: str) -> str:
+    return text.replace("`object_id`", "the URL")
+
+
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     given, words = fetch_parser().parse(argv)
     if "status" in given:
         return show_status(given, words, env)
     config, typed_out, output = _read(given, words)
+    has_id_in_url = config.trust.object_id is not None and "object_id" not in given
     names, digests = _Names(), DigestLines(env, is_quiet=output.is_quiet)
     was_stopped = False
 
     def work(observer: Observer, stop: threading.Event) -> None:
         nonlocal was_stopped
+        if has_id_in_url:
+            observer = _UrlWords(observer)
         if typed_out is not None:
             check_out(typed_out, is_for_many=config.listen)
         try:
@@ -140,6 +161,10 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
             raise UsageError(error.message, f"Name one: {_command_with(argv, names.listed[0])}") from error
         except NameClashError as error:
             raise _with_typed_name(error, config, names.offered, argv) from error
+        except UntrustedError as error:
+            if not has_id_in_url:
+                raise
+            raise UntrustedError(_with_url(error.message), _with_url(error.hint)) from error
 
     status = run_engine(PROG, env, output, work, names, *[digests] * (not output.is_json))
     digests.write()

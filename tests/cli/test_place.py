@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.cli.place import HostPlace, object_url, parse_place
 from fountain.config import FetchConfig, TrustConfig
-from fountain.errors import UsageError
-from tests.cli.stage import Stage
+from fountain.errors import UntrustedError, UsageError
+from fountain.events import Observer, Warned
+from tests.cli.stage import Outcome, Stage
 
 ID = "0123456789abcdef" * 4
 
@@ -108,10 +111,31 @@ def test_an_id_that_cannot_be_is_refused(argv: tuple[str, ...], message: str) ->
     assert message in err
 
 
-@pytest.mark.parametrize("argv", [["fountain://server/image.iso#"], ["server", "--object", ""], ["server", "--object="]])
+@pytest.mark.parametrize(
+    "argv", [["fountain://server/image.iso#"], ["server", "--object", ""], ["server", "--object="]]
+)
 def test_an_id_that_is_empty_is_refused(argv: list[str]) -> None:
     """A variable that is unset must not mean any object."""
     stage = Stage()
     status, _, err = stage.fetch(*argv)
     assert (status, stage.configs) == (2, [])
     assert "Is a variable unset?" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "typed"),
+    [
+        ([f"fountain://server/image.iso#{ID}"], "the URL"),
+        (["server", "--object", ID], "--object"),
+        ([f"fountain://server/image.iso#{ID}", "--object", ID], "--object"),
+    ],
+)
+def test_what_is_wrong_with_an_id_names_where_it_was_typed(argv: list[str], typed: str) -> None:
+    def engine(observer: Observer, _stop: threading.Event) -> Outcome:
+        observer.handle(Warned("No object of the id in `object_id`.", "Still waiting (`wait`)."))
+        raise UntrustedError("No object of the id in `object_id`.", "Mend `object_id`.")
+
+    status, _, err = Stage(engine).fetch(*argv)
+    assert status == 9
+    assert f"warning: No object of the id in {typed}.\n" in err
+    assert f"fountain-fetch: No object of the id in {typed}.\n  hint: Mend {typed}.\n" in err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fountain.engine.receiving.failures import fetch_failure
+from fountain.errors import UntrustedError
 from fountain.events import PeerReason
 from fountain.protocol.session.client_events import BYE_FAILURES, BYE_INTERRUPTIONS, Failure, FetchFailed
 from fountain.wire.control import RefusalReason
@@ -43,6 +44,14 @@ def test_a_server_that_was_preparing_is_not_said_to_be_there_still() -> None:
 def test_a_refused_name_is_reported() -> None:
     event = FetchFailed(Failure.REFUSED, RefusalReason.NO_SUCH_OBJECT)
     assert fetch_failure(event, "HOST", 6330, 10.0, "a\nb").message == "The server has no object named 'a\\nb'."
+
+
+@pytest.mark.parametrize("name", [None, "name"])
+def test_a_server_that_lacks_the_object_of_an_id_is_not_believed(name: str | None) -> None:
+    event = FetchFailed(Failure.REFUSED, RefusalReason.NO_SUCH_OBJECT)
+    error = fetch_failure(event, "HOST", 6330, 10.0, name, is_pinned=True)
+    assert type(error) is UntrustedError
+    assert error.message == "HOST does not have the object of the id in `object_id`."
 
 
 def test_after_each_bye_a_client_either_comes_back_or_fails() -> None:

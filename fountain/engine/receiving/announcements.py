@@ -43,12 +43,12 @@ class Announcements:
         if taken is not None:
             self._report_other(offer, taken)
             return False
-        if self._name not in (None, offer.name):
-            return False
+        is_named = self._name in (None, offer.name)
         if self._object_id not in (None, offer.object_id):
-            self._other = offer
+            if is_named or self._other is None:
+                self._other = offer
             return False
-        return True
+        return is_named
 
     def report_why_nothing_comes(self, group: Group, foreign_count: int, now_ns: int) -> None:
         """Report once what is heard instead of what is waited for, where there is no limit of time."""

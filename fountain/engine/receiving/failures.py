@@ -32,11 +32,14 @@ __all__ = [
 ]
 
 KEPT_HINT = "What was received is kept: run the same command again to go on."
+_NEW_ID_HINT = "If it was changed on purpose, ask for its new id, and give that in `object_id`."
 DEFECT_HINT = "This is a bug in fountain: please report it, with this message."
 
 
-def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None) -> FountainError:
-    """The error of a fetch that fails of `trouble`; `name` is what was asked for."""
+def fetch_failure(
+    trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None, *, is_pinned: bool = False
+) -> FountainError:  # fmt: skip
+    """The error of a fetch that fails of `trouble`; `name` is what was asked for; a pinned object has an id."""
     data_port = trouble.offer.data_port if trouble.offer else port + 1
     match trouble.failure:
         case Failure.UNREACHABLE:
@@ -87,7 +90,8 @@ def fetch_failure(trouble: Trouble, host: str, port: int, timeout_s: float, name
         case Failure.OTHER_OBJECT:
             return other_object_error(host, trouble.offer)
         case Failure.REFUSED:
-            error = refusal_error(trouble.refusal, name)
+            is_missing = is_pinned and trouble.refusal is RefusalReason.NO_SUCH_OBJECT
+            error = _missing_object_error(host) if is_missing else refusal_error(trouble.refusal, name)
             return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if trouble.has_data else error
         case _:
             return _incomplete(trouble.failure, host, port, data_port, timeout_s)
@@ -203,20 +207,20 @@ def _unproved_error(host: str, offer: OfferBody | None) -> UntrustedError:
 def other_object_error(source: str, offer: OfferBody | None) -> UntrustedError:
     """The error of a fetch of one object alone, in whose place `source` has another one."""
     shown = "another object" if offer is None else f"another '{printable(offer.name)}', {offer.object_id.hex()}"
-    return UntrustedError(
-        f"{source} offers {shown}, and not the object of the id that was asked for (`object_id`).",
-        "If it was changed on purpose, ask whoever gave you the id for the new one.",
-    )
+    return UntrustedError(f"{source} offers {shown}, and not the object of the id in `object_id`.", _NEW_ID_HINT)
+
+
+def _missing_object_error(host: str) -> UntrustedError:
+    """The error of a fetch of one object alone, from a server that does not have it."""
+    return UntrustedError(f"{host} does not have the object of the id in `object_id`.", _NEW_ID_HINT)
 
 
 def refusal_error(reason: RefusalReason | None, name: str | None = None) -> FountainError:
     """The error of a refusal."""
     match reason:
         case RefusalReason.NO_SUCH_OBJECT:
-            if name is None:  # It was asked for by its id.
-                return RefusedError(
-                    "The server does not have that object.", "Run it without `object_id` to list its objects."
-                )
+            if name is None:  # It was begun in a group.
+                return RefusedError("The server does not have that object.", "Run it again to fetch what it has now.")
             return RefusedError(
                 f"The server has no object named '{printable(name)}'.", "Run it without `name` to list its objects."
             )

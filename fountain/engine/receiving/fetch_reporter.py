@@ -165,7 +165,8 @@ class FetchReporter:
             return keys.refusal
         if trouble.failure is Failure.UNTRUSTED and vetting is not None and vetting.refusal is not None:
             return vetting.refusal
-        return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name)
+        is_pinned = config.trust.object_id is not None
+        return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name, is_pinned=is_pinned)
 
     def _progress(self, beginning: Beginning, now_ns: int) -> TransferProgress:
         fetch = self._fetch
