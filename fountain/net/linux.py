@@ -160,7 +160,7 @@ class LinuxEndpoint(PortableEndpoint):
         receive, view, spill = self._recvmsg_into, train.view, self._spill
         size, start = train.segment_size, train.length
         end = min(TRAIN_SIZE_MAX, SEGMENT_COUNT_MAX * size)
-        count = 0
+        count, sender = 0, self._raw  # of the train; from here on that attribute may be of what is stashed
         # What does not fit would be copied once more.
         minimum = _COALESCED_SIZE_MAX if train.length > size else size
         while start + minimum <= end:
@@ -172,7 +172,7 @@ class LinuxEndpoint(PortableEndpoint):
                 self.statistics.receive_errors += 1
                 self._note_error(error.errno)
                 break
-            if received[0] == size and received[3] == self._raw and received[1] == self._plain:
+            if received[0] == size and received[3] == sender and received[1] == self._plain:
                 start += size
                 count += 1
                 continue

@@ -298,6 +298,22 @@ def test_datagrams_of_others_between_those_of_a_train_make_it_no_shorter(
         assert len(drain(receiver, 60)) == 60
 
 
+@pytest.mark.parametrize("round_count", [0, 10])
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_taken_for_what_another_sent(receiver: LinuxEndpoint, round_count: int, seed: int) -> None:
+    """All datagrams have one size, so that nothing but the sender's address tells them apart."""
+    rng = random.Random(seed)
+    with Sender(receiver) as first, Sender(receiver) as second, Sender(receiver) as third:
+        flooded(receiver, third, round_count)
+        expected: Found = []
+        for _ in range(150):
+            sender = rng.choice([first, first, second, third])
+            octets = rng.randbytes(100)
+            sender.send(octets)
+            expected.append((octets, sender.address))
+        assert sorted(drain(receiver, len(expected))) == sorted(expected)
+
+
 def test_what_is_put_aside_for_a_train_has_a_limit(receiver: LinuxEndpoint) -> None:
     with Sender(receiver) as sender, Sender(receiver) as stranger:
         flooded(receiver, stranger, 10)
