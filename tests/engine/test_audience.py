@@ -201,7 +201,8 @@ class Group:
         peer_id = number.to_bytes(8, "big")
         member = Member(peer_id, ("10.0.0.1", 40_000 + number), now_ns)
         member.host, member.state = host, state
-        member.held_ns = now_ns if state is MemberState.DONE else 0
+        if state is MemberState.DONE:
+            member.hold(now_ns)
         self.machines[name].members[peer_id] = member
         return member
 
@@ -260,6 +261,11 @@ class Session:
     lost_fraction: float = 0.0
     sent_count: int = 1
     received_count: int = 0
+
+    @property
+    def place(self) -> tuple[tuple[str, int], str]:
+        return self.address, self.host
+
     needed_count: int = 1
 
 
@@ -277,7 +283,8 @@ def test_with_several_objects_a_receiver_counts_when_it_has_joined_nothing_for_a
     assert count_done(3 * NS) == 1
     again = group.join("b", 1, MemberState.RECEIVING, now_ns=4 * NS)
     assert count_done(60 * NS) == 0
-    again.state, again.held_ns = MemberState.DONE, 60 * NS
+    again.state = MemberState.DONE
+    again.hold(60 * NS)
     assert count_done(60 * NS) == 0
     assert count_done(62 * NS) == 1
 

@@ -226,8 +226,23 @@ MUTANTS = (
     ),
     Mutant(
         "admission-burst", "an address has one Hello more at once than it may",
-        "if finish_ns - now_ns > self._slack_ns:", "if finish_ns - now_ns > self._slack_ns + self._interval_ns:",
+        "if finish_ns - now_ns > self._room_ns:", "if finish_ns - now_ns > self._room_ns + self._interval_ns:",
         "tests/protocol/test_floods.py",
+    ),
+    Mutant(
+        "group-elsewhere", "what somebody elsewhere says in the name of a receiver is believed",
+        "if member is not None and address[0] != member.address[0] and", "if False and member is not None and",
+        "tests/protocol/test_group_members.py",
+    ),
+    Mutant(
+        "group-leap", "one Announce of a high number shuts out all true ones",
+        "and not self._rise.admit(now_ns, ahead)", "and not self._rise.admit(now_ns, 1)",
+        "tests/protocol/test_server_signs.py",
+    ),
+    Mutant(
+        "net-other-sender", "a datagram counts as the train's though another sent it",
+        "received[3] == sender and", "received[3] == self._raw and",
+        "tests/net/test_batch.py",
     ),
     Mutant(
         "admission-table", "addresses that somebody makes up fill the memory",

@@ -113,13 +113,13 @@ def test_who_had_the_object_once_had_it_whatever_it_says_later(seed: int) -> Non
     desk = Desk(seed)
     member = desk.say(replace(REPORT, state=MemberState.DONE))
     assert member is not None
-    held_ns = member.held_ns
-    assert held_ns > 0
+    holding = member.holding
+    assert holding is not None
     desk.wait(NS)
     for count, state in enumerate((MemberState.JOINING, MemberState.FAILED), 1):
         desk.say(replace(REPORT, state=state), number=desk.stage.machine.announcer.sequence << 32 | count)
     assert member.state is MemberState.FAILED
-    assert member.held_ns == held_ns
+    assert member.holding is holding
 
 
 def test_receivers_that_end_and_begin_again_and_again_are_heard_no_more_often_than_new_ones(seed: int) -> None:
@@ -145,7 +145,7 @@ def test_nobody_has_what_was_not_sent_since_it_lacked_it(held: float, seed: int)
     rejected = machine.rejects.count(Reject.OUT_OF_PLACE)
     assert machine.sequence < lacking_count
     desk.say(replace(receiving, state=MemberState.DONE, fraction=65_535))
-    assert (member.state, member.held_ns) == (MemberState.RECEIVING, 0)
+    assert (member.state, member.holding) == (MemberState.RECEIVING, None)
     assert machine.rejects.count(Reject.OUT_OF_PLACE) == rejected + 1
     assert world.run(lambda: machine.sequence > lacking_count + 4, 60 * NS)
     desk.say(replace(receiving, state=MemberState.DONE, fraction=65_535))
@@ -156,24 +156,41 @@ def test_what_a_receiver_says_that_had_the_object_before_is_believed(seed: int) 
     desk = Desk(seed)
     member = desk.say(replace(REPORT, state=MemberState.DONE))
     assert member is not None
-    assert member.held_ns > 0
+    assert member.holding is not None
 
 
-def test_an_end_that_somebody_else_reported_is_over_when_its_receiver_goes_on(seed: int) -> None:
+@pytest.mark.parametrize("said", [MemberState.FAILED, MemberState.LEFT, MemberState.DONE, MemberState.HOOKING])
+def test_what_somebody_elsewhere_says_in_the_name_of_a_receiver_is_not_believed(said: MemberState, seed: int) -> None:
+    """Peer ids stand in Plans; what a receiver says comes from where it is."""
     desk = Desk(seed)
     (listener,) = desk.stage.listeners
     member = desk.stage.member(listener)
-    while member.state is not MemberState.LEFT:  # until it comes before a report of the receiver on the same Plan
-        desk.say(
-            replace(REPORT, peer_id=member.peer_id, state=MemberState.LEFT),
-            number=desk.stage.machine.announcer.sequence << 32 | 1,
-        )  # fmt: skip
+    place = member.place
+    for turn in range(10_000):
+        if member.state is not MemberState.RECEIVING:
+            break
+        heard = desk.stage.machine.announcer.sequence
+        number = heard << 32 | (1 if turn % 2 else 0xFFFF_0000 + turn)
+        desk.say(replace(REPORT, peer_id=member.peer_id, state=said), number=number)
         desk.wait(MS)
-    desk.wait(AWAY_NS // 2)
-    assert member.state is MemberState.LEFT
-    assert desk.stage.world.run(lambda: member.state is MemberState.DONE, 5 * NS)
+    assert member.state is MemberState.DONE
     assert desk.stage.all_exact()
-    assert not any(feed.leave_reason for feed in listener.feeds)
+    desk.wait(NS)
+    desk.say(replace(REPORT, peer_id=member.peer_id, state=MemberState.FAILED, host="liar"))  # It has left by now.
+    assert member.holding is not None
+    assert member.place == place
+
+
+def test_a_receiver_that_is_elsewhere_after_a_while_is_believed_there(seed: int) -> None:
+    desk = Desk(seed)
+    member = desk.say(REPORT)
+    assert member is not None
+    desk.wait(AWAY_NS // 2)
+    desk.say(replace(REPORT, state=MemberState.LEFT), host="elsewhere")
+    assert (member.address[0], member.state) == ("somewhere", MemberState.RECEIVING)
+    desk.wait(max(AWAY_NS, desk.stage.machine.membership.poll.patience_ns))  # type: ignore[union-attr]
+    desk.say(REPORT, host="elsewhere")
+    assert member.address[0] == "elsewhere"
 
 
 def test_returns_take_the_share_of_the_address_that_they_are_reported_from(seed: int) -> None:

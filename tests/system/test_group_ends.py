@@ -118,9 +118,9 @@ def test_a_receiver_that_cannot_keep_the_minimum_rate_gets_the_rest_alone(fleet:
 
 
 @contextmanager
-def liar(fleet: Fleet, lie: Lie) -> Iterator[None]:
-    """Somebody on the network of an open group, who reports `lie` to its server all the time."""
-    forger, is_over = Forger(None), threading.Event()
+def liar(fleet: Fleet, lie: Lie, *, host: str = "127.0.0.1", key: bytes | None = None) -> Iterator[None]:
+    """Somebody at `host` on the network of a group, who reports `lie` to its server all the time."""
+    forger, is_over = Forger(key), threading.Event()
     ear, mouth = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
 
     def run() -> None:
@@ -133,6 +133,7 @@ def liar(fleet: Fleet, lie: Lie) -> Iterator[None]:
                     mouth.sendto(said[0], (server[0], said[1]))
 
     with ear, mouth:
+        mouth.bind((host, 0))
         ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         ear.bind((fleet.address, fleet.port))
         membership = socket.inet_aton(fleet.address) + socket.inet_aton("127.0.0.1")
@@ -156,6 +157,39 @@ def done_for_two(plan: Plan, count: int, _block_count: int) -> GroupReport:
 def any_state(plan: Plan, count: int, _block_count: int) -> GroupReport:
     """A receiver that is something else each time."""
     return replace(honest(plan), state=list(MemberState)[count * 5 % len(MemberState)])
+
+
+class InNamesOfOthers:
+    """Whoever stands in a Plan has failed, left, or has the object; `states` in turn."""
+
+    def __init__(self, *states: MemberState) -> None:
+        self._states = states
+        self.names: set[bytes] = set()
+
+    def __call__(self, plan: Plan, count: int, _block_count: int) -> GroupReport:
+        self.names.update(plan.acknowledged, (peer for peer, _ in plan.echoes), [plan.clr] if any(plan.clr) else ())
+        peer_id = sorted(self.names)[count % len(self.names)] if self.names else bytes(8)
+        return replace(honest(plan), peer_id=peer_id, state=self._states[count // 3 % len(self._states)])
+
+
+@pytest.mark.parametrize(
+    "states",
+    [(MemberState.FAILED,), pytest.param((MemberState.FAILED, MemberState.LEFT, MemberState.DONE), id="each")],
+)
+def test_nobody_ends_a_receiver_by_speaking_in_its_name_from_elsewhere(
+    states: tuple[MemberState, ...], fleet: Fleet, write_file: Writer
+) -> None:
+    path, lie = write_file(SIZE), InNamesOfOthers(*states)
+    with liar(fleet, lie, host="127.0.0.2"):
+        fetches = [fleet.receive("first"), fleet.receive("second")]
+        server = fleet.serve(*SLOWLY, "--wait", "2", "--expect", "2", path)
+        assert [fetch.wait() for fetch in fetches] == [0, 0], fetches[0].err
+        assert server.wait() == 0
+    assert copy_is_exact(fleet, "first", path)
+    assert copy_is_exact(fleet, "second", path)
+    ends = [result for result in results(server) if result["host"] == HOST]
+    assert [end["state"] for end in ends] == ["done", "done"]
+    assert all(end["address"].startswith("127.0.0.1:") for end in ends)
 
 
 def test_made_up_receivers_that_say_they_are_done_end_no_stream_that_others_receive(

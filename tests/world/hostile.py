@@ -73,6 +73,14 @@ def _far_and_gone(seen: Seen) -> GroupReport:
     return replace(_rather_far(seen), peer_id=digest(b"gone %d" % (seen.count // 2))[:8], state=state)
 
 
+def _names(seen: Seen) -> GroupReport:
+    """Whoever stands in a Plan has failed, left, or has the object."""
+    plan = seen.plan
+    names = [*plan.acknowledged, *(peer for peer, _ in plan.echoes), *([plan.clr] if any(plan.clr) else [])]
+    state = (MemberState.FAILED, MemberState.LEFT, MemberState.DONE, MemberState.HOOK_DONE)[seen.count % 4]
+    return replace(_report(seen), peer_id=names[seen.count % len(names)], state=state) if names else _report(seen)
+
+
 def _losses(seen: Seen) -> GroupReport:
     """It loses nearly everything."""
     received = seen.plan.next_sequence // 20
@@ -119,6 +127,7 @@ LIES: dict[str, Callable[[Seen], GroupReport]] = {
     "the future": _silent_end,
     "done": _done,
     "any state": _any_state,
+    "names": _names,
 }
 
 

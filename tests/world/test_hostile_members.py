@@ -14,6 +14,7 @@ from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.parties import NEWCOMER_BURST_COUNT, NEWCOMER_SPACING_NS
 from fountain.testing import Link, Listener
 from fountain.wire.control import MAGIC
+from fountain.wire.group import MemberState
 from tests.world.groups import MS, Stage
 from tests.world.hostile import LIES, Liar
 
@@ -130,6 +131,21 @@ def test_made_up_receivers_with_the_key_end_no_stream_either(seed: int) -> None:
     Liar(stage, "done")
     end_when_met(stage, 2)
     assert stage.all_exact()
+
+
+@pytest.mark.parametrize("spacing_ns", [10 * MS, 500 * MS])
+@pytest.mark.parametrize("key", [None, bytes(32)], ids=["open", "with the key"])
+def test_whoever_speaks_in_the_names_of_others_from_elsewhere_ends_none_of_them(
+    key: bytes | None, spacing_ns: int, seed: int
+) -> None:
+    stage = play(seed, "fixed", key=key)
+    places = {listener.name for listener in stage.listeners}
+    liar = Liar(stage, "names", spacing_ns=spacing_ns)
+    end_when_met(stage, HONEST_COUNT)
+    assert stage.all_exact()
+    assert liar.count > 3
+    done = [member for member in stage.machine.members.values() if member.host != "liar"]
+    assert {member.place[0][0] for member in done if member.state is MemberState.DONE} == places
 
 
 def test_a_receiver_that_says_something_else_each_time_ends_as_seldom_as_new_ones_come(seed: int) -> None:

@@ -178,7 +178,7 @@ class Audience:
         served = {id(single.fallback.member) for single in self._singles.values() if single.fallback}
         for machine in self._machines:
             for member in machine.members.values():
-                is_leaving = member.state is MemberState.FALLBACK and not member.held_ns
+                is_leaving = member.state is MemberState.FALLBACK and member.holding is None
                 is_heard = member.is_active or (is_leaving and now_ns - member.heard_ns < FALLING_BACK_NS)
                 if is_heard and id(member) not in served:
                     found.append(member.fraction)
@@ -238,7 +238,8 @@ class Audience:
         lacking: set[_Peer] = set()
         for receiver in self._receivers():
             member = receiver.member
-            has_settled = max(member.joined_ns, member.held_ns) <= settled_ns or not self._settle_ns
+            changed_ns = member.joined_ns if member.holding is None else member.holding.since_ns
+            has_settled = changed_ns <= settled_ns or not self._settle_ns
             (complete if has_settled and receiver.has_object else lacking).add((member.address[0], member.peer_id))
         self.done_count = len(complete - lacking) if lacking else len(complete)
         return self.done_count
@@ -262,7 +263,7 @@ class Audience:
             for member in machine.members.values():
                 is_done_alone = (member.address[0], member.peer_id, offer.name) in self._done_objects
                 fallback = self._fallbacks.get((member.peer_id, offer.name))
-                yield _Receiver(member, offer, fallback, is_done_alone or member.held_ns > 0)
+                yield _Receiver(member, offer, fallback, is_done_alone or member.holding is not None)
 
     def _forget(self, now_ns: int) -> None:
         while self._ended:
@@ -344,7 +345,7 @@ class _Fallback:
     def end(self, reason: PeerReason | None, loss: float, now_ns: int) -> None:
         """Its session ended, with the object if there is no `reason`."""
         if reason is None:
-            self.member.held_ns = self.member.held_ns or now_ns
+            self.member.hold(now_ns)
             self.loss = loss
         elif reason is not PeerReason.STOPPING:
             self.reason = reason
@@ -403,7 +404,7 @@ class _Receiver(NamedTuple):
             **_named(member, self.offer, member.peer_id.hex()),
             state=state,
             fraction=fraction,
-            duration_s=(member.held_ns - member.joined_ns) / NS if self.has_object and member.held_ns else None,
+            duration_s=_duration_s(member) if self.has_object else None,
             loss=loss,
             reason=PeerReason.HOOK_FAILED if member.state is MemberState.HOOK_FAILED else reason,
         )
@@ -420,6 +421,11 @@ class _Receiver(NamedTuple):
         return PeerReason.DEAF if is_deaf else _MEMBER_REASONS.get(self.member.state, PeerReason.UNFINISHED)
 
 
+def _duration_s(member: Member) -> float | None:
+    """How long it took until it had the object; None where it has not."""
+    return None if member.holding is None else (member.holding.since_ns - member.joined_ns) / NS
+
+
 def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
     """What observers are notified of when something happens to a receiver of an object; None for nothing."""
     member = event.member
@@ -430,7 +436,7 @@ def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
         case MemberDone():
             return PeerFinished(
                 **named,
-                duration_s=(member.held_ns - member.joined_ns) / NS,
+                duration_s=_duration_s(member) or 0.0,
                 sent_count=member.reception.sent_count,
                 loss=member.reception.total_loss,
             )
@@ -445,7 +451,8 @@ def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
 
 def _named(peer: ServerSession | Member, offer: OfferBody, shown_id: str) -> dict[str, Any]:
     """The fields of events that say whom they are about."""
-    return {"session_id": shown_id, "address": text(peer.address), "host": peer.host, "name": offer.name}
+    address, host = peer.place
+    return {"session_id": shown_id, "address": text(address), "host": host, "name": offer.name}
 
 
 def _snapshot(

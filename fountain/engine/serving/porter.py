@@ -9,7 +9,7 @@ from fountain.limits import NS
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.net.waiting import Waker, wait
-from fountain.protocol.session.admission import Bucket
+from fountain.protocol.base.bucket import Bucket
 from fountain.wire.control import Hello, Refusal, RefusalReason, parse_handshake, parse_header
 from fountain.wire.reject import Reject
 

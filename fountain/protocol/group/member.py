@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
+from dataclasses import dataclass
 
 from fountain.limits import NS
+from fountain.protocol.base.bucket import Bucket
 from fountain.protocol.base.stream import Address
 from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rtt_us
 from fountain.protocol.rate.group_round_trip import bounded_rtt_ns
@@ -18,6 +20,7 @@ __all__ = [
     "HOLDING_STATES",
     "MEMBER_REPORT_SPACING_NS",
     "TAKING_STATES",
+    "Holding",
     "Member",
     "Reception",
     "ReportNumbers",
@@ -114,11 +117,11 @@ class SendTimes:
 
 
 class ReportNumbers:
-    """The numbers and times of one receiver's reports: which of them are new, and come no closer than they may."""
+    """The numbers of one receiver's reports: which are new, how often they may come, whether it has started again."""
 
     def __init__(self) -> None:
         self._latest = 0
-        self._due_ns = 0  # when its next report may come, were they evenly spaced
+        self.pace = Bucket(MEMBER_REPORT_SPACING_NS, REPORT_BURST_COUNT)  # that its reports have to keep
 
     def is_fresh(self, number: int, announced: int) -> bool:
         """Whether a report of this number is newer than those before, and none of the future.
@@ -135,14 +138,6 @@ class ReportNumbers:
     def take(self, number: int) -> None:
         """No report with this number or a lower one is fresh any more."""
         self._latest = number
-
-    def is_in_time(self, now_ns: int) -> bool:
-        """Whether a report keeps the distance from those before that reports have to keep."""
-        due_ns = max(self._due_ns, now_ns - REPORT_BURST_COUNT * MEMBER_REPORT_SPACING_NS)
-        if due_ns > now_ns:
-            return False
-        self._due_ns = due_ns + MEMBER_REPORT_SPACING_NS
-        return True
 
 
 class Reception:
@@ -223,6 +218,15 @@ class Reception:
         self._loss_weight = 0
 
 
+@dataclass(frozen=True)
+class Holding:
+    """When a receiver first had the object, and where."""
+
+    since_ns: int
+    address: Address
+    host: str
+
+
 class Member:
     """State of one receiver. `address` is where its latest report came from, `party` the host of the first one."""
 
@@ -234,7 +238,7 @@ class Member:
         self.state = MemberState.JOINING
         self.joined_ns = now_ns
         self.heard_ns = now_ns
-        self.held_ns = 0  # when it first had the object; 0: it never had
+        self.holding: Holding | None = None  # since it first had the object
         self.is_silent = False
         self.is_leaving = False  # asked to leave
         self.slow_since_ns: int | None = None
@@ -242,6 +246,18 @@ class Member:
         self.rtt = RttEstimate()
         self.numbers = ReportNumbers()
         self.reception = Reception()
+
+    def hold(self, now_ns: int) -> None:
+        """It has the object: from now on, unless it had it before."""
+        self.holding = self.holding or Holding(now_ns, self.address, self.host)
+
+    @property
+    def place(self) -> tuple[Address, str]:
+        """Where it is, and what it calls its host: once it has the object, as it was when it got that.
+
+        Somebody else may speak in its name when it has left.
+        """
+        return (self.address, self.host) if self.holding is None else (self.holding.address, self.holding.host)
 
     @property
     def is_final(self) -> bool:
@@ -281,9 +297,9 @@ class Member:
     def take(self, report: GroupReport, address: Address, now_ns: int) -> int:
         """Learn from an authentic report that is newer than those before; its round trip in ns, 0 if it has none."""
         self.report = report
-        self.address = address
         self.heard_ns = now_ns
         self.is_silent = False
+        self.address = address
         self.host = report.host or self.host
         self.reception.count(report)
         if not report.echo_timestamp_us:

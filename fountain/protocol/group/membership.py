@@ -160,7 +160,7 @@ class Membership:
         reject = self._refusal(member, address, now_ns)
         is_new = member is None
         member = member or Member(report.peer_id, address, now_ns)
-        has_restarted = not is_new and self._has_restarted(member, report, number, now_ns)
+        has_restarted = not is_new and member.numbers.is_restart(number)
         if reject is None and not member.numbers.is_fresh(number, self._announcer.sequence):
             reject = Reject.REPLAYED
         elif reject is None and returns(member.state, report.state, has_restarted=has_restarted):
@@ -179,8 +179,7 @@ class Membership:
             report = replace(report, expected_sequence=expected, received_count=received)
         if is_new:
             self._admit(member, now_ns)
-        away_ns = max(AWAY_NS, self.poll.patience_ns)
-        is_back = not is_new and now_ns - member.heard_ns >= away_ns
+        is_back = not is_new and now_ns - member.heard_ns >= self._away_ns
         was_silent, did_count = member.is_silent, not is_new and member.counts
         if member.state is MemberState.JOINING and report.state is MemberState.RECEIVING:
             member.reception.restart()
@@ -195,13 +194,10 @@ class Membership:
             self._steer(member, report, rtt_ns, next_sequence, now_ns)
         return None
 
-    def _has_restarted(self, member: Member, report: GroupReport, number: int, now_ns: int) -> bool:
-        """Whether a receiver has started again: it counts from the start, or for a while only contradicts its end.
-
-        Then somebody else has reported the end in its name.
-        """
-        is_contradiction = not follows(member.state, report.state) and now_ns - member.heard_ns >= AWAY_NS
-        return member.numbers.is_restart(number) or is_contradiction
+    @property
+    def _away_ns(self) -> int:
+        """Who was not heard for so long was away, and may be elsewhere now."""
+        return max(AWAY_NS, self.poll.patience_ns)
 
     def _can_be(self, member: Member, report: GroupReport) -> bool:
         """Whether a receiver that has not started again can be what it says, after what it said before."""
@@ -212,9 +208,11 @@ class Membership:
 
     def _refusal(self, member: Member | None, address: Address, now_ns: int) -> Reject | None:
         """Why a report is not taken in, of a receiver that may be new."""
+        if member is not None and address[0] != member.address[0] and now_ns - member.heard_ns < self._away_ns:
+            return Reject.OUT_OF_PLACE  # Somebody else speaks in its name: it is still where it was.
         if not self._parties.may_report(address[0] if member is None else member.party, now_ns):
             return Reject.TOO_MANY
-        may_go_on = self._parties.may_join(address[0], now_ns) if member is None else member.numbers.is_in_time(now_ns)
+        may_go_on = self._parties.may_join(address[0], now_ns) if member is None else member.numbers.pace.admit(now_ns)
         return None if may_go_on else Reject.TOO_MANY
 
     def _admit(self, member: Member, now_ns: int) -> None:
@@ -233,8 +231,8 @@ class Membership:
         if member.state not in TAKING_STATES:
             self._release(member, now_ns)
             member.is_leaving = False
-        if member.state in HOLDING_STATES and not member.held_ns:
-            member.held_ns = now_ns
+        if member.state in HOLDING_STATES:
+            member.hold(now_ns)
 
     def _recount(self, member: Member, *, did_count: bool) -> None:
         """A receiver takes part from now on, or not any more."""

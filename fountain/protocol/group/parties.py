@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from fountain.limits import NS
+from fountain.protocol.base.bucket import Bucket
 
 __all__ = ["ALONE_COUNT", "MEMBER_COUNT_MAX", "Census", "Parties", "believed_count"]
 
@@ -61,21 +62,6 @@ class Census:
         return round(believed_count(self.alone_count, self.total - self.alone_count))
 
 
-class _Bucket:
-    """So many at once, and one more in each `spacing_ns`."""
-
-    def __init__(self, count: int, spacing_ns: int) -> None:
-        self._wait_ns, self._spacing_ns = count * spacing_ns, spacing_ns
-        self._due_ns = 0
-
-    def take(self, now_ns: int) -> bool:
-        due_ns = max(self._due_ns, now_ns - self._wait_ns)
-        if due_ns >= now_ns:
-            return False
-        self._due_ns = due_ns + self._spacing_ns
-        return True
-
-
 class _Party:
     """One address."""
 
@@ -83,8 +69,8 @@ class _Party:
         self.member_count = 0
         self.cast_out_until_ns = 0
         self.cast_out_count = 0
-        self.reports = _Bucket(REPORT_COUNT_MAX, NS // REPORT_COUNT_MAX)
-        self.newcomers = _Bucket(NEWCOMER_BURST_COUNT, NEWCOMER_SPACING_NS)
+        self.reports = Bucket(NS // REPORT_COUNT_MAX, REPORT_COUNT_MAX)
+        self.newcomers = Bucket(NEWCOMER_SPACING_NS, NEWCOMER_BURST_COUNT)
 
 
 class Parties:
@@ -98,7 +84,7 @@ class Parties:
     def may_report(self, host: str, now_ns: int) -> bool:
         """Whether one more report from this address is taken in."""
         party = self._parties.get(host)
-        return party is None or party.reports.take(now_ns)
+        return party is None or party.reports.admit(now_ns)
 
     def may_join(self, host: str, now_ns: int) -> bool:
         """Whether one more receiver at this address has a place."""
@@ -109,21 +95,21 @@ class Parties:
             return False
         if now_ns < party.cast_out_until_ns and party.cast_out_count >= CAST_OUT_COUNT_MAX:
             return False
-        return party.newcomers.take(now_ns)
+        return party.newcomers.admit(now_ns)
 
     def may_return(self, host: str, first_host: str, now_ns: int) -> bool:
         """Whether a receiver may begin again after an end: it takes the share of a new one.
 
         That of `host`, where the report comes from, or of `first_host`, where its first one came from.
         """
-        return (self._parties.get(host) or self._parties[first_host]).newcomers.take(now_ns)
+        return (self._parties.get(host) or self._parties[first_host]).newcomers.admit(now_ns)
 
     def join(self, host: str, now_ns: int) -> bool:
         """One more receiver is at this address; whether it is to leave at once."""
         party = self._parties.get(host)
         if party is None:
             party = self._parties[host] = _Party()
-            party.newcomers.take(now_ns)
+            party.newcomers.admit(now_ns)
         self.heard.add(host)
         party.member_count += 1
         self._member_count += 1

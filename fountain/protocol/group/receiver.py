@@ -205,7 +205,7 @@ class GroupReceiverMachine:
             record = Plan.parse(body)
         if not isinstance(record, Reject) and not self._signs.server.hear(address, now_ns):
             record = Reject.OUT_OF_PLACE  # Its number counts for nothing either.
-        if not isinstance(record, Reject) and not self._signs.accept(header.sequence):
+        if not isinstance(record, Reject) and not self._signs.accept(header.sequence, now_ns):
             record = Reject.REPLAYED
         if isinstance(record, Reject):
             self.rejects.add(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fountain.limits import NS
+from fountain.protocol.base.bucket import Bucket
 from fountain.protocol.base.replay import CONTROL_WINDOW, ReplayWindow
 from fountain.protocol.base.stream import Address
 from fountain.protocol.group.server_address import ServerAddress
@@ -10,6 +11,11 @@ from fountain.wire.group import Announce, AnnounceFlag
 
 __all__ = ["ServerSigns"]
 
+# A member of a group with a key can send an Announce of any number. True ones rise by one, at most 500 times a second.
+# A leap within the window shuts none of them out.
+RISE_INTERVAL_NS = NS // 1_000
+RISE_COUNT_MAX = CONTROL_WINDOW // 2
+LOST_NS = 6 * NS  # More than Announces are apart: this machine slept, and its clock may have stood still meanwhile.
 LIFE_NS = NS  # What comes so long after the server said that it leaves was sent later than that.
 CHANGED_DOUBT_NS = 6 * NS  # Anybody can say so in an open group: a server that is there announces meanwhile.
 
@@ -27,13 +33,23 @@ class ServerSigns:
         self.is_silent = False
         self.is_final = bool(announce.flags & AnnounceFlag.FINAL)  # the server has left
         self._is_open = is_open
+        self._rise = Bucket(RISE_INTERVAL_NS, RISE_COUNT_MAX)
+        self._accepted_ns = now_ns
         self._announced = sequence  # of the latest Announce
         self._final_ns = now_ns  # when the server said that it leaves
         self._changed_ns: int | None = None  # when it said that its file had changed
 
-    def accept(self, sequence: int) -> bool:
-        """Whether a control packet of this number is new."""
-        return self.replay.accept_doubtful(sequence) if self._is_open else self.replay.accept(sequence)
+    def accept(self, sequence: int, now_ns: int) -> bool:
+        """Whether a control packet of this number is new, and not so far ahead that it would shut out the true ones."""
+        if self._is_open:
+            return self.replay.accept_doubtful(sequence)
+        ahead = sequence - self.replay.highest
+        if ahead > 0 and now_ns - self._accepted_ns < LOST_NS and not self._rise.admit(now_ns, ahead):
+            return False
+        if not self.replay.accept(sequence):
+            return False
+        self._accepted_ns = now_ns
+        return True
 
     def hear(self, now_ns: int) -> bool:
         """A packet came; whether the server is heard again after a silence."""

@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fountain.integrity import derive, key_pair, keyed_digest
 from fountain.limits import NS
+from fountain.protocol.base.bucket import Bucket
 from fountain.protocol.base.stream import Address
 from fountain.wire.control import COOKIE_SIZE, TOKEN_SIZE, RefusalReason, Request
 
 __all__ = [
     "Admission",
-    "Bucket",
     "CookieJar",
     "HelloGate",
     "HelloVerdict",
@@ -93,23 +93,6 @@ def _networks(host: str) -> tuple[str, str]:
 def _neighbourhood_of(host: str) -> str:
     """What many subscribers share: the /24 of an IPv4 address, the /48 of an IPv6 address; a name itself."""
     return _networks(host)[1] if ":" in host else host.rpartition(".")[0] or host
-
-
-class Bucket:
-    """A token bucket, as the virtual time at which all that was admitted is over."""
-
-    def __init__(self, interval_ns: int, burst_count: int) -> None:
-        self._interval_ns = interval_ns
-        self._slack_ns = interval_ns * (burst_count - 1)
-        self._finish_ns = 0
-
-    def admit(self, now_ns: int) -> bool:
-        """Whether one more may pass now; it is counted if it may."""
-        finish_ns = max(self._finish_ns, now_ns)
-        if finish_ns - now_ns > self._slack_ns:
-            return False
-        self._finish_ns = finish_ns + self._interval_ns
-        return True
 
 
 class _Buckets:

@@ -141,6 +141,11 @@ class ServerSession:
         return self.asked.body.host
 
     @property
+    def place(self) -> tuple[Address, str]:
+        """Where its client is, and what that calls its host."""
+        return self.address, self.host
+
+    @property
     def peer_id(self) -> bytes:
         """The id of its client, which keeps it from session to session."""
         return self.asked.body.peer_id
