@@ -94,6 +94,7 @@ class PartRules:
     free_size_min: int | None = None  # A listener's part: it carries a mark, and leaves so many octets free.
     size_max: int | None = None  # An object is refused whose files have more octets than this, holes included.
     placing: Callable[[Sequence[str], Path], None] | None = None  # See `Part.open`.
+    release: str = ""  # Product and version, for the mark of a listener.
 
     @property
     def spare_size(self) -> int:
@@ -164,7 +165,7 @@ class Part:
             # Check again: the process that had the workspace until now may have finished.
             check_destination(destination, overwrite=overwrite)
             if rules.free_size_min is not None:
-                workspace.mark_as_listeners()
+                workspace.mark_as_listeners(rules.release)
             saved = part._workspace.load_manifest(object_id)
             if saved is not None:
                 part._adopt(saved, progress)

@@ -1,8 +1,9 @@
 """Parts that a listener keeps for objects that may be announced again, and how they make room for what comes now.
 
 A sender of announcements could fill the disk with parts. So a listener's parts carry a mark, and those that nobody
-writes are removed when they are old, when they are too much together, and, the oldest first, whenever an object would
-have no room beside them. Parts without the mark are somebody's own, and stay.
+writes are removed when they are old, when they are too much together, when a newer release of their product has been
+taken, and, the oldest first, whenever an object would have no room beside them. Parts without the mark are somebody's
+own, and stay.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from fountain.errors import DiskFullError, IntegrityError, StorageError
 from fountain.limits import NS
 from fountain.storage.part import FinishedFiles, Part
 from fountain.storage.paths import printable
-from fountain.storage.workspace import JOURNAL_NAME, LISTENER_NAME, PART_NAME, Workspace, is_workspace_name
+from fountain.storage.workspace import JOURNAL_NAME, PART_NAME, Workspace, is_workspace_name, read_mark
 from fountain.wire.manifest import Manifest
 
 __all__ = ["PendingPart", "disk_size", "kept_free", "make_room", "tidy_parts"]
@@ -45,6 +46,7 @@ class _Left:
     written_ns: int
     size: int
     is_empty: bool  # A listener that was killed made it, and had not laid out anything in it.
+    release: str  # product and version, or empty
 
 
 def disk_size(directory: Path) -> int:
@@ -62,14 +64,15 @@ def make_room(directory: Path) -> bool:
     return any(_remove(left) for left in _left_parts(directory))
 
 
-def tidy_parts(directory: Path, now_ns: int) -> list[str]:
+def tidy_parts(directory: Path, now_ns: int, is_outdated: Callable[[str], bool] | None = None) -> list[str]:
     """Remove what is too old or too much at `now_ns` of the wall clock; the names of the parts that are gone.
 
-    A workspace in which nothing was laid out holds nothing, and is removed without a word.
+    A workspace in which nothing was laid out holds nothing. A part of a release that `is_outdated` can never be taken.
+    Both are removed and not named.
     """
     parts, gone = [], []
     for left in _left_parts(directory):
-        if left.is_empty:
+        if left.is_empty or (left.release and is_outdated is not None and is_outdated(left.release)):
             _remove(left)
         else:
             parts.append(left)
@@ -91,11 +94,11 @@ def _left_parts(directory: Path) -> list[_Left]:
         for entry in os.scandir(directory):
             path = Path(entry.path)
             is_workspace = is_workspace_name(entry.name) and entry.is_dir(follow_symlinks=False)
-            if is_workspace and (path / LISTENER_NAME).exists():
+            if is_workspace and (release := read_mark(path)) is not None:
                 with contextlib.suppress(OSError):
                     is_empty = not os.path.lexists(path / PART_NAME)
                     size = 0 if is_empty else _disk_size(path)
-                    found.append(_Left(path, _written_ns(path), size, is_empty))
+                    found.append(_Left(path, _written_ns(path), size, is_empty, release))
     return sorted(found, key=lambda left: left.written_ns)
 
 

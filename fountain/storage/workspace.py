@@ -1,8 +1,8 @@
 """The hidden directory beside the destination in which one object is put together, and its lock.
 
 `.NAME.fountain-<first 16 hex digits of the object's id>/` holds `part` (a file, or a directory for a tree), `manifest`,
-`state` (the journal) and `lock`, and where a listener made it the mark `listener`. It lies in the destination's
-directory, so the last step is a rename.
+`state` (the journal) and `lock`, and where a listener made it the mark `listener`, which holds the release that the
+object is, if it is one. It lies in the destination's directory, so the last step is a rename.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ __all__ = [
     "has_part",
     "is_workspace_name",
     "other_workspaces",
+    "read_mark",
     "workspace_name",
 ]
 
 PART_NAME = "part"
 JOURNAL_NAME = "state"
 LISTENER_NAME = "listener"
+_MARK_SIZE_MAX = 128
 _MANIFEST_NAME = "manifest"
 _LOCK_NAME = "lock"
 _ANY_WORKSPACE = re.compile(r"\..*\.fountain-[0-9a-f]{16}", re.IGNORECASE | re.DOTALL)
@@ -65,6 +67,21 @@ def other_workspaces(destination: Path, object_id: bytes) -> list[Path]:
     except OSError:
         return []
     return [destination.parent / name for name in sorted(names) if name != own and pattern.fullmatch(name)]
+
+
+def read_mark(path: Path) -> str | None:
+    """The release in the mark of a listener in the workspace at `path`: empty for no release, None without a mark."""
+    try:
+        with Directory.open(path.parent) as parent, parent.child(path.name) as directory:
+            descriptor = directory.open_file(LISTENER_NAME, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        data = bytearray(min(os.fstat(descriptor).st_size, _MARK_SIZE_MAX))
+        read_at(descriptor, memoryview(data), 0)
+    finally:
+        os.close(descriptor)
+    return data.decode("ascii", "replace")
 
 
 class Workspace:
@@ -106,13 +123,16 @@ class Workspace:
         except NameClashError:
             return None
 
-    def mark_as_listeners(self) -> None:
-        """Say that a listener made this: it may be removed when room is needed.
+    def mark_as_listeners(self, release: str) -> None:
+        """Record that a listener made this for `release` (empty: for none): it may be removed when room is needed.
 
         Raises:
             OSError: it cannot be written.
         """
-        os.close(self.directory.open_file(LISTENER_NAME, os.O_WRONLY | os.O_CREAT))
+        if release:
+            self.directory.replace_file(LISTENER_NAME, release.encode("ascii"))
+        else:
+            os.close(self.directory.open_file(LISTENER_NAME, os.O_WRONLY | os.O_CREAT))
 
     @classmethod
     def _try_open(cls, path: Path, destination: Path) -> Workspace | None:

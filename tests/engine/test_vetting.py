@@ -90,6 +90,16 @@ def test_what_was_taken_is_known_to_the_next_start_and_to_another_process(box: B
     assert box.judge(second, box.offer(42)) == ""
 
 
+def test_a_release_is_outdated_when_a_newer_one_of_its_product_was_taken(box: Box) -> None:
+    vetting = box.vetting()
+    assert not vetting.is_outdated("gateway 1")
+    vetting.take(box.offer(42), box.content)
+    for checked in (vetting, box.vetting()):
+        assert checked.is_outdated("gateway 41")
+        for release in ("gateway 42", "gateway 43", "sensor 41", "gateway", "gateway -1", ""):
+            assert not checked.is_outdated(release), release
+
+
 def test_of_two_that_are_taken_at_once_the_older_one_fails(box: Box) -> None:
     first, second = box.vetting(), box.vetting()
     assert box.judge(first, box.offer(42)) == box.judge(second, box.offer(43)) == ""

@@ -14,7 +14,7 @@ from fountain.storage import parts as parts_module
 from fountain.storage.part import Part, PartRules
 from fountain.storage.parts import PART_AGE_NS_MAX, PendingPart, kept_free, make_room, tidy_parts
 from fountain.storage.source import FileSource
-from fountain.storage.workspace import LISTENER_NAME
+from fountain.storage.workspace import LISTENER_NAME, read_mark
 from tests.storage.support import blocks_of, crash, leftovers, mounted, needs_root, serve
 
 SIZE = 64 * 5 * 40  # 40 blocks
@@ -127,6 +127,35 @@ def test_parts_that_a_person_left_are_not_touched(tmp_path: Path, place: Path) -
     assert not make_room(place)
     assert tidy_parts(place, 1 << 62) == []
     assert len(leftovers(place)) == 1
+
+
+def test_parts_of_releases_that_are_outdated_are_removed_and_not_named(tmp_path: Path, place: Path) -> None:
+    rules = {"old": "gateway 42", "new": "gateway 43", "unsigned": ""}
+    for name, release in rules.items():
+        with a_source(tmp_path, name) as source:
+            part = Part.open(
+                place / name, source.object_id, name, SIZE, overwrite=False,
+                rules=PartRules(free_size_min=0, release=release),
+            )  # fmt: skip
+            part.set_manifest(source.manifest_bytes)
+            assert part.write_block(0, blocks_of(source)[0])
+            if name == "old":
+                assert tidy_parts(place, 0, lambda release: release == "gateway 42") == []  # It is being written.
+                assert len(leftovers(place)) == 1
+            part.close()
+    assert {name.split(".")[1]: read_mark(place / name) for name in leftovers(place)} == rules
+    assert tidy_parts(place, 0, lambda release: release == "gateway 42") == []
+    assert sorted(name.split(".")[1] for name in leftovers(place)) == ["new", "unsigned"]
+
+
+def test_a_mark_that_is_a_link_is_none(tmp_path: Path, place: Path) -> None:
+    """Nobody who may write in the directory has another file read."""
+    (tmp_path / "target").write_text("gateway 1")
+    workspace = place / ".name.fountain-0123456789abcdef"
+    workspace.mkdir()
+    (workspace / LISTENER_NAME).symlink_to(tmp_path / "target")
+    assert read_mark(workspace) is None
+    assert read_mark(place / "nothing") is None
 
 
 def test_parts_older_than_a_week_are_removed(tmp_path: Path, place: Path) -> None:

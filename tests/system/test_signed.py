@@ -168,6 +168,26 @@ def test_a_newer_release_takes_the_place_of_one_that_is_on_its_way(
     assert listener.interrupt() == 130
 
 
+def test_the_part_of_an_older_release_goes_when_a_newer_one_is_taken(
+    fleet: Fleet, publisher: Publisher, state: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    """Such parts stayed for a week, and each newer release warned of each of them."""
+    listener = fleet.receive("box", "--listen", *publisher.words(state))
+    parts = fleet.place("box")
+    old, new = write_file(10_000_000, "image.bin"), write_file(SMALL_SIZE, "new/image.bin")
+    slow = fleet.serve(*SLOWLY, *publisher.publish(old, 42))
+    listener.wait_event("transfer_progress", lambda event: event["verified_size"] > old.stat().st_size / 8)
+    server = fleet.serve(*QUICKLY, "--expect", "1", *publisher.publish(new, 43))
+    assert server.wait() == 0, server.err
+    until = time.monotonic() + 20
+    while sorted(os.listdir(parts)) != [".fountain-received", "image.bin"] and time.monotonic() < until:
+        time.sleep(0.1)
+    assert sorted(os.listdir(parts)) == [".fountain-received", "image.bin"]
+    assert not [event for event in listener.events("warned") if "A part of another object" in event["message"]]
+    assert slow.interrupt() in (0, 8, 130)
+    assert listener.interrupt() == 130
+
+
 def test_hooks_of_a_product_are_run_by_one_listener(
     fleet: Fleet, publisher: Publisher, state: Path
 ) -> None:  # fmt: skip

@@ -48,6 +48,7 @@ class Archive:
             self._hook_lock = -1 if vetting is None else vetting.hold_hooks()
             variables = None if vetting is None else vetting.hook_variables
             self._hooks = Hooks(config.hook, self._received, observer, now_ns, variables)
+        self._vetting = vetting
         self._tidier = ThreadWorkers(wake, 1)
         self._tidy_ns = now_ns
 
@@ -68,6 +69,7 @@ class Archive:
 
     def add(self, offer: OfferBody, fetched: Fetched, now_ns: int, *, has_hook: bool = True) -> bool:
         """Remember an object that stands; whether its hook is to run. Not all objects have one."""
+        self._tidy_ns = now_ns  # Parts of older releases may be left.
         if self._hooks is not None and has_hook:
             self._hooks.begin(_pending_hook(offer, [digest for digest, _ in fetched.files]), fetched.path, now_ns)
             return True
@@ -99,8 +101,7 @@ class Archive:
                 self._observer.handle(Warned(message, hint))
         if now_ns >= self._tidy_ns and self._tidier.is_idle:
             self._tidy_ns = now_ns + TIDY_NS
-            directory = self._received.directory
-            self._tidier.submit(lambda: tidy_parts(directory, wall_ns()))
+            self._tidier.submit(self._tidy_parts)
 
     def tidy_soon(self, now_ns: int) -> None:
         """A part may have been left."""
@@ -114,6 +115,14 @@ class Archive:
             os.close(self._hook_lock)
             self._hook_lock = -1
         self._tidier.close()
+
+    def _tidy_parts(self) -> list[str]:
+        """On the thread of the tidier: the names of the parts that are gone."""
+        vetting, directories = self._vetting, [self._received.directory]
+        if vetting is None:
+            return tidy_parts(directories[0], wall_ns())
+        directories += vetting.list_directories
+        return [name for each in directories for name in tidy_parts(each, wall_ns(), vetting.is_outdated)]
 
     def _expect_hook(self, offer: OfferBody, digests: Sequence[str]) -> None:
         """Should all end now that the object gets its place, the next start runs its hook."""

@@ -30,7 +30,7 @@ from fountain.storage.destination import check_place, make_object_directory, obj
 from fountain.storage.part import Part, PartRules, resolve_destination
 from fountain.storage.parts import PendingPart, disk_size, kept_free, make_room
 from fountain.storage.paths import is_typed, printable
-from fountain.storage.workspace import has_part, other_workspaces
+from fountain.storage.workspace import has_part, other_workspaces, read_mark
 from fountain.wire.control import OfferBody
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class ObjectPlace:
         if offered != self._offered:  # An offer that finds no place here is asked for once more: it may be damaged.
             self._offered = offered
             self._observer.handle(offered)
-        open_part = functools.partial(self._open_part, offer, destination, beside)
+        open_part = functools.partial(self._open_part, offer, destination, beside, release)
         if (self._config.listen or offer.identified) and not has_part(beside, offer.object_id):
             # Anybody may have announced or offered it: nothing is made for it before its manifest is here.
             overwrite = self._overwrites(offer, destination)
@@ -158,7 +158,7 @@ class ObjectPlace:
         part.close()
         raise IncompleteError("The fetch was interrupted.", KEPT_HINT)
 
-    def _open_part(self, offer: OfferBody, destination: Path, beside: Path) -> Part:
+    def _open_part(self, offer: OfferBody, destination: Path, beside: Path, release: str) -> Part:
         config = self._config
         free_size_min, size_max = config.free_size_min, config.size_max
         if config.listen and free_size_min is None:
@@ -171,6 +171,7 @@ class ObjectPlace:
             rules=PartRules(
                 beside, free_size_min, size_max,
                 functools.partial(self._place, offer),
+                release,
             ),
         )  # fmt: skip
         if not part.is_locked:
@@ -207,8 +208,13 @@ class ObjectPlace:
             self._placing(offer, digests)
 
     def _warn_of_other_parts(self, destination: Path, object_id: bytes) -> None:
-        """Report what is left of objects that had this name before: nothing that is fetched now can use it."""
+        """Report what is left of objects that had this name before: nothing that is fetched now can use it.
+
+        A listener removes its own parts, and does not report them.
+        """
         for path in other_workspaces(destination, object_id):
+            if self._config.listen and read_mark(path) is not None:
+                continue
             shown = printable(str(path))
             self._observer.handle(
                 Warned(

@@ -157,6 +157,18 @@ class Vetting:
             "FOUNTAIN_SIGNER": floor.signer,
         }
 
+    def is_outdated(self, release: str) -> bool:
+        """Whether a release, `PRODUCT VERSION`, is older than what was here last, so that it is never taken."""
+        product, _, version = release.partition(" ")
+        with self._lock:
+            floor = self._floors.get(product)
+        return floor is not None and version.isdecimal() and int(version) < floor.release.version
+
+    @property
+    def list_directories(self) -> list[Path]:
+        """Where lists of signers are put; empty where none is taken."""
+        return [self.list_directory] if SIGNERS_PRODUCT in self._states else []
+
     def hold_hooks(self) -> int:
         """As `KeptState.hold_hooks`."""
         return self._states[self._product].hold_hooks()
