@@ -25,6 +25,7 @@ from fountain.wire.session import HOST_SIZE_MAX, MANIFEST_BIT, Run
 __all__ = [
     "ACKNOWLEDGED_COUNT_MAX",
     "ECHO_COUNT_MAX",
+    "FRACTION_UNIT",
     "GROUP_HEADER_SIZE",
     "GROUP_NEED_COUNT_MAX",
     "GROUP_OVERHEAD_SIZE",
@@ -52,6 +53,7 @@ PEER_ID_SIZE = 8
 
 PLANNED_COUNT_MAX = 48
 QUEUED_COUNT_MAX = 24
+FRACTION_UNIT = 65_535  # of what a receiver holds: the whole object
 ECHO_COUNT_MAX = 12
 LEAVING_COUNT_MAX = 12
 ACKNOWLEDGED_COUNT_MAX = 32
@@ -286,7 +288,7 @@ class GroupReport:
     kernel_drop_count: int
     damaged_count: int
     done_count: int  # blocks verified
-    fraction: int  # of the object that is held, in units of 1 / 65535
+    fraction: int  # of the object that is held, in units of 1 / FRACTION_UNIT
     state: MemberState
     has_manifest: bool
     host: str = ""  # now and then: it costs octets

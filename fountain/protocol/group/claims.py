@@ -14,23 +14,15 @@ The rules
 from __future__ import annotations
 
 from fountain.protocol.base.served_object import ServedObject
-from fountain.wire.group import GroupReport
+from fountain.wire.group import FRACTION_UNIT, GroupReport
 
-__all__ = ["Claims"]
-
-_FRACTION_UNIT = 65_535
+__all__ = ["lacking_count"]
 
 
-class Claims:
-    """What receivers of one object lack at least, by their own reports."""
-
-    def __init__(self, served: ServedObject) -> None:
-        self._symbol_count = served.offer.geometry.symbol_count
-        self._zero_symbol_count = served.zero_symbol_count
-
-    def lacking_count(self, report: GroupReport) -> int:
-        """How many packets have to be sent at least until a receiver that takes part, and says this, has the object."""
-        if not report.has_manifest:
-            return 1
-        held_count = -(-(report.fraction + 1) * self._symbol_count // _FRACTION_UNIT)  # A fraction is rounded down.
-        return max(0, self._symbol_count - self._zero_symbol_count - held_count)
+def lacking_count(report: GroupReport, served: ServedObject) -> int:
+    """How many packets have to be sent at least until a receiver that takes part, and says this, has the object."""
+    if not report.has_manifest:
+        return 1
+    symbol_count = served.offer.geometry.symbol_count
+    held_count = -(-(report.fraction + 1) * symbol_count // FRACTION_UNIT)  # A fraction is rounded down.
+    return max(0, symbol_count - served.zero_symbol_count - held_count)

@@ -12,7 +12,7 @@ from fountain.protocol.base.bucket import Bucket
 from fountain.protocol.base.stream import Address
 from fountain.protocol.rate.estimate import LossEstimate, RttEstimate, echoed_rtt_us
 from fountain.protocol.rate.group_round_trip import bounded_rtt_ns
-from fountain.wire.group import GroupReport, MemberState
+from fountain.wire.group import FRACTION_UNIT, GroupReport, MemberState
 
 __all__ = [
     "AWAY_NS",
@@ -56,7 +56,6 @@ _RETURNS = frozenset(
 )
 
 _HISTORY_NS = 5 * NS  # No report is older when it comes.
-_FRACTION_UNIT = 65_535
 _WORTH_COUNT = 200  # Packets after which a loss says something.
 MEMBER_REPORT_SPACING_NS = NS // 100  # Between the reports of one receiver; ...
 REPORT_BURST_COUNT = 16  # ... so many may have been held up and come together.
@@ -83,16 +82,16 @@ class SendTimes:
         self._ends: deque[int] = deque()
         self._times: deque[int] = deque()
         self._end = 0
-        self.earlier_count = 0  # in sessions before this one
+        self._earlier_count = 0  # in sessions before this one
 
     @property
     def count(self) -> int:
         """Packets that ever went."""
-        return self.earlier_count + self._end
+        return self._earlier_count + self._end
 
     def restart(self) -> None:
         """Sequence numbers begin anew."""
-        self.earlier_count, self._end = self.count, 0
+        self._earlier_count, self._end = self.count, 0
         self._ends.clear()
         self._times.clear()
 
@@ -189,14 +188,10 @@ class Reception:
         elif self.deaf_since_ns is None:
             self.deaf_since_ns = now_ns
 
-    def begins(self, report: GroupReport) -> bool:
-        """Whether a report counts from where its receiver came, or came back."""
-        return self.first_sequence < 0 or report.received_count < self.received_count
-
     def count(self, report: GroupReport) -> None:
         """Take in what a report counts."""
         expected, received = report.expected_sequence, report.received_count
-        if self.begins(report):
+        if self.first_sequence < 0 or received < self.received_count:  # It counts from where it came, or came back.
             self.first_sequence = max(0, expected - received)
             self._count_from(self.first_sequence)
         elif expected > self.expected_sequence >= self.came_sequence:
@@ -287,7 +282,7 @@ class Member:
     @property
     def fraction(self) -> float:
         """The share of the object that it has."""
-        return 0.0 if self.report is None else self.report.fraction / _FRACTION_UNIT
+        return 0.0 if self.report is None else self.report.fraction / FRACTION_UNIT
 
     @property
     def loss(self) -> LossEstimate:

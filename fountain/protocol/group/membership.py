@@ -13,7 +13,7 @@ from fountain.limits import NS
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.base.stream import Address
 from fountain.protocol.group.announcer import PLAN_MIN_NS, Announcer, GroupRoundTrip
-from fountain.protocol.group.claims import Claims
+from fountain.protocol.group.claims import lacking_count
 from fountain.protocol.group.events import MemberEvent, MemberSilent, member_events
 from fountain.protocol.group.member import (
     AWAY_NS,
@@ -82,7 +82,7 @@ class Membership:
         self._parties = Parties()
         self._notices = Notices()
         self._sends = SendTimes()
-        self._claims = Claims(served)
+        self._served = served
         self._sweeps = _Sweeps(now_ns)
 
     @property
@@ -203,7 +203,7 @@ class Membership:
         """Whether a receiver that has not started again can be what it says, after what it said before."""
         has_got_it = report.state in HOLDING_STATES and member.state is MemberState.RECEIVING
         if has_got_it and member.report is not None and member.report.state is MemberState.RECEIVING:
-            return self._sends.count >= self._claims.lacking_count(member.report)
+            return self._sends.count >= lacking_count(member.report, self._served)
         return follows(member.state, report.state)
 
     def _refusal(self, member: Member | None, address: Address, now_ns: int) -> Reject | None:

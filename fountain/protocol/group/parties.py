@@ -16,7 +16,7 @@ MEMBER_COUNT_MAX = 65_536
 PARTY_MEMBER_COUNT_MAX = MEMBER_COUNT_MAX // 4  # of one address: it does not shut all others out
 NEWCOMER_BURST_COUNT = 64  # New receivers at one address at once, and ...
 NEWCOMER_SPACING_NS = NS // 4  # ... one in this time from then on.
-REPORT_COUNT_MAX = 1_000  # reports from one address in a second
+HOST_REPORT_COUNT_MAX = 1_000  # reports from one address in a second
 CAST_OUT_NS = 300 * NS  # Who comes from an address that was sent away is asked to leave at once for so long, ...
 CAST_OUT_COUNT_MAX = 16  # ... and so many have a place at all.
 ALONE_COUNT = 16  # Receivers at one address count as so many, or as all others together, and not as more.
@@ -69,7 +69,7 @@ class _Party:
         self.member_count = 0
         self.cast_out_until_ns = 0
         self.cast_out_count = 0
-        self.reports = Bucket(NS // REPORT_COUNT_MAX, REPORT_COUNT_MAX)
+        self.reports = Bucket(NS // HOST_REPORT_COUNT_MAX, HOST_REPORT_COUNT_MAX)
         self.newcomers = Bucket(NEWCOMER_SPACING_NS, NEWCOMER_BURST_COUNT)
 
 

@@ -43,6 +43,7 @@ from fountain.protocol.group.timing import Jitter, ReportTimes, backoff_ns
 from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_from_code
 from fountain.wire.group import (
+    FRACTION_UNIT,
     GROUP_NEED_COUNT_MAX,
     MISSING_COUNT_MAX,
     Announce,
@@ -70,7 +71,6 @@ URGENT_COUNT = 8  # So many times what is lacking has to be planned for a need t
 LINGER_MIN_NS = 2 * NS
 LINGER_NS_MAX = 20 * NS  # So long somebody is waited for who lets nobody report, or in whose group turns are rare.
 LINGER_REPORT_COUNT = 12  # Where three in ten are lost each way, one in 3,000 is never acknowledged.
-_FRACTION_UNIT = 65_535
 _RATE_UNIT = 1 << 32
 
 
@@ -478,11 +478,11 @@ class GroupReceiverMachine:
     def _fraction(self) -> int:
         blocks = self.blocks
         if self.state in HOLDING_STATES:
-            return _FRACTION_UNIT
+            return FRACTION_UNIT
         if blocks is None or not blocks.geometry.symbol_count:
             return 0
         held = blocks.done.count * blocks.geometry.block_symbols_max + blocks.held_symbol_count
-        return min(_FRACTION_UNIT, held * _FRACTION_UNIT // blocks.geometry.symbol_count)
+        return min(FRACTION_UNIT, held * FRACTION_UNIT // blocks.geometry.symbol_count)
 
 
 def _is_inside(block: int, runs: Sequence[Run]) -> bool:

@@ -16,7 +16,7 @@ The rules
    comes (`Member.is_deaf`). A receiver that does not report for long is silent. Nobody waits for it; it may come back,
    and what it missed meanwhile says nothing of its way.
 5. Of new receivers, of reports, and of what is owed, each address has a share (`Parties`, `AddressTurns`).
-6. What a receiver says of itself must follow from what it said before (`follows`) and from what was sent (`Claims`).
+6. What a receiver says must follow from what it said before (`follows`) and from what was sent (`lacking_count`).
 7. A one-way stream hears nothing, sends nothing but Announces and data, and ends when `OnewayCarousel` does.
 """
 
