@@ -72,6 +72,13 @@ def test_a_receiver_that_stays_away_is_named_and_the_status_is_8(fleet: Fleet, w
     assert sorted(result["state"] for result in results(server)) == ["done", "silent"]
 
 
+def test_a_server_that_ends_before_anybody_came_does_not_report_a_start(fleet: Fleet, write_file: Writer) -> None:
+    server = fleet.serve(*QUICKLY, "--idle-exit", "1", write_file(SMALL_SIZE))
+    assert server.wait() == 0, server.err
+    assert server.event("stopped")["reason"] == "idle"
+    assert not [event for event in server.events("warned") if "starting with" in event["message"]]
+
+
 def test_an_interrupted_receiver_notifies_the_server_and_resumes_later(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     server, fetch = catch_in_the_middle(fleet, path)

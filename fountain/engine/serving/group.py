@@ -152,8 +152,8 @@ class ServedGroup:
             endpoint.aim(group)
 
     def _report_begin(self, audience: Audience) -> None:
-        """Once data goes out: whether that is without some that were waited for."""
-        if self._has_begun or all(machine.is_waiting for machine in self.machines):
+        """Once data goes out: whether that is without some that were waited for. A stream may end before it begins."""
+        if self._has_begun or all(machine.is_waiting or machine.is_closed for machine in self.machines):
             return
         self._has_begun = True
         have_count = audience.present_count
