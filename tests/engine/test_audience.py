@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -191,7 +192,12 @@ class Group:
         self.machines = {
             name: SimpleNamespace(
                 members={}, sequence=0, packet_size=1400,
-                stream=SimpleNamespace(offer=SimpleNamespace(name=name, object_id=name.encode(), object_size=1000)),
+                stream=SimpleNamespace(
+                    offer=SimpleNamespace(
+                        name=name, object_id=name.encode(), object_size=1000,
+                        geometry=SimpleNamespace(symbol_count=1000),
+                    ),
+                ),
             )
             for name in names
         }  # fmt: skip
@@ -233,9 +239,10 @@ class Group:
         return self.audience.results()[0]
 
 
-def report(fraction: float) -> GroupReport:
+def report(fraction: float, received_count: int = 0) -> GroupReport:
     """What the audience reads of a receiver's report."""
-    return cast(GroupReport, SimpleNamespace(fraction=round(fraction * 65_535), receive_rate_bps=0))
+    read = SimpleNamespace(fraction=round(fraction * 65_535), receive_rate_bps=0, received_count=received_count)
+    return cast(GroupReport, read)
 
 
 @dataclass
@@ -419,6 +426,21 @@ def test_observers_are_notified_of_what_happens_to_a_receiver(
     found = event_of_member(event(member), group.machines["a"].stream.offer)
     assert (found.reason if isinstance(found, PeerGone) else found and type(found)) == told
     assert found is None or (found.session_id, found.host) == (member.peer_id.hex(), "pc1")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("received_share", "resumed_fraction"), [(0.0, 0.25), (0.2, 0.25), (0.251, 0.0), (0.4, 0.0)]
+)  # fmt: skip
+def test_a_receiver_whose_symbols_all_came_from_the_stream_resumes_nothing(
+    received_share: float, resumed_fraction: float
+) -> None:  # fmt: skip
+    """A receiver that had just begun was shown as resuming at 0.2 %."""
+    group = Group("a")
+    member, offer = group.join("a", 1, MemberState.RECEIVING), group.machines["a"].stream.offer
+    member.report = report(0.25, math.ceil(received_share * offer.geometry.symbol_count))
+    joined = event_of_member(MemberJoined(member), offer)
+    assert isinstance(joined, PeerJoined)
+    assert joined.resumed_fraction == pytest.approx(resumed_fraction, abs=1e-4)
 
 
 # --- Who is named --------------------------------------------------------------------------------------------

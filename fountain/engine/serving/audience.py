@@ -432,7 +432,7 @@ def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
     named = _named(member, offer, member.peer_id.hex())
     match event:
         case MemberJoined():
-            return PeerJoined(**named, resumed_fraction=member.fraction, first_source=0, first_esi=0)
+            return PeerJoined(**named, resumed_fraction=_resumed_fraction(member, offer), first_source=0, first_esi=0)
         case MemberDone():
             return PeerFinished(
                 **named,
@@ -444,6 +444,13 @@ def event_of_member(event: MemberEvent, offer: OfferBody) -> Event | None:
             return HookReported(**named, is_success=member.state is MemberState.HOOK_DONE)
     reason = _EVENT_REASONS.get(type(event))
     return None if reason is None else PeerGone(**named, fraction=member.fraction, reason=reason)
+
+
+def _resumed_fraction(member: Member, offer: OfferBody) -> float:
+    """The share of the object that a receiver had before it joined: none if all of it may have come from the stream."""
+    held_count = member.fraction * offer.geometry.symbol_count
+    is_resumed = member.report is not None and held_count > member.report.received_count
+    return member.fraction if is_resumed else 0.0
 
 
 # --- Both --------------------------------------------------------------------------------------------------
