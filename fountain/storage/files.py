@@ -60,6 +60,7 @@ _HINTS = {
     errno.EPERM: "Check the permissions and the owner.",
     errno.EROFS: "The file system is read-only; choose another place.",
     errno.ENOENT: "Check the path; a directory that is missing must be created first.",
+    errno.EISDIR: "A directory, or something else that is no file, stands there: give another path, or move it away.",
     errno.ENOTDIR: "Check the path; a part of it is not a directory.",
     errno.EIO: "The disk reports a fault; check it, then run the same command again.",
     errno.EFBIG: "The file system cannot hold a file of this size; choose another place.",
@@ -88,7 +89,10 @@ def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
             path=shown,
         )
     reason = error.strerror or str(error)
-    return StorageError(f"Cannot {doing} {shown}: {reason}.", _HINTS.get(error.errno or 0, ""), path=shown)
+    hint = _HINTS.get(error.errno or 0, "")
+    if error.errno == errno.ENOENT and doing == "read":
+        hint = "Check the path."
+    return StorageError(f"Cannot {doing} {shown}: {reason}.", hint, path=shown)
 
 
 def _takes_no_file(directory: Path) -> bool:
@@ -129,11 +133,11 @@ class Directory:
             descriptor = os.open(name, flags | _ALWAYS, mode, dir_fd=self._descriptor)
         else:
             if self.exists(name) and not stat.S_ISREG(self.stat(name).st_mode):
-                raise OSError(errno.ELOOP, "not a regular file", str(self.path / name))
+                raise OSError(errno.EISDIR, "not a regular file", str(self.path / name))
             descriptor = os.open(self.path / name, flags | _ALWAYS, mode)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise OSError(errno.ELOOP, "not a regular file", str(self.path / name))
+            raise OSError(errno.EISDIR, "not a regular file", str(self.path / name))
         return descriptor
 
     def names(self) -> list[bytes]:

@@ -115,7 +115,10 @@ class KeptState:
     def _read(self, directory: Directory) -> bytes | None:
         if not directory.exists(_STATE):
             return None
-        descriptor = directory.open_file(_STATE, os.O_RDONLY)
+        try:
+            descriptor = directory.open_file(_STATE, os.O_RDONLY)
+        except OSError as error:
+            raise self._error(error, "read", self.path / _STATE) from error
         try:
             octets = bytearray(self._size_max + 1)
             return bytes(octets[: read_at(descriptor, memoryview(octets), 0)])
@@ -142,7 +145,7 @@ class KeptState:
             shown = printable(str(self.path))
             raise StorageError(f"{shown} belongs to somebody else.", "Give another `state`.", field="state", path=shown)
 
-    def _error(self, error: OSError, doing: str) -> StorageError:
-        known = storage_error(error, doing, self.path)
+    def _error(self, error: OSError, doing: str, path: Path | None = None) -> StorageError:
+        known = storage_error(error, doing, path or self.path)
         hint = known.hint or "Give a directory that this user can write: `state`."
         return StorageError(known.message, hint, field="state", path=known.path)

@@ -32,7 +32,8 @@ from fountain.wire.manifest import EntryKind, Manifest, encode, parse
 
 __all__ = ["FileSource", "check_source", "object_name", "open_source"]
 
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}  # What stood there has gone, or is a link now.
+# What stood there has gone, or is a directory or a link now.
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
 class FileSource:

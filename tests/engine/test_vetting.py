@@ -118,6 +118,17 @@ def test_a_key_that_is_removed_in_the_middle_of_a_download_ends_it(box: Box) -> 
     assert box.vetting()._floors == {}
 
 
+def test_a_file_of_signers_that_is_missing_is_looked_for_by_its_path(box: Box) -> None:
+    """The hint used to speak of a directory that must be created."""
+    box.signers.unlink()
+    with pytest.raises(StorageError) as raised:
+        box.vetting()
+    assert (raised.value.message, raised.value.hint) == (
+        f"Cannot read {box.signers}: No such file or directory.",
+        "Check the path.",
+    )
+
+
 def test_a_file_of_signers_that_is_gone_allows_nobody_until_it_is_back(box: Box) -> None:
     vetting = box.vetting()
     box.signers.rename(box.folder / "away")

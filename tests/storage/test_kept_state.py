@@ -74,6 +74,21 @@ def test_a_place_that_cannot_be_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "hint"), [("directory", "A directory, or something else"), ("link", "A symbolic link stands")]
+)  # fmt: skip
+def test_a_state_that_is_no_file_is_named_as_what_it_is(tmp_path: Path, kind: str, hint: str) -> None:
+    state = KeptState(tmp_path, "gateway", 100)
+    place = state.path / "state"
+    place.mkdir() if kind == "directory" else place.symlink_to(tmp_path / "target")
+    for use in (state.read, lambda: state.change(lambda _: b"one")):
+        with pytest.raises(StorageError) as raised:
+            use()
+        assert raised.value.message.startswith(f"Cannot read {place}: ")
+        assert raised.value.hint.startswith(hint)
+        assert raised.value.field == "state"
+
+
+@pytest.mark.parametrize(
     ("variables", "place"),
     [
         ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "HOME": "/root"}, "/var/lib/a"),
