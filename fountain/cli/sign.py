@@ -211,8 +211,8 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, str, list[s
 
 def _read_key(path: Path) -> Ed25519PrivateKey | None:
     """The private key in a file; None where only ssh-keygen can use it."""
+    from fountain.storage.files import read_limited
     from fountain.storage.key import key_exposure
-    from fountain.storage.release_files import read_limited
     from fountain.trust.private_key import load_private_key
 
     key = load_private_key(read_limited(path, KEY_SIZE_MAX, "signing_key"))
@@ -228,7 +228,8 @@ def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, str, li
     check_can_load()
     from blake3 import blake3
 
-    from fountain.storage.release_files import ReleaseFiles, read_limited
+    from fountain.storage.files import read_limited
+    from fountain.storage.release_files import ReleaseFiles
     from fountain.trust.release import check_release
     from fountain.trust.signers import AllowedSigners
     from fountain.trust.sshsig import dearmor_all, fingerprint, parse_signature

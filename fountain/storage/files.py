@@ -34,6 +34,8 @@ __all__ = [
     "name_size_max",
     "preallocate",
     "read_at",
+    "read_limited",
+    "read_start",
     "rename_new",
     "storage_error",
     "sync_data",
@@ -271,6 +273,30 @@ def _remove_tree(path: Path) -> None:
             if not os.path.islink(os.path.join(parent, name)):
                 os.chmod(os.path.join(parent, name), 0o700)
     shutil.rmtree(path)
+
+
+def read_limited(path: Path, size_max: int, field: str = "") -> bytes:
+    """The contents of a file of at most `size_max` octets; `field` is the parameter that names it.
+
+    Raises:
+        StorageError: it cannot be read, or is longer.
+    """
+    shown = printable(str(path))
+    try:
+        octets = read_start(path, size_max + 1)
+    except (OSError, ValueError) as raised:
+        error = raised if isinstance(raised, OSError) else OSError(0, str(raised))
+        known = storage_error(error, "read", path)
+        raise StorageError(known.message, known.hint, field=field, path=shown) from raised
+    if len(octets) > size_max:
+        raise StorageError(f"{shown} is longer than {size_max:,} bytes.", "Is it the right file?", field=field)
+    return octets
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """The first `size` octets of a file, or all where it has fewer."""
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 def read_at(descriptor: int, view: memoryview, offset: int) -> int:

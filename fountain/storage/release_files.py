@@ -11,10 +11,10 @@ from pathlib import Path
 
 from fountain.errors import NameClashError, StorageError
 from fountain.limits import MANIFEST_SIZE_MAX
-from fountain.storage.files import storage_error, umask
+from fountain.storage.files import read_limited, read_start, storage_error, umask
 from fountain.storage.paths import printable
 
-__all__ = ["ReleaseFiles", "read_limited"]
+__all__ = ["ReleaseFiles"]
 
 _RELEASE, _SIGNATURE, _MANIFEST = ".release", ".release.sig", ".manifest"
 _STARTS = {_RELEASE: b"fountain-release ", _SIGNATURE: b"-----BEGIN SSH SIGNATURE-----", _MANIFEST: b"FTNM"}
@@ -72,7 +72,7 @@ class ReleaseFiles:
         for suffix, start in _STARTS.items():
             place = self._place(suffix)
             try:
-                is_ours = stat.S_ISREG(os.lstat(place).st_mode) and _read_start(place, len(start)) == start
+                is_ours = stat.S_ISREG(os.lstat(place).st_mode) and read_start(place, len(start)) == start
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -111,30 +111,6 @@ class ReleaseFiles:
 
     def _place(self, suffix: str) -> Path:
         return self.path.parent / (self.path.name + suffix)
-
-
-def read_limited(path: Path, size_max: int, field: str = "") -> bytes:
-    """The contents of a file of at most `size_max` octets; `field` is the parameter that names it.
-
-    Raises:
-        StorageError: it cannot be read, or is longer.
-    """
-    shown = printable(str(path))
-    try:
-        octets = _read_start(path, size_max + 1)
-    except (OSError, ValueError) as raised:
-        error = raised if isinstance(raised, OSError) else OSError(0, str(raised))
-        known = storage_error(error, "read", path)
-        raise StorageError(known.message, known.hint, field=field, path=shown) from raised
-    if len(octets) > size_max:
-        raise StorageError(f"{shown} is longer than {size_max:,} bytes.", "Is it the right file?", field=field)
-    return octets
-
-
-def _read_start(path: Path, size: int) -> bytes:
-    """The first `size` octets of a file, or all where it has fewer."""
-    with path.open("rb") as file:
-        return file.read(size)
 
 
 def _replace(place: Path, octets: bytes) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from fountain.config import TrustConfig
 from fountain.errors import StorageError
 from fountain.events import ServerProved, Warned
+from fountain.storage.files import read_limited
 from fountain.storage.known_hosts_file import append_line, known_hosts_path
 from fountain.storage.paths import printable
-from fountain.storage.release_files import read_limited
 from fountain.trust.known_hosts import KnownHosts, known_line
 from fountain.trust.server_keys import ServerKeys, is_fingerprint, parse_public_keys
 from fountain.trust.sshsig import fingerprint

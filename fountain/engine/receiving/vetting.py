@@ -20,9 +20,9 @@ from fountain.engine.runtime.clock import now_ns, now_utc
 from fountain.errors import StorageError, UntrustedError
 from fountain.limits import NS
 from fountain.storage.destination import make_object_directory
+from fountain.storage.files import read_limited
 from fountain.storage.kept_state import KeptState, state_directory
 from fountain.storage.paths import printable
-from fountain.storage.release_files import read_limited
 from fountain.trust.floor import FLOOR_SIZE_MAX, Floor, split_floor
 from fountain.trust.judgement import Judge, Judgement
 from fountain.trust.release import SIGNERS_PRODUCT, Release

@@ -7,8 +7,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fountain.errors import UsageError
+from fountain.storage.files import read_limited
 from fountain.storage.key import key_exposure
-from fountain.storage.release_files import read_limited
 from fountain.trust.private_key import load_private_key
 
 __all__ = ["read_identity"]

@@ -11,7 +11,7 @@ from fountain.errors import StorageError, UsageError
 from fountain.events import Observer, Warned
 from fountain.limits import NS
 from fountain.protocol.base.handshake import Identity
-from fountain.storage.release_files import read_limited
+from fountain.storage.files import read_limited
 from fountain.trust.authorized_keys import AuthorizedKeys
 
 __all__ = ["AllowedClients", "read_served_identity"]
