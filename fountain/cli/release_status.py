@@ -26,8 +26,8 @@ def show_status(given: Mapping[str, Any], words: Sequence[str], env: Environment
         StorageError: the state cannot be read, or is damaged.
         UntrustedError: what was here last has expired.
     """
-    from fountain.trust.floor import FLOOR_SIZE_MAX, split_floor
-    from fountain.trust.release import SIGNERS_PRODUCT, TIME_FORMAT, is_product
+    from fountain.trust.floor import split_floor, state_size_max
+    from fountain.trust.release import TIME_FORMAT, is_product
 
     refuse(
         given, [name for name in given if name in OPTIONS.keys() - _TAKEN], "cannot go with `status`", "Leave it out."
@@ -37,25 +37,17 @@ def show_status(given: Mapping[str, Any], words: Sequence[str], env: Environment
     product = given.get("product")
     if product is None or not is_product(product):
         raise UsageError("`status` needs `product`.", "Name the product that this machine takes.", field="product")
-    size_max = FLOOR_SIZE_MAX + (1 << 20 if product == SIGNERS_PRODUCT else 0)
-    octets = KeptState.look(given.get("state") or state_directory(env.variables), product, size_max)
+    parent = given.get("state") or state_directory(env.variables)
+    octets = KeptState.look(parent, product, state_size_max(product))
     if octets is None:
         env.stdout.write_line(json.dumps({}) if given["json"] else f"{product}: no release was taken yet")
         return ExitStatus.DONE
-    floor, _ = split_floor(octets)
-    if floor is None:
+    found = split_floor(octets, product)
+    if found is None:
         raise StorageError(f"The state of {product} is damaged.", "Restore it.", field="state")
-    release = floor.release
+    floor, release = found[0], found[0].release
     if given["json"]:
-        record = {
-            "product": release.product,
-            "version": release.version,
-            "object_id": release.object_id.hex(),
-            "issued": f"{release.issued:{TIME_FORMAT}}",
-            "expires": f"{release.expires:{TIME_FORMAT}}",
-            "signer": floor.signer,
-        }
-        env.stdout.write_line(json.dumps(record))
+        env.stdout.write_line(json.dumps(release.record(floor.signer)))
     elif not given["quiet"]:
         times = f"issued {release.issued:{TIME_FORMAT}}, expires {release.expires:{TIME_FORMAT}}"
         env.stdout.write_line(f"{release}: signed by the key {floor.signer}, {times}")

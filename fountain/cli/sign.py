@@ -22,10 +22,9 @@ from fountain.cli.ssh_keygen import sign_with_ssh_keygen
 from fountain.cli.text import escape_controls
 from fountain.cli.units import parse_lifetime
 from fountain.errors import StorageError, UntrustedError, UsageError
+from fountain.wire.signed import SIGNATURE_COUNT_MAX
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from fountain.trust.release import Release
     from fountain.wire.manifest import Manifest
 
@@ -38,8 +37,6 @@ EXAMPLES = (
     (f"{PROG} --verify image.iso.release --signers allowed_signers --product gateway", "before it is installed"),
 )
 LIFETIME_S_MAX = 3650 * 86_400
-KEY_SIZE_MAX = 1 << 16
-SIGNERS_SIZE_MAX = 1 << 20
 _VERSION = re.compile("[0-9]{1,19}")
 _FOR_SIGNING = ("signing_key", "release_version", "lifetime_s")
 
@@ -127,7 +124,7 @@ def _run(argv: Sequence[str], env: Environment) -> ExitStatus:
     else:
         release, signer, lines = _sign(_read_sign(given, words, env), env)
     if given["json"]:
-        env.stdout.write_line(json.dumps(_as_dictionary(release, signer)))
+        env.stdout.write_line(json.dumps(release.record(signer)))
     elif not given["quiet"]:
         for line in lines:
             env.stdout.write_line(escape_controls(line))
@@ -156,7 +153,7 @@ def _read_sign(given: Mapping[str, Any], words: Sequence[str], env: Environment)
     if not 0 < given["lifetime_s"] <= LIFETIME_S_MAX:
         raise UsageError("`lifetime_s` is from 1h to 3650d.", "90d is usual.", field="lifetime_s")
     keys = given.get("signing_key", ())
-    if len(keys) > 2:
+    if len(keys) > SIGNATURE_COUNT_MAX:
         raise UsageError(
             "A release has two signatures at most.", "Give `signing_key` once or twice.", field="signing_key"
         )
@@ -174,11 +171,12 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, str, list[s
 
     check_can_load()
     from fountain.codes.registry import code_by_name  # These load numpy and the kernels, which --help must not.
+    from fountain.engine.runtime.identity_file import read_private_key
     from fountain.geometry import symbol_size_for_mtu
     from fountain.limits import MTU_DEFAULT
     from fountain.storage.release_files import ReleaseFiles
     from fountain.storage.source import check_source, open_source
-    from fountain.trust.release import Release, namespace_of
+    from fountain.trust.release import TIME_FORMAT, Release, namespace_of
     from fountain.trust.sshsig import armor, dearmor, fingerprint, parse_signature, sign
 
     check_source(options.path)
@@ -186,7 +184,7 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, str, list[s
     files.check_free()
     issued = env.now_utc().replace(microsecond=0)
     expires = issued + options.lifetime
-    keys = [_read_key(path) for path in options.keys]  # Wrong ones before hours of reading.
+    keys = [read_private_key(path, "signing_key") for path in options.keys]  # Wrong ones before hours of reading.
     symbol_size, code = symbol_size_for_mtu(MTU_DEFAULT), code_by_name(CODE_DEFAULT)
     with open_source(options.path, symbol_size=symbol_size, profile_id=code.profile_id) as source:
         release = Release(options.product, options.version, source.object_id, issued, expires)
@@ -202,24 +200,11 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, str, list[s
     files.write(record, b"".join(armor(signature.pack()) for signature in signatures), manifest)
     names = [fingerprint(signature.public_key) for signature in signatures]
     lines = [
-        f"{files.release}: {release}, expires {expires:%Y-%m-%dT%H:%M:%SZ}",
+        f"{files.release}: {release}, expires {expires:{TIME_FORMAT}}",
         f"{files.signature}: signed by the key {' and by '.join(names)}",
         f"{files.manifest}: object {release.object_id.hex()}",
     ]
     return release, names[0], lines
-
-
-def _read_key(path: Path) -> Ed25519PrivateKey | None:
-    """The private key in a file; None where only ssh-keygen can use it."""
-    from fountain.storage.files import read_limited
-    from fountain.storage.key import key_exposure
-    from fountain.trust.private_key import load_private_key
-
-    key = load_private_key(read_limited(path, KEY_SIZE_MAX, "signing_key"))
-    exposure = None if key is None else key_exposure(path)
-    if exposure:
-        raise UsageError(exposure, f"Protect it: chmod 600 {path}", field="signing_key")
-    return key
 
 
 def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, str, list[str]]:
@@ -230,8 +215,8 @@ def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, str, li
 
     from fountain.storage.files import read_limited
     from fountain.storage.release_files import ReleaseFiles
-    from fountain.trust.release import check_release
-    from fountain.trust.signers import AllowedSigners
+    from fountain.trust.release import TIME_FORMAT, check_release
+    from fountain.trust.signers import SIGNERS_SIZE_MAX, AllowedSigners
     from fountain.trust.sshsig import dearmor_all, fingerprint, parse_signature
     from fountain.wire.manifest import Manifest, parse
 
@@ -253,7 +238,7 @@ def _verify(options: _VerifyOptions, env: Environment) -> tuple[Release, str, li
     _check_content(files.path, manifest, release)
     lines = [
         f"{files.path}: {release}, object {release.object_id.hex()}",
-        f"signed by the key {fingerprint(signature.public_key)}, expires {release.expires:%Y-%m-%dT%H:%M:%SZ}",
+        f"signed by the key {fingerprint(signature.public_key)}, expires {release.expires:{TIME_FORMAT}}",
     ]
     return release, fingerprint(signature.public_key), lines
 
@@ -271,14 +256,3 @@ def _check_content(path: Path, manifest: Manifest, release: Release) -> None:
         raise StorageError(error.message, hint, path=error.path) from error
     except UntrustedError as error:
         raise UntrustedError(f"This is not {release}: {error.message}", "Do not install it.") from error
-
-
-def _as_dictionary(release: Release, signer: str) -> dict[str, object]:
-    return {
-        "product": release.product,
-        "version": release.version,
-        "object_id": release.object_id.hex(),
-        "issued": f"{release.issued:%Y-%m-%dT%H:%M:%SZ}",
-        "expires": f"{release.expires:%Y-%m-%dT%H:%M:%SZ}",
-        "signer": signer,
-    }

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fountain.errors import UntrustedError
-from fountain.trust.release import TIME_FORMAT, Release
+from fountain.trust.release import SIGNERS_PRODUCT, TIME_FORMAT, Release
+from fountain.trust.signers import SIGNERS_SIZE_MAX
 
-__all__ = ["FLOOR_SIZE_MAX", "Floor", "split_floor"]
+__all__ = ["FLOOR_SIZE_MAX", "Floor", "split_floor", "state_size_max"]
 
 FLOOR_SIZE_MAX = 512
 _SIGNER = re.compile(rb"signer: (SHA256:[A-Za-z0-9+/]{43})\n")
@@ -85,9 +86,15 @@ class Floor:
         return other if order > (self.release.version, self.release.issued) else self
 
 
-def split_floor(octets: bytes) -> tuple[Floor | None, bytes]:
-    """The floor that `octets` begin with (None: with something else), and what follows it."""
+def split_floor(octets: bytes, product: str) -> tuple[Floor, bytes] | None:
+    """The floor of `product` that `octets` begin with, and what follows it; None where they are something else."""
     lines = octets.split(b"\n", _LINE_COUNT)
     if len(lines) <= _LINE_COUNT:
-        return None, b""
-    return Floor.parse(octets[: len(octets) - len(lines[_LINE_COUNT])]), lines[_LINE_COUNT]
+        return None
+    floor = Floor.parse(octets[: len(octets) - len(lines[_LINE_COUNT])])
+    return None if floor is None or floor.release.product != product else (floor, lines[_LINE_COUNT])
+
+
+def state_size_max(product: str) -> int:
+    """Octets that are kept of a product, at most."""
+    return FLOOR_SIZE_MAX + (SIGNERS_SIZE_MAX if product == SIGNERS_PRODUCT else 0)

@@ -41,12 +41,13 @@ SIGNERS_PRODUCT, SIGNERS_NAMESPACE = "fountain-signers", b"signers@fountain-udp"
 RELEASE_SIZE_MAX = 256
 VERSION_MAX = (1 << 63) - 1
 CLOCK_SKEW_MAX = timedelta(days=1)  # How far the clock of the publisher may be ahead of ours.
-_PRODUCT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_PRODUCT_TEXT = r"[a-z0-9][a-z0-9._-]{0,62}"
+_PRODUCT = re.compile(_PRODUCT_TEXT)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _TIME_TEXT = rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"
 _RECORD = re.compile(
     rb"fountain-release 1\n"
-    rb"product: ([a-z0-9][a-z0-9._-]{0,62})\n"
+    rb"product: (" + _PRODUCT_TEXT.encode("ascii") + rb")\n"
     rb"version: ([1-9][0-9]{0,18})\n"
     rb"object: ([0-9a-f]{64})\n"
     rb"issued: " + _TIME_TEXT + rb"\n"
@@ -108,6 +109,17 @@ class Release:
         if self.issued >= now + CLOCK_SKEW_MAX:
             hint = "Check the clocks of this machine and of the publisher."
             raise UntrustedError(f"{self} was issued in the future, at {self.issued:{TIME_FORMAT}}.", hint)
+
+    def record(self, signer: str) -> dict[str, str | int]:
+        """What JSON says of the release, signed by the key of this name (`SHA256:...`)."""
+        return {
+            "product": self.product,
+            "version": self.version,
+            "object_id": self.object_id.hex(),
+            "issued": f"{self.issued:{TIME_FORMAT}}",
+            "expires": f"{self.expires:{TIME_FORMAT}}",
+            "signer": signer,
+        }
 
     def __str__(self) -> str:
         return f"{self.product} {self.version}"

@@ -23,8 +23,18 @@ from dataclasses import dataclass
 from fountain.errors import UntrustedError
 from fountain.trust.sshsig import fingerprint, parse_key_words
 
-__all__ = ["AllowedSigners", "Signer", "UnreadLine", "matches", "matches_list", "options_end", "parse_time"]
+__all__ = [
+    "SIGNERS_SIZE_MAX",
+    "AllowedSigners",
+    "Signer",
+    "UnreadLine",
+    "matches",
+    "matches_list",
+    "options_end",
+    "parse_time",
+]
 
+SIGNERS_SIZE_MAX = 1 << 20  # Octets of a file.
 _BLANK = b" \t\r\n"
 _PATTERN_SIZE_MAX = 1022  # ssh-keygen lets a list with a longer one match nothing.
 _TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})([0-9]{2})?)?(Z|UTC)?", re.IGNORECASE)

@@ -75,3 +75,11 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     told = status(tmp_path, "--product", "gateway", "--state", str(tmp_path))
     assert told.status == 6
     assert "is damaged" in told.err
+
+
+def test_the_state_of_another_product_is_not_shown(tmp_path: Path) -> None:
+    keep(tmp_path)
+    (tmp_path / "gateway").rename(tmp_path / "sensor")
+    told = status(tmp_path, "--product", "sensor", "--state", str(tmp_path))
+    assert (told.status, told.out) == (6, "")
+    assert "is damaged" in told.err

@@ -23,16 +23,15 @@ from fountain.storage.destination import make_object_directory
 from fountain.storage.files import read_limited
 from fountain.storage.kept_state import KeptState, state_directory
 from fountain.storage.paths import printable
-from fountain.trust.floor import FLOOR_SIZE_MAX, Floor, split_floor
+from fountain.trust.floor import Floor, split_floor, state_size_max
 from fountain.trust.judgement import Judge, Judgement
 from fountain.trust.release import SIGNERS_PRODUCT, Release
 from fountain.trust.signer_list import check_list, read_resets, read_roots
-from fountain.trust.signers import AllowedSigners
+from fountain.trust.signers import SIGNERS_SIZE_MAX, AllowedSigners
 from fountain.wire.control import OfferBody
 
-__all__ = ["SIGNERS_SIZE_MAX", "Vetting"]
+__all__ = ["Vetting"]
 
-SIGNERS_SIZE_MAX = 1 << 20
 _LOOK_NS = NS  # How often files are looked at again.
 _LISTS = "received"
 _TAKEN_COUNT_MAX = 64  # Objects of which the newest release is remembered.
@@ -63,11 +62,9 @@ class Vetting:
         self._config = config
         self._product = config.product
         self._parent = state_directory(os.environ) if config.state is None else config.state
-        products = {config.product: FLOOR_SIZE_MAX}
+        products = [config.product] if config.root_signers is None else [config.product, SIGNERS_PRODUCT]
+        self._states = {each: KeptState(self._parent, each, state_size_max(each)) for each in products}
         if config.root_signers is not None:
-            products[SIGNERS_PRODUCT] = FLOOR_SIZE_MAX + SIGNERS_SIZE_MAX
-        self._states = {product: KeptState(self._parent, product, size) for product, size in products.items()}
-        if SIGNERS_PRODUCT in products and config.root_signers is not None:
             make_object_directory(self.list_directory)
         self._clock = clock
         self._lock = threading.Lock()
@@ -216,7 +213,7 @@ class Vetting:
             return floor.lowered(version).pack() + kept
 
         if product != SIGNERS_PRODUCT and (self._parent / product).is_dir():
-            state = KeptState(self._parent, product, FLOOR_SIZE_MAX)
+            state = KeptState(self._parent, product, state_size_max(product))
             if state.read() is not None:
                 state.change(change)
 
@@ -259,9 +256,9 @@ class Vetting:
         return found
 
     def _parse(self, product: str, octets: bytes) -> tuple[Floor, bytes]:
-        floor, content = split_floor(octets)
-        if floor is None or floor.release.product != product:
+        found = split_floor(octets, product)
+        if found is None:
             shown = printable(str(self._parent / product / "state"))
             hint = "Restore it. Without it older releases are taken: remove it only if you know what was here last."
             raise StorageError(f"{shown} is damaged.", hint, field="state", path=shown)
-        return floor, content
+        return found

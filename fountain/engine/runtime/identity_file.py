@@ -1,4 +1,4 @@
-"""The private key in a file, which a server or a client proves to have."""
+"""The private key in a file, with which a publisher signs, or which a server or a client proves to have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fountain.storage.files import read_limited
 from fountain.storage.key import key_exposure
 from fountain.trust.private_key import load_private_key
 
-__all__ = ["read_identity"]
+__all__ = ["read_identity", "read_private_key"]
 
 _SIZE_MAX = 1 << 16
 
@@ -23,16 +23,27 @@ def read_identity(path: Path) -> Ed25519PrivateKey:
         StorageError: the file cannot be read.
         UsageError: it is another kind of key, is locked by a passphrase, or others can read it.
     """
-    field = "identity"
-    key = load_private_key(read_limited(path, _SIZE_MAX, field), field)
+    key = read_private_key(path, "identity")
     if key is None:
         raise UsageError(
             f"{path} is no private key that can be used: a passphrase locks it, or it is something else.",
             "Nothing here asks for a passphrase, and no agent is asked. Make a key for this alone: "
             "ssh-keygen -t ed25519 -N '' -f FILE",
-            field=field,
+            field="identity",
         )  # fmt: skip
-    exposure = key_exposure(path)
+    return key
+
+
+def read_private_key(path: Path, field: str) -> Ed25519PrivateKey | None:
+    """The key in a file that ssh-keygen made; None where a passphrase locks it, or the file is no private key. `field`
+    is the parameter that names the file.
+
+    Raises:
+        StorageError: the file cannot be read.
+        UsageError: it is another kind of key, or others can read it.
+    """
+    key = load_private_key(read_limited(path, _SIZE_MAX, field), field)
+    exposure = None if key is None else key_exposure(path)
     if exposure:
         raise UsageError(exposure, f"Protect it: chmod 600 {path}", field=field)
     return key
