@@ -14,8 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fountain.trust.signers import options_end, parse_time
-from fountain.trust.sshsig import parse_key_words
+from fountain.trust.openssh import parse_time, split_options
 
 __all__ = ["AuthorizedKeys", "UnreadKey"]
 
@@ -48,11 +47,7 @@ class AuthorizedKeys:
             line = whole.strip(_BLANK)
             if not line or line.startswith(b"#"):
                 continue
-            options = b""
-            public_key = parse_key_words(line)
-            if public_key is None:
-                end = options_end(line)
-                options, public_key = line[:end], parse_key_words(line[end:].lstrip(b" \t"))
+            options, public_key = split_options(line)
             end_s = _end_of(options)
             if public_key is None:
                 unread.append(UnreadKey(number, "has no ed25519 key"))

@@ -13,11 +13,12 @@ from datetime import datetime
 from fountain.errors import UntrustedError
 from fountain.trust.release import SIGNERS_PRODUCT, TIME_FORMAT, Release
 from fountain.trust.signers import SIGNERS_SIZE_MAX
+from fountain.trust.sshsig import FINGERPRINT_TEXT
 
 __all__ = ["FLOOR_SIZE_MAX", "Floor", "split_floor", "state_size_max"]
 
 FLOOR_SIZE_MAX = 512
-_SIGNER = re.compile(rb"signer: (SHA256:[A-Za-z0-9+/]{43})\n")
+_SIGNER = re.compile(f"signer: ({FINGERPRINT_TEXT})\n".encode("ascii"))
 _LINE_COUNT = 7
 _NO_OBJECT = bytes(32)
 

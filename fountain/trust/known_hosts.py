@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fountain.trust.signers import matches_list
+from fountain.trust.openssh import matches_list
 from fountain.trust.sshsig import key_words, parse_key_words
 
 __all__ = ["KnownHosts", "KnownKey", "known_line", "server_name"]

@@ -8,10 +8,7 @@ from fountain.errors import UntrustedError, UsageError
 from fountain.trust.known_hosts import KnownHosts, server_name
 from fountain.trust.sshsig import fingerprint, parse_key_words
 
-__all__ = ["ServerKeys", "is_fingerprint", "parse_public_keys"]
-
-_FINGERPRINT_PREFIX = "SHA256:"
-_FINGERPRINT_SIZE = len(_FINGERPRINT_PREFIX) + 43
+__all__ = ["ServerKeys", "parse_public_keys"]
 
 
 class ServerKeys:
@@ -86,11 +83,6 @@ class ServerKeys:
                 f"If fountain-serve prints the same there, add it: `server_key` {shown}",
             )
         return None
-
-
-def is_fingerprint(text: str) -> bool:
-    """Whether `text` has the form of what `ssh-keygen -l` prints of a key, and fountain-serve at its start."""
-    return text.startswith(_FINGERPRINT_PREFIX) and len(text) == _FINGERPRINT_SIZE
 
 
 def parse_public_keys(octets: bytes) -> list[str]:

@@ -7,38 +7,22 @@ A line has patterns of principals, perhaps options, and a key; `#` begins a comm
 Here the principal is a product. A line that ssh-keygen cannot read counts for nobody, and neither does one of another
 kind of key: such keys sign no release. Lines of certificate authorities (`cert-authority`) do not count either, because
 releases are signed by keys themselves. Why lines do not count is in the error where no other line allows the key.
-
-A time is YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with `Z` or `UTC` behind it, or in the standard time of this
-machine's zone.
 """
 
 from __future__ import annotations
 
-import calendar
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fountain.errors import UntrustedError
-from fountain.trust.sshsig import fingerprint, parse_key_words
+from fountain.trust.openssh import matches_list, parse_time, split_options
+from fountain.trust.sshsig import fingerprint
 
-__all__ = [
-    "SIGNERS_SIZE_MAX",
-    "AllowedSigners",
-    "Signer",
-    "UnreadLine",
-    "matches",
-    "matches_list",
-    "options_end",
-    "parse_time",
-]
+__all__ = ["SIGNERS_SIZE_MAX", "AllowedSigners", "Signer", "UnreadLine"]
 
 SIGNERS_SIZE_MAX = 1 << 20  # Octets of a file.
 _BLANK = b" \t\r\n"
-_PATTERN_SIZE_MAX = 1022  # ssh-keygen lets a list with a longer one match nothing.
-_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})([0-9]{2})?)?(Z|UTC)?", re.IGNORECASE)
-_TIME_MAXIMA = (9999, 12, 31, 23, 59, 61)  # As strptime has them; a day too many is a day of the next month.
 _SHOWN_COUNT_MAX = 3  # Lines that an error names.
 
 
@@ -126,39 +110,6 @@ class AllowedSigners:
         raise UntrustedError(f"Signed by the key {name}, which `signers` does not list for {principal}.", hint)
 
 
-def matches(text: bytes, pattern: bytes) -> bool:
-    """Whether `text` fits `pattern`, in which `*` stands for any octets and `?` for one."""
-    at = place = 0
-    star = mark = -1
-    while at < len(text):
-        if pattern[place : place + 1] == b"*":
-            star, mark = place, at
-            place += 1
-        elif pattern[place : place + 1] in (b"?", text[at : at + 1]):
-            at += 1
-            place += 1
-        elif star >= 0:  # Let the last star stand for one octet more.
-            mark += 1
-            at, place = mark, star + 1
-        else:
-            return False
-    return not pattern[place:].strip(b"*")
-
-
-def matches_list(text: bytes, patterns: bytes) -> bool:
-    """Whether `text` fits one of `patterns`, which commas separate, and none of those with a `!` in front."""
-    found = False
-    for listed in patterns.split(b","):
-        pattern = listed.removeprefix(b"!")
-        if len(pattern) > _PATTERN_SIZE_MAX:
-            return False
-        if matches(text, pattern):
-            if listed.startswith(b"!"):
-                return False
-            found = True
-    return found
-
-
 def _first_word(line: bytes) -> tuple[bytes | None, bytes]:
     """The first word of a line, of which the end may be quoted, and what follows; None for a quote that does not end.
 
@@ -178,29 +129,13 @@ def _first_word(line: bytes) -> tuple[bytes | None, bytes]:
 
 def _parse_signer(number: int, patterns: bytes, rest: bytes) -> Signer:
     options = _Options()
-    public_key = parse_key_words(rest)
+    text, public_key = split_options(rest)
     if public_key is None:
-        end = options_end(rest)
-        public_key = parse_key_words(rest[end:].lstrip(b" \t"))
-        if public_key is None:
-            raise _UnreadableError("has no ed25519 key")
-        options.parse(rest[:end])
+        raise _UnreadableError("has no ed25519 key")
+    options.parse(text)
     if options.is_authority:
         raise _UnreadableError("is of a certificate authority, and releases are signed by keys themselves")
     return Signer(number, patterns, public_key, options.namespaces, options.valid_after, options.valid_before)
-
-
-def options_end(text: bytes) -> int:
-    """Where the options end that `text` begins with: at a space or tab outside of quotes."""
-    quoted = False
-    at = 0
-    while at < len(text) and (quoted or text[at : at + 1] not in (b" ", b"\t")):
-        if text[at : at + 2] == b'\\"':
-            at += 1
-        elif text[at : at + 1] == b'"':
-            quoted = not quoted
-        at += 1
-    return at
 
 
 class _Options:
@@ -259,25 +194,3 @@ def _parse_named_time(name: str, text: bytes) -> int:
     if seconds is None:
         raise _UnreadableError(f"has no time in {name}")
     return seconds
-
-
-def parse_time(text: bytes) -> int | None:
-    """Seconds since 1970 of a time as OpenSSH writes it; None where it is none."""
-    match = _TIME.fullmatch(text.decode("latin-1"))
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (int(field or 0) for field in match.groups()[:6])
-    numbers = (year, month, day, hour, minute, second)
-    is_past = any(number > maximum for number, maximum in zip(numbers, _TIME_MAXIMA))
-    if is_past or not month or not day or year < 1970:
-        return None
-    fields = (*numbers, 0, 0, 0)
-    seconds = calendar.timegm(fields) if match[7] else _local_seconds(fields)
-    return seconds if seconds > 0 else None
-
-
-def _local_seconds(fields: tuple[int, ...]) -> int:
-    try:
-        return int(time.mktime(fields))  # type: ignore[arg-type]
-    except (OverflowError, ValueError):
-        return 0

@@ -32,12 +32,14 @@ from fountain.errors import UntrustedError
 from fountain.integrity import is_signed
 
 __all__ = [
+    "FINGERPRINT_TEXT",
     "PUBLIC_KEY_SIZE",
     "Signature",
     "armor",
     "dearmor",
     "dearmor_all",
     "fingerprint",
+    "is_fingerprint",
     "key_words",
     "pack_public_key",
     "parse_key_words",
@@ -47,6 +49,7 @@ __all__ = [
 ]
 
 PUBLIC_KEY_SIZE = 32
+FINGERPRINT_TEXT = "SHA256:[A-Za-z0-9+/]{43}"  # A pattern of the names of keys.
 _SIGNATURE_SIZE = 64
 _MAGIC = b"SSHSIG"
 _VERSION = (1).to_bytes(4, "big")
@@ -201,6 +204,11 @@ def fingerprint(public_key: bytes) -> str:
     """The name of a key, as `ssh-keygen -l` prints it: `SHA256:` and base64."""
     digest = hashlib.sha256(pack_public_key(public_key)).digest()
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether `text` has the form of the name of a key."""
+    return re.fullmatch(FINGERPRINT_TEXT, text) is not None
 
 
 def _pack_string(octets: bytes) -> bytes:

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.errors import UntrustedError, UsageError
+from fountain.trust.openssh import matches, matches_list
 from fountain.trust.private_key import load_private_key
 from fountain.trust.release import CLOCK_SKEW_MAX, NAMESPACE, VERSION_MAX, Release, check_release
-from fountain.trust.signers import AllowedSigners, matches, matches_list
+from fountain.trust.signers import AllowedSigners
 from fountain.trust.sshsig import (
     armor,
     dearmor,

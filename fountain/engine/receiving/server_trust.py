@@ -15,8 +15,8 @@ from fountain.storage.files import read_limited
 from fountain.storage.known_hosts_file import append_line, known_hosts_path
 from fountain.storage.paths import printable
 from fountain.trust.known_hosts import KnownHosts, known_line
-from fountain.trust.server_keys import ServerKeys, is_fingerprint, parse_public_keys
-from fountain.trust.sshsig import fingerprint
+from fountain.trust.server_keys import ServerKeys, parse_public_keys
+from fountain.trust.sshsig import fingerprint, is_fingerprint
 
 __all__ = ["ServerTrust"]
 
