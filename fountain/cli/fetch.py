@@ -17,7 +17,6 @@ from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group
 from fountain.cli.options import OPTIONS
 from fountain.cli.place import HostPlace, is_address, read_place
-from fountain.cli.release_status import show_status
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
 from fountain.config import FetchConfig, TrustConfig
@@ -140,6 +139,8 @@ def _with_url(text: str) -> str:
 def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
     given, words = fetch_parser().parse(argv)
     if "status" in given:
+        from fountain.cli.release_status import show_status
+
         return show_status(given, words, env)
     config, typed_out, output = _read(given, words)
     has_id_in_url = config.trust.object_id is not None and "object_id" not in given

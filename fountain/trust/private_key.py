@@ -8,7 +8,6 @@ import re
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from fountain.errors import UsageError
 
@@ -31,6 +30,8 @@ def load_private_key(octets: bytes, field: str = "signing_key") -> Ed25519Privat
     try:
         if not base64.b64decode(b"".join(match[1].split()), validate=True).startswith(_UNLOCKED):
             return None
+        from cryptography.hazmat.primitives.serialization import load_ssh_private_key  # It loads RSA, DSA and more.
+
         key = load_ssh_private_key(octets.strip() + b"\n", None)
     except (binascii.Error, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UsageError(f"The private key cannot be read: {error}.", field=field) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fountain.limits import NS
 from fountain.protocol.base.replay import SequenceCounter
-from fountain.protocol.rate.loss_events import LATE_MAX_NS
+from fountain.protocol.rate.estimate import LATE_MAX_NS
 from fountain.protocol.session.reordering import WINDOW_NS, Reordering
 
 MS = NS // 1000

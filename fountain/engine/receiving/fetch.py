@@ -22,7 +22,6 @@ from fountain.engine.receiving.server_trust import ServerTrust
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
-from fountain.engine.runtime.identity_file import read_identity
 from fountain.engine.runtime.standing import await_group, open_group
 from fountain.errors import IncompleteError
 from fountain.events import Fetched, Listening, Observer, Searching, Shield
@@ -37,6 +36,10 @@ from fountain.storage.key import read_key
 from fountain.wire.control import Want
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from fountain.engine.receiving.group_fetch import GroupFetch
     from fountain.engine.receiving.unicast_fetch import UnicastFetch
     from fountain.engine.receiving.vetting import Vetting
@@ -146,10 +149,16 @@ def _machine(
     client = ClientConfig(
         want_kind, want, open=config.open, wait=config.wait, timeout_ns=config.timeout_ns,
         peer_id=single_peer_id(config, targets), host=platform.node(), object_id=object_id,
-        server_keys=servers.keys, identity=None if trust.identity is None else read_identity(trust.identity),
+        server_keys=servers.keys, identity=None if trust.identity is None else _identity(trust.identity),
         vet=None if vetting is None else vetting.vet,
     )  # fmt: skip
     return ClientMachine(client, secrets.token_bytes(32), now_ns())
+
+
+def _identity(path: Path) -> Ed25519PrivateKey:
+    from fountain.engine.runtime.identity_file import read_identity
+
+    return read_identity(path)
 
 
 def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Address]) -> None:

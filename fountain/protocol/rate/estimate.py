@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["LossEstimate", "RttEstimate", "echoed_rtt_us"]
+__all__ = ["LATE_MARGIN", "LATE_MAX_NS", "LossEstimate", "RttEstimate", "echoed_rtt_us"]
 
+LATE_MARGIN = 1.25  # A receiver waits for late packets this times the longest that a packet was late of late, ...
+LATE_MAX_NS = 50_000_000  # ... up to a round trip or this: what comes later is no use to a controller.
 _LOSS_WINDOW_COUNT = 2_000  # packets over which the loss is averaged: about two blocks
 _REORDER_NS = 20_000_000  # A report that comes so much later than a packet's round trip would have counted the packet.
 _WORD = 0xFFFF_FFFF

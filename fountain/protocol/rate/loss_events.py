@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fountain.limits import NS
+from fountain.protocol.rate.estimate import LATE_MARGIN, LATE_MAX_NS
 
 __all__ = [
     "EVENT_RATE_MIN",
     "GROUP_RTT_INITIAL_NS",
-    "LATE_MARGIN",
-    "LATE_MAX_NS",
     "RTT_MIN_NS",
     "TRANSIT_MODULUS_NS",
     "LossEvents",
@@ -29,9 +28,7 @@ GROUP_RTT_INITIAL_NS = 500_000_000  # RFC 4654: for receivers of which nothing i
 RTT_MIN_NS = 1_000_000  # Trains and scheduling take that long: nothing can be controlled in less.
 EVENT_RATE_MIN = 2.0**-32  # the smallest that the wire can carry
 LATE_COUNT = 3  # RFC 5348's NDUPACK: overtaken by so many is lost, ...
-LATE_SHARE = 4  # ... but not before a quarter of a round trip has passed (RFC 8985's reordering window), nor before ...
-LATE_MARGIN = 1.25  # ... this times the longest that a packet was late of late, ...
-LATE_MAX_NS = 50_000_000  # ... up to a round trip or this: what comes later is no use to a controller.
+LATE_SHARE = 4  # ... but not before a quarter of a round trip has passed (RFC 8985's reordering window).
 _LATE_DECAY = 15 / 16  # of what was late, with each loss that is one
 _GONE_COUNT_MAX = 256  # holes taken for lost, of which packets may still come
 INTERVAL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2)

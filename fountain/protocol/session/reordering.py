@@ -6,7 +6,7 @@ from collections import deque
 
 from fountain.limits import NS
 from fountain.protocol.base.replay import SequenceCounter
-from fountain.protocol.rate.loss_events import LATE_MARGIN, LATE_MAX_NS
+from fountain.protocol.rate.estimate import LATE_MARGIN, LATE_MAX_NS
 
 __all__ = ["Reordering"]
 
