@@ -41,6 +41,7 @@ class Archive:
         vetting: Vetting | None = None,
     ) -> None:  # fmt: skip
         self._observer = observer
+        self._vetting = vetting
         self._received = ReceivedList(config.out or Path.cwd())
         self._hooks: Hooks | None = None
         self._hook_lock = -1
@@ -67,10 +68,11 @@ class Archive:
         """What a worker calls when an object, whose files have these digests, is about to get its place."""
         return None if self._hooks is None else self._expect_hook
 
-    def add(self, offer: OfferBody, fetched: Fetched, now_ns: int, *, has_hook: bool = True) -> bool:
-        """Remember an object that stands; whether its hook is to run. Not all objects have one."""
+    def add(self, offer: OfferBody, fetched: Fetched, now_ns: int) -> bool:
+        """Remember an object that stands; whether its hook is to run. A list of signers has none."""
         self._tidy_ns = now_ns  # Parts of older releases may be left.
-        if self._hooks is not None and has_hook:
+        is_list = self._vetting is not None and self._vetting.is_list(offer)
+        if self._hooks is not None and not is_list:
             self._hooks.begin(_pending_hook(offer, [digest for digest, _ in fetched.files]), fetched.path, now_ns)
             return True
         try:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fountain.codes.registry import code_by_name
 from fountain.config import FetchConfig
@@ -22,7 +23,6 @@ from fountain.engine.receiving.object_fetch import Phase, Place
 from fountain.engine.receiving.outcome import Unserved, Yielded
 from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.receiving.reticence import Gate, Reticence
-from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.standing import Standing
 from fountain.engine.runtime.warmup import WarmUp
@@ -37,10 +37,13 @@ from fountain.net.waiting import Waker
 from fountain.protocol.group.receiver import standstill_ns
 from fountain.protocol.group.standstill import Standstill
 from fountain.storage.destination import may_be_replaced
-from fountain.trust.release import SIGNERS_PRODUCT, Release
 from fountain.wire.control import OfferBody
 from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
+
+if TYPE_CHECKING:
+    from fountain.engine.receiving.vetting import Vetting
+    from fountain.trust.release import Release
 
 __all__ = ["GroupFetch"]
 
@@ -217,8 +220,7 @@ class GroupFetch:
         )
         placing = None if self._archive is None else self._archive.placing
         place = ObjectPlace(self._config, gate, self._stop, self._warm_up, placing, address, self._vetting)
-        signed = announce.offer.release
-        release = None if self._vetting is None or signed is None else Release.parse(signed.text)
+        release = None if self._vetting is None else self._vetting.release_of(announce.offer)
         self._entries.append(_Entry(feed, FetchReporter(self._config, gate, feed.fetch, place), gate, release))
         return place
 
@@ -309,10 +311,7 @@ class GroupFetch:
                 raise fetch.unforeseen
             if fetch.succeeded and entry.fetched is None:
                 entry.fetched = entry.reporter.finish()
-                has_hook = entry.release is None or entry.release.product != SIGNERS_PRODUCT
-                if self._archive is not None and self._archive.add(
-                    machine.offer, entry.fetched, now, has_hook=has_hook
-                ):
+                if self._archive is not None and self._archive.add(machine.offer, entry.fetched, now):
                     machine.change_state(MemberState.HOOKING, now)
             if self._archive is not None and fetch.phase is Phase.ENDED and not self._is_hook_open(entry):
                 self._drop(self._archive, entry)

@@ -126,9 +126,8 @@ class ObjectPlace:
         verified_size = self.verified_size(offer)
         if verified_size:
             self._observer.handle(Resumed(verified_size, offer.object_size))
-        self.beginning = Beginning(
-            offer, now_ns(), verified_size, release, signer
-        )  # Last: from here on there is something to show.
+        # Last: from here on there is something to show.
+        self.beginning = Beginning(offer, now_ns(), verified_size, release, signer)
         return code, part
 
     def opens_quickly(self, offer: OfferBody) -> bool:
@@ -145,7 +144,7 @@ class ObjectPlace:
 
     def _destination(self, offer: OfferBody) -> Path:
         """Where an object goes, unless it gets a directory of its own."""
-        if self.vetting is not None and self.vetting.is_list(offer):
+        if self.vetting is not None and self._is_list(offer):
             return self.vetting.list_directory / offer.name
         return resolve_destination(self._config.out, offer.name)
 

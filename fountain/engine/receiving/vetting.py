@@ -91,11 +91,15 @@ class Vetting:
         judgement = self.judge(offer, now)
         return None if judgement.release is None and judgement.error is None else judgement.is_trusted
 
+    @staticmethod
+    def release_of(offer: OfferBody) -> Release | None:
+        """The release of an object, which may be taken."""
+        return None if offer.release is None else Release.parse(offer.release.text)
+
     def is_list(self, offer: OfferBody) -> bool:
         """Whether an object, which may be taken, is a list of signers."""
-        if self._config.root_signers is None or offer.release is None:
-            return False
-        return Release.parse(offer.release.text).product == SIGNERS_PRODUCT
+        release = None if self._config.root_signers is None else self.release_of(offer)
+        return release is not None and release.product == SIGNERS_PRODUCT
 
     def names(self, offer: OfferBody) -> tuple[str, str]:
         """Product and version of an object that may be taken, and the key that signed it."""
