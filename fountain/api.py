@@ -39,6 +39,7 @@ from fountain.events import (
     TransferProgress,
 )
 from fountain.storage.destination import check_out
+from fountain.storage.files import check_source
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -378,20 +379,21 @@ class Server(_Running["ServeSummary"]):
     with a file `allow` of authorized keys, only peers that prove one of those. `on_event` is as in `Fetch`.
 
     Raises:
-        UsageError: an argument is wrong.
+        UsageError, StorageError: an argument is wrong, or one of the paths is neither a file nor a directory.
     """
 
     def __init__(
         self, paths: AnyPath | Iterable[AnyPath], *, on_event: OnEvent | None = None, **options: Unpack[ServeOptions]
     ) -> None:  # fmt: skip
-        each = (paths,) if isinstance(paths, (str, os.PathLike)) else paths
         values: dict[str, Any] = {**dependent_defaults(options), **options}
         files = {name: values.pop(name, None) for name in ("identity", "allow")}
         trust = ServeTrustConfig(
-            releases=tuple(map(Path, values.pop("releases", ()))),
-            **{name: None if path is None else Path(path) for name, path in files.items()},
+            releases=_paths("releases", values.pop("releases", ())),
+            **{name: None if path is None else _path(name, path) for name, path in files.items()},
         )
-        config = ServeConfig(paths=tuple(map(Path, each)), trust=trust, **values)
+        config = ServeConfig(paths=_paths("paths", paths), trust=trust, **values)
+        for path in config.paths:
+            check_source(path)
         super().__init__(partial(_run_serve, config), on_event)
 
     def __enter__(self) -> Self:
@@ -436,9 +438,12 @@ class Server(_Running["ServeSummary"]):
         """Return when so many distinct peers have all that they take; it counts from the start of the server.
 
         Raises:
+            UsageError: `peers` is no number, or below zero.
             PeersMissingError: they have it not after `timeout_s` seconds, or at the server's end.
             FountainError: as `result`.
         """
+        if not isinstance(peers, int) or isinstance(peers, bool) or peers < 0:
+            raise UsageError(f"`peers` is {peers!r}.", "It takes a whole number, zero or more.", field="peers")
         with self._run.changed:
             self._run.changed.wait_for(lambda: self._done_count >= peers or self._run.is_over, timeout_s)
             done_count = self._done_count
@@ -476,12 +481,29 @@ def _fetch_config(where: str | GroupConfig, options: Mapping[str, Any], **more: 
         values["out"] = Path(out)
     trust = {field.name: values.pop(field.name) for field in fields(TrustConfig) if field.name in values}
     for name in ("signers", "state", "root_signers", "identity"):
-        if isinstance(trust.get(name), str | os.PathLike):
-            trust[name] = Path(trust[name])
+        if trust.get(name) is not None:
+            trust[name] = _path(name, trust[name])
     if isinstance(trust.get("server_key"), os.PathLike):
         trust["server_key"] = os.fspath(trust["server_key"])
     values["trust"] = TrustConfig(**trust)
     return FetchConfig(host=where, **values) if isinstance(where, str) else FetchConfig(group=where, **values)
+
+
+def _path(field: str, value: object) -> Path:
+    """The path that an argument is; an empty text is none, and does not mean the current directory."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise UsageError(f"`{field}` is {value!r}.", "It takes a path.", field=field)
+    if not text:
+        raise UsageError(f"`{field}` is empty.", "Is a variable unset? Leave it out, or give a path.", field=field)
+    return Path(text)
+
+
+def _paths(field: str, value: object) -> tuple[Path, ...]:
+    """The paths that an argument is: one, or several."""
+    if isinstance(value, str | os.PathLike) or not isinstance(value, Iterable):
+        return (_path(field, value),)
+    return tuple(_path(field, each) for each in value)
 
 
 # Both load numpy and the kernels when they are called, and not before.

@@ -529,6 +529,9 @@ class FetchConfig:
         if self.group is None:
             if not self.host:
                 raise UsageError("There is nobody to fetch from.", "Give `host`, or `group.address`.", field="host")
+            if "://" in self.host:
+                hint = "Give the host alone, and the other parts of the URL as `port`, `name` and `object_id`."
+                raise _wrong("host", f"{self.host!r} is a URL.", hint)
             if self.listen:
                 raise _wrong("listen", "needs a group.", "Add `group.address` or `group.is_broadcast`.")
         else:

@@ -143,13 +143,47 @@ def test_what_cannot_start_is_raised_by_the_start(path: Path, tmp_path: Path) ->
     with pytest.raises(fountain.UsageError) as caught:
         fountain.Server(path, mtu=1)
     assert caught.value.field == "mtu"
-    server = fountain.Server(tmp_path / "none")
+    for paths in (tmp_path / "none", [path, tmp_path / "none"]):
+        with pytest.raises(fountain.StorageError, match="There is no") as missing:
+            fountain.Server(paths)
+        assert missing.value.field == "paths"
+    goes = tmp_path / "goes"
+    goes.touch()
+    server = fountain.Server(goes)
+    goes.unlink()
     with pytest.raises(fountain.StorageError, match="There is no"):
         server.start()
     with pytest.raises(RuntimeError, match="has not started"):
         _ = server.port
     with fountain.Server(path, **LOCAL) as first, pytest.raises(fountain.TransportError, match="already in use"):
         fountain.Server(path, bind="127.0.0.1", port=first.port, data_port=0).start()
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "message"),
+    [
+        (lambda path: fountain.Server(5), "paths", "`paths` is 5."),  # type: ignore[arg-type]
+        (lambda path: fountain.Server([path, 5]), "paths", "`paths` is 5."),  # type: ignore[list-item]
+        (lambda path: fountain.Server(""), "paths", "`paths` is empty."),
+        (lambda path: fountain.Server(path, identity=""), "identity", "`identity` is empty."),
+        (lambda path: fountain.Server(path, releases=""), "releases", "`releases` is empty."),
+        (lambda path: fountain.Server(path, releases=[""]), "releases", "`releases` is empty."),
+        (lambda path: fountain.Fetch("h", signers="", product="p"), "signers", "`signers` is empty."),
+        (lambda path: fountain.Fetch("h", signers=path, product="p", state=""), "state", "`state` is empty."),
+        (lambda path: fountain.Fetch("h", identity=5), "identity", "`identity` is 5."),  # type: ignore[arg-type]
+        (lambda path: fountain.Fetch("fountain://h/x#1"), "host", "`host` 'fountain://h/x#1' is a URL."),
+        (lambda path: fountain.Server(path).wait(peers=-1), "peers", "`peers` is -1."),
+        (lambda path: fountain.Server(path).wait(peers=0.5), "peers", "`peers` is 0.5."),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_by_its_name(
+    make: Callable[[Path], object], field: str, message: str, path: Path
+) -> None:
+    with pytest.raises(fountain.UsageError) as caught:
+        make(path)
+    assert (caught.value.field, caught.value.message) == (field, message)
+    assert caught.value.hint
+    assert engine_threads() == []
 
 
 def test_a_server_that_is_closed_before_it_starts_does_not_serve(path: Path) -> None:

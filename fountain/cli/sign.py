@@ -174,8 +174,9 @@ def _sign(options: _SignOptions, env: Environment) -> tuple[Release, str, list[s
     from fountain.engine.runtime.identity_file import read_private_key
     from fountain.geometry import symbol_size_for_mtu
     from fountain.limits import MTU_DEFAULT
+    from fountain.storage.files import check_source
     from fountain.storage.release_files import ReleaseFiles
-    from fountain.storage.source import check_source, open_source
+    from fountain.storage.source import open_source
     from fountain.trust.release import TIME_FORMAT, Release, namespace_of
     from fountain.trust.sshsig import armor, dearmor, fingerprint, parse_signature, sign
 

@@ -27,6 +27,7 @@ from fountain.storage.system import read_system_text
 __all__ = [
     "Directory",
     "Lock",
+    "check_source",
     "copy_file",
     "descriptor_limit",
     "free_size",
@@ -95,6 +96,29 @@ def storage_error(error: OSError, doing: str, path: Path | str) -> StorageError:
     if error.errno == errno.ENOENT and doing == "read":
         hint = "Check the path."
     return StorageError(f"Cannot {doing} {shown}: {reason}.", hint, path=shown)
+
+
+def check_source(path: Path) -> os.stat_result:
+    """What the system says of `path`, which is to be served.
+
+    Raises:
+        StorageError: there is no such thing, it cannot be looked at, or it is neither a file nor a directory.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        shown = printable(str(path))
+        hint = "Check the path; it starts at the current directory."
+        raise StorageError(
+            f"There is no {shown}.", "Check the path." if path.is_absolute() else hint, field="paths", path=shown
+        ) from error
+    except OSError as error:
+        raise storage_error(error, "read", path) from error
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        shown = printable(str(path))
+        hint = "Copy its contents into a file."
+        raise StorageError(f"{shown} is neither a file nor a directory.", hint, field="paths", path=shown)
+    return status
 
 
 def _takes_no_file(directory: Path) -> bool:

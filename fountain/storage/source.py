@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from fountain.errors import HostileNameError, StorageError
 from fountain.geometry import Geometry
 from fountain.geometry import block_symbol_limit as default_block_symbol_limit
-from fountain.storage.files import Directory, read_at, storage_error
+from fountain.storage.files import Directory, check_source, read_at, storage_error
 from fountain.storage.layout import Handles, Layout, Progress, digest_blocks
 from fountain.storage.paths import check_name, local_name, printable
 from fountain.storage.scan import NUMBER_MASK, READ_FLAGS, LeftOutEntries, Scan, scan_file, scan_tree
 from fountain.storage.walk import Walker
 from fountain.wire.manifest import EntryKind, Manifest, encode, parse
 
-__all__ = ["FileSource", "check_source", "object_name", "open_source"]
+__all__ = ["FileSource", "object_name", "open_source"]
 
 # What stood there has gone, or is a directory or a link now.
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
@@ -322,29 +322,6 @@ def _unportable(path: Path, left_out: LeftOutEntries) -> StorageError:
     what = "an entry that cannot be sent" if count == 1 else f"{count:,} entries that cannot be sent"
     hint = "Leave such entries out with `skip_unportable`, or serve another directory."
     return StorageError(f"{shown} holds {what}: {named}{more}.", hint, path=shown)
-
-
-def check_source(path: Path) -> os.stat_result:
-    """What the system says of `path`, which is to be served.
-
-    Raises:
-        StorageError: there is no such thing, it cannot be looked at, or it is neither a file nor a directory.
-    """
-    try:
-        status = os.stat(path)
-    except FileNotFoundError as error:
-        shown = printable(str(path))
-        hint = "Check the path; it starts at the current directory."
-        raise StorageError(
-            f"There is no {shown}.", "Check the path." if path.is_absolute() else hint, field="paths", path=shown
-        ) from error
-    except OSError as error:
-        raise storage_error(error, "read", path) from error
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        shown = printable(str(path))
-        hint = "Copy its contents into a file."
-        raise StorageError(f"{shown} is neither a file nor a directory.", hint, field="paths", path=shown)
-    return status
 
 
 def _changed(place: str) -> StorageError:

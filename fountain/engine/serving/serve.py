@@ -52,7 +52,8 @@ from fountain.protocol.rate import control_factory
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
 from fountain.sentences import Notice, sentence
-from fountain.storage.source import FileSource, check_source, object_name, open_source
+from fountain.storage.files import check_source
+from fountain.storage.source import FileSource, object_name, open_source
 from fountain.trust.release import Release
 from fountain.trust.sshsig import fingerprint
 from fountain.wire.control import Listing, RefusalReason
