@@ -114,7 +114,7 @@ def _begin_group(
     answer = open_endpoint(family=group.family)
     stack.callback(answer.close)
     observer.handle(Listening(group.address, group.interface.name, group.port))
-    if key is None:
+    if key is None and vetting is None:  # Nobody on the network can sign a release.
         observer.handle(warning(Notice.OPEN_GROUP))
     from fountain.engine.receiving.group_fetch import GroupFetch
     from fountain.engine.receiving.group_receiver import GroupPorts
