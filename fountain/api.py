@@ -443,7 +443,7 @@ class Server(_Running["ServeSummary"]):
             FountainError: as `result`.
         """
         if not isinstance(peers, int) or isinstance(peers, bool) or peers < 0:
-            raise UsageError(f"`peers` is {peers!r}.", "It takes a whole number, zero or more.", field="peers")
+            raise UsageError(f"The number of peers is {peers!r}.", "It takes a whole number from 0.", field="peers")
         with self._run.changed:
             self._run.changed.wait_for(lambda: self._done_count >= peers or self._run.is_over, timeout_s)
             done_count = self._done_count

@@ -172,8 +172,8 @@ def test_what_cannot_start_is_raised_by_the_start(path: Path, tmp_path: Path) ->
         (lambda path: fountain.Fetch("h", signers=path, product="p", state=""), "state", "`state` is empty."),
         (lambda path: fountain.Fetch("h", identity=5), "identity", "`identity` is 5."),  # type: ignore[arg-type]
         (lambda path: fountain.Fetch("fountain://h/x#1"), "host", "`host` 'fountain://h/x#1' is a URL."),
-        (lambda path: fountain.Server(path).wait(peers=-1), "peers", "`peers` is -1."),
-        (lambda path: fountain.Server(path).wait(peers=0.5), "peers", "`peers` is 0.5."),  # type: ignore[arg-type]
+        (lambda path: fountain.Server(path).wait(peers=-1), "peers", "The number of peers is -1."),
+        (lambda path: fountain.Server(path).wait(peers=0.5), "peers", "The number of peers is 0.5."),  # type: ignore[arg-type]
     ],
 )
 def test_an_argument_that_cannot_be_is_refused_by_its_name(
