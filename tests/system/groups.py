@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.commands import Command
-from tests.system.programs import Fetch, Programs, Server, unused_port
+from tests.system.programs import Ended, Fetch, Programs, Server, run_here, unused_port
 
 __all__ = ["QUICKLY", "SLOWLY", "Fleet", "copy_is_exact", "results"]
 
@@ -50,6 +50,12 @@ class Fleet(Programs):
         self._start(fetch)
         fetch.wait_event("listening")
         return fetch
+
+    def receive_here(self, name: str, *argv: str | Path) -> Ended:
+        """A fetch into the directory of its name, run to its end in this process."""
+        place = self.place(name)
+        place.mkdir(exist_ok=True)
+        return run_here("fetch", *self._argv("-o", place, *argv))
 
     def receive_plainly(self, *argv: str | Path) -> Command:
         """A fetch with no other options than these, just started."""

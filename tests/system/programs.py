@@ -1,17 +1,26 @@
-"""The real commands for tests: started on loopback, and never left behind."""
+"""The real commands for tests: started on loopback, and never left behind, or run to their end in this process."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from bench.commands import Command, Serve
+from fountain.cli.environment import Environment
+from fountain.cli.fetch import main as fetch_main
+from fountain.cli.serve import main as serve_main
+from fountain.cli.streams import OutputStream
+from fountain.engine.receiving.fetch import fetch
+from fountain.engine.serving.serve import serve
 
-__all__ = ["Fetch", "Programs", "Server", "digest_line", "silent_port", "unused_port"]
+__all__ = ["Ended", "Fetch", "Programs", "Server", "digest_line", "run_here", "silent_port", "unused_port"]
 
 
 class Server(Serve):
@@ -33,6 +42,32 @@ class Fetch(Command):
         """Wait until some of the object stands verified, but not all."""
         told = self.wait_event("transfer_progress", lambda event: event["verified_size"] > 0)
         assert told["verified_size"] < told["total_size"], "the transfer was too quick to be caught in the middle"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+    def wait(self) -> int:
+        """The exit status."""
+        return self.status
+
+
+def run_here(name: str, *argv: str | Path) -> Ended:
+    """Run `fountain-serve` or `fountain-fetch` to its end in this process: a process of its own takes a second longer.
+
+    Words, engine, files and sockets are those of the real command.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    environment = Environment(
+        stdout=OutputStream(out), stderr=OutputStream(err), variables=os.environ, serve=serve, fetch=fetch
+    )
+    status = {"serve": serve_main, "fetch": fetch_main}[name]([str(word) for word in argv], environment)
+    return Ended(status, out.getvalue(), err.getvalue())
 
 
 class Programs:
@@ -59,6 +94,10 @@ class Programs:
         fetch = Fetch("fetch", words, self._place("fetch"))
         self._started.append(fetch)
         return fetch
+
+    def fetch_here(self, *argv: str | Path, port: int, host: str = "127.0.0.1") -> Ended:
+        """A fetch with no other options than these, run to its end in this process."""
+        return run_here("fetch", "--port", str(port), host, *argv)
 
     def close(self) -> None:
         """Kill what still runs."""

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 import fountain
-from bench.commands import Command
 from tests.system.conftest import Writer
-from tests.system.programs import Fetch, Programs, unused_port
+from tests.system.programs import Ended, Fetch, Programs, run_here, unused_port
 from tests.trust.support import NEEDS_SSH_KEYGEN, keygen, make_key
 
 pytestmark = NEEDS_SSH_KEYGEN
@@ -41,7 +40,7 @@ def name_of(key: Path) -> str:
     return keygen("-lf", key.with_name(key.name + ".pub")).decode().split()[1]
 
 
-def taken(fetch: Fetch, place: Path) -> None:
+def taken(fetch: Ended | Fetch, place: Path) -> None:
     """The object came; it is removed for the next one."""
     assert fetch.wait() == 0, fetch.err
     (found,) = place.iterdir()
@@ -49,7 +48,7 @@ def taken(fetch: Fetch, place: Path) -> None:
     found.unlink()
 
 
-def refused(fetch: Fetch, place: Path, words: str, status: int = 9) -> None:
+def refused(fetch: Ended, place: Path, words: str, status: int = 9) -> None:
     """The fetch ended with the sentence, and wrote nothing."""
     assert fetch.wait() == status, fetch.err
     assert words in fetch.err
@@ -62,14 +61,14 @@ def test_a_key_is_learned_once_and_no_other_is_taken_after_that(
     image, (key, other) = write_file(SIZE, "image.bin"), keys
     port, data_port = unused_port(), unused_port()
 
-    def fetch(*words: str | Path) -> Fetch:
-        return programs.fetch_plainly("-o", place, "--timeout", "4", *words, port=port)
+    def fetch(*words: str | Path) -> Ended:
+        return programs.fetch_here("-o", place, "--timeout", "4", *words, port=port)
 
     server = programs.serve(image, "--identity", key, port=port, data_port=data_port)
     assert server.event("serving")["server_key"] == name_of(key)
     refused(fetch("--strict"), place, f"The key of 127.0.0.1 is not known: {name_of(key)}.")
     assert not known_hosts.exists()
-    first = fetch()
+    first = programs.fetch_plainly("-o", place, port=port)
     taken(first, place)
     assert f"the server key {name_of(key)} of 127.0.0.1 is new, and is kept in {known_hosts}" in first.err
     line = f"[127.0.0.1]:{port} {' '.join(key.with_name('server_key.pub').read_text().split()[:2])}\n"
@@ -113,7 +112,7 @@ def test_the_id_of_an_object_needs_no_key_and_leaves_none(
 ) -> None:  # fmt: skip
     server = programs.serve(write_file(SIZE), "--identity", keys[0])
     pinned = str(server.event("object_served")["object_id"])
-    taken(programs.fetch_plainly("-o", place, "--object", pinned, port=server.port), place)
+    taken(programs.fetch_here("-o", place, "--object", pinned, port=server.port), place)
     assert not known_hosts.exists()
 
 
@@ -125,8 +124,8 @@ def test_only_clients_that_are_listed_are_served(
     allowed.write_bytes(b"# clients\n" + client.with_name("client_key.pub").read_bytes())
     server = programs.serve(write_file(SIZE), "--identity", key, "--allow", allowed)
 
-    def fetch(*words: str | Path) -> Fetch:
-        return programs.fetch_plainly("-o", place, *words, port=server.port)
+    def fetch(*words: str | Path) -> Ended:
+        return programs.fetch_here("-o", place, *words, port=server.port)
 
     sentence = "The server serves only clients whose key it lists"
     refused(fetch(), place, sentence, 7)
@@ -155,12 +154,12 @@ def test_a_part_goes_on_with_the_right_server_alone(
     (part,) = place.iterdir()
     server.interrupt()
     server = programs.serve(image, "--identity", other)
-    fetch = programs.fetch_plainly("-o", place, "--server-key", f"{key}.pub", port=server.port)
+    fetch = programs.fetch_here("-o", place, "--server-key", f"{key}.pub", port=server.port)
     assert fetch.wait() == 9, fetch.err
     assert list(place.iterdir()) == [part]
     server.interrupt()
     server = programs.serve(image, "--identity", key)
-    fetch = programs.fetch_plainly("-o", place, "--server-key", f"{key}.pub", port=server.port)
+    fetch = programs.fetch_here("-o", place, "--server-key", f"{key}.pub", port=server.port)
     assert fetch.wait() == 0, fetch.err
     assert "resuming" in fetch.err
     assert (place / "image.bin").read_bytes() == image.read_bytes()
@@ -195,7 +194,7 @@ def test_what_cannot_be_used_is_refused_before_anything_else(
     for word in words:
         stem, dot, suffix = word.partition(".")
         argv.append(f"{files[stem]}{dot}{suffix}" if stem in files else word)
-    command = Command(argv[0], argv[1:], tmp_path / "run")
+    command = run_here(*argv)
     assert command.wait() == 2, command.err
     assert sentence in command.err
 

@@ -33,12 +33,12 @@ def test_a_url_with_an_id_takes_that_object_or_nothing(
 
     server = programs.serve(write_file(SIZE, image.name))  # the same name and size, and other content
     url = object_url("127.0.0.1", server.port, image.name, pinned)
-    fetch = programs.fetch_plainly("-o", place, port=server.port, host=url)
+    fetch = programs.fetch_here("-o", place, port=server.port, host=url)
     assert fetch.wait() == 9, fetch.err
     assert f"127.0.0.1 offers another '{image.name}', {object_id(server)}" in fetch.err
     assert "and not the object of the id in the URL." in fetch.err
     assert os.listdir(place) == []
-    fetch = programs.fetch_plainly("-o", place, "--object", pinned, image.name, port=server.port)
+    fetch = programs.fetch_here("-o", place, "--object", pinned, image.name, port=server.port)
     assert fetch.wait() == 9, fetch.err
     assert "and not the object of the id in --object." in fetch.err
     for name, words, typed in (
@@ -47,7 +47,7 @@ def test_a_url_with_an_id_takes_that_object_or_nothing(
         ("by a URL", [], "the URL"),
     ):
         host = "127.0.0.1" if words else f"fountain://127.0.0.1#{pinned}"
-        fetch = programs.fetch_plainly("-o", place, *words, port=server.port, host=host)
+        fetch = programs.fetch_here("-o", place, *words, port=server.port, host=host)
         assert fetch.wait() == 9, (name, fetch.err)
         assert f"127.0.0.1 does not have the object of the id in {typed}." in fetch.err
         assert f"hint: If it was changed on purpose, ask for its new id, and give that in {typed}." in fetch.err
@@ -60,10 +60,10 @@ def test_a_group_gives_the_object_of_the_id_alone(fleet: Fleet, write_file: Writ
     pinned = object_id(server)
     fetch = fleet.receive("right", "--object", pinned)
     assert fetch.wait() == 0, fetch.err
-    fetch = fleet.receive("wrong", "--object", pinned[::-1], "--timeout", "2")
+    fetch = fleet.receive_here("wrong", "--object", pinned[::-1], "--timeout", "2")
     assert fetch.wait() == 9, fetch.err
     assert f"offers another 'image.bin', {pinned}" in fetch.err
     assert os.listdir(fleet.place("wrong")) == []
-    fetch = fleet.receive("named", "--object", pinned[::-1], "other", "--timeout", "2")
+    fetch = fleet.receive_here("named", "--object", pinned[::-1], "other", "--timeout", "2")
     assert fetch.wait() == 9, fetch.err
     server.interrupt()

@@ -52,7 +52,7 @@ def test_a_fetch_takes_what_is_signed_and_never_less(
     (place / "image.bin").unlink()
 
     def refused(fetch_words: list[str], words_of_it: str) -> None:
-        fetch = programs.fetch_plainly("-o", place, *fetch_words, port=server.port)
+        fetch = programs.fetch_here("-o", place, *fetch_words, port=server.port)
         assert fetch.wait() == 9, fetch.err
         assert words_of_it in fetch.err
         assert os.listdir(place) == []
@@ -73,7 +73,7 @@ def test_a_fetch_takes_what_is_signed_and_never_less(
     refused(publisher.words(state), "'image.bin' is offered without a signed release.")
     server.interrupt()
     server = programs.serve(*publisher.publish(image, 43))
-    fetch = programs.fetch_plainly("-o", place, *publisher.words(state), port=server.port)
+    fetch = programs.fetch_here("-o", place, *publisher.words(state), port=server.port)
     assert fetch.wait() == 0, fetch.err
     assert version_of(state) == 43
 
@@ -84,7 +84,7 @@ def test_a_fetch_from_a_group_takes_what_is_signed_alone(
     image = write_file(SMALL_SIZE, "image.bin")
     signed = publisher.publish(image, 42)
     unsigned = fleet.serve(*QUICKLY, image)
-    fetch = fleet.receive("box", "--timeout", "3", *publisher.words(state))
+    fetch = fleet.receive_here("box", "--timeout", "3", *publisher.words(state))
     assert fetch.wait() == 9, fetch.err
     assert "is offered without a signed release" in fetch.err
     assert os.listdir(fleet.place("box")) == []
@@ -97,7 +97,7 @@ def test_a_fetch_from_a_group_takes_what_is_signed_alone(
     unsigned.interrupt()
     server.interrupt()
     server = fleet.serve(*QUICKLY, *publisher.publish(write_file(SMALL_SIZE, "image.bin"), 41))
-    fetch = fleet.receive("old", "--timeout", "3", *publisher.words(state))
+    fetch = fleet.receive_here("old", "--timeout", "3", *publisher.words(state))
     assert fetch.wait() == 9, fetch.err
     assert "gateway 41 is older than 42." in fetch.err
     assert os.listdir(fleet.place("old")) == []
@@ -264,17 +264,17 @@ def test_a_single_fetch_takes_the_list(
     signers.write_text(f'gateway namespaces="release@fountain-udp" {public_words(new)}\n')
     server = programs.serve(*publisher.publish(signers, 1, root, product="fountain-signers"))
     words = words_with_roots(publisher, state, roots)
-    fetch = programs.fetch_plainly(*words, port=server.port)
+    fetch = programs.fetch_here(*words, "-o", tmp_path, port=server.port)
     assert fetch.wait() == 0, fetch.err
     server.interrupt()
     image = write_file(SMALL_SIZE, "image.bin")
     server = programs.serve(*publisher.publish(image, 1))
-    fetch = programs.fetch_plainly(*words, "-o", tmp_path / "copy", port=server.port)
+    fetch = programs.fetch_here(*words, "-o", tmp_path / "copy", port=server.port)
     assert fetch.wait() == 9
     assert "does not list for gateway" in fetch.err
     server.interrupt()
     server = programs.serve(*publisher.publish(image, 1, publisher.key, new))
-    fetch = programs.fetch_plainly(*words, "-o", tmp_path / "copy", port=server.port)
+    fetch = programs.fetch_here(*words, "-o", tmp_path / "copy", port=server.port)
     assert fetch.wait() == 0, fetch.err
 
 

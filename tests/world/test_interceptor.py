@@ -23,7 +23,7 @@ SERVER = Ed25519PrivateKey.from_private_bytes(b"server".ljust(32))
 CLIENT = Ed25519PrivateKey.from_private_bytes(b"client".ljust(32))
 ATTACKER = Ed25519PrivateKey.from_private_bytes(b"attacker".ljust(32))
 CONTENT = bytes(range(256)) * 40
-SEEDS = range(50)
+SEEDS = [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 50))]
 ATTACKS = [attack for attack in Attack if attack is not Attack.NONE]
 EXPECTED = {Attack.OWN_KEY: Failure.OTHER_KEY}  # all others: UNPROVED
 PORTS = {CONTROL_PORT_DEFAULT: Port.CONTROL, DATA_PORT_DEFAULT: Port.DATA}
