@@ -158,7 +158,7 @@ class Narrator:
             lines.append("    (behind the %: the interface by which that machine reaches this one)")
         urls = self._urls(event)
         if urls:
-            lines += ["Or with a URL that takes this object alone, whoever answers:"]
+            lines += ["Or with a URL that takes only this object, from any server:"]
             lines += [f"    {line}" for line in urls]
         return [*lines, ""]
 
