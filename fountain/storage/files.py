@@ -166,6 +166,16 @@ class Directory:
             raise OSError(errno.EISDIR, "not a regular file", str(self.path / name))
         return descriptor
 
+    def read_file(self, name: str, size_max: int) -> bytes:
+        """The first `size_max` octets of a file, or all where it has fewer."""
+        descriptor = self.open_file(name, os.O_RDONLY)
+        try:
+            data = bytearray(min(os.fstat(descriptor).st_size, size_max))
+            count = read_at(descriptor, memoryview(data), 0)
+        finally:
+            os.close(descriptor)
+        return bytes(data[:count])
+
     def names(self) -> list[bytes]:
         """The names of what is in this directory, as the system has them."""
         with os.scandir(self.path if self._descriptor is None else self._descriptor) as entries:

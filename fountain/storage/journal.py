@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fountain.storage.files import Directory, read_at, sync_data, write_at
+from fountain.storage.files import Directory, sync_data, write_at
 
 __all__ = ["Journal", "JournalContent", "encode_journal", "parse_journal"]
 
@@ -119,12 +119,6 @@ class Journal:
     def _read(self) -> bytes:
         """The file, or as much as a journal of this object can hold and one record more."""
         try:
-            descriptor = self._directory.open_file(self._name, os.O_RDONLY)
+            return self._directory.read_file(self._name, _HEADER_SIZE + _RECORD.size * (self._block_count + 1))
         except FileNotFoundError:
             return b""
-        try:
-            data = bytearray(min(os.fstat(descriptor).st_size, _HEADER_SIZE + _RECORD.size * (self._block_count + 1)))
-            count = read_at(descriptor, memoryview(data), 0)
-        finally:
-            os.close(descriptor)
-        return bytes(data[:count])

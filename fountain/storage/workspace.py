@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from fountain.errors import NameClashError, StorageError
 from fountain.limits import MANIFEST_SIZE_MAX, NAME_SIZE_MAX
-from fountain.storage.files import Directory, Lock, read_at, storage_error, try_lock
+from fountain.storage.files import Directory, Lock, storage_error, try_lock
 from fountain.storage.paths import printable
 
 __all__ = [
@@ -73,15 +73,9 @@ def read_mark(path: Path) -> str | None:
     """The release in the mark of a listener in the workspace at `path`: empty for no release, None without a mark."""
     try:
         with Directory.open(path.parent) as parent, parent.child(path.name) as directory:
-            descriptor = directory.open_file(LISTENER_NAME, os.O_RDONLY)
+            return directory.read_file(LISTENER_NAME, _MARK_SIZE_MAX).decode("ascii", "replace")
     except OSError:
         return None
-    try:
-        data = bytearray(min(os.fstat(descriptor).st_size, _MARK_SIZE_MAX))
-        read_at(descriptor, memoryview(data), 0)
-    finally:
-        os.close(descriptor)
-    return data.decode("ascii", "replace")
 
 
 class Workspace:
@@ -167,15 +161,10 @@ class Workspace:
     def load_manifest(self, object_id: bytes) -> bytes | None:
         """The saved manifest; None when there is none, or it is not this object's."""
         try:
-            descriptor = self.directory.open_file(_MANIFEST_NAME, os.O_RDONLY)
+            data = self.directory.read_file(_MANIFEST_NAME, MANIFEST_SIZE_MAX)
         except FileNotFoundError:
             return None
-        try:
-            data = bytearray(min(os.fstat(descriptor).st_size, MANIFEST_SIZE_MAX))
-            read_at(descriptor, memoryview(data), 0)
-        finally:
-            os.close(descriptor)
-        return bytes(data) if blake3(data).digest() == object_id else None
+        return data if blake3(data).digest() == object_id else None
 
     def save_manifest(self, data: bytes) -> None:
         """Keep the manifest for a later resume."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fountain.geometry import Geometry
@@ -18,14 +20,35 @@ from fountain.protocol.session.client_common import ClientConfig, ServerJudge
 from fountain.protocol.session.client_events import ClientState
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_session import ServerSession
-from fountain.wire.control import OfferBody, PacketType, RefusalReason, Want, parse_handshake, parse_header
+from fountain.wire.control import (
+    Hello,
+    Offer,
+    OfferBody,
+    PacketType,
+    RefusalReason,
+    Request,
+    Want,
+    parse_handshake,
+    parse_header,
+)
 from fountain.wire.reject import Reject
 from fountain.wire.session import Ping
 
-__all__ = ["HOME", "MS", "Pair", "connected"]
+__all__ = ["HOME", "MS", "Pair", "connected", "handshake_of"]
+
+Record = TypeVar("Record", Hello, Offer, Request)
 
 MS = NS // 1000
 HOME: Address = ("192.0.2.1", 40_000)
+
+
+def handshake_of(octets: bytes, kind: type[Record]) -> Record:
+    """The record of a handshake's datagram, which must be one of this kind."""
+    header = parse_header(octets)
+    assert not isinstance(header, Reject)
+    record = parse_handshake(octets, *header)
+    assert isinstance(record, kind)
+    return record
 
 
 class Pair:

@@ -29,9 +29,9 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientState
 from fountain.protocol.session.server import ServerMachine
-from fountain.wire.control import HELLO_SIZE, Hello, RefusalReason, Request, Want, parse_handshake, parse_header
+from fountain.wire.control import HELLO_SIZE, Hello, RefusalReason, Request, Want
 from fountain.wire.reject import Reject
-from tests.protocol.pair import HOME, MS, Pair
+from tests.protocol.pair import HOME, MS, Pair, handshake_of
 
 VICTIM = "2001:db8:0:1::5"
 
@@ -189,11 +189,7 @@ class Work:
 
 
 def request_of(octets: bytes) -> Request:
-    header = parse_header(octets)
-    assert not isinstance(header, Reject)
-    request = parse_handshake(octets, *header)
-    assert isinstance(request, Request)
-    return request
+    return handshake_of(octets, Request)
 
 
 def test_copies_of_a_request_whose_body_does_not_open_cost_no_public_key_work(monkeypatch: pytest.MonkeyPatch) -> None:

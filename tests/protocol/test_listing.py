@@ -15,8 +15,9 @@ from fountain.limits import LISTING_PAGE_COUNT_MAX, NS
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientEvent, FetchFailed, ListingReceived
-from fountain.wire.control import HEADER_SIZE, NONCE_SIZE, Hello, Listing, Want, parse_handshake, parse_header
+from fountain.wire.control import HEADER_SIZE, NONCE_SIZE, Hello, Listing, Want
 from fountain.wire.reject import Reject
+from tests.protocol.pair import handshake_of
 
 MS = NS // 1000
 TIMEOUT_NS = NS
@@ -35,10 +36,7 @@ def hello(machine: ClientMachine) -> Hello | None:
     """The latest Hello that waits to be sent."""
     found = None
     while (waiting := machine.poll_datagram()) is not None:
-        header = parse_header(waiting.datagram)
-        assert not isinstance(header, Reject)
-        record = parse_handshake(waiting.datagram, *header)
-        assert isinstance(record, Hello)
+        record = handshake_of(waiting.datagram, Hello)
         found = record
     return found
 

@@ -12,10 +12,10 @@ from fountain.limits import NS
 from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.admission import PROVED_BURST_COUNT
 from fountain.protocol.session.client_events import ClientState, Failure
-from fountain.wire.control import Offer, PacketType, RefusalReason, parse_handshake, parse_header
+from fountain.wire.control import Offer, PacketType, RefusalReason
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Ping
-from tests.protocol.pair import HOME, MS, Pair, connected
+from tests.protocol.pair import HOME, MS, Pair, connected, handshake_of
 
 KEY = bytes(range(32))
 
@@ -76,10 +76,7 @@ def test_whoever_changes_an_offer_on_its_way_keeps_the_session_from_being_opened
     pair.server.handle_datagram(hello.datagram, HOME, pair.now_ns, port=Port.CONTROL)
     answer = pair.server.poll_datagram()
     assert answer is not None
-    header = parse_header(answer.datagram)
-    assert not isinstance(header, Reject)
-    offer = parse_handshake(answer.datagram, *header)
-    assert isinstance(offer, Offer)
+    offer = handshake_of(answer.datagram, Offer)
     client.handle_datagram(replace(offer, body=replace(offer.body, **change)).encode(), pair.now_ns)
     pair.deliver(pair.request(client))
     assert len(pair.server.sessions) == (0 if change else 1)

@@ -15,21 +15,17 @@ from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState, Failure
 from fountain.protocol.session.server_session import GONE_NS, ServerSession, SessionState
-from fountain.wire.control import Hello, PacketType, Request, Retry, parse_handshake, parse_header
+from fountain.wire.control import Hello, PacketType, Request, Retry, parse_header
 from fountain.wire.reject import Reject
 from fountain.wire.session import ByeReason, Ping, Pong, Report, SessionHeader, Stop, StopReason
-from tests.protocol.pair import HOME, MS, Pair, connected
+from tests.protocol.pair import HOME, MS, Pair, connected, handshake_of
 
 
 def sent_hello(client: ClientMachine) -> Hello:
     """The Hello that a client has just sent."""
     waiting = client.poll_datagram()
     assert waiting is not None
-    header = parse_header(waiting.datagram)
-    assert not isinstance(header, Reject)
-    hello = parse_handshake(waiting.datagram, *header)
-    assert isinstance(hello, Hello)
-    return hello
+    return handshake_of(waiting.datagram, Hello)
 
 
 # --- Places -------------------------------------------------------------------------------------------------
@@ -69,10 +65,7 @@ def test_a_cookie_opens_one_session_and_a_copy_of_its_request_none() -> None:
     pair.deliver(octets)
     assert len(pair.server.sessions) == 1
     assert pair.server.rejects.total == 0
-    header = parse_header(octets)
-    assert not isinstance(header, Reject)
-    request = parse_handshake(octets, *header)
-    assert isinstance(request, Request)
+    request = handshake_of(octets, Request)
     pair.deliver(replace(request, session=request.session ^ 1).encode())
     assert len(pair.server.sessions) == 1
     assert pair.server.rejects.count(Reject.BAD_FIELD) == 1

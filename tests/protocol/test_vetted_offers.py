@@ -13,10 +13,9 @@ from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import ClientEvent, Failure, FetchFailed, FetchHindered, OfferReceived
 from fountain.protocol.session.patience import HINT_GRACE_NS
-from fountain.wire.control import Hello, Offer, OfferBody, Want, parse_handshake, parse_header
-from fountain.wire.reject import Reject
+from fountain.wire.control import Hello, Offer, OfferBody, Want
 from fountain.wire.signed import SignedText
-from tests.protocol.pair import HOME, Pair
+from tests.protocol.pair import HOME, Pair, handshake_of
 
 FALSE_COUNT = 20
 
@@ -41,10 +40,7 @@ class Asking:
         """Answer the Hello that waits with so many Offers of other objects; gives the Hello."""
         sent = self.client.poll_datagram()
         assert sent is not None
-        header = parse_header(sent.datagram)
-        assert not isinstance(header, Reject)
-        hello = parse_handshake(sent.datagram, *header)
-        assert isinstance(hello, Hello)
+        hello = handshake_of(sent.datagram, Hello)
         true = self.pair.server.catalogue.offer(0, self.now_ns)
         for number in range(count):
             offer = Offer(hello.nonce, bytes(20), replace(true, object_id=number.to_bytes(32, "big")))
