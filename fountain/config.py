@@ -420,7 +420,7 @@ class ServeConfig:
 
 
 def _open_group() -> UsageError:
-    return _wrong("open", "cannot go with a group.", "A group is open unless it has a key (`group.key_path`).")
+    return _wrong("open", "cannot go with a group.", "Without a key (`group.key_path`) a group is not encrypted.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ __all__ = ["code_report_parser", "main"]
 PROG = "python -m fountain code-report"
 TRIAL_COUNT_DEFAULT = 200
 EXAMPLES = (
-    (f"{PROG} lt", "a minute or so"),
-    (f"{PROG} raptorq --blocks 1000 --trials 2000", "one size of block, in earnest"),
+    (f"{PROG} lt", "about a minute"),
+    (f"{PROG} raptorq --blocks 1000 --trials 2000", "one size of block, more exactly"),
     (f"{PROG} lt --output report", "also a plot and JSON in report/"),
 )
 

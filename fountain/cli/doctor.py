@@ -26,7 +26,7 @@ __all__ = ["doctor_parser", "main"]
 PROG = "python -m fountain doctor"
 EXAMPLES = (
     (f"{PROG}", "this machine"),
-    (f"{PROG} 192.168.1.5", "also the way to a server"),
+    (f"{PROG} 192.168.1.5", "also the path to a server"),
     (f"{PROG} --json", "for a script"),
 )
 CHECK_WIDTH = 19

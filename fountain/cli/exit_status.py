@@ -43,7 +43,7 @@ EXIT_STATUS_MEANINGS = {
     ExitStatus.LOCAL: "local trouble: no such file, disk full, permission, name clash, socket",
     ExitStatus.REFUSED: "the other side refused",
     ExitStatus.PEERS_MISSING: "not every expected peer finished",
-    ExitStatus.UNTRUSTED: "untrusted: the wrong key, another object than was asked for, or not signed by who may",
+    ExitStatus.UNTRUSTED: "untrusted: the wrong key, another object than was asked for, or no allowed signature",
     ExitStatus.INTERRUPTED: "interrupted",
 }
 

@@ -34,9 +34,9 @@ EXAMPLES = (
     ("fountain-fetch 192.168.1.5 image.iso", "one object of several"),
     ("fountain-fetch 192.168.1.5 -o /srv/images", "into another directory"),
     ("fountain-fetch --wait 192.168.1.5", "as soon as the server is up"),
-    ("fountain-fetch 'fountain://192.168.1.5/image.iso#ID'", "that object alone: the server prints ID"),
-    ("fountain-fetch --group 239.63.30.1", "what a server sends to many at once"),
-    ("fountain-fetch --group 239.63.30.1 --listen", "everything that it ever sends"),
+    ("fountain-fetch 'fountain://192.168.1.5/image.iso#ID'", "only that object; the server prints ID"),
+    ("fountain-fetch --group 239.63.30.1", "what a server sends to a group"),
+    ("fountain-fetch --group 239.63.30.1 --listen", "each object that is sent to the group"),
 )
 
 
@@ -48,7 +48,7 @@ def fetch_parser() -> CommandParser:
             f"{PROG} [OPTIONS] HOST [NAME]\n       {PROG} [OPTIONS] --group ADDR|--broadcast [NAME]\n"
             f"       {PROG} --status --product P [--state DIR] [--json]"
         ),
-        description="Fetch an object from a machine that runs fountain-serve, over UDP, whatever the loss.",
+        description="Fetch an object over UDP from a machine that runs fountain-serve, even if many packets are lost.",
         arguments=(
             ("HOST", "name or address of the server"),
             ("NAME", "which object, when the server has several"),
@@ -61,39 +61,39 @@ def fetch_parser() -> CommandParser:
     add_value(parser, "out", text, nonempty, "DIR|PATH")
     add_value(parser, "port", f"the server's control port (default {CONTROL_PORT_DEFAULT})", parse_integer)
     timeout = format_duration(FetchConfig.timeout_s)
-    text = f"give up when nothing has advanced for this time (default {timeout})"
+    text = f"give up after this time without progress (default {timeout})"
     add_value(parser, "timeout_s", text, parse_seconds, "SECONDS")
     add_flag(parser, "wait", "never give up: wait until a server comes, or comes back")
     text = "replace an existing file or empty directory that NAME or -o names; with --listen, any"
     add_flag(parser, "overwrite", text)
-    text = "take no object whose files, with their holes, are larger: 4G (default: any that fits)"
+    text = "the largest object to take, counted with the holes of its files: 4G (default: any that fits)"
     add_value(parser, "size_max", text, parse_size, "SIZE")
     add_flag(parser, "open", "accept data packets that are not encrypted, from a server with --open")
     add_value(parser, "object_id", "take only the object of this id, which fountain-serve prints", nonempty, "ID")
-    text = "fetch only from a server that has this key: SHA256:..., as it prints, or a file of public keys"
+    text = "fetch only from a server that has this key: SHA256:..., as the server prints it, or a file of public keys"
     add_value(parser, "server_key", text, nonempty, "KEY|FILE")
     add_flag(parser, "strict", "fetch only from a server whose key is known, and learn no new one")
     text = "prove to a server whose key is known that this client has the key in this file"
     add_value(parser, "identity", text, parse_path, "FILE")
-    text = "take only releases that a key in this file (ssh-keygen's allowed_signers) signed, and none that is older"
+    text = "take only releases signed by a key in this file (ssh-keygen's allowed_signers), and no older ones"
     add_value(parser, "signers", text, parse_path, "FILE")
-    add_value(parser, "product", "the product that --signers is asked about", nonempty, "P")
-    text = "take a new list of --signers when a key in this file signed it as a release of fountain-signers"
+    add_value(parser, "product", "the product that this machine takes; --signers needs it", nonempty, "P")
+    text = "also take a new list of signers, if a key in this file signed it as a release of fountain-signers"
     add_value(parser, "root_signers", text, parse_path, "FILE")
-    text = "where the version that was here last is remembered (default: $STATE_DIRECTORY, or ~/.local/state/fountain)"
+    text = "where the last version is remembered (default: $STATE_DIRECTORY, or ~/.local/state/fountain)"
     add_value(parser, "state", text, parse_path, "DIR")
-    add_flag(parser, "status", "show which release of --product was here last, and until when it is good")
+    add_flag(parser, "status", "show which release of --product was here last, and when it expires")
     text = "drop this share of data packets, to test the code: 0.1"
     add_value(parser, "loss_test", text, parse_fraction, "FRACTION")
     parser.add_common_options()
     fleet = add_group_options(parser, "name or address of the interface to listen on (default: the only one that fits)")
     add_value(fleet, "group.source", "listen to this sender only", nonempty, "ADDR")
     add_flag(fleet, "listen", "keep running, and take every new object once")
-    text = "with --listen, keep this much of the disk free: 10G (default: a twentieth, at most 1G)"
+    text = "with --listen, keep this much of the disk free: 10G (default: a twentieth of it, at most 1G)"
     add_value(fleet, "free_size_min", text, parse_size, "SIZE")
     text = "run this for each object that --listen took, with its path in $FOUNTAIN_PATH"
     add_value(fleet, "hook", text, nonempty, "COMMAND")
-    add_flag(fleet, "unsigned", "run --hook for whatever anybody on the network announces, without --signers")
+    add_flag(fleet, "unsigned", "run --hook without --signers, for each object that anybody on the network announces")
     return parser
 
 

@@ -43,8 +43,8 @@ EXAMPLES = (
     ("fountain-serve photos/ notes.txt", "several objects, fetched by name"),
     ("fountain-serve --expect 3 image.iso", "until three peers have it"),
     ("fountain-serve --rate 200M image.iso", "at most 200 Mbit/s in all"),
-    ("fountain-serve --group 239.63.30.1 --expect 30 image.iso", "to thirty at once"),
-    ("fountain-serve --group 239.63.30.1 --oneway image.iso", "where nothing comes back"),
+    ("fountain-serve --group 239.63.30.1 --expect 30 image.iso", "to thirty receivers at once"),
+    ("fountain-serve --group 239.63.30.1 --oneway image.iso", "over a link without a way back"),
 )
 MISSING_SHOWN_MAX = 20  # Receivers that an error names; the summary has all.
 
@@ -60,7 +60,7 @@ def serve_parser() -> CommandParser:
         examples=EXAMPLES,
     )
     add_value(parser, "bind", "serve on this address only (default: all)", str, "ADDR")
-    text = f"UDP port that peers ask on, 0 for any that is free (default {CONTROL_PORT_DEFAULT})"
+    text = f"UDP port for requests of peers, 0 for any free port (default {CONTROL_PORT_DEFAULT})"
     add_value(parser, "port", text, parse_integer)
     text = f"UDP port that data comes from (default {DATA_PORT_DEFAULT}, or 0 with --port 0)"
     add_value(parser, "data_port", text, parse_integer, "PORT")
@@ -69,16 +69,16 @@ def serve_parser() -> CommandParser:
     add_flag(
         parser,
         "skip_unportable",
-        "leave out of a directory what cannot travel (sockets, devices, unreadable files), and serve the rest",
+        "leave out entries of a directory that cannot be sent (sockets, devices, unreadable files), and serve the rest",
     )
-    add_flag(parser, "open", "do not encrypt data packets; peers must say --open too")
+    add_flag(parser, "open", "do not encrypt data packets; peers must use --open too")
     add_value(parser, "expect", "exit once N peers have the object", parse_integer, "N")
     add_value(parser, "idle_exit_s", "exit when no peer was served for this time", parse_seconds, "SECONDS")
     text = f"refuse more peers than this at once (default {PEER_COUNT_MAX_DEFAULT})"
     add_value(parser, "peer_count_max", text, parse_integer, "N")
     text = f"encode with this code: raptorq, lt, or an installed one (default {CODE_DEFAULT})"
     add_value(parser, "code", text, nonempty, "NAME")
-    text = "serve PATH as the release that fountain-sign made of it: PATH.release; once for each release"
+    text = "serve PATH as the release that fountain-sign made of it: PATH.release; give it once for each release"
     add_value(parser, "releases", text, parse_path, "FILE", is_repeated=True)
     text = "prove to each peer that this server has the key in this file, which ssh-keygen made"
     add_value(parser, "identity", text, parse_path, "FILE")
@@ -92,13 +92,14 @@ def serve_parser() -> CommandParser:
 def _add_rate_options(parser: CommandParser) -> None:
     text = (
         f"most bits per second for all peers together: 100M, 2.5G (default {format_rate(RATE_BPS_DEFAULT)}, "
-        f"or {format_rate(GROUP_RATE_BPS_DEFAULT)} with a group); a group has as much again for itself"
+        f"or {format_rate(GROUP_RATE_BPS_DEFAULT)} with a group); "
+        "with a group, the group may use it, and all single peers may use it once more"
     )
     add_value(parser, "rate_bps", text, parse_rate)
     text = (
-        f"congestion control: {' or '.join(CONTROL_NAMES)} (default {CONTROL_DEFAULT}), of the stream to a group "
-        f"{' or '.join(GROUP_CONTROL_NAMES)} (default {GROUP_CONTROL_DEFAULT}); fixed sends at --rate whatever else is "
-        "on the way"
+        f"congestion control: {' or '.join(CONTROL_NAMES)} (default {CONTROL_DEFAULT}), for the stream to a group "
+        f"{' or '.join(GROUP_CONTROL_NAMES)} (default {GROUP_CONTROL_DEFAULT}); fixed always "
+        "sends at --rate"
     )
     add_value(parser, "congestion_control", text, nonempty, "NAME")
     text = (
@@ -118,7 +119,7 @@ def _add_fleet_options(parser: CommandParser) -> None:
     add_flag(fleet, "oneway", "send without any answers, until you stop it or one of these ends it")
     add_value(fleet, "duration_s", "end the one-way stream after this time", parse_seconds, "SECONDS")
     add_value(fleet, "pass_count", "end it after N passes over all blocks", parse_integer, "N")
-    text = "end it with this share more than the object: 0.3"
+    text = "end it after the object and this share of repair symbols: 0.3"
     add_value(fleet, "overhead", text, parse_fraction, "FRACTION")
     text = f"the loss that the printed air time assumes (default {PLAN_LOSS_DEFAULT:g})"
     add_value(fleet, "plan_loss", text, parse_fraction, "FRACTION")

@@ -68,7 +68,7 @@ def sign_parser() -> CommandParser:
         is_first_optional=True,
         examples=EXAMPLES,
     )
-    add_value(parser, "product", "what it is a release of: a-z, 0-9, and . _ - behind the first", _parse_product, "P")
+    add_value(parser, "product", "product of the release: a-z, 0-9, and . _ - after the first", _parse_product, "P")
     parser.add_argument(
         OPTIONS["release_version"],
         dest="release_version",
@@ -76,14 +76,14 @@ def sign_parser() -> CommandParser:
         metavar="N",
         type=_parse_version,
         default=argparse.SUPPRESS,
-        help="number of the release, above that of the last one; without N show the version of fountain and exit",
+        help="number of the release, higher than the last one; without N, show the version of fountain and exit",
     )
-    text = "how long it may be installed: 90d, 12h. A machine that hears of no newer release learns it then"
+    text = "how long the release is valid from now on: 90d, 12h"
     add_value(parser, "lifetime_s", text, parse_lifetime, "TIME")
-    text = "an ed25519 key that ssh-keygen made (default ~/.ssh/id_ed25519); a locked one is used through the agent"
-    text += "; twice for two signatures, while a new key takes the place of an old one"
+    text = "an ed25519 key that ssh-keygen made (default ~/.ssh/id_ed25519); a locked key is used through the agent"
+    text += "; give it twice for two signatures, while a new key replaces an old one"
     add_value(parser, "signing_key", text, parse_path, "FILE", is_repeated=True)
-    add_value(parser, "verify", "check this release, and what stands beside it", parse_path, "RELEASE")
+    add_value(parser, "verify", "check this release, and the files beside it", parse_path, "RELEASE")
     text = "who may sign for which product, as ssh-keygen's allowed_signers"
     add_value(parser, "signers", text, parse_path, "FILE")
     parser.add_common_options(has_version=False)
