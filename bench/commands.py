@@ -10,14 +10,57 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Command", "Event", "Serve"]
+__all__ = ["Command", "Event", "MeasuredProcess", "Process", "Running", "Serve"]
 
 POLL_S = 0.005
 ROOT = Path(__file__).resolve().parents[1]
 
 Event = dict[str, Any]
+
+
+class Running(Protocol):
+    """A process under way."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+
+
+class Process(Running, Protocol):
+    """A process under way. Once it has ended: the most that was resident, in octets, and its processor time."""
+
+    memory_size: int
+    cpu_s: float
+
+
+class MeasuredProcess:
+    """A process of its own."""
+
+    def __init__(self, argv: list[str], **options: Any) -> None:
+        self._process = subprocess.Popen(argv, **options)
+        self.pid = self._process.pid
+        self.memory_size = 0
+        self.cpu_s = 0.0
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+        if self._process.returncode is None:
+            process_id, code, usage = os.wait4(self.pid, os.WNOHANG)
+            if process_id:
+                self.memory_size = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                self.cpu_s = usage.ru_utime + usage.ru_stime
+                self._process.returncode = os.waitstatus_to_exitcode(code)
+        return self._process.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        self._process.send_signal(number)
 
 
 class Command:
@@ -33,7 +76,7 @@ class Command:
         self._events: list[Event] = []
         self._read_size = 0
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self._process = subprocess.Popen(
+            self._process = self.start(
                 self.launch([sys.executable, "-m", "fountain", name, *argv]),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -41,6 +84,10 @@ class Command:
                 cwd=directory,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+
+    def start(self, argv: list[str], **options: Any) -> Process:
+        """Start a process with the options of `subprocess.Popen`."""
+        return MeasuredProcess(argv, **options)
 
     def launch(self, argv: list[str]) -> list[str]:
         """The command line that runs `argv`, where it is to run."""
@@ -65,11 +112,8 @@ class Command:
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
         if self.status is None:
-            process_id, code, usage = os.wait4(self._process.pid, os.WNOHANG)
-            if process_id:
-                self.memory_size = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                self.cpu_s = usage.ru_utime + usage.ru_stime
-                self.status = self._process.returncode = os.waitstatus_to_exitcode(code)
+            self.status = self._process.poll()
+            self.memory_size, self.cpu_s = self._process.memory_size, self._process.cpu_s
         return self.status is None
 
     def events(self, kind: str | None = None) -> list[Event]:

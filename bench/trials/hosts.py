@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.commands import Running
 from bench.lab import Lab
 
 __all__ = ["PATIENCE_S", "Command"]
@@ -28,10 +29,14 @@ class Command:
         self._log = folder.parent / f"{folder.name}.log"
         words = [sys.executable, "-m", "fountain", argv[0], "--json", "--quiet", *argv[1:]]
         with self._log.open("wb") as log:
-            self._process = lab.popen(
-                host, list(map(str, words)), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self._process = self.start(
+                lab, host, list(map(str, words)), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
+
+    def start(self, lab: Lab, host: str, argv: list[str], **options: Any) -> Running:
+        """Start a process on a host with the options of `subprocess.Popen`."""
+        return lab.popen(host, argv, **options)
 
     @property
     def text(self) -> str:
@@ -57,7 +62,10 @@ class Command:
 
     def wait(self) -> int:
         """The exit status."""
-        return self._process.wait(PATIENCE_S)
+        self.wait_until(lambda self: self._process.poll() is not None, "the end")
+        status = self._process.poll()
+        assert status is not None
+        return status
 
     def wait_until(self, holds: Callable[[Command], bool], what: str) -> None:
         """Wait until something is so."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from bench.commands import Running
 from bench.lab import Lab
-from bench.trials.hosts import PATIENCE_S, Command
+from bench.trials import hosts
+from bench.trials.hosts import PATIENCE_S
+from tests.fork_server import start
 
 __all__ = ["PATIENCE_S", "QUICKLY", "RATE_BPS", "Command", "Stage"]
 
 RATE_BPS = 50_000_000
 QUICKLY = ("--cc", "fixed", "--rate", str(RATE_BPS))
+
+
+class Command(hosts.Command):
+    """A command that is forked from a process that has imported what it needs."""
+
+    def start(self, lab: Lab, host: str, argv: list[str], **options: Any) -> Running:
+        """Start a process on a host with the options of `subprocess.Popen`."""
+        return start(lab.command(host, argv), **options)  # The laboratory ends all that is in its namespaces.
 
 
 class Stage:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bench.lab import Lab, Star
-from bench.trials.hosts import Command
 from tests.interceptor import Attack
+from tests.lab.commands import Command
 from tests.lab.interceptor import READY
 from tests.trust.support import NEEDS_SSH_KEYGEN, make_key
 

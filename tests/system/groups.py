@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.commands import Command
-from tests.system.programs import Ended, Fetch, Programs, Server, run_here, unused_port
+from tests.system.programs import Ended, Fetch, Forked, Programs, Server, run_here, unused_port
 
 __all__ = ["QUICKLY", "SLOWLY", "Fleet", "copy_is_exact", "results"]
 
@@ -35,7 +35,7 @@ class Fleet(Programs):
 
     def serve_plainly(self, *argv: str | Path) -> Command:
         """A server with RESULT lines, just started."""
-        return self._start(Command("serve", self._argv("--port", "0", *argv), self._place("serve")))
+        return self._start(Forked("serve", self._argv("--port", "0", *argv), self._place("serve")))
 
     def receive(self, name: str, *argv: str | Path) -> Fetch:
         """A fetch with JSON events into the directory of its name, which hears the group already.
@@ -59,7 +59,7 @@ class Fleet(Programs):
 
     def receive_plainly(self, *argv: str | Path) -> Command:
         """A fetch with no other options than these, just started."""
-        return self._start(Command("fetch", self._argv(*argv), self._place("fetch")))
+        return self._start(Forked("fetch", self._argv(*argv), self._place("fetch")))
 
     def place(self, name: str) -> Path:
         """The directory of a receiver."""

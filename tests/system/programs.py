@@ -9,21 +9,31 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
-from bench.commands import Command, Serve
+from bench.commands import Command, Process, Serve
 from fountain.cli.environment import Environment
 from fountain.cli.fetch import main as fetch_main
 from fountain.cli.serve import main as serve_main
 from fountain.cli.streams import OutputStream
 from fountain.engine.receiving.fetch import fetch
 from fountain.engine.serving.serve import serve
+from tests.fork_server import start
 
-__all__ = ["Ended", "Fetch", "Programs", "Server", "digest_line", "run_here", "silent_port", "unused_port"]
+__all__ = ["Ended", "Fetch", "Forked", "Programs", "Server", "digest_line", "run_here", "silent_port", "unused_port"]
 
 
-class Server(Serve):
+class Forked(Command):
+    """A command that is forked from a process that has imported what it needs."""
+
+    def start(self, argv: list[str], **options: Any) -> Process:
+        """Start a process with the options of `subprocess.Popen`."""
+        return start(argv, **options)
+
+
+class Server(Forked, Serve):
     """`fountain-serve`, and its only peer."""
 
     def sent_count(self) -> int:
@@ -35,7 +45,7 @@ class Server(Serve):
         self.wait_event("peers_progress", lambda event: [peer["state"] for peer in event["peers"]] == [state])
 
 
-class Fetch(Command):
+class Fetch(Forked):
     """`fountain-fetch`, under way."""
 
     def wait_middle(self) -> None:

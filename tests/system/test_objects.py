@@ -140,7 +140,8 @@ def test_thirty_megabytes_arrive_through_ten_percent_loss(
     assert (tmp_path / "copy").read_bytes() == path.read_bytes()
     assert fetch.event("offered")["sealed"] is not bool(options)
     assert fetch.event("fetched")["loss"] > 0.05
-    assert fetch.event("fetched")["overhead_count"] <= 1
+    # Of a hundred blocks one needs a symbol beyond K (RFC 6330): of these few, three extra ones once in 10,000 runs.
+    assert fetch.event("fetched")["overhead_count"] <= 3
     assert server.wait() == 0
 
 
