@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
-# Two for each processor: the tests of real processes mostly wait. What is left at the end goes to whoever is idle.
+# Two for each processor: the tests of real processes mostly wait. What is left at the end goes to the worker that is idle.
 WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN || echo 1) )))
 PYTEST_FLAGS ?= -n $(WORKERS) --dist worksteal
 SOAK_FLAGS ?= -n auto --dist worksteal --timeout=3000 -o faulthandler_timeout=2900

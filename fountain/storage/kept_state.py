@@ -95,7 +95,7 @@ class KeptState:
             raise self._error(error, "write in") from error
 
     def hold_hooks(self) -> int:
-        """A descriptor; while it is open, no other process gets one: whoever has it runs the hooks.
+        """A descriptor; while it is open, no other process gets one. The process that has it runs the hooks.
 
         Raises:
             LocalError: another process has it.

@@ -16,8 +16,8 @@ from fountain.wire.control import OfferBody
 
 __all__ = ["Announcements", "described"]
 
-OTHERS_NS = 3 * NS  # Where only other things are heard for so long, whoever waits without limit is informed.
-NAME_COUNT_MAX = 32  # Names that are reported to whoever asks for one that is not announced.
+OTHERS_NS = 3 * NS  # After so long with other announcements only, a fetch that waits without limit prints them.
+NAME_COUNT_MAX = 32  # Names that are reported to a fetch whose own name is not announced.
 
 
 class Announcements:

@@ -94,7 +94,7 @@ class FetchReporter:
             self._observer.handle(LeftOut(beginning.offer.name, part.manifest.left_out_count))
         for remark in part.remarks:
             self._observer.handle(Warned(remark))
-        # The size is the manifest's: whoever watches the directory may have moved the file away by now.
+        # The size is the manifest's: another program may have moved the file away by now.
         for (hex_digest, path), size in zip(outcome.files, part.file_sizes):
             if hex_digest:
                 self._observer.handle(DigestComputed(hex_digest, path, size))

@@ -49,11 +49,11 @@ OBJECT_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of th
 assert OBJECT_COUNT_MAX * OPENING_SIZE_MAX <= LISTENER_MEMORY_SIZE_MAX  # There are no slabs yet.
 PAUSE_NS = NS * 4 // 10  # Who has not looked for so long, four times as long as it ever waits, had been stopped.
 REFUSED_COUNT_MAX = 256
-UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; whoever causes them may cause many.
+UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; a sender that causes them may cause many.
 
 
 class Application(Protocol):
-    """Whoever takes objects from a group by a `GroupReceiver`. All methods are called on the loop's thread."""
+    """What takes objects from a group by a `GroupReceiver`. All methods are called on the loop's thread."""
 
     def trusts(self, offer: OfferBody) -> bool:
         """Whether an object may be taken at all. What is not trusted takes no place, and is heard again."""

@@ -35,7 +35,7 @@ __all__ = ["Counters", "Feed", "ObjectFetch", "Phase", "Place"]
 
 
 class Phase(enum.Enum):
-    """Where a fetch is, for whoever drives it."""
+    """Where a fetch is, for the loop that drives it."""
 
     CONNECTING = "connecting"
     RECEIVING = "receiving"
@@ -90,7 +90,7 @@ class Feed(Protocol):
 class ObjectFetch:
     """One object on its way. `loss` is the share of packets to throw away, to see the code work; `seed` draws which."""
 
-    feed: Feed  # Whoever makes a fetch gives it one before its first step.
+    feed: Feed  # The code that makes a fetch gives it one before its first step.
 
     def __init__(self, workers: Workers, *, loss: float = 0.0, seed: int = 0) -> None:
         self.workers = workers
@@ -99,7 +99,7 @@ class ObjectFetch:
         self.outcome: Outcome | None = None  # None as well where it was interrupted
         self.unforeseen: Exception | None = None  # what was raised on its behalf and is a bug
         self.events: list[ClientEvent] = []
-        self._opener: Workers | None = None  # whoever opens the sink, until it is open
+        self._opener: Workers | None = None  # what opens the sink, until it is open
         self._loss, self._seed = loss, seed
 
     @property
@@ -176,7 +176,7 @@ class ObjectFetch:
         self._opener.submit(functools.partial(self._open, offer, place, earlier))
 
     def poll_opened(self) -> Assembly | FountainError | None:
-        """What became of `open`, once that is known. Whoever takes the assembly puts it in its place."""
+        """What became of `open`, once that is known. The caller puts an assembly in its place."""
         opened = None if self._opener is None else self._opener.poll()
         if not isinstance(opened, Assembly | FountainError):
             return None

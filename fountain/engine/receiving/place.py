@@ -57,8 +57,8 @@ class ObjectPlace:
     """Where the object of one fetch goes; a `fountain.engine.receiving.object_fetch.Place`.
 
     `placing` is called with the offer and the files' digests, on a worker, before the object gets a directory of its
-    own. `address` is that of whoever offers the object, where that is not the host that was asked. `vetting` learns
-    what gets its place.
+    own. `address` is that of the server that offers the object, where it is not the host that was asked. `vetting`
+    learns what gets its place.
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class ObjectPlace:
         return self.part.destination
 
     def close(self) -> None:
-        """Keep the part, if there is one; one that is being opened is closed by whoever opens it."""
+        """Keep the part, if there is one; one that is being opened is closed by the thread that opens it."""
         with self._lock:
             self._is_closed = True
         if self.part is not None:

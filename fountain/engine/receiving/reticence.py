@@ -1,7 +1,7 @@
 """What a listener shows of objects that may come to nothing: a few of them, and then how many there were.
 
-Whoever may announce things could fill a log with them. So what is reported of an object waits behind a gate until its
-manifest is here and has proved to be the object's, except for a few that are shown at once.
+A host that may announce objects could fill a log with them. So what is reported of an object waits behind a gate
+until its manifest is here and has proved to be the object's, except for a few that are shown at once.
 """
 
 from __future__ import annotations

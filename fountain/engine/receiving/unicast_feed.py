@@ -58,8 +58,8 @@ def received_trains(endpoint: Endpoint, into: Train) -> Iterator[Train]:
 def contents(train: Train) -> tuple[list[bytes], dict[int, int]]:
     """The control packets in a train, and how many data packets of each session id stand among and before them.
 
-    Whoever sends in the server's name may put any packet of any kind between those of the server: the first one says
-    nothing of the others.
+    An attacker that sends in the server's name may put packets of any kind between those of the server: the first one
+    says nothing of the others.
     """
     if train.length == train.segment_size and train.length <= CONTROL_SIZE_MAX and train.view[: len(MAGIC)] == MAGIC:
         return [bytes(train.view[: train.length])], {}

@@ -2,7 +2,7 @@
 
 `ThreadWorkers` runs jobs on a few threads (kernels, digests and file calls release the GIL) and wakes the loop when
 one is done; `InlineWorkers` runs each at once, for the simulated world. At most `job_count_max` jobs wait or run:
-whoever submits looks at `has_room` first, which is how a slow disk slows the stream instead of filling memory.
+a caller looks at `has_room` before it submits a job, so that a slow disk slows the stream instead of filling memory.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class InlineExecutor(Executor):
         future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  # As an executor's threads do: whoever asks for the result gets it.
+        except Exception as error:  # noqa: BLE001  # As an executor's threads do: `result` raises it.
             future.set_exception(error)
         return future
 
@@ -139,8 +139,8 @@ class ThreadWorkers:
     def close(self) -> None:
         """Drop the jobs that wait, and end the threads; one that is still busy a moment later is given up.
 
-        Whoever sends symbols decides how long a block takes to solve, and no interrupt may wait for that. So a job may
-        go on after this: what it writes to must see to that itself, as `fountain.storage.part.Part` does.
+        The sender of symbols decides how long a block takes to solve, and no interrupt may wait for that. So a job may
+        go on after this: what it writes to must be prepared for that, as `fountain.storage.part.Part` does.
         """
         with self._lock, suppress(queue.Empty):
             self._is_closed = True

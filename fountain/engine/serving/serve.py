@@ -311,7 +311,7 @@ class _Server:
             self._sender.step(now)
             wait([self._control, self._data], limit - now)
             now = now_ns()
-        self._close(now)  # Whoever came meanwhile.
+        self._close(now)  # Sessions that began meanwhile.
         self._notifier.due_ns = 0
         self._notifier.step(now)
 
@@ -352,7 +352,7 @@ class _Notifier:
         self, sources: list[FileSource], releases: Mapping[str, ServedRelease], config: ServeConfig,
         ports: tuple[int, int], server_key: str,
     ) -> None:  # fmt: skip
-        """Report what is served, and where: at these ports for control and for data, by whoever has this key."""
+        """Report what is served, and where: at these ports for control and for data, by a server that has this key."""
         self._releases = [release.release for release in releases.values()]
         for source in sources:
             release = releases.get(source.name)

@@ -12,7 +12,7 @@ from fountain.wire.control import NONCE_SIZE, OfferBody
 
 __all__ = ["CLIENT_NAMESPACE", "SERVER_NAMESPACE", "Identity", "names_of", "proof_message", "transcript"]
 
-CLIENT_NAMESPACE = b"client@fountain-udp"  # Of SSH signatures: whoever signs for one of these has signed nothing else.
+CLIENT_NAMESPACE = b"client@fountain-udp"  # Of SSH signatures: one for this namespace is good for nothing else.
 SERVER_NAMESPACE = b"server@fountain-udp"
 
 

@@ -25,7 +25,7 @@ class ServedObject:
 
     @property
     def needed_count(self) -> int:
-        """Packets that whoever begins with nothing needs at least."""
+        """Packets that a receiver that begins with nothing needs at least."""
         offer = self.offer
         return offer.geometry.symbol_count - self.zero_symbol_count + offer.manifest_geometry.symbol_count
 

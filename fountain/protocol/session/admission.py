@@ -3,7 +3,7 @@
 Until an address has proved that it receives there, the server keeps no state for it (but a slot in a bounded table of
 rate limits), does no public-key work, and never sends it more octets than it sent (RFC 9000 section 8).
 
-Whoever can write any source address into a packet spends nothing that others need. A Hello without a token counts
+An attacker that forges source addresses uses up nothing that other clients need. A Hello without a token counts
 against its network, and when that is used up it is answered by a Retry, whose token only the true address receives. A
 Hello with a token counts against that address alone. What cookies were used for is remembered until they are stale, and
 the public-key work of a network, of those around it and of all is limited, so that this memory has a bound.
@@ -72,7 +72,7 @@ PROOF_INTERVAL_NS = NS // 1_000
 PROOF_BURST_COUNT = 1_000
 OPENING_TRIES_MAX = 3  # Of one cookie, for bodies that do not open: one may have been damaged on its way.
 OPENING_COUNT_MAX = OPENING_GLOBAL_BURST_COUNT + 2 * COOKIE_PERIOD_NS // OPENING_GLOBAL_INTERVAL_NS
-ADDRESS_COUNT_MAX = 65_536  # In each table of limits. The oldest entry makes room: whoever has so many gains one each.
+ADDRESS_COUNT_MAX = 65_536  # In each table of limits. The oldest entry makes room: its address may ask once more.
 
 
 def network_of(host: str) -> str:
@@ -151,7 +151,7 @@ class CookieJar:
         self._mac = _EpochMac(secret, b"cookie")
 
     def bake(self, address: Address, nonce: bytes, object_id: bytes, now_ns: int) -> bytes:
-        """The cookie that only whoever receives at the host of `address` can know."""
+        """The cookie that only a client that receives at the host of `address` can know."""
         cookie = self._mac.bake(now_ns, address[0].encode(), nonce, object_id)
         assert len(cookie) == COOKIE_SIZE
         return cookie
@@ -168,7 +168,7 @@ class TokenJar:
         self._mac = _EpochMac(secret, b"token")
 
     def bake(self, host: str, now_ns: int) -> bytes:
-        """The token that only whoever receives at `host` can know."""
+        """The token that only a client that receives at `host` can know."""
         token = self._mac.bake(now_ns, host.encode())
         assert len(token) == TOKEN_SIZE
         return token

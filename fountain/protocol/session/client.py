@@ -157,7 +157,7 @@ class ClientMachine:
         return self._common.events.popleft() if self._common.events else None
 
     def next_timeout(self, now_ns: int) -> int:
-        """When to come back at the latest. Whoever comes later has done something else, or was stopped meanwhile."""
+        """When to come back at the latest. A program that comes later was busy, or was stopped meanwhile."""
         self._due_ns = self._state.due_ns
         return max(now_ns, self._due_ns)
 

@@ -20,7 +20,7 @@ CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; m
 UNSTEADY_FACTOR = 2  # Streams that bring a little each and then stand still may go on for so many time-outs.
 PREPARING_NS_MAX = 600 * NS  # A server that reads or compiles is waited for so long: anybody could say that it does.
 PREPARING_SILENCE_NS = 30 * NS  # So long it may say nothing meanwhile.
-WAKE_LATE_NS = NS // 10  # Whoever wakes so much later than it asked for did something else meanwhile, or was stopped.
+WAKE_LATE_NS = NS // 10  # A client that wakes so much later than it asked for was busy, or was stopped.
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Patience:
         """The server says that it is not ready yet, which is its own work; whether it says so for the first time."""
         is_first = self._preparation.begin(now_ns)
         if self._preparation.is_believed(now_ns):
-            # Whoever compiles may need a while for the next answer as well.
+            # A server that compiles may need a while for the next answer as well.
             self.pause(now_ns + max(0, PREPARING_SILENCE_NS - self.timeout_ns))
         return is_first
 

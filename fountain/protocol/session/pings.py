@@ -1,7 +1,7 @@
 """When a server pings a client, with the number that proves the client's port.
 
-A server with an identity shows that first: until the port is proved its Proof goes in the place of each Ping. Whoever
-has answered has seen it.
+A server with an identity shows that first: until the port is proved its Proof goes in the place of each Ping. A client
+that has answered has seen it.
 """
 
 from __future__ import annotations

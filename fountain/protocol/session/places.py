@@ -1,8 +1,8 @@
 """Who has which of a server's places, and whose place somebody gets when all are taken.
 
 While places are free everybody gets one: forty clones behind one address translator are forty peers. When all are
-taken, whoever would have fewer may take a place from whoever has most, first between networks, then between the
-addresses of one network. So no address keeps the others out, and nobody who has fewer loses anything.
+taken, a network that would have fewer may take a place from the network that has most; between the addresses of one
+network the same holds. So no address keeps the others out, and none that has fewer loses anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fountain.protocol.session.server_session import ServerSession
 __all__ = ["Places"]
 
 UNPROVED_PATIENCE_NS = NS  # Of a session that has not proved its address, while all places are taken.
-SHARE_DIVISOR = 4  # A network keeps a quarter of all places, whoever comes.
+SHARE_DIVISOR = 4  # A network keeps a quarter of all places, however many clients come.
 
 _PeerKey = tuple[str, bytes, int]  # host, peer id, object
 

@@ -85,7 +85,7 @@ __all__ = ["ServerMachine"]
 TOMBSTONE_NS = 30 * NS  # Longer than a cookie lives, so that no Request can be replayed into a new session.
 TOMBSTONE_COUNT_MAX = 65_536
 UNPROVED_COUNT_MAX = 8  # Of one network; further sessions send no data before they have proved their port.
-LOOK_LATE_NS = NS // 2  # Whoever looks so much later than it should was busy or stopped: nobody can have been heard.
+LOOK_LATE_NS = NS // 2  # A server that looks so much later than it should was busy or stopped: it heard nobody.
 
 
 class ServerMachine:

@@ -55,7 +55,7 @@ class ObjectRequest:
     def needed_count(self, done_count: int) -> int:
         """How many packets it needs at least, with so many blocks done.
 
-        Whoever begins anew needs all symbols. What others hold in part nobody else can know, unless it is all.
+        A client that begins anew needs all symbols. What another one holds in part only it knows, unless it is all.
         """
         if self.body.has_manifest:
             return int(done_count < self.served.offer.geometry.block_count)
@@ -77,7 +77,7 @@ class SessionEnd:
 
 @dataclass(frozen=True)
 class Tombstone:
-    """What is left of an ended session: its id stays taken, and whoever did not hear of the end is notified again."""
+    """What is left of an ended session: its id stays taken, and a client that missed the end is notified again."""
 
     channel: ControlChannel
     address: Address
