@@ -1,4 +1,4 @@
-"""Names hold to docs/reference/glossary.md: each word has one meaning, and some words are not used at all."""
+"""Words are those of docs/reference/glossary.md: each has one meaning, and some are not used at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.pages import marked_tables, page
+from tests.pages import ROOT, marked_tables, page
 from tests.test_tidy import PACKAGE, named, sources, tree
 
 GLOSSARY = "docs/reference/glossary.md"
@@ -80,6 +80,18 @@ def test_names_do_not_use_the_words_of_the_second_table() -> None:
             for word in words_of(name) & set(instead):
                 if name not in EXCEPTIONS:
                     wrong.append(f"{here}:{line}: {name}: say {instead[word]} instead of {word}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_sentences_name_the_receiver_or_sender_that_they_mean() -> None:
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if named(path) != GLOSSARY]  # Its table names the word.
+    assert "whoever" in page(GLOSSARY)
+    wrong = [
+        f"{named(path)}:{number}: say which receiver, sender or process instead of whoever"
+        for path in [*sources("fountain"), *pages]
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\bwhoever\b", line, re.IGNORECASE)
+    ]
     assert not wrong, "\n".join(wrong)
 
 

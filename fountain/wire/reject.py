@@ -17,7 +17,7 @@ class Reject(enum.Enum):
     TRUNCATED = "shorter than its fixed part"
     TOO_LARGE = "larger than the limit"
     BAD_MAGIC = "not a record of this protocol"
-    BAD_VERSION = "a version that is not spoken here"
+    BAD_VERSION = "an unknown version"
     BAD_TYPE = "an unknown type"
     BAD_LENGTH = "a length that contradicts its fields"
     RESERVED_NOT_ZERO = "reserved bits that are not zero"
