@@ -132,7 +132,7 @@ def show(what: str, times: dict[str, list[float]]) -> None:
 
 
 def write_keys(place: Path) -> dict[str, list[str]]:
-    """The options of servers of each kind; and, of the last, those of its clients under "client"."""
+    """Keys of the server and of its client, in files; and the options of servers of each kind."""
     for name, key in (("server_key", SERVER), ("client_key", CLIENT)):
         (place / name).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         (place / name).chmod(0o600)
@@ -140,6 +140,12 @@ def write_keys(place: Path) -> dict[str, list[str]]:
     allowed.write_bytes(CLIENT.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n")
     identity = ["--identity", str(place / "server_key")]
     return {KINDS[0]: [], KINDS[1]: identity, KINDS[2]: [*identity, "--allow", str(allowed)]}
+
+
+def client_options(place: Path) -> dict[str, list[str]]:
+    """The options of clients of each kind, with the keys that `write_keys` wrote."""
+    known = ["--server-key", fingerprint(public(SERVER))]
+    return {KINDS[0]: [], KINDS[1]: known, KINDS[2]: [*known, "--identity", str(place / "client_key")]}
 
 
 def main() -> None:
@@ -172,8 +178,7 @@ def main() -> None:
                     times[kind].append(first_packet_s(server.port, data_port, kind, number))
                 time.sleep(0.06)  # Servers answer 20 Hellos a second of one address.
             show("Hello to the first data packet that counts", times)
-            known = ["--server-key", fingerprint(public(SERVER))]
-            more = {KINDS[0]: [], KINDS[1]: known, KINDS[2]: [*known, "--identity", str(place / "client_key")]}
+            more = client_options(place)
             times = {kind: [] for kind in KINDS}
             for number in range(options.command_runs + 1):
                 for at, (kind, server) in enumerate(servers.items()):

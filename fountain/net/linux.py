@@ -97,17 +97,18 @@ class LinuxEndpoint(PortableEndpoint):
         """Receive more segments: many in one call where nothing coalesces them and all are alike, else call by call.
 
         To prepare a batch costs as much as some ten calls, and each datagram in it that is not alike as much as three.
-        So a coalesced train, or a flood of all sorts of datagrams, ends batches until many alike come one by one.
+        So a coalesced train, or a flood of all sorts of datagrams, ends batches until many alike come one by one, with
+        nothing between them.
         """
         if self._stash.waiting:
             return
         if self._batch is None or self._vain_count >= _VAIN_COUNT_MAX:
-            if self._gather_singly(train) >= _ALIKE_COUNT:
-                self._vain_count = 0
-        elif self._gather_batch(train, self._batch) >= _ALIKE_COUNT and not self._stash.waiting:
-            self._vain_count = 0
+            count = self._gather_singly(train)
         else:
+            count = self._gather_batch(train, self._batch)
             self._vain_count += 1
+        if count >= _ALIKE_COUNT and not self._stash.waiting:
+            self._vain_count = 0
 
     def _gather_batch(self, train: Train, batch: Batch) -> int:
         """One system call for as many datagrams as the train has room for; how many came.
@@ -240,8 +241,10 @@ class LinuxEndpoint(PortableEndpoint):
     def _send_run(self, octets: memoryview, segment_size: int, route: Route) -> int:
         """Many datagrams a call; one by one where the route refuses that."""
         length = len(octets)
+        if length <= segment_size:
+            return super()._send_run(octets, segment_size, route)
         stride = min(SEND_SEGMENT_COUNT_MAX, SEND_SIZE_MAX // segment_size) * segment_size
-        if length <= segment_size or not stride:
+        if not stride:
             return super()._send_run(octets, segment_size, route)
         start = 0
         while start < length:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 
 from fountain.limits import DATAGRAM_SIZE_MAX
 from fountain.net.address import Address, SocketAddress, socket_address
@@ -37,7 +38,7 @@ class Routes:
 
     def __init__(self, family: int) -> None:
         self._family = family
-        self._routes: dict[Address, Route] = {}
+        self._routes: OrderedDict[Address, Route] = OrderedDict()
         self._aimed: dict[Address, Route] = {}  # groups: never forgotten
         self._lock = threading.Lock()
 
@@ -52,7 +53,9 @@ class Routes:
 
     def heard(self, address: Address, source: Ancillary) -> None:
         """The peer talked to the local address in `source`: answer from there, and forget this peer last."""
-        route = self.find(address)
+        route = self._routes.get(address) or self._aimed.get(address)
+        if route is None:
+            route = Route(socket_address(address, self._family), source)
         if not route.is_aimed:
             route.source = source
             self._keep(address, route)
@@ -71,6 +74,6 @@ class Routes:
         with self._lock:
             self._routes.pop(address, None)
             if len(self._routes) >= ROUTE_COUNT_MAX:
-                del self._routes[next(iter(self._routes))]
+                self._routes.popitem(last=False)
             self._routes[address] = route
         return route

@@ -59,7 +59,15 @@ def test_a_network_of_ipv6_is_taken_for_one() -> None:
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("2001:db8::1", "2001:db8::2:0:0:1"), ("2001:db8::5", "2001:db8:0:0:f:0:0:1"), ("fe80::1", "fe80::2%3")],
+    [
+        ("2001:db8::1", "2001:db8::2:0:0:1"),
+        ("2001:db8::5", "2001:db8:0:0:f:0:0:1"),
+        ("2001:db8:a:b:c:d:e:f", "2001:0DB8:A:b::"),
+        ("2001:db8:0:b::1", "2001:db8:0:b:1:2:3:4"),
+        ("1:2::3:4:5", "1:2:0:0:1:3:4:5"),
+        ("::2:3:4:5:6:7", "0:0:2:3:4::"),
+        ("fe80::1", "fe80::2%3"),
+    ],
 )
 def test_a_network_of_ipv6_is_known_however_it_is_written(left: str, right: str) -> None:
     assert answered(HelloGate(bytes(32)), [left] * 15 + [right] * 15) == HELLO_BURST_COUNT
@@ -67,6 +75,7 @@ def test_a_network_of_ipv6_is_known_however_it_is_written(left: str, right: str)
 
 def test_ipv4_addresses_that_are_mapped_into_ipv6_are_distinguished() -> None:
     assert answered(HelloGate(bytes(32)), [f"::ffff:192.0.2.{host}" for host in range(1, 100)]) == 99
+    assert answered(HelloGate(bytes(32)), [f"0:0:0:0:0:ffff:192.0.2.{host}" for host in range(1, 100)]) == 99
 
 
 def test_from_ever_other_addresses_no_more_than_a_burst_is_answered() -> None:

@@ -89,6 +89,26 @@ def test_a_retry_is_answered_at_once_with_its_token_and_once_for_each_hello_that
     assert sent_hello(client).token == b"4" * 20
 
 
+def test_after_the_first_retry_hellos_go_out_as_soon_as_the_first_ones() -> None:
+    pair = Pair()
+    client = pair.client()
+    hello = sent_hello(client)
+    for _ in range(3):
+        now_ns = client.next_timeout(pair.now_ns)
+        client.handle_timeout(now_ns)
+        hello = sent_hello(client)
+    for token in (b"1" * 20, b"2" * 20):
+        client.handle_datagram(Retry(hello.nonce, token).encode(), now_ns)
+        assert sent_hello(client).token == token
+        waits = []
+        for _ in range(3):
+            waits.append(client.next_timeout(now_ns) - now_ns)
+            now_ns += waits[-1]
+            client.handle_timeout(now_ns)
+            hello = sent_hello(client)
+        assert waits == [w * NS // 4 for w in ((1, 2, 4) if token[:1] == b"1" else (8, 8, 8))]
+
+
 def test_a_request_that_was_damaged_can_be_sent_again() -> None:
     pair = Pair()
     octets = pair.request(pair.client())

@@ -97,7 +97,7 @@ class ClientMachine:
         elif isinstance(record, Listing):
             self._state = self._state.handle_listing(record, now_ns)
         elif isinstance(record, Retry):
-            self._state = self._state.handle_retry(record)
+            self._state = self._state.handle_retry(record, now_ns)
         else:
             self._state = self._state.handle_refusal(record.reason, now_ns)
 

@@ -31,7 +31,7 @@ from fountain.protocol.session.client_events import (
 )
 from fountain.protocol.session.client_session import ask, is_alike
 from fountain.protocol.session.patience import Hint
-from fountain.wire.control import Hello, Listing, Offer, PacketType, RefusalReason, Retry, Want
+from fountain.wire.control import TOKEN_SIZE, Hello, Listing, Offer, PacketType, RefusalReason, Retry, Want
 from fountain.wire.parts import part_count_for
 from fountain.wire.reject import Reject
 from fountain.wire.session import REQUEST_RUN_COUNT_MAX, Bye, ByeReason, RequestBody, Stop, StopReason
@@ -85,7 +85,7 @@ class State:
         """A page of the server's listing."""
         return self
 
-    def handle_retry(self, retry: Retry) -> State:
+    def handle_retry(self, retry: Retry, now_ns: int) -> State:
         """The server wants a Hello with a token."""
         return self
 
@@ -347,9 +347,14 @@ class SearchingState(AskingState):
             self.say_hello(now_ns)
         return self
 
-    def handle_retry(self, retry: Retry) -> State:
-        """Show the server that its answers arrive here; once for each Hello that was due, whatever it answers."""
+    def handle_retry(self, retry: Retry, now_ns: int) -> State:
+        """Show the server that its answers arrive here; once for each Hello that was due, whatever it answers.
+
+        A server that sends a Retry is flooded, and may miss the next Hellos too: they go out as soon as the first ones.
+        """
         if self._looking_ns is None and not self._has_retried:
+            if self._common.token == bytes(TOKEN_SIZE):
+                self._tries, self._retry_ns = 1, min(self._retry_ns, now_ns + HELLO_WAIT_NS)
             self._common.token, self._has_retried = retry.token, True
             self._send_hello()
         return self
