@@ -165,7 +165,7 @@ def _check_bind(host: str) -> None:
         raise _wrong("bind", f"{host} is no address of one machine.", hint)
     if isinstance(address, IPv6Address) and address.is_link_local and address.scope_id is None:
         hint = f"Name the interface that has it: `bind` {host}%eth0"
-        raise _wrong("bind", f"{host} is an address within one network, and does not say which.", hint)
+        raise _wrong("bind", f"{host} is an address within one network, but does not say which network.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,10 +192,10 @@ class GroupConfig:
         field = "group.address"
         address = _parse_address(field, "The address", self.address, "239.63.30.1")
         if self.is_broadcast and (address.version != 4 or address.is_multicast):
-            hint = "Give that of the network, for example 192.168.1.255, or none at all. IPv6 has groups alone."
+            hint = "Give that of the network, for example 192.168.1.255, or leave it out. IPv6 has only groups."
             raise UsageError(f"{self.address} is not a broadcast address.", hint, field=field)
         if not self.is_broadcast and not address.is_multicast:
-            hint = "Groups are 224.0.0.0 to 239.255.255.255, of which 239.x.x.x are yours to use, and ff00::/8."
+            hint = "Groups are 224.0.0.0 to 239.255.255.255, of which you may use 239.x.x.x freely, and ff00::/8."
             if self.address == BROADCAST_ADDRESS:
                 hint = "Use `group.is_broadcast` instead."
             raise UsageError(f"{self.address} is not a multicast group.", hint, field=field)
@@ -206,7 +206,9 @@ class GroupConfig:
     def _check_source(self, group: IPv4Address | IPv6Address) -> None:
         field = "group.source"
         if self.is_broadcast:
-            raise _wrong(field, "goes with a multicast group only.", "A broadcast reaches every host, from any sender.")
+            raise _wrong(
+                field, "works only with a multicast group.", "A broadcast reaches every host, from any sender."
+            )
         source = _parse_address(field, "The source", self.source, "192.0.2.1")
         is_of_one = not source.is_multicast and not source.is_unspecified and self.source != BROADCAST_ADDRESS
         if not is_of_one or source.version != group.version:
@@ -243,7 +245,7 @@ class OnewayConfig:
         if self.overhead is not None:
             hint = f"Give a share from 0 to {OVERHEAD_MAX:.0f}: 0.3 sends 30 % more than the object."
             _check_range("overhead", self.overhead, 0.0, OVERHEAD_MAX, hint)
-        hint = f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the worst that you expect of the link."
+        hint = f"Give a fraction from 0 to {PLAN_LOSS_MAX:g}: the largest loss that you expect of the link."
         _check_range("plan_loss", self.plan_loss, 0.0, PLAN_LOSS_MAX, hint)
 
     @property
@@ -278,7 +280,7 @@ class FleetConfig:
         if self.ttl is not None:
             _check_range("ttl", self.ttl, 1, 255, "Give the number of networks to cross: 1 to 255.")
             if self.group.is_broadcast:
-                raise _wrong("ttl", "goes with a multicast group only.", "No router lets a broadcast through.")
+                raise _wrong("ttl", "works only with a multicast group.", "No router lets a broadcast through.")
         _check_count("wait_count", self.wait_count, PEER_COUNT_MAX, "receiver", "Leave it out to start with the first.")
         _check_duration("wait_time_s", self.wait_time_s, "Leave it out to wait without limit.")
         if self.min_rate_bps is not None and self.min_rate_bps < 0:
@@ -306,7 +308,7 @@ class FleetConfig:
         if name not in GROUP_CONTROL_NAMES:
             raise UsageError(f"There is no congestion control {name!r} for a group.", f"Choose {names}.", field=field)
         if self.oneway is not None and name != "fixed":
-            hint = "Nothing comes back one-way: give the `rate_bps`."
+            hint = "A one-way stream gets no reports: give the `rate_bps`."
             raise _wrong(field, f"{name} cannot go with `oneway`.", hint)
 
 
@@ -314,7 +316,7 @@ def _refuse_answers(config: object, *fields: str) -> None:
     """Refuse what a one-way stream cannot do."""
     for field in fields:
         if getattr(config, field) is not None:
-            hint = "Nothing comes back one-way, so the server knows of no receiver."
+            hint = "A one-way stream gets no reports, so the server knows no receivers."
             raise _wrong(field, "cannot go with `oneway`.", hint)
 
 
@@ -408,7 +410,7 @@ class ServeConfig:
             raise _open_group()
         if fleet.group.port in (self.port, self.data_port):
             hint = "Give `group.port` another number."
-            raise UsageError("The group port is another port of the server too.", hint, field="group.port")
+            raise UsageError("The group port is also another port of the server.", hint, field="group.port")
         if fleet.min_rate_bps is not None and fleet.min_rate_bps > self.rate_bps:
             raise _wrong("min_rate_bps", "is above `rate_bps`.", "Give less than what the server may send.")
         if self.expect is not None and fleet.wait_time_s is None and (fleet.wait_count or 1) > self.expect:
@@ -455,14 +457,14 @@ class TrustConfig:
             raise _wrong("server_key", "is empty.", hint)
         if self.object_id is not None and not _OBJECT_ID.fullmatch(self.object_id):
             hint = "It has 64 hexadecimal digits: copy all of what fountain-serve prints."
-            raise UsageError(f"{self.object_id!r} is no id of an object.", hint, field="object_id")
+            raise UsageError(f"{self.object_id!r} is not the id of an object.", hint, field="object_id")
         if self.signers is None:
             for field in ("product", "state", "root_signers"):
                 if getattr(self, field) is not None:
                     hint = "Give the file that says who may sign for which product."
                     raise _wrong(field, "needs `signers`.", hint)
         elif self.product is None:
-            hint = "Name the product that this machine takes: a key may sign for others, too."
+            hint = "Name the product that this machine takes: a key may sign for several."
             raise _wrong("signers", "needs `product`.", hint)
         elif self.unsigned:
             raise _wrong("unsigned", "cannot go with `signers`.", "Leave one of them out.")
@@ -473,8 +475,8 @@ class TrustConfig:
         from fountain.trust.release import is_product  # It loads cryptography, which most commands do without.
 
         if not is_product(product):
-            hint = "It has 1 to 63 letters of a-z, digits, and . _ - behind the first: gateway, sensor-2."
-            raise UsageError(f"{product!r} is no name of a product.", hint, field="product")
+            hint = "It has 1 to 63 letters of a-z, digits, and . _ - after the first: gateway, sensor-2."
+            raise UsageError(f"{product!r} is not the name of a product.", hint, field="product")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -542,24 +544,24 @@ class FetchConfig:
             for field in ("server_key", "strict", "identity"):
                 if getattr(self.trust, field):
                     hint = "In a group each server and receiver has the key of the group (`group.key_path`), or none."
-                    raise _wrong(field, "goes with `host` only.", hint)
+                    raise _wrong(field, "works only with `host`.", hint)
         for field, value in (("name", self.name), ("object_id", self.trust.object_id)):
             if self.listen and value is not None:
                 raise _wrong("listen", f"takes every object, and no `{field}`.", f"Leave `{field}` or `listen` out.")
         if not self.listen:
             if self.free_size_min is not None:
-                raise _wrong("free_size_min", "needs `listen`.", "Leave it out: a fetch by hand takes what is there.")
+                raise _wrong("free_size_min", "needs `listen`.", "Leave it out: only a listener keeps space free.")
             if self.hook is not None:
-                raise _wrong("hook", "needs `listen`.", "Leave it out, and run what follows when the fetch has ended.")
+                raise _wrong("hook", "needs `listen`.", "Leave it out, and run the command after the fetch.")
         self._check_hook()
 
     def _check_hook(self) -> None:
         trust = self.trust
         if self.hook is None and trust.unsigned:
-            raise _wrong("unsigned", "goes with `hook` only.", "Leave it out: without a hook nothing is run.")
+            raise _wrong("unsigned", "works only with `hook`.", "Leave it out: there is no hook to run.")
         if self.hook is not None and trust.signers is None and not trust.unsigned:
             hint = (
-                "Give `signers` and `product`: then it runs for what the publisher signed. To run it for whatever "
+                "Give `signers` and `product`: then it runs only for what the publisher signed. To run it for what "
                 "anybody on the network announces, add `unsigned`."
             )
             raise _wrong("hook", "needs `signers`.", hint)

@@ -106,7 +106,7 @@ def as_error(raised: Exception) -> FountainError | None:
         hint = "Raise the limits of threads and memory: ulimit -u, ulimit -v, or TasksMax of the service."
         return LocalError("The system does not allow this process another thread.", hint)
     if (variables := _compiler_variables()) and _comes_from_compiler(raised):
-        hint = f"A variable may not be what numba takes: unset {' '.join(variables)}."
+        hint = f"A variable may have a value that numba does not accept: unset {' '.join(variables)}."
         return LocalError(f"The compiler of the kernels failed: {system_words(raised)}.", hint)
     return _local_error(raised) if isinstance(raised, OSError) else None
 

@@ -222,5 +222,5 @@ def _read_name(given: Mapping[str, Any], words: Sequence[str]) -> HostPlace:
         raise UsageError(f"{words[1]!r} is one argument too many.", hint)
     if words and is_address(words[0]):
         raise UsageError(f"With a group there is no HOST, and {words[0]} would be a NAME.", "Leave it out.")
-    refuse(given, ["port"], "goes with `host` only", "It is a port of `host`; the port of a group is `group.port`.")
+    refuse(given, ["port"], "works only with `host`", "It is a port of `host`; the port of a group is `group.port`.")
     return HostPlace("", None, words[0] if words else None)

@@ -52,7 +52,7 @@ def parse_place(text: str) -> HostPlace:
         raise UsageError(f"{text!r} {what}.", f"{_FORMS} In a NAME, ? is %3F and # is %23.")
     if mark and not object_id:
         hint = "Is a variable unset? Give the id that fountain-serve prints, or leave the # out to take any object."
-        raise UsageError(f"{text!r} has no id of an object behind its #.", hint, field="object_id")
+        raise UsageError(f"{text!r} has no object id after its #.", hint, field="object_id")
     host, port = _split_port(authority)
     name = unquote(path, errors="surrogateescape").rstrip("/")
     return HostPlace(host, port, (name or None) if slash else None, object_id or None)
@@ -93,11 +93,11 @@ def _split_port(text: str) -> tuple[str, int | None]:
     else:
         host, port = text, None  # Two colons and more are an IPv6 address, or nothing.
         if ":" in text and not is_address(text):
-            raise UsageError(f"{text!r} is no host and no port.", _FORMS)
+            raise UsageError(f"{text!r} is not a host with a port.", _FORMS)
     if not host:
         raise UsageError(f"{text!r} names no host.", _FORMS)
     if "/" in host or "/" in (port or ""):
-        raise UsageError(f"{text!r} is more than a host and a port.", f"Give the name behind it: HOST NAME. {_FORMS}")
+        raise UsageError(f"{text!r} is more than a host and a port.", f"Give the name after it: HOST NAME. {_FORMS}")
     return host, _parse_port(port, text) if port is not None else None
 
 
@@ -106,7 +106,7 @@ def _parse_port(port: str, text: str) -> int:
         number = parse_integer(port)
         check_port("port", number)
     except UsageError:
-        raise UsageError(f"{text!r} has no port from 1 to 65535 behind its colon.", _FORMS) from None
+        raise UsageError(f"{text!r} has no port from 1 to 65535 after its colon.", _FORMS) from None
     return number
 
 

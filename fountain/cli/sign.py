@@ -94,8 +94,8 @@ def _parse_product(text: str) -> str:
     from fountain.trust.release import is_product
 
     if not is_product(text):
-        hint = "It has 1 to 63 letters of a-z, digits, and . _ - behind the first: gateway, sensor-2."
-        raise UsageError(f"{text!r} is no name of a product.", hint)
+        hint = "It has 1 to 63 letters of a-z, digits, and . _ - after the first: gateway, sensor-2."
+        raise UsageError(f"{text!r} is not the name of a product.", hint)
     return text
 
 
@@ -104,7 +104,7 @@ def _parse_version(text: str) -> int:
 
     if _VERSION.fullmatch(text) is None or not 1 <= int(text) <= VERSION_MAX:
         hint = f"It is a whole number from 1 to {VERSION_MAX}: 42."
-        raise UsageError(f"`release_version`: {text!r} is no number of a release.", hint, field="release_version")
+        raise UsageError(f"`release_version`: {text!r} is not the number of a release.", hint, field="release_version")
     return int(text)
 
 
@@ -133,7 +133,7 @@ def _run(argv: Sequence[str], env: Environment) -> ExitStatus:
 
 def _read_verify(given: Mapping[str, Any], words: Sequence[str]) -> _VerifyOptions:
     if words:
-        hint = "`verify` names the record, and what was signed stands beside it."
+        hint = "`verify` names the record; the signed file or directory must be beside it."
         raise UsageError(f"{words[0]!r} is one argument too many.", hint)
     refuse(given, _FOR_SIGNING, "is for signing, and `verify` signs nothing", "Leave one of them out.")
     if "signers" not in given:
@@ -145,7 +145,7 @@ def _read_verify(given: Mapping[str, Any], words: Sequence[str]) -> _VerifyOptio
 def _read_sign(given: Mapping[str, Any], words: Sequence[str], env: Environment) -> _SignOptions:
     if not words:
         raise UsageError("Missing: PATH.", f"{PROG} --help lists arguments and options.")
-    refuse(given, ("signers",), "is for `verify`", "Leave it out: the key alone says who signs.")
+    refuse(given, ("signers",), "is for `verify`", "Leave it out: the key says who signs.")
     for field in ("product", "release_version", "lifetime_s"):
         if field not in given:
             hint = "A release has a product, a version and an end: `product` gateway `release_version` 42 "
@@ -253,7 +253,7 @@ def _check_content(path: Path, manifest: Manifest, release: Release) -> None:
         with open_source(path, symbol_size=cut[0], profile_id=cut[1], block_symbol_limit=cut[2]) as source:
             check_content(source.manifest, manifest)
     except StorageError as error:
-        hint = error.hint if error.field != "paths" else "What was signed stands beside its release."
+        hint = error.hint if error.field != "paths" else "The signed file or directory must be beside its release."
         raise StorageError(error.message, hint, path=error.path) from error
     except UntrustedError as error:
         raise UntrustedError(f"This is not {release}: {error.message}", "Do not install it.") from error

@@ -235,7 +235,7 @@ def _collect(code: Code, decoder: BlockDecoder, esis: EsiArray, rows: Rows) -> i
         if end > len(esis):
             raise IntegrityError(
                 f"The code {code.name!r} does not give a block back from {used} of its symbols.",
-                "Its decoder asks for more and more; do not use it.",
+                "Its decoder needs ever more symbols; do not use it.",
             )
         _give(decoder, esis[used:end], rows[used:end])
         used = end

@@ -195,7 +195,7 @@ def check_multicast() -> Iterator[Finding]:
             mend = f"sudo ip route add 224.0.0.0/4 dev {name}"
             yield note(f"multicast {family}", "there is no route for it: not even a default route", mend)
         else:
-            yield note(f"multicast {family}", "there is no route for it; nothing is lost where IPv4 serves")
+            yield note(f"multicast {family}", "there is no route for it; IPv4 groups work without it")
     yield from _reverse_path_findings([interface.name for interface in capable])
     yield from _membership_findings(read_system_text("/proc/net/igmp"), [interface.name for interface in capable])
 

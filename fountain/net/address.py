@@ -123,7 +123,7 @@ def _fault(address: Address) -> tuple[str, ...]:
         )
     if parsed.version == 6 and parsed.is_link_local and "%" not in host:
         names = [name for _, name in socket.if_nameindex() if not name.startswith("lo")] or ["eth0"]
-        return "is an address within one network, and does not say which.", (
+        return "is an address within one network, but does not say which network.", (
             f"Name the interface that leads there: {', or '.join(f'{parsed}%{name}' for name in names[:3])}"
         )
     return ()

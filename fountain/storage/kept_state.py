@@ -143,7 +143,7 @@ class KeptState:
         owner = getattr(os, "geteuid", lambda: status.st_uid)()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
             shown = printable(str(self.path))
-            raise StorageError(f"{shown} belongs to somebody else.", "Give another `state`.", field="state", path=shown)
+            raise StorageError(f"{shown} belongs to another user.", "Give another `state`.", field="state", path=shown)
 
     def _error(self, error: OSError, doing: str, path: Path | None = None) -> StorageError:
         known = storage_error(error, doing, path or self.path)

@@ -39,8 +39,8 @@ def read_key(path: Path) -> bytes:
     key = bytes.fromhex(octets.decode("ascii")) if _HEX.fullmatch(octets) else octets
     if len(key) != KEY_SIZE or not any(key) or _TEXT.issuperset(key):  # Zeros are what no key stands for.
         raise UsageError(
-            f"{path} holds no key: that is {KEY_SIZE} random bytes, or {2 * KEY_SIZE} hexadecimal digits.",
-            f"Make one, the same for all: (umask 077; head -c {KEY_SIZE} /dev/urandom > group.key)",
+            f"{path} holds no key. A key is {KEY_SIZE} random bytes, or {2 * KEY_SIZE} hexadecimal digits.",
+            f"Make one for all hosts: (umask 077; head -c {KEY_SIZE} /dev/urandom > group.key)",
             field="group.key_path",
         )
     return key

@@ -43,7 +43,7 @@ class ReleaseFiles:
         name = whole.name.removesuffix(_RELEASE)
         if name in ("", ".", "..", whole.name):
             shown = printable(str(release))
-            hint = "Name the file that stands beside what was signed: PATH.release."
+            hint = "Give the record that fountain-sign made: PATH.release."
             raise StorageError(f"{shown} does not end in {_RELEASE}.", hint, field=field, path=shown)
         return cls(whole.parent / name)
 
@@ -79,7 +79,7 @@ class ReleaseFiles:
                 raise storage_error(error, "read", place) from error
             if not is_ours:
                 shown = printable(str(place))
-                raise NameClashError(f"{shown} stands there and is of no release.", "Move it away.", path=shown)
+                raise NameClashError(f"{shown} exists and is not a file of a release.", "Move it away.", path=shown)
 
     def write(self, release: bytes, signature: bytes, manifest: bytes) -> None:
         """Write all three, the record last; each is whole or as it was.

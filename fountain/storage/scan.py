@@ -214,7 +214,7 @@ class _Scanner:
         if len(self._parents) >= MANIFEST_ENTRY_COUNT_MAX:
             shown = printable(str(self._path))
             message = f"{shown} holds more than {MANIFEST_ENTRY_COUNT_MAX:,} entries."
-            raise StorageError(message, "Serve parts of it by themselves.", path=shown)
+            raise StorageError(message, "Serve its parts as separate objects.", path=shown)
         if stat.S_ISREG(status.st_mode):
             self.add_file(directory, name, octets, parent, status)
         elif stat.S_ISDIR(status.st_mode):

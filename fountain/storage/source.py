@@ -261,7 +261,7 @@ def open_source(
     try:
         check_name(name)
     except HostileNameError as error:
-        hint = "Rename it, or serve the directory that it lies in; names in a directory may be any."
+        hint = "Rename it, or serve the directory that contains it: names inside a directory may be anything."
         raise HostileNameError(error.message, hint, path=error.path) from error
     status = check_source(given)
     with contextlib.ExitStack() as stack:

@@ -20,6 +20,6 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     except FileExistsError as error:
-        raise StorageError(f"{path.parent} is not a folder.", "Name another one.", path=str(path.parent)) from error
+        raise StorageError(f"{path.parent} is not a directory.", "Name another one.", path=str(path.parent)) from error
     except OSError as error:
         raise storage_error(error, "write", path) from error

@@ -201,7 +201,7 @@ def _check_owner(parent: Directory, path: Path) -> None:
     if stat.S_ISDIR(status.st_mode) and status.st_uid in (owner, _owner_of_new_files(parent)):
         return
     shown = printable(str(path))
-    raise StorageError(f"{shown} belongs to somebody else.", "Choose another place with `out`.", path=shown)
+    raise StorageError(f"{shown} belongs to another user.", "Choose another place with `out`.", path=shown)
 
 
 def _owner_of_new_files(parent: Directory) -> int:

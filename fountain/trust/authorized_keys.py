@@ -74,5 +74,5 @@ def _end_of(options: bytes) -> int | str:
             end_s = min(end_s, seconds)
         elif option.lower() != b"restrict":
             name = option.partition(b"=")[0].decode("ascii", "backslashreplace")[:40]
-            return f"has the option {name!r}, which says nothing here"
+            return f"has the option {name!r}, which is not supported here"
     return end_s

@@ -86,8 +86,8 @@ class Judge:
             return Judgement()
         release, floor = authentic.release, floors.get(claimed.product)
         if release.object_id != offer.object_id:
-            hint = "Somebody put the release of one object to another: ask another server."
-            raise UntrustedError(f"The server offers {release} with an object that was not signed as that.", hint)
+            hint = "Somebody combined the release of one object with another object: ask another server."
+            raise UntrustedError(f"The server offers {release} with an object that was not signed as such.", hint)
         now = clock if floor is None else floor.time(clock)
         signer = _allowed(authentic, signers, now)
         release.check_time(now)

@@ -95,7 +95,7 @@ class Release:
                     return release
         except ValueError:  # A day or an hour that does not exist.
             pass
-        raise UntrustedError("This is no release record.", "It has six lines, and was not edited since it was made.")
+        raise UntrustedError("This is no release record.", "A record has six lines; do not edit it after it was made.")
 
     def check_time(self, now: datetime) -> None:
         """Check that the release is valid at the time `now` (UTC).

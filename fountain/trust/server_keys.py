@@ -67,7 +67,7 @@ class ServerKeys:
         if self._is_given:
             return UntrustedError(
                 f"{self._host} has the key {shown}, and not {self.expected} (`server_key`).",
-                "Compare with what fountain-serve prints there. If that is another key, somebody else answers.",
+                "Compare it with what fountain-serve prints there. If that is another key, somebody else answers.",
             )
         if self.is_known:
             lines = ", ".join(str(line.line) for line in self._lines)

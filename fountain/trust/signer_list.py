@@ -21,7 +21,7 @@ from fountain.trust.signers import AllowedSigners
 __all__ = ["check_list", "read_resets", "read_roots"]
 
 _RESET = re.compile(rb"#\s*reset\s+([a-z0-9._-]+)\s+([0-9]{1,19})\s*")
-_HINT = "Sign a right one, under a higher version."
+_HINT = "Sign a correct list, under a higher version."
 
 
 def read_roots(content: bytes) -> AllowedSigners | None:
@@ -63,5 +63,5 @@ def check_list(release: Release, content: bytes, public_keys: Sequence[bytes], k
         except UntrustedError as error:
             errors.append(error)
     raise UntrustedError(
-        f"{release} is not signed by a root key that it names itself.", "Sign it with an old and a new one."
+        f"{release} has no signature by a root key that it lists.", "Sign it with an old and a new one."
     )

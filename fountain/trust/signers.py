@@ -134,7 +134,7 @@ def _parse_signer(number: int, patterns: bytes, rest: bytes) -> Signer:
         raise _UnreadableError("has no ed25519 key")
     options.parse(text)
     if options.is_authority:
-        raise _UnreadableError("is of a certificate authority, and releases are signed by keys themselves")
+        raise _UnreadableError("is of a certificate authority, which cannot sign releases")
     return Signer(number, patterns, public_key, options.namespaces, options.valid_after, options.valid_before)
 
 
@@ -160,7 +160,7 @@ class _Options:
                     raise _UnreadableError("has an option that is not known")
                 text = text[1:]
                 if not text:
-                    raise _UnreadableError("has a comma behind its last option")
+                    raise _UnreadableError("has a comma after its last option")
         if self.valid_after is not None and self.valid_before is not None and self.valid_before <= self.valid_after:
             raise _UnreadableError("ends before it begins")
 

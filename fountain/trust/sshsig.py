@@ -152,7 +152,7 @@ def dearmor(text: bytes) -> bytes:
         if octets and armor(octets, len(lines[1])) == text:
             return octets
     raise UntrustedError(
-        "The signature file does not have the form that ssh-keygen gives it.", "Copy it again, as it is."
+        "The signature file does not have the form that ssh-keygen gives it.", "Copy it again without changes."
     )
 
 

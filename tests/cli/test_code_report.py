@@ -151,7 +151,7 @@ def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = report("own", "--blocks", "4", "--trials", "1", "--output", str(tmp_path / "file"))
     assert done.status == ExitStatus.LOCAL
-    assert "file is not a folder" in done.err
+    assert "file is not a directory" in done.err
 
 
 def test_intervals_are_those_of_wilson() -> None:

@@ -99,8 +99,8 @@ def test_the_id_of_an_object_is_in_the_url_or_an_option() -> None:
     ("argv", "message"),
     [
         ((f"fountain://server/a#{ID}", "--object", "0" * 64), "another id than --object"),
-        (("fountain://server/a#12",), "'12' is no id of an object."),
-        (("server", "--object", ID + "0"), "is no id of an object."),
+        (("fountain://server/a#12",), "'12' is not the id of an object."),
+        (("server", "--object", ID + "0"), "is not the id of an object."),
         (("--group", "239.63.30.1", "--listen", "--object", ID), "--listen takes every object, and no --object."),
     ],
 )

@@ -210,7 +210,7 @@ def test_files_of_a_release_are_replaced_and_no_others(place: Place) -> None:
         for make in (lambda path: path.write_text("mine"), Path.mkdir, lambda path: path.symlink_to("x")):
             mine.unlink()
             make(mine)
-            refused(place.sign(place.image), 6, f"{mine.name} stands there and is of no release")
+            refused(place.sign(place.image), 6, f"{mine.name} exists and is not a file of a release")
             mine.rmdir() if mine.is_dir() else mine.unlink()
             mine.write_bytes(before)
 
@@ -230,9 +230,9 @@ def test_what_cannot_travel_is_refused(place: Place) -> None:
         (("a", "--version", "1", "--expires", "1d"), "Missing: --product."),
         (("a", "--product", "p", "--expires", "1d"), "Missing: --version."),
         (("a", "--product", "p", "--version", "1"), "Missing: --expires."),
-        (("a", "--product", "P"), "--product: 'P' is no name of a product."),
-        (("a", "--version", "0"), "--version: '0' is no number of a release."),
-        (("a", "--version", str(1 << 63)), "is no number of a release."),
+        (("a", "--product", "P"), "--product: 'P' is not the name of a product."),
+        (("a", "--version", "0"), "--version: '0' is not the number of a release."),
+        (("a", "--version", str(1 << 63)), "is not the number of a release."),
         (("a", "--expires", "90"), "--expires: '90' is not a number of days or hours."),
         (("a", "--product", "p", "--version", "1", "--expires", "0d"), "--expires is from 1h to 3650d."),
         (("a", "--product", "p", "--version", "1", "--expires", "3651d"), "--expires is from 1h to 3650d."),
@@ -253,7 +253,7 @@ def test_files_that_are_missing_or_wrong_are_said(place: Place) -> None:
     place.sign(place.image)
     refused(place.verify(place.image, "--signers", "missing"), 6, "Cannot read missing")
     place.image.unlink()
-    refused(place.verify(place.image), 6, "What was signed stands beside its release")
+    refused(place.verify(place.image), 6, "The signed file or directory must be beside its release")
 
 
 def test_keys_that_others_can_read_or_of_another_kind_are_refused(place: Place) -> None:

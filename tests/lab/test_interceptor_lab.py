@@ -24,7 +24,7 @@ SIZE = 300_000
 MIDDLE, CLIENT = "r1", "r2"
 ATTACKS = [attack for attack in Attack if attack is not Attack.NONE]
 SENTENCES = {Attack.OWN_KEY: "has the key", Attack.STRIPPED: "without proving its key", Attack.BARE: "without proving"}
-OTHER_SENTENCE = "did not prove that it has the key"
+OTHER_SENTENCE = "did not prove the expected key"
 
 
 class Scene:

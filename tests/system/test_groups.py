@@ -167,7 +167,7 @@ def test_a_single_peer_without_the_key_of_a_group_is_refused(fleet: Fleet, write
     assert server.event("warned")["message"] == f"Everybody on this machine can read the key {key}."
     alone = fleet.fetch("-o", fleet.directory / "alone", port=server.port)
     assert alone.wait() == 7
-    assert "serves only those who have its key" in alone.err
+    assert "serves only peers that have its key" in alone.err
     assert not (fleet.directory / "alone").exists()
     assert server.event("serving")["is_keyed"]
     assert server.wait_event("peer_refused")["reason"] == "key mismatch"

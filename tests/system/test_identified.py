@@ -169,7 +169,7 @@ def test_a_part_goes_on_with_the_right_server_alone(
     ("words", "sentence"),
     [
         (("serve", "KEY", "--identity", "LOCKED"), "a passphrase locks it"),
-        (("serve", "KEY", "--identity", "KEY.pub"), "no private key that can be used"),
+        (("serve", "KEY", "--identity", "KEY.pub"), "not a private key that can be used"),
         (("serve", "KEY", "--identity", "RSA"), "The private key is not an ed25519 key."),
         (("serve", "KEY", "--identity", "OPEN"), "Everybody on this machine can read the key"),
         (("serve", "KEY", "--allow", "KEY.pub"), "--allow needs --identity."),
@@ -177,9 +177,9 @@ def test_a_part_goes_on_with_the_right_server_alone(
         (("fetch", "127.0.0.1", "--identity", "LOCKED"), "a passphrase locks it"),
         (("fetch", "127.0.0.1", "--server-key", "RSA.pub"), "no ed25519 public key"),
         (("fetch", "127.0.0.1", "--server-key", "EMPTY"), "or no line at all"),
-        (("fetch", "--group", "239.63.30.1", "--strict"), "--strict goes with HOST only."),
-        (("fetch", "--group", "239.63.30.1", "--identity", "KEY"), "--identity goes with HOST only."),
-        (("fetch", "--group", "239.63.30.1", "--server-key", "KEY.pub"), "--server-key goes with HOST only."),
+        (("fetch", "--group", "239.63.30.1", "--strict"), "--strict works only with HOST."),
+        (("fetch", "--group", "239.63.30.1", "--identity", "KEY"), "--identity works only with HOST."),
+        (("fetch", "--group", "239.63.30.1", "--server-key", "KEY.pub"), "--server-key works only with HOST."),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_else(

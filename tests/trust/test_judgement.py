@@ -129,7 +129,7 @@ def test_one_good_signature_of_two_is_enough() -> None:
 
 
 def test_the_object_is_the_one_that_was_signed() -> None:
-    refused(judged(offered(a_release(), object_id=OTHER_OBJECT)), "with an object that was not signed as that")
+    refused(judged(offered(a_release(), object_id=OTHER_OBJECT)), "with an object that was not signed as such")
 
 
 @pytest.mark.parametrize(

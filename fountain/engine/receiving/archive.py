@@ -99,7 +99,7 @@ class Archive:
         while (gone := self._tidier.poll()) is not None:
             for name in gone if isinstance(gone, list) else ():
                 message = f"The part {printable(name)} was removed: it was old, or all parts together were too large."
-                hint = "You need not do anything, unless its server was to continue it."
+                hint = "You need not do anything, unless that transfer was to continue."
                 self._observer.handle(Warned(message, hint))
         if now_ns >= self._tidy_ns and self._tidier.is_idle:
             self._tidy_ns = now_ns + TIDY_NS

@@ -86,7 +86,7 @@ def fetch_failure(
             return _unproved_error(host, trouble.offer)
         case Failure.OTHER_KEY:
             hint = "Compare it with what fountain-serve prints there."
-            return UntrustedError(f"{host} proved another key than the one that it should have.", hint)
+            return UntrustedError(f"{host} proved another key than the expected one.", hint)
         case Failure.OTHER_OBJECT:
             return other_object_error(host, trouble.offer)
         case Failure.REFUSED:
@@ -196,12 +196,10 @@ def _unproved_error(host: str, offer: OfferBody | None) -> UntrustedError:
     """The error of a fetch from a server that does not prove to have the key that it should have."""
     hint = "Somebody else may answer in its place. See whether fountain-serve runs there with its `identity`."
     if offer is not None and not offer.identified:
-        return UntrustedError(
-            f"{host} answers without proving its key, and only a server that does is the right one.", hint
-        )
+        return UntrustedError(f"{host} answers without proving its key, and this fetch needs the proof.", hint)
     if offer is not None:
-        hint += f" See also that both sides, or neither, have `open`: it {'has' if offer.open else 'does not have'} it."
-    return UntrustedError(f"{host} did not prove that it has the key that it should have.", hint)
+        hint += f" Both sides must have `open`, or neither: the server {'has' if offer.open else 'does not have'} it."
+    return UntrustedError(f"{host} did not prove the expected key.", hint)
 
 
 def other_object_error(source: str, offer: OfferBody | None) -> UntrustedError:
@@ -231,12 +229,12 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
             )
         case RefusalReason.KEY_MISMATCH:
             return RefusedError(
-                "The server serves only those who have its key, and this fetch does not have it.",
+                "The server serves only peers that have its key, and this fetch does not have it.",
                 "Join its group with the same key: give its `group.address` and `group.key_path`.",
             )
         case RefusalReason.NOT_ALLOWED:
             return RefusedError(
-                "The server serves only clients whose key it lists, and got none of those from here.",
+                "The server serves only clients whose key it lists, and this client proved none of these keys.",
                 "Give the `identity` that its list has (fountain-serve `allow`). It goes only to a server whose key is "
                 "known: give `server_key` at first.",
             )

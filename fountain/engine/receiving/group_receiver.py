@@ -483,7 +483,7 @@ class GroupReceiver:
         except Exception as error:
             self.unforeseen_count += 1
             if self.unforeseen_count <= UNFORESEEN_LOG_COUNT_MAX:
-                logging.getLogger("fountain").exception("A stream of the group ends: nobody foresaw this.")
+                logging.getLogger("fountain").exception("A stream of the group ends with an unexpected error.")
             feed = self.feeds.get(stream) if isinstance(stream, int) else stream
             if feed is not None:
                 feed.break_off(error, now_ns)

@@ -121,7 +121,7 @@ class Hooks:
         variables: Mapping[str, str] | None = {}
         if self._variables is not None and (variables := self._variables(pending.object_id)) is None:
             del self._tasks[pending.object_id]
-            self._give_up(pending, task.path, "is of a release that a newer one has taken the place of")
+            self._give_up(pending, task.path, "is of a release that a newer one has replaced")
             self._changes.append((pending.object_id, False))
             return
         if pending.begun_count >= ATTEMPT_COUNT_MAX:  # How the last one ended nobody knows.

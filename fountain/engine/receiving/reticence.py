@@ -44,7 +44,7 @@ class Reticence:
         """Report now and then how many were not shown."""
         if self._hidden_count and now_ns - self._reported_ns >= SUMMARY_NS:
             self._reported_ns = now_ns
-            message = f"{self._hidden_count:,} announced objects never came, and were not shown."
+            message = f"{self._hidden_count:,} announced objects never arrived, and were not shown."
             self._hidden_count = 0
             hint = "If you do not send so many, somebody forges them: use `group.key_path` or `group.source`."
             self._observer.handle(Warned(message, hint))

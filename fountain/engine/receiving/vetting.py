@@ -124,7 +124,7 @@ class Vetting:
         best = self._best.get(offer.object_id)
         judgement = self.judge(offer if best is None else best.offer, now_ns())
         if judgement.release is None:
-            raise judgement.error or UntrustedError("The release could not be looked at.", "Try again later.")
+            raise judgement.error or UntrustedError("The release could not be checked.", "Try again later.")
         taken = Floor(judgement.release, judgement.signer)
         content = b""
         if self.is_list(offer):

@@ -26,8 +26,8 @@ def read_identity(path: Path) -> Ed25519PrivateKey:
     key = read_private_key(path, "identity")
     if key is None:
         raise UsageError(
-            f"{path} is no private key that can be used: a passphrase locks it, or it is something else.",
-            "Nothing here asks for a passphrase, and no agent is asked. Make a key for this alone: "
+            f"{path} is not a private key that can be used: a passphrase locks it, or it is something else.",
+            "fountain asks for no passphrase and does not use the agent. Make a key only for this: "
             "ssh-keygen -t ed25519 -N '' -f FILE",
             field="identity",
         )  # fmt: skip

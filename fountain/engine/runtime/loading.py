@@ -29,7 +29,7 @@ def check_can_load() -> None:
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
         raise LocalError(
-            "NUMBA_DISABLE_JIT is set, and fountain's kernels run compiled alone.",
+            "NUMBA_DISABLE_JIT is set, and fountain's kernels run only compiled.",
             "Take it out of the environment: unset NUMBA_DISABLE_JIT.",
         )
     features = os.environ.get("NUMBA_CPU_FEATURES", "")

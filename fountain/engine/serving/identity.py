@@ -50,7 +50,7 @@ class AllowedClients:
             message = f"Line {line.line} of {path} allows nobody: it {line.reason}."
             observer.handle(Warned(message, "A line is an ed25519 key alone, or one with restrict or expiry-time."))
         if not self._keys.keys:
-            hint = "Put a client's public key into it, a line each: ssh-ed25519 AAAA... who"
+            hint = "Put the public key of each client on a line of its own: ssh-ed25519 AAAA... NAME"
             raise UsageError(f"{path} allows nobody.", hint, field="allow")
 
     def allows(self, public_key: bytes) -> bool:

@@ -61,7 +61,7 @@ class Failure(enum.Enum):
     SEAL = enum.auto()  # One side wants sealed data, the other does not.
     UNTRUSTED = enum.auto()  # What the server offers may not be taken.
     UNPROVED = enum.auto()  # The server did not prove to have the key that it should have.
-    OTHER_KEY = enum.auto()  # The server proved another key than the one that it should have.
+    OTHER_KEY = enum.auto()  # The server proved another key than the expected one.
     OTHER_OBJECT = enum.auto()  # The server offers another object than the one of the id that is wanted.
 
 
