@@ -190,12 +190,12 @@ class OfferBody:
         released = FLAG_RELEASED if self.release is not None else 0
         return (FLAG_OPEN if self.open else 0) | released | (FLAG_IDENTIFIED if self.identified else 0)
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """How the object is cut."""
         return Geometry(self.object_size, self.symbol_size, self.block_symbol_limit)
 
-    @property
+    @cached_property
     def manifest_geometry(self) -> Geometry:
         """How the manifest is cut: as an object of its own, with the same symbols."""
         return Geometry(self.manifest_size, self.symbol_size, self.block_symbol_limit)
