@@ -50,9 +50,9 @@ def code_report_parser() -> CommandParser:
         is_last_repeated=False,
         examples=EXAMPLES,
     )
-    text = "symbols in a block, one number or several (default 10,100,1000)"
+    text = "symbols in a block: one number or several (default 10,100,1000)"
     add_value(parser, "symbol_counts", text, _parse_counts, "K,...")
-    text = f"blocks of each size for the failures (default {TRIAL_COUNT_DEFAULT})"
+    text = f"how many blocks of each size to decode, to count failures (default {TRIAL_COUNT_DEFAULT})"
     add_value(parser, "trial_count", text, parse_integer, "N")
     add_value(parser, "output", "write code-NAME.svg and code-NAME.json there", _parse_path, "DIR")
     parser.add_common_options()
