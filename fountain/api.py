@@ -64,6 +64,7 @@ class _KnownOptions(TypedDict, total=False):
     server_key: AnyPath | None
     strict: bool
     identity: AnyPath | None
+    pair: str | None
 
 
 class FetchOptions(_KnownOptions, total=False):
@@ -105,6 +106,7 @@ class _ProvedOptions(TypedDict, total=False):
 
     identity: AnyPath | None
     allow: AnyPath | None
+    pair: bool
 
 
 class ServeOptions(_ProvedOptions, total=False):
@@ -314,9 +316,10 @@ class Fetch(_Running[Fetched | None]):
     A new list of signers is taken when a key in the file `root_signers` signed it as a release of `fountain-signers`.
     `server_key` is the key that the server must prove: SHA256:..., or a file of public keys. Without it that is the key
     which is known of the server, in `~/.config/fountain/known_hosts`; that of a new server is added there, unless the
-    fetch is `strict`. To a server that is known the fetch proves the key in the file `identity`. `loss_test` is the
-    share of data packets to throw away, 0 to below 1, as a test. `on_event` is called with each event, from a thread of
-    the engine, and must return at once; when it raises, that is logged, and it is called no more.
+    fetch is `strict`. To a server that is known the fetch proves the key in the file `identity`. `pair` is the code of
+    a server that was started with `pair`. `loss_test` is the share of data packets to throw away, 0 to below 1, as a
+    test. `on_event` is called with each event, from a thread of the engine, and must return at once; when it raises,
+    that is logged, and it is called no more.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or `out` is a place that cannot be.
@@ -376,7 +379,8 @@ class Server(_Running["ServeSummary"]):
     `code` names what encodes. With a `fleet` the objects go to a group as well. `skip_unportable` leaves out of a
     directory what cannot travel. `releases` are the records of signed releases (`PATH.release`, from
     `fountain-sign`) of some of the paths. The server proves that it has the key in the file `identity`, and serves,
-    with a file `allow` of authorized keys, only peers that prove one of those. `on_event` is as in `Fetch`.
+    with a file `allow` of authorized keys, only peers that prove one of those. With `pair` it draws a code, which the
+    event `CodeDrawn` has, gives the object to the one who knows that, and ends. `on_event` is as in `Fetch`.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or one of the paths is neither a file nor a directory.
@@ -389,6 +393,7 @@ class Server(_Running["ServeSummary"]):
         files = {name: values.pop(name, None) for name in ("identity", "allow")}
         trust = ServeTrustConfig(
             releases=_paths("releases", values.pop("releases", ())),
+            pair=values.pop("pair", False),
             **{name: None if path is None else _path(name, path) for name, path in files.items()},
         )
         config = ServeConfig(paths=_paths("paths", paths), trust=trust, **values)

@@ -5,6 +5,7 @@ An error names the parameter that is wrong: by its field, or, of a `GroupConfig`
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -324,6 +325,7 @@ def _refuse_answers(config: object, *fields: str) -> None:
 class ServeTrustConfig:
     """What a server shows that its objects come from somebody: `releases` are the records of signed releases. It proves
     that it has the key in the file `identity`, and serves, with a file `allow` of authorized keys, only who has one.
+    With `pair` it draws a code, and gives its one object to the first who knows that.
 
     Raises:
         UsageError: a value needs another.
@@ -332,6 +334,7 @@ class ServeTrustConfig:
     releases: tuple[Path, ...] = ()
     identity: Path | None = None
     allow: Path | None = None
+    pair: bool = False
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -392,6 +395,13 @@ class ServeConfig:
             raise UsageError("There is nothing to serve.", "Name a file or a directory.", field="paths")
         if self.fleet is not None:
             self._check_fleet(self.fleet)
+        if self.trust.pair:
+            self._check_pair()
+
+    @property
+    def expected_count(self) -> int | None:
+        """How many peers the server waits for: a code is for one."""
+        return 1 if self.trust.pair else self.expect
 
     @property
     def idle_exit_ns(self) -> int | None:
@@ -404,6 +414,17 @@ class ServeConfig:
             raise _wrong(field, f"{name} needs a group.", f"Choose {names}.")
         if name not in CONTROL_NAMES:
             raise UsageError(f"There is no congestion control {name!r}.", f"Choose {names}.", field=field)
+
+    def _check_pair(self) -> None:
+        if self.fleet is not None:
+            raise _wrong("pair", "cannot go with a group.", "A code is for one person; a group has a key.")
+        if self.open:
+            raise _open_pair()
+        if self.expect is not None:
+            raise _wrong("expect", "cannot go with `pair`.", "The server ends when the one with the code is done.")
+        if len(self.paths) > 1:
+            hint = "Put them in one directory, and serve that."
+            raise _wrong("pair", "serves one file or directory.", hint)
 
     def _check_fleet(self, fleet: FleetConfig) -> None:
         if self.open:
@@ -421,6 +442,11 @@ class ServeConfig:
             _refuse_answers(self, "expect", "idle_exit_s")
 
 
+def _open_pair() -> UsageError:
+    hint = "Leave `open` out: a code protects what is sent, and open data is not protected."
+    return _wrong("pair", "cannot go with `open`.", hint)
+
+
 def _open_group() -> UsageError:
     return _wrong("open", "cannot go with a group.", "Without a key (`group.key_path`) a group is not encrypted.")
 
@@ -431,6 +457,7 @@ class TrustConfig:
     `object_id` (64 hexadecimal digits) only that object. And from whom: `server_key` is the key that a server must
     prove to have (SHA256:..., or a file of public keys). Without it that is the one that is known of it; with `strict`
     a server that is not known is none. The client proves the key in the file `identity` to servers that it knows.
+    `pair` is the code that the server shows: only one that knows it is the right one.
 
     `state` is the directory that remembers which release was here last, so that no older one is taken; None is the
     usual one. A list of signers that a key in the file `root_signers` signed takes the place of `signers`. With
@@ -449,9 +476,14 @@ class TrustConfig:
     server_key: str | None = None
     strict: bool = False
     identity: Path | None = None
+    pair: str | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        if self.pair is not None:
+            from fountain.trust.pair_code import parse_code  # Most fetches have none.
+
+            parse_code(self.pair)
         if self.server_key is not None and not self.server_key:
             hint = "Give SHA256:..., as fountain-serve prints it, or a file of public keys."
             raise _wrong("server_key", "is empty.", hint)
@@ -512,6 +544,8 @@ class FetchConfig:
     def __post_init__(self) -> None:
         _check_kinds(self)
         self._check_place()
+        if self.trust.pair is not None and self.open:
+            raise _open_pair()
         check_port("port", self.port)
         _check_duration("timeout_s", self.timeout_s, "Give seconds, for example 10.")
         if not 0.0 <= self.loss_test < 1.0:
@@ -541,7 +575,7 @@ class FetchConfig:
                 raise _wrong("host", "cannot go with a group.", "Leave one of them out.")
             if self.open:
                 raise _open_group()
-            for field in ("server_key", "strict", "identity"):
+            for field in ("server_key", "strict", "identity", "pair"):
                 if getattr(self.trust, field):
                     hint = "In a group each server and receiver has the key of the group (`group.key_path`), or none."
                     raise _wrong(field, "works only with `host`.", hint)

@@ -22,6 +22,9 @@ __all__ = [
     "AirTime",
     "Announced",
     "AskedToLeave",
+    "CodeDrawn",
+    "CodeProved",
+    "CodeRefused",
     "DigestComputed",
     "EndReason",
     "Event",
@@ -229,6 +232,21 @@ class Serving(Event):
 
 
 @dataclass(frozen=True)
+class CodeDrawn(Event):
+    """The server has drawn the code that the one who is to fetch must type. It comes before `Serving`."""
+
+    code: str
+
+
+@dataclass(frozen=True)
+class CodeRefused(Event):
+    """Somebody at `address` had a wrong code; so many more, and the server ends."""
+
+    address: str
+    left_count: int
+
+
+@dataclass(frozen=True)
 class PeerSnapshot:
     """One peer, now. `loss` is a fraction; `eta_s` is None while unknown."""
 
@@ -430,6 +448,14 @@ class ServerProved(Event):
     key: str
     is_new: bool
     kept_in: str
+
+
+@dataclass(frozen=True)
+class CodeProved(Event):
+    """The server has proved that it knows the code."""
+
+    host: str
+    port: int
 
 
 @dataclass(frozen=True)

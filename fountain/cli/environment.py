@@ -112,6 +112,7 @@ class Environment:
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
     terminal_width: int | None = None
+    stdin: TextIO = field(default_factory=io.StringIO)
     variables: Mapping[str, str] = field(default_factory=dict)
     platform: str = sys.platform
     serve: ServeFunction = _serve
@@ -130,7 +131,7 @@ class Environment:
         """
         hold_standard_descriptors()
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"numba\.core\.config")
-        stdout, stderr = _standard(sys.stdout), _standard(sys.stderr)
+        stdin, stdout, stderr = map(_standard, (sys.stdin, sys.stdout, sys.stderr))
         if isinstance(stdout, io.TextIOWrapper):
             stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         return cls(
@@ -138,6 +139,7 @@ class Environment:
             stderr=OutputStream(stderr),
             stdout_is_terminal=stdout.isatty(),
             stderr_is_terminal=stderr.isatty(),
+            stdin=stdin,
             variables=os.environ,
         )
 

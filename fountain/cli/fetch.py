@@ -16,6 +16,7 @@ from fountain.cli.environment import Environment
 from fountain.cli.exit_status import ExitStatus
 from fountain.cli.group_options import add_group_options, read_group
 from fountain.cli.options import OPTIONS
+from fountain.cli.pair import with_code
 from fountain.cli.place import HostPlace, is_address, read_place
 from fountain.cli.units import format_duration, parse_fraction, parse_integer, parse_seconds, parse_size
 from fountain.cli.watchers import DigestLines
@@ -35,6 +36,7 @@ EXAMPLES = (
     ("fountain-fetch 192.168.1.5 -o /srv/images", "into another directory"),
     ("fountain-fetch --wait 192.168.1.5", "as soon as the server is up"),
     ("fountain-fetch 'fountain://192.168.1.5/image.iso#ID'", "only that object; the server prints ID"),
+    ("fountain-fetch --pair 192.168.1.5", "with the code that its server shows"),
     ("fountain-fetch --group 239.63.30.1", "what a server sends to a group"),
     ("fountain-fetch --group 239.63.30.1 --listen", "each object that is sent to the group"),
 )
@@ -75,6 +77,8 @@ def fetch_parser() -> CommandParser:
     add_flag(parser, "strict", "fetch only from a server whose key is known, and learn no new one")
     text = "prove to a server whose key is known that this client has the key in this file"
     add_value(parser, "identity", text, parse_path, "FILE")
+    text = "ask for the code that fountain-serve --pair shows, and take nothing from a server that has another"
+    add_flag(parser, "pair", text)
     text = "take only releases signed by a key in this file (ssh-keygen's allowed_signers), and no older ones"
     add_value(parser, "signers", text, parse_path, "FILE")
     add_value(parser, "product", "the product that this machine takes; --signers needs it", nonempty, "P")
@@ -142,7 +146,7 @@ def _fetch(argv: Sequence[str], env: Environment) -> ExitStatus:
         from fountain.cli.release_status import show_status
 
         return show_status(given, words, env)
-    config, typed_out, output = _read(given, words)
+    config, typed_out, output = _read(given, words, env)
     has_id_in_url = config.trust.object_id is not None and "object_id" not in given
     names, digests = _Names(), DigestLines(env, is_quiet=output.is_quiet)
     was_stopped = False
@@ -191,7 +195,9 @@ def _command_with(argv: Sequence[str], name: str) -> str:
     return shlex.join([PROG, *argv, *guard, name])
 
 
-def _read(given: Mapping[str, Any], words: Sequence[str]) -> tuple[FetchConfig, str | None, Output]:
+def _read(
+    given: Mapping[str, Any], words: Sequence[str], env: Environment
+) -> tuple[FetchConfig, str | None, Output]:  # fmt: skip
     """The configuration, -o as it was typed (a path forgets the slash at its end), and what to show."""
     group = read_group(given)
     if group is not None:
@@ -210,8 +216,11 @@ def _read(given: Mapping[str, Any], words: Sequence[str]) -> tuple[FetchConfig, 
     trust = picked(TrustConfig, given)
     if place.object_id is not None:
         trust["object_id"] = place.object_id
+    is_paired = trust.pop("pair", False)
     values["trust"] = TrustConfig(**trust)
     config = FetchConfig(**{**values, "host": place.host, "group": group})
+    if is_paired:
+        config = with_code(config, env)
     return config, given.get("out"), Output(is_json=given["json"], is_quiet=given["quiet"])
 
 

@@ -17,6 +17,9 @@ from fountain.cli.place import object_url
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
 from fountain.events import (
+    CodeDrawn,
+    CodeProved,
+    CodeRefused,
     Event,
     Fetched,
     LeftOut,
@@ -48,9 +51,9 @@ RATE_SIZE_MIN = 100_000  # as of fewer octets.
 LISTED_COUNT_MAX = 50
 
 
-def fetch_command(host: str, name: str | None, port: int, is_open: bool) -> str:
+def fetch_command(host: str, name: str | None, port: int, is_open: bool, *, is_paired: bool = False) -> str:
     """The command that fetches from a server, with just the options that it needs."""
-    given: dict[str, object] = {}
+    given: dict[str, object] = {"pair": True} if is_paired else {}
     if port != CONTROL_PORT_DEFAULT:
         given["port"] = port
     if is_open:
@@ -83,7 +86,11 @@ class Narrator:
         self._platform = platform
         self._objects: list[ObjectServed] = []
         self._preparing = ""
+        self._code = ""
         self._writers: dict[type[Event], Callable[[Any], list[str]]] = {
+            CodeDrawn: self._code_drawn,
+            CodeProved: self._code_proved,
+            CodeRefused: self._code_refused,
             Fetched: self._fetched,
             LeftOut: self._left_out,
             Listed: self._listed,
@@ -154,6 +161,8 @@ class Narrator:
             return [*lines, ""]
         lines += ["", "In another terminal:" if is_local else "On the other machine:"]
         lines += [f"    {line}" for line in self._commands(event)]
+        if self._code:
+            lines += ["and there type this code, which is good for one person and one transfer:", f"    {self._code}"]
         if event.addresses and "%" in event.addresses[0]:
             lines.append("    (behind the %: the interface by which that machine reaches this one)")
         urls = self._urls(event)
@@ -169,13 +178,14 @@ class Narrator:
             names = ["NAME"]
         elif len(self._objects) > 1:
             names = [served.name for served in self._objects]
-        return [fetch_command(host, name, event.port, event.open) for name in names]
+        is_paired = bool(self._code)
+        return [fetch_command(host, name, event.port, event.open, is_paired=is_paired) for name in names]
 
     def _urls(self, event: Serving) -> list[str]:
         """Commands that take an object by its id; none where there are so many objects that nobody would read them."""
         host = event.addresses[0] if event.addresses else "HOST"
         given = {"open": True} if event.open else {}
-        objects = self._objects if len(self._objects) <= COMMAND_COUNT_MAX else []
+        objects = self._objects if len(self._objects) <= COMMAND_COUNT_MAX and not self._code else []
         return [
             command_line("fountain-fetch", given, object_url(host, event.port, served.name, served.object_id))
             for served in objects
@@ -187,7 +197,8 @@ class Narrator:
 
     def _peer_joined(self, event: PeerJoined) -> list[str]:
         resumed = f", resuming at {format_percent(event.resumed_fraction)}" if event.resumed_fraction > 0 else ""
-        return [f"{peer_label(event)} fetches{self._name_of(event.name) or ' the object'}{resumed}"]
+        code = "knows the code, and " if self._code else ""
+        return [f"{peer_label(event)} {code}fetches{self._name_of(event.name) or ' the object'}{resumed}"]
 
     def _peer_finished(self, event: PeerFinished) -> list[str]:
         what = self._name_of(event.name) or " the object"
@@ -202,6 +213,14 @@ class Narrator:
         count = f" ({event.count:,} so far)" if event.count > 1 else ""
         return [f"{event.address} refused: {reason_of(event)}{count}"]
 
+    def _code_drawn(self, event: CodeDrawn) -> list[str]:
+        self._code = event.code  # Shown with the command that asks for it.
+        return []
+
+    def _code_refused(self, event: CodeRefused) -> list[str]:
+        left = f"{event.left_count} more, and the code is void" if event.left_count else "the code is void now"
+        return [f"{event.address} gave a wrong code: {left}"]
+
     # --- Client --------------------------------------------------------------------------------------------
 
     def _searching(self, event: Searching) -> list[str]:
@@ -211,6 +230,9 @@ class Narrator:
         if not event.kept_in:
             return []  # It is the one that was expected, or nobody needs to know it again.
         return [f"the server key {event.key} of {event.host} is new, and is kept in {event.kept_in}"]
+
+    def _code_proved(self, event: CodeProved) -> list[str]:
+        return [f"{event.host} knows the code: nobody else can read or change what comes"]
 
     def _listed(self, event: Listed) -> list[str]:
         shown, more = event.objects[:LISTED_COUNT_MAX], len(event.objects) - LISTED_COUNT_MAX

@@ -27,6 +27,7 @@ OPTIONS = {
     "group.source": "--source",
     "group.key_path": "--key",
     "identity": "--identity",
+    "pair": "--pair",
     # --- fountain-serve
     "paths": "PATH",
     "bind": "--bind",

@@ -43,6 +43,7 @@ EXAMPLES = (
     ("fountain-serve photos/ notes.txt", "several objects, fetched by name"),
     ("fountain-serve --expect 3 image.iso", "until three peers have it"),
     ("fountain-serve --rate 200M image.iso", "at most 200 Mbit/s in all"),
+    ("fountain-serve --pair image.iso", "to one person, who types its code"),
     ("fountain-serve --group 239.63.30.1 --expect 30 image.iso", "to thirty receivers at once"),
     ("fountain-serve --group 239.63.30.1 --oneway image.iso", "over a link without a way back"),
 )
@@ -84,6 +85,8 @@ def serve_parser() -> CommandParser:
     add_value(parser, "identity", text, parse_path, "FILE")
     text = "serve only peers that prove a key in this file (ssh's authorized_keys); it needs --identity"
     add_value(parser, "allow", text, parse_path, "FILE")
+    text = "draw a code, and serve PATH to the one who types it; it cannot go with --open, --expect or a group"
+    add_flag(parser, "pair", text)
     parser.add_common_options()
     _add_fleet_options(parser)
     return parser

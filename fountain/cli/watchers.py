@@ -18,6 +18,7 @@ from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.events import (
     Announced,
+    CodeDrawn,
     DigestComputed,
     Event,
     LeftOut,
@@ -55,7 +56,7 @@ class Display(Observer, Protocol):
 
 
 class QuietDisplay:
-    """Shows only that an object is not complete: with --quiet, too, nobody must take it for complete."""
+    """Shows only that an object is not complete, which nobody must take for complete, and a code that must be told."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
@@ -64,6 +65,8 @@ class QuietDisplay:
         """One line for what was left out of an object."""
         if isinstance(event, LeftOut):
             self._env.stderr.write_line(escape_controls(left_out_lines(event)[0]))
+        elif isinstance(event, CodeDrawn):
+            self._env.stderr.write_line(f"the code is {event.code}")
 
     def close(self) -> None:
         """Nothing to restore."""

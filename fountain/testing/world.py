@@ -36,6 +36,7 @@ from fountain.protocol.rate import CONTROL_DEFAULT, LOSS_TOLERANCE_DEFAULT, cont
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig, ServerJudge
 from fountain.protocol.session.client_events import ClientEvent
+from fountain.protocol.session.pairing import ClientPairing, ServerPairing
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_events import ServerEvent
 from fountain.testing.group import GroupOptions, Listener, ListenerOptions
@@ -65,6 +66,7 @@ class ServerOptions:
     loss_tolerance: float = LOSS_TOLERANCE_DEFAULT
     group: GroupOptions | None = None
     identity: Identity | None = None
+    pairing: ServerPairing | None = None
 
 
 class Server(Host):
@@ -84,7 +86,7 @@ class Server(Host):
             secret=world.draw_bytes(32), objects=[entry.served for entry in objects], rate_bps=options.rate_bps,
             peer_count_max=options.peer_count_max, now_ns=world.now_ns,
             congestion=control_factory(options.cc, options.loss_tolerance),
-            key=None if group is None else group.key, identity=options.identity,
+            key=options.pairing if group is None else group.key, identity=options.identity,
         )  # fmt: skip
         groups = None if group is None else group.streams(world, objects, options.rate_bps)
         control, data = self._endpoints
@@ -127,6 +129,7 @@ class ClientOptions:
     timeout_ns: int = 10 * NS
     server_keys: ServerJudge | None = None
     identity: Ed25519PrivateKey | None = None
+    pairing: ClientPairing | None = None
 
 
 class Client(Host):
@@ -141,6 +144,7 @@ class Client(Host):
         config = ClientConfig(
             *options.want, open=options.open, wait=options.wait, timeout_ns=options.timeout_ns,
             peer_id=digest(name.encode())[:8], host=name, server_keys=options.server_keys, identity=options.identity,
+            pairing=options.pairing,
         )  # fmt: skip
         machine = ClientMachine(config, world.draw_bytes(32), world.now_ns)
         self.fetch = ObjectFetch(InlineWorkers(), loss=options.loss, seed=world.draw.getrandbits(64))

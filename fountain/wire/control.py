@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from fountain.geometry import Geometry, is_limit_plausible
 from fountain.limits import CONTROL_SIZE_MAX, HELLO_SIZE, LISTING_PAGE_COUNT_MAX, MANIFEST_SIZE_MAX, NAME_SIZE_MAX
+from fountain.wire.pairing import PAIRING_SIZE, Pairing
 from fountain.wire.reject import Reject
 from fountain.wire.signed import SignedText
 
@@ -20,6 +21,7 @@ __all__ = [
     "COOKIE_SIZE",
     "FLAG_IDENTIFIED",
     "FLAG_OPEN",
+    "FLAG_PAIRED",
     "FLAG_RELEASED",
     "HEADER_SIZE",
     "MAGIC",
@@ -51,6 +53,7 @@ TOKEN_SIZE = 20
 FLAG_OPEN = 0x0001
 FLAG_RELEASED = 0x0002  # Of an Offer: a signed release follows the name.
 FLAG_IDENTIFIED = 0x0004  # Of an Offer: the server will prove its identity before all else.
+FLAG_PAIRED = 0x0008  # Of an Offer and a Request: both sides know one code, and show their elements of it.
 
 _HEADER = struct.Struct(">4sBBH")
 _HELLO = struct.Struct(">16sB3s32s20s")
@@ -104,6 +107,7 @@ class RefusalReason(enum.IntEnum):
     KEY_MISMATCH = 6
     PREPARING = 7
     NOT_ALLOWED = 8
+    WRONG_CODE = 9
 
 
 def pack_header(packet_type: PacketType, flags: int = 0) -> bytes:
@@ -122,7 +126,7 @@ def parse_header(data: bytes) -> tuple[PacketType, int] | Reject:
         return Reject.BAD_VERSION
     if not PacketType.HELLO <= packet_type <= PacketType.PROOF:
         return Reject.BAD_TYPE
-    if flags & ~(FLAG_OPEN | FLAG_RELEASED | FLAG_IDENTIFIED):
+    if flags & ~(FLAG_OPEN | FLAG_RELEASED | FLAG_IDENTIFIED | FLAG_PAIRED):
         return Reject.RESERVED_NOT_ZERO
     return PacketType(packet_type), flags
 
@@ -183,12 +187,14 @@ class OfferBody:
     open: bool
     release: SignedText | None = None
     identified: bool = False
+    pairing: Pairing | None = None
 
     @property
     def flags(self) -> int:
         """Those of a packet with this body."""
         released = FLAG_RELEASED if self.release is not None else 0
-        return (FLAG_OPEN if self.open else 0) | released | (FLAG_IDENTIFIED if self.identified else 0)
+        paired = FLAG_PAIRED if self.pairing is not None else 0
+        return (FLAG_OPEN if self.open else 0) | released | (FLAG_IDENTIFIED if self.identified else 0) | paired
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -222,6 +228,7 @@ class OfferBody:
                 len(name),
             )
             + name
+            + (b"" if self.pairing is None else self.pairing.encode())
             + (b"" if self.release is None else self.release.encode())
         )
 
@@ -233,19 +240,24 @@ class OfferBody:
         fields = _OFFER_BODY.unpack_from(data)
         is_directory, name_size = fields[9:]
         name_octets, rest = data[_OFFER_BODY.size :][:name_size], data[_OFFER_BODY.size + name_size :]
+        pairing = Pairing.parse(rest[:PAIRING_SIZE]) if flags & FLAG_PAIRED else None
+        rest = rest[PAIRING_SIZE:] if flags & FLAG_PAIRED else rest
         if len(name_octets) != name_size or (rest and not flags & FLAG_RELEASED):
             return Reject.BAD_LENGTH
         name = _decode_name(name_octets)
         if name is None:
             return Reject.BAD_NAME
         release = SignedText.parse(rest) if flags & FLAG_RELEASED else None
+        if isinstance(pairing, Reject):
+            return pairing
         if isinstance(release, Reject):
             return release
+        if flags & FLAG_PAIRED and flags & FLAG_OPEN:  # Nobody who shares a code sends in clear.
+            return Reject.BAD_FIELD
         if is_directory > 1 or not 1 <= fields[5] <= MANIFEST_SIZE_MAX or not fields[8]:
             return Reject.BAD_FIELD
-        body = cls(
-            *(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN), release, bool(flags & FLAG_IDENTIFIED))
-        )
+        body = cls(*(*fields[:9], bool(is_directory), name, bool(flags & FLAG_OPEN), release))
+        body = replace(body, identified=bool(flags & FLAG_IDENTIFIED), pairing=pairing)
         try:
             _ = body.geometry, body.manifest_geometry
             is_plausible = is_limit_plausible(body.object_size, body.symbol_size, body.block_symbol_limit)
@@ -364,7 +376,7 @@ class Refusal:
         nonce, reason, reserved = _REFUSAL.unpack_from(data, HEADER_SIZE)
         if flags or any(reserved):
             return Reject.RESERVED_NOT_ZERO
-        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.NOT_ALLOWED:
+        if not RefusalReason.NO_SUCH_OBJECT <= reason <= RefusalReason.WRONG_CODE:
             return Reject.BAD_FIELD
         return cls(nonce, RefusalReason(reason))
 
@@ -403,12 +415,14 @@ class Request:
     client_public: bytes
     open: bool
     sealed: bytes
+    pairing: Pairing | None = None
 
     def header(self) -> bytes:
         """The octets before the sealed body: its associated data, and part of the transcript."""
-        return pack_header(PacketType.REQUEST, FLAG_OPEN if self.open else 0) + _REQUEST.pack(
-            self.session, self.nonce, self.cookie, self.key_index, self.object_id, self.client_public
-        )
+        flags = (FLAG_OPEN if self.open else 0) | (FLAG_PAIRED if self.pairing is not None else 0)
+        fields = (self.session, self.nonce, self.cookie, self.key_index, self.object_id, self.client_public)
+        pairing = b"" if self.pairing is None else self.pairing.encode()
+        return pack_header(PacketType.REQUEST, flags) + _REQUEST.pack(*fields) + pairing
 
     def encode(self) -> bytes:
         """The packet's octets."""
@@ -417,12 +431,19 @@ class Request:
     @classmethod
     def parse(cls, data: bytes, flags: int) -> Request | Reject:
         """The record in `data`, or why not."""
-        if len(data) < REQUEST_HEADER_SIZE + TAG_SIZE:
+        is_paired = bool(flags & FLAG_PAIRED)
+        sealed_at = REQUEST_HEADER_SIZE + (PAIRING_SIZE if is_paired else 0)
+        if len(data) < sealed_at + TAG_SIZE:
             return Reject.BAD_LENGTH
-        if flags & ~FLAG_OPEN:
+        if flags & ~(FLAG_OPEN | FLAG_PAIRED):
             return Reject.RESERVED_NOT_ZERO
+        if is_paired and flags & FLAG_OPEN:
+            return Reject.BAD_FIELD
         fields = _REQUEST.unpack_from(data, HEADER_SIZE)
-        return cls(*(*fields, bool(flags & FLAG_OPEN), data[REQUEST_HEADER_SIZE:]))
+        pairing = Pairing.parse(data[REQUEST_HEADER_SIZE:sealed_at]) if is_paired else None
+        if isinstance(pairing, Reject):
+            return pairing
+        return cls(*(*fields, bool(flags & FLAG_OPEN), data[sealed_at:], pairing))
 
 
 Handshake = Hello | Offer | Listing | Refusal | Retry | Request

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from fountain.cli.display import LiveDisplay
 from fountain.cli.environment import Environment
@@ -22,6 +22,9 @@ from fountain.events import (
     AirTime,
     Announced,
     AskedToLeave,
+    CodeDrawn,
+    CodeProved,
+    CodeRefused,
     DigestComputed,
     EndReason,
     Event,
@@ -181,6 +184,10 @@ ONE_OF_EACH: tuple[Event, ...] = (
     Searching("10.0.0.1", 6330),
     ServerProved("10.0.0.1", 6330, "SHA256:" + "A" * 43, is_new=True, kept_in="/home/u/.config/fountain/known_hosts"),
     ServerProved("10.0.0.1", 6330, "SHA256:" + "A" * 43, is_new=False, kept_in=""),
+    CodeDrawn("54-knight-koala-ladder"),
+    CodeRefused("10.0.0.4:40000", 2),
+    CodeRefused("10.0.0.4:40000", 0),
+    CodeProved("10.0.0.1", 6330),
     Listed((("image.iso", 5), ("photos", 7))),
     offered(),
     Resumed(500, 1000),
@@ -242,6 +249,7 @@ class Stage:
         stdout_on_terminal: bool = False,
         width: int = 80,
         variables: dict[str, str] | None = None,
+        stdin: TextIO | None = None,
         platform: str = "linux",
     ) -> None:
         self.engine = engine or script()
@@ -257,6 +265,7 @@ class Stage:
             stdout_is_terminal=stdout_on_terminal,
             stderr_is_terminal=on_terminal,
             terminal_width=width,
+            stdin=stdin or io.StringIO(),
             variables=variables or {},
             platform=platform,
             serve=self._serve,

@@ -30,6 +30,7 @@ from fountain.wire.control import (
     parse_header,
 )
 from fountain.wire.group import Announce, GroupHeader, GroupReport, Plan
+from fountain.wire.pairing import Pairing
 from fountain.wire.reject import Reject
 from fountain.wire.session import Bye, Ping, Pong, Proof, Report, RequestBody, SessionHeader, Stop, StopAck, parse_body
 from fountain.wire.signed import SignedText
@@ -98,7 +99,7 @@ def _name(data: bytes) -> bool:
     return False
 
 
-HANDSHAKE = [record.encode() for record in (*golden.HANDSHAKE.values(), golden.RELEASED_OFFER, golden.IDENTIFIED_OFFER)]
+HANDSHAKE = [record.encode() for record in (*golden.HANDSHAKE.values(), *golden.FLAGGED)]
 RELEASED_BODY = golden.RELEASED_OFFER.body
 RELEASED_ANNOUNCE = replace(
     group_golden.ANNOUNCE, offer=replace(group_golden.ANNOUNCE.offer, release=golden.SIGNED_TEXT)
@@ -137,6 +138,9 @@ PARSERS = [
     Parser("offer body", _accepts(lambda data: OfferBody.parse(data, 1)), [golden.BODY.encode()]),
     Parser("released offer", _accepts(lambda data: Offer.parse(data, 2)), [golden.RELEASED_OFFER.encode()]),
     Parser("identified offer", _accepts(lambda data: Offer.parse(data, 4)), [golden.IDENTIFIED_OFFER.encode()]),
+    Parser("paired offer", _accepts(lambda data: Offer.parse(data, 8)), [golden.PAIRED_OFFER.encode()]),
+    Parser("paired request", _accepts(lambda data: Request.parse(data, 8)), [golden.PAIRED_REQUEST.encode()]),
+    Parser("pairing", _accepts(Pairing.parse), [golden.PAIRING.encode()]),
     Parser("released body", _accepts(lambda data: OfferBody.parse(data, 2)), [RELEASED_BODY.encode()]),
     Parser("signed text", _accepts(SignedText.parse), [golden.SIGNED_TEXT.encode()]),
     Parser("listing", _accepts(lambda data: Listing.parse(data, 0)), [golden.LISTING.encode()]),

@@ -18,6 +18,7 @@ from fountain.protocol.rate import control_factory
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig, ServerJudge
 from fountain.protocol.session.client_events import ClientState
+from fountain.protocol.session.pairing import ClientPairing, ServerPairing
 from fountain.protocol.session.server import ServerMachine
 from fountain.protocol.session.server_session import ServerSession
 from fountain.wire.control import (
@@ -55,7 +56,8 @@ class Pair:
     """A server, and as many clients as a test makes; what goes between them is handed over at once."""
 
     def __init__(
-        self, *, peer_count_max: int = 8, open: bool = False, key: bytes | None = None, identity: Identity | None = None
+        self, *, peer_count_max: int = 8, open: bool = False, key: bytes | ServerPairing | None = None,
+        identity: Identity | None = None,
     ) -> None:  # fmt: skip
         body = OfferBody(
             object_id=b"o" * 32, server_public=bytes(32), key_index=0, profile_id=b"p" * 8, object_size=100_000,
@@ -73,13 +75,13 @@ class Pair:
 
     def client(
         self, peer_id: bytes = b"peer id.", key: bytes | None = None, server_keys: ServerJudge | None = None,
-        identity: Ed25519PrivateKey | None = None, *, wait: bool = False,
+        identity: Ed25519PrivateKey | None = None, pairing: ClientPairing | None = None, *, wait: bool = False,
     ) -> ClientMachine:  # fmt: skip
         """A client that has said Hello."""
         self._client_count += 1
         config = ClientConfig(
             Want.ANY, bytes(32), open=self.open, wait=wait, timeout_ns=10 * NS, peer_id=peer_id, host="host", key=key,
-            server_keys=server_keys, identity=identity,
+            server_keys=server_keys, identity=identity, pairing=pairing,
         )  # fmt: skip
         machine = ClientMachine(config, derive(bytes(32), b"client", self._client_count), self.now_ns)
         machine.handle_timeout(self.now_ns)

@@ -21,6 +21,7 @@ from fountain.wire.control import (
     Want,
 )
 from fountain.wire.manifest import Entry, EntryKind, build
+from fountain.wire.pairing import Pairing
 from fountain.wire.session import Bye, ByeReason, Ping, Pong, Proof, Report, RequestBody, Stop, StopReason
 from fountain.wire.signed import SIGNATURE_SIZE, SignedText
 from tests.pages import golden_blocks, marked_tables, value_blocks
@@ -98,9 +99,16 @@ PONG = Pong(0xFEEDFACECAFEBEEF)
 BYE = Bye(ByeReason.IDLE)
 PROOF = Proof(golden("proof body")[:32], 0xFEEDFACECAFEBEEF, golden("proof body")[40:])
 IDENTIFIED_OFFER = Offer(NONCE, COOKIE, replace(BODY, identified=True))
+PAIRED = value_blocks(PAGE)["paired"]
+PAIRING = Pairing(int.from_bytes(golden("pairing")[:8], "big"), golden("pairing")[8:])
+PAIRED_OFFER = Offer(NONCE, COOKIE, replace(BODY, pairing=PAIRING))
+PAIRED_REQUEST = replace(
+    REQUEST, sealed=PAIRED["sealed body"], pairing=replace(PAIRING, element=PAIRED["client element"])
+)
 IDENTIFIED_REQUEST_BODY = replace(
     REQUEST_BODY, identity=golden("client identity")[:32], signature=golden("client identity")[32:]
 )
+FLAGGED = (RELEASED_OFFER, IDENTIFIED_OFFER, PAIRED_OFFER, PAIRED_REQUEST)
 
 HANDSHAKE = {
     "hello": HELLO,
@@ -112,6 +120,7 @@ HANDSHAKE = {
 }
 BODIES = {
     "signed text": SIGNED_TEXT,
+    "pairing": PAIRING,
     "request body": REQUEST_BODY,
     "report body": REPORT,
     "stop body": STOP,

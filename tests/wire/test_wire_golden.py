@@ -10,12 +10,14 @@ import hmac
 import struct
 from dataclasses import replace
 from enum import IntEnum
+from hashlib import sha256
 
 import numpy as np
 import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from spake2.parameters.ed25519 import ParamsEd25519
 
 from fountain.codes.raptorq import RaptorQ
 from fountain.integrity import Seal, SessionKeys, key_pair, session_keys
@@ -23,12 +25,14 @@ from fountain.limits import CONTROL_SIZE_MAX, NAME_SIZE_MAX
 from fountain.protocol.base.handshake import names_of, proof_message, transcript
 from fountain.protocol.base.replay import expand_sequence
 from fountain.trust.release import NAMESPACE, Release
+from fountain.trust.spake import client_exchanges, server_exchanges
 from fountain.trust.sshsig import Signature, parse_signature
-from fountain.wire import control, manifest, session, signed
+from fountain.wire import control, manifest, pairing, session, signed
 from fountain.wire import data as train
 from fountain.wire.control import (
     FLAG_IDENTIFIED,
     FLAG_OPEN,
+    FLAG_PAIRED,
     FLAG_RELEASED,
     PacketType,
     RefusalReason,
@@ -55,6 +59,10 @@ from tests.wire.golden import (
     MANIFEST,
     OFFER,
     PAGE,
+    PAIRED,
+    PAIRED_OFFER,
+    PAIRED_REQUEST,
+    PAIRING,
     PROFILE,
     PROOF,
     RELEASED_OFFER,
@@ -93,6 +101,7 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "proof body": [session._PROOF],
     "client identity": [session._CLIENT_IDENTITY],
     "signed text": [signed._HEADER],
+    "pairing": [pairing._PAIRING],
     "part": [1, 1, 1, 1, 8, 4],
     "manifest": [manifest._HEADER],
     "manifest entry": [manifest._ENTRY],
@@ -287,6 +296,57 @@ def test_signatures_of_the_page_are_of_what_was_exchanged() -> None:
     assert client.identity.hex() == "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
 
 
+def test_pairing_stands_behind_the_name_and_the_clear_part() -> None:
+    offer, request = golden("offer"), golden("request")
+    octets = offer[:6] + b"\0\x08" + offer[8:] + golden("pairing")
+    assert PAIRED_OFFER.encode() == octets
+    assert parse_handshake(octets, PacketType.OFFER, FLAG_PAIRED) == PAIRED_OFFER
+    shown = golden("pairing")[:8] + PAIRED["client element"]
+    asked = request[:6] + b"\0\x08" + request[8:120] + shown + PAIRED["sealed body"]
+    assert PAIRED_REQUEST.encode() == asked
+    assert parse_handshake(asked, PacketType.REQUEST, FLAG_PAIRED) == PAIRED_REQUEST
+    both = replace(PAIRED_OFFER, body=replace(PAIRED_OFFER.body, release=SIGNED_TEXT))
+    assert parse_handshake(both.encode(), PacketType.OFFER, FLAG_PAIRED | FLAG_RELEASED) == both
+    for wrong in (octets[:-1], octets + b"\0", offer):
+        assert parse_handshake(wrong, PacketType.OFFER, FLAG_PAIRED) is Reject.BAD_LENGTH
+    assert parse_handshake(asked[: 160 + 15], PacketType.REQUEST, FLAG_PAIRED) is Reject.BAD_LENGTH
+    for packet, kind in ((octets, PacketType.OFFER), (asked, PacketType.REQUEST)):
+        assert parse_handshake(packet, kind, FLAG_PAIRED | FLAG_OPEN) is Reject.BAD_FIELD
+
+
+def test_key_of_the_pairing_follows_from_the_code_of_the_page() -> None:
+    """The library's points and scalars, put together here as the page says."""
+    group, code = ParamsEd25519.group, PAIRED["code"]
+    w = int.from_bytes(naive_hkdf(b"", code, b"SPAKE2 pw", 48), "big") % group.order()
+    assert (ParamsEd25519.M.to_bytes(), ParamsEd25519.N.to_bytes()) == (PAIRED["M"], PAIRED["N"])
+    x, y = (int.from_bytes(PAIRED[name], "big") for name in "xy")
+    ours, theirs = (
+        group.Base.scalarmult(scalar).add(point.scalarmult(w))
+        for scalar, point in ((x, ParamsEd25519.M), (y, ParamsEd25519.N))
+    )
+    assert (ours.to_bytes(), theirs.to_bytes()) == (PAIRED["client element"], PAIRED["server element"])
+    assert PAIRED["server element"] == PAIRING.element
+    point = theirs.add(ParamsEd25519.N.scalarmult(-w)).scalarmult(x).to_bytes()
+    parts = [sha256(part).digest() for part in (code, b"client@fountain-udp", b"server@fountain-udp")]
+    elements = PAIRED["client element"] + PAIRED["server element"]
+    assert PAIRED["key"] == sha256(b"".join(parts) + elements + point).digest()
+    server, client = (begin(code.decode())(bytes(32)) for begin in (server_exchanges, client_exchanges))
+    key = server.finish(client.element)
+    assert key is not None
+    assert key == client.finish(server.element)
+
+
+def test_request_of_a_pairing_is_sealed_under_its_key() -> None:
+    exchanged = transcript(PAIRED_OFFER.body, PAIRED_REQUEST.header())
+    assert exchanged == b"\x08" + PAIRED_OFFER.encode()[44:] + PAIRED_REQUEST.encode()[:160]
+    assert PAIRED["digest"] == blake3(exchanged).digest()
+    keys = session_keys(key_pair(KEYS["client private"])[0], KEYS["server public"], exchanged, PAIRED["key"])
+    assert keys is not None
+    assert keys.to_server.open(0, PAIRED_REQUEST.header(), PAIRED["sealed body"]) == golden("request body")
+    okm = naive_hkdf(PAIRED["key"], KEYS["shared"], b"fountain 1 session" + PAIRED["digest"], 84)
+    assert keys.to_server.iv == okm[44:56]
+
+
 def test_release_of_the_page_is_of_its_object_and_signed_by_its_key() -> None:
     text, (octets,) = SIGNED_TEXT.text, SIGNED_TEXT.signatures
     release, signature = Release.parse(text), parse_signature(octets)
@@ -295,11 +355,11 @@ def test_release_of_the_page_is_of_its_object_and_signed_by_its_key() -> None:
     signature.verify(text, NAMESPACE)
 
 
-@pytest.mark.parametrize("flag", [1, 2, 4])
+@pytest.mark.parametrize("flag", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", ["hello", "listing", "refusal", "retry", "request"])
 def test_only_an_offer_may_be_released_or_identified(name: str, flag: int) -> None:
     octets = golden(name)
-    if name == "request" and flag == FLAG_OPEN:
+    if name == "request" and flag in (FLAG_OPEN, FLAG_PAIRED):
         return
     assert HANDSHAKE[name].parse(octets, flag) is Reject.RESERVED_NOT_ZERO
 

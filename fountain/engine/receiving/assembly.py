@@ -81,7 +81,7 @@ def contradiction() -> IntegrityError:
 
 def described(offer: OfferBody) -> OfferBody:
     """What an offer has of the object: without keys, ports and the release, which change, and how it is sent."""
-    return replace(offer, key_index=0, server_public=b"", data_port=0, open=False, release=None)
+    return replace(offer, key_index=0, server_public=b"", data_port=0, open=False, release=None, pairing=None)
 
 
 def check_cut(code: Code, offer: OfferBody) -> None:

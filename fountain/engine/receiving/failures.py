@@ -37,9 +37,12 @@ DEFECT_HINT = "This is a bug in fountain: please report it, with this message."
 
 
 def fetch_failure(
-    trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None, *, is_pinned: bool = False
+    trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None, *, is_pinned: bool = False,
+    is_paired: bool = False,
 ) -> FountainError:  # fmt: skip
-    """The error of a fetch that fails of `trouble`; `name` is what was asked for; a pinned object has an id."""
+    """The error of a fetch that fails of `trouble`; `name` is what was asked for; a pinned object has an id, and who is
+    paired has a code.
+    """
     data_port = trouble.offer.data_port if trouble.offer else port + 1
     match trouble.failure:
         case Failure.UNREACHABLE:
@@ -87,14 +90,39 @@ def fetch_failure(
         case Failure.OTHER_KEY:
             hint = "Compare it with what fountain-serve prints there."
             return UntrustedError(f"{host} proved another key than the expected one.", hint)
+        case Failure.CODELESS | Failure.CODE_NEEDED | Failure.OTHER_CODE:
+            return _code_error(trouble.failure, host)
         case Failure.OTHER_OBJECT:
             return other_object_error(host, trouble.offer)
         case Failure.REFUSED:
             is_missing = is_pinned and trouble.refusal is RefusalReason.NO_SUCH_OBJECT
             error = _missing_object_error(host) if is_missing else refusal_error(trouble.refusal, name)
+            if is_paired and trouble.refusal is RefusalReason.SERVER_FULL:
+                hint = "Wait until that has ended, or ask for a code of your own."
+                error = RefusedError("Somebody else is fetching with this code.", hint)
             return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if trouble.has_data else error
         case _:
             return _incomplete(trouble.failure, host, port, data_port, timeout_s)
+
+
+def _code_error(failure: Failure, host: str) -> FountainError:
+    """The error of a fetch with a code from a server without one, or with another one, or the other way round."""
+    match failure:
+        case Failure.CODE_NEEDED:
+            return RefusedError(
+                f"{host} gives its object only to a client that knows its code.",
+                "Add `pair`, and type the code that fountain-serve shows there.",
+            )
+        case Failure.CODELESS:
+            return UntrustedError(
+                f"{host} answers without a code, and only a server that knows yours is the right one.",
+                "See whether fountain-serve runs there with `pair`. If it does, somebody else answers in its place.",
+            )
+        case _:
+            return UntrustedError(
+                f"{host} has another code by now, or others answer in its place.",
+                f"Ask for the code that fountain-serve shows there now. {KEPT_HINT}",
+            )
 
 
 def _incomplete(failure: Failure | None, host: str, port: int, data_port: int, timeout_s: float) -> FountainError:
@@ -237,6 +265,12 @@ def refusal_error(reason: RefusalReason | None, name: str | None = None) -> Foun
                 "The server serves only clients whose key it lists, and this client proved none of these keys.",
                 "Give the `identity` that its list has (fountain-serve `allow`). It goes only to a server whose key is "
                 "known: give `server_key` at first.",
+            )
+        case RefusalReason.WRONG_CODE:
+            return RefusedError(
+                "The code is wrong: the server has another one.",
+                "Compare it with what fountain-serve shows there, and try again; after three wrong ones it ends. If "
+                "both are the same, somebody between you and the server answers in its place.",
             )
         case RefusalReason.SOURCE_CHANGED:
             return RefusedError("The server's file changed.", "Start the server again.")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fountain.engine.receiving.group_fetch import GroupFetch
     from fountain.engine.receiving.unicast_fetch import UnicastFetch
     from fountain.engine.receiving.vetting import Vetting
+    from fountain.protocol.session.pairing import ClientPairing
 
 __all__ = ["fetch"]
 
@@ -150,7 +151,7 @@ def _machine(
         want_kind, want, open=config.open, wait=config.wait, timeout_ns=config.timeout_ns,
         peer_id=single_peer_id(config, targets), host=platform.node(), object_id=object_id,
         server_keys=servers.keys, identity=None if trust.identity is None else _identity(trust.identity),
-        vet=None if vetting is None else vetting.vet,
+        vet=None if vetting is None else vetting.vet, pairing=None if trust.pair is None else _pairing(trust.pair),
     )  # fmt: skip
     return ClientMachine(client, secrets.token_bytes(32), now_ns())
 
@@ -159,6 +160,14 @@ def _identity(path: Path) -> Ed25519PrivateKey:
     from fountain.engine.runtime.identity_file import read_identity
 
     return read_identity(path)
+
+
+def _pairing(code: str) -> ClientPairing:
+    from fountain.protocol.session.pairing import ClientPairing
+    from fountain.trust.pair_code import parse_code
+    from fountain.trust.spake import client_exchanges
+
+    return ClientPairing(client_exchanges(parse_code(code)), secrets.token_bytes(32))
 
 
 def _say_hello(machine: ClientMachine, endpoint: Endpoint, targets: Sequence[Address]) -> None:

@@ -11,6 +11,7 @@ from fountain.engine.receiving.server_trust import ServerTrust
 from fountain.engine.runtime.meter import RateMeter
 from fountain.errors import FountainError, IncompleteError
 from fountain.events import (
+    CodeProved,
     DigestComputed,
     Fetched,
     LeftOut,
@@ -58,7 +59,7 @@ class FetchReporter:
         self._beginning: Beginning | None = None  # that `_meter` belongs to
         self._meter = RateMeter(0)
         self._progress_ns = 0  # when progress is due
-        self._is_reconnecting = self._has_reported_defect = False
+        self._is_reconnecting = self._has_reported_defect = self._has_reported_code = False
 
     def report(self, now_ns: int) -> None:
         """Hand events and, now and then, progress to the observer."""
@@ -145,6 +146,9 @@ class FetchReporter:
                 self._observer.handle(Reconnecting(event.reason))
             case StreamOpened():
                 self._is_reconnecting = False
+                if self._config.trust.pair is not None and not self._has_reported_code:
+                    self._has_reported_code = True
+                    self._observer.handle(CodeProved(self._host, self._config.port))
             case PartsRequested():
                 size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
                 self._observer.handle(warning(Notice.PACKETS_IN_PARTS, size=size, part_count=event.part_count))
@@ -165,8 +169,11 @@ class FetchReporter:
             return keys.refusal
         if trouble.failure is Failure.UNTRUSTED and vetting is not None and vetting.refusal is not None:
             return vetting.refusal
-        is_pinned = config.trust.object_id is not None
-        return fetch_failure(trouble, self._host, config.port, config.timeout_ns / NS, config.name, is_pinned=is_pinned)
+        is_pinned, is_paired = config.trust.object_id is not None, config.trust.pair is not None
+        return fetch_failure(
+            trouble, self._host, config.port, config.timeout_ns / NS, config.name,
+            is_pinned=is_pinned, is_paired=is_paired,
+        )  # fmt: skip
 
     def _progress(self, beginning: Beginning, now_ns: int) -> TransferProgress:
         fetch = self._fetch

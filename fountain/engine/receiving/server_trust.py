@@ -36,8 +36,9 @@ class ServerTrust:
         self._path = known_hosts_path(os.environ)
         self._reported = ""
         given, known = [], None
-        # An object's id is all the trust that it needs. But a client shows itself to servers that it knows alone.
-        is_looked_up = config.object_id is None or config.strict or config.identity is not None
+        # An object's id, or a code, is all the trust that it needs. But a client shows itself to servers that it knows.
+        is_enough = config.object_id is not None or config.pair is not None
+        is_looked_up = not is_enough or config.strict or config.identity is not None
         self._is_kept = is_looked_up and not config.strict
         if config.server_key is not None:
             given, self._is_kept = _read_given(config.server_key), False

@@ -236,13 +236,13 @@ class UnicastFeed:
     def _go_on(self, assembly: Assembly, offer: OfferBody, now_ns: int) -> None:
         if self._fetch.phase is Phase.CONNECTING:
             assembly.unpacker.is_open = offer.open
-            if not offer.identified:
+            if not offer.identified and offer.pairing is None:
                 self._begin()
         self._note_way(offer)
         self.machine.request(assembly.table, now_ns)
 
     def _begin(self) -> None:
-        """What comes, or is here already, counts: an identified server must have proved its key before that."""
+        """What comes, or is here already, counts: the server must have proved its key, or its code, before that."""
         if self._fetch.phase is Phase.CONNECTING:
             self._fetch.phase = Phase.RECEIVING
 

@@ -21,13 +21,16 @@ from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.serving.audience import Audience, event_of_member
 from fountain.engine.serving.group import GroupPlace, ServedGroup
 from fountain.engine.serving.identity import read_served_identity
+from fountain.engine.serving.pairing import ServedCode, draw_served_code
 from fountain.engine.serving.porter import Porter
 from fountain.engine.serving.releases import ServedRelease, read_releases
 from fountain.engine.serving.sender import Sender
 from fountain.engine.serving.served import BlockCache, ObjectSymbols
 from fountain.engine.serving.stragglers import Stragglers
-from fountain.errors import UntrustedError, UsageError
+from fountain.errors import RefusedError, UntrustedError, UsageError
 from fountain.events import (
+    CodeDrawn,
+    CodeRefused,
     EndReason,
     GroupSummary,
     LeftOut,
@@ -64,6 +67,7 @@ PROGRESS_INTERVAL_NS = NS // 5
 LARGE_INTERVAL_NS = NS  # with so many peers that a table of them takes long, or much room
 _ENCODER_COUNT = max(1, min(4, (os.cpu_count() or 2) - 1))
 LINGER_NS = NS // 4  # After the last expected Stop: its acknowledgement may be lost and asked for again.
+SPENT_LINGER_NS = NS * 3 // 2  # After the last wrong code: its Refusal may be lost, and the client asks for a second.
 REFUSAL_INTERVAL_NS = NS
 REFUSAL_REPEAT_NS = 10 * NS  # A client asks again, to be sure.
 BLOCKED_NS = NS // 100  # While the socket takes no more, what is due can wait so long for it.
@@ -82,6 +86,14 @@ class ServeSummary:
     results: tuple[ReceiverResult, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Proofs:
+    """What a server proves: that it has a key, and that it knows a code."""
+
+    identity: Identity | None
+    code: ServedCode | None
+
+
 class _InterruptedError(Exception):
     """The server was stopped before it served."""
 
@@ -97,7 +109,7 @@ def serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Ser
         return _serve(config, observer, stop)
     except _InterruptedError:
         observer.handle(Stopped(EndReason.INTERRUPTED))
-        return ServeSummary(0, config.expect, EndReason.INTERRUPTED)
+        return ServeSummary(0, config.expected_count, EndReason.INTERRUPTED)
 
 
 def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> ServeSummary:
@@ -106,6 +118,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
     with ExitStack() as stack:
         code = code_by_name(config.code)
         identity = read_served_identity(config.trust, observer)  # Wrong files before hours of reading.
+        proofs = _Proofs(identity, draw_served_code() if config.trust.pair else None)
         releases = read_releases(config.trust.releases, names, now_utc())
         for release in releases.values():
             release.check_cut(code, None if config.mtu == MTU_DEFAULT else symbol_size_for_mtu(config.mtu))
@@ -142,7 +155,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         ]
         executor = ThreadPoolExecutor(_ENCODER_COUNT, "encoder")
         stack.callback(executor.shutdown, cancel_futures=True)
-        server = _Server(config, observer, stop, objects, (control, data), executor, place, identity)
+        server = _Server(config, observer, stop, objects, (control, data), executor, place, proofs)
         server.announce(sources, releases)
         return server.run()
 
@@ -214,13 +227,14 @@ class _Server:
     def __init__(
         self, config: ServeConfig, observer: Observer, stop: threading.Event, objects: list[ObjectSymbols],
         endpoints: tuple[Endpoint, Endpoint], executor: ThreadPoolExecutor, place: GroupPlace | None,
-        identity: Identity | None,
+        proofs: _Proofs,
     ) -> None:  # fmt: skip
         start_ns = now_ns()
         self._config = config
         self._stop = stop
         self._control, self._data = control, data = endpoints
-        self._identity = identity
+        self._proofs = proofs
+        self._spent_ns: int | None = None  # since when nobody may come any more, and nobody is there
         secret, served = secrets.token_bytes(32), [entry.served for entry in objects]
         self._group: ServedGroup | None = None
         if place is not None:
@@ -228,10 +242,12 @@ class _Server:
                 place, served, control, data,
                 secret=secret, rate_bps=config.rate_bps, observer=observer, now_ns=start_ns,
             )  # fmt: skip
+        pairing = None if proofs.code is None else proofs.code.pairing
         machine = ServerMachine(
-            secret=secret, objects=served, rate_bps=config.rate_bps, peer_count_max=config.peer_count_max,
-            now_ns=start_ns, congestion=control_factory(config.congestion_control, config.loss_tolerance),
-            key=None if place is None else place.key, identity=identity,
+            secret=secret, objects=served, rate_bps=config.rate_bps,
+            peer_count_max=config.peer_count_max if pairing is None else 1, now_ns=start_ns,
+            congestion=control_factory(config.congestion_control, config.loss_tolerance),
+            key=pairing if place is None else place.key, identity=proofs.identity,
         )  # fmt: skip
         groups = None if self._group is None else self._group.streams
         self._sender = Sender(objects, control, data, machine, executor, groups)
@@ -242,7 +258,10 @@ class _Server:
     def announce(self, sources: list[FileSource], releases: Mapping[str, ServedRelease]) -> None:
         """Report what is served, and where."""
         ports = self._control.local_address[1], self._data.local_address[1]
-        key = "" if self._identity is None else fingerprint(self._identity.private_key.public_key().public_bytes_raw())
+        identity = self._proofs.identity
+        key = "" if identity is None else fingerprint(identity.private_key.public_key().public_bytes_raw())
+        if self._proofs.code is not None:
+            self._notifier.show_code(self._proofs.code.code)
         self._notifier.announce(sources, releases, self._config, ports, key)
 
     def run(self) -> ServeSummary:
@@ -256,7 +275,7 @@ class _Server:
             raise
         results = self._notifier.summarize()
         self._notifier.stopped(reason)
-        return ServeSummary(self._notifier.audience.done_count, self._config.expect, reason, results)
+        return ServeSummary(self._notifier.audience.done_count, self._config.expected_count, reason, results)
 
     def _run_until_over(self) -> EndReason:
         while True:
@@ -268,6 +287,7 @@ class _Server:
             reason = self._reason_to_stop(now)
             if reason is not None:
                 return reason
+            self._check_code(now)
             blocked = [self._data] if self._sender.is_blocked else []
             if blocked:
                 deadline = now + BLOCKED_NS
@@ -280,7 +300,8 @@ class _Server:
         if self._sender.machine.sessions or (self._group is not None and self._group.is_busy):
             self._busy_ns = now
         audience = self._notifier.audience
-        is_complete = config.expect is not None and audience.done_count >= config.expect
+        expected_count = config.expected_count
+        is_complete = expected_count is not None and audience.done_count >= expected_count
         if is_complete and not audience.hooking and self._may_end(now):
             return EndReason.COMPLETE
         if self._group is not None and self._group.is_over:
@@ -290,6 +311,23 @@ class _Server:
         if config.idle_exit_ns is not None and now - self._busy_ns >= config.idle_exit_ns:
             return EndReason.IDLE
         return None
+
+    def _check_code(self, now: int) -> None:
+        """End when the code is spent, and no client that knew it before is fetching.
+
+        Raises:
+            RefusedError: that is so, and the client that was wrong last has had time to hear it.
+        """
+        machine = self._sender.machine
+        if machine.pairing is None or not machine.pairing.is_spent or machine.sessions:
+            self._spent_ns = None
+            return
+        self._spent_ns = now if self._spent_ns is None else self._spent_ns
+        if now - self._spent_ns >= SPENT_LINGER_NS:
+            raise RefusedError(
+                f"{machine.pairing.wrong_count} wrong codes came: this code is void, and the server has ended.",
+                "Start it again for a new code. If nobody mistyped it, somebody on the network is guessing.",
+            )
 
     def _may_end(self, now: int) -> bool:
         """Whether nobody is known, or to be heard yet, for whom the server should go on though `expect` is met."""
@@ -346,6 +384,7 @@ class _Notifier:
         self._refused: tuple[str, RefusalReason] | None = None  # what was reported last
         self._refused_counts: Counter[RefusalReason] = Counter()
         self._failed_count = 0
+        self._wrong_count = 0  # codes
         self._releases: list[Release] = []  # that have not expired yet
 
     def announce(
@@ -381,6 +420,10 @@ class _Notifier:
         )
         if self._group is not None:
             self._group.announce()
+
+    def show_code(self, code: str) -> None:
+        """Report the code that the server has drawn."""
+        self._observer.handle(CodeDrawn(code))
 
     def step(self, now: int) -> None:
         """Report what has happened, and, when it is time to, how everybody fares.
@@ -436,6 +479,11 @@ class _Notifier:
                 self._observer.handle(self.audience.opened(event.session, now))
             case SessionEnded():
                 self._observer.handle(self.audience.ended(event.session, now))
+            case HandshakeRefused(address, RefusalReason.WRONG_CODE):
+                pairing = self._sender.machine.pairing
+                if pairing is not None and pairing.wrong_count > self._wrong_count:
+                    self._wrong_count = pairing.wrong_count
+                    self._observer.handle(CodeRefused(text(address), pairing.left_count))
             case HandshakeRefused():
                 self._refused_counts[event.reason] += 1
                 refused = text(event.address), event.reason

@@ -10,21 +10,26 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fountain.integrity import derive
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.session.admission import KeyRing
+from fountain.protocol.session.pairing import ServerPairing
 from fountain.wire.control import Hello, Listing, OfferBody, Want
+from fountain.wire.pairing import Pairing
 
 __all__ = ["Catalogue"]
 
 
 class Catalogue:
-    """Any number of objects, of a server that `is_identified` or not. Looking one up does not depend on how many there
-    are.
+    """Any number of objects, of a server that `is_identified` or not, and that may have the code of a `pairing`.
+
+    Looking one up does not depend on how many there are.
     """
 
     def __init__(
-        self, objects: Sequence[ServedObject], secret: bytes, now_ns: int, *, is_identified: bool = False
+        self, objects: Sequence[ServedObject], secret: bytes, now_ns: int, *, is_identified: bool = False,
+        pairing: ServerPairing | None = None,
     ) -> None:  # fmt: skip
         self.objects = list(objects)
         self._is_identified = is_identified
+        self._pairing = pairing
         self._withdrawn: set[int] = set()
         self._by_id = {served.offer.object_id: index for index, served in enumerate(objects)}
         self._by_name = {served.name_digest: index for index, served in enumerate(objects)}
@@ -54,7 +59,7 @@ class Catalogue:
         """What an Offer of an object says now."""
         key_index, public = self._ring.current(now_ns)
         offer = self._offers.get(index)
-        if offer is None or offer.key_index != key_index:
+        if offer is None or offer.key_index != key_index or offer.pairing != self._shown:
             offer = self._offers[index] = self._with_key(index, key_index, public)
         return offer
 
@@ -67,7 +72,13 @@ class Catalogue:
 
     def _with_key(self, index: int, key_index: int, public: bytes) -> OfferBody:
         offer = self.objects[index].offer
-        return replace(offer, key_index=key_index, server_public=public, identified=self._is_identified)
+        return replace(
+            offer, key_index=key_index, server_public=public, identified=self._is_identified, pairing=self._shown
+        )  # fmt: skip
+
+    @property
+    def _shown(self) -> Pairing | None:
+        return None if self._pairing is None else self._pairing.offered
 
     def listing(self, hello: Hello) -> Listing:
         """The page of the listing that a Hello without a wish asks for, or the last one."""

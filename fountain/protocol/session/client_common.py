@@ -16,6 +16,7 @@ from fountain.protocol.session.client_events import ClientEvent, Failure, FetchF
 from fountain.protocol.session.client_session import ClientSession, Sessions, is_wanted
 from fountain.protocol.session.listing import ListingPages
 from fountain.protocol.session.offers import Offers
+from fountain.protocol.session.pairing import ClientPairing
 from fountain.protocol.session.patience import Hint, Patience
 from fountain.protocol.session.reporter import Reporter
 from fountain.protocol.session.stream_history import StreamHistory
@@ -48,7 +49,8 @@ class ClientConfig:
     """What a client wants, and who it is. With `wait` it never gives up; only with the server's `key` it is served.
 
     With an `object_id` it takes that object alone, whatever a name stands for. `server_keys` knows the key that the
-    server should have; None takes any. The client shows its `identity` to a server whose key was known before.
+    server should have; None takes any. The client shows its `identity` to a server whose key was known before. With a
+    `pairing` it follows only servers that have a code, and without one none of these.
 
     `vet` says of an offer, at a time, whether its object may be taken at all; None: it was not looked at.
     """
@@ -65,6 +67,7 @@ class ClientConfig:
     server_keys: ServerJudge | None = None
     identity: Ed25519PrivateKey | None = None
     vet: Callable[[OfferBody, int], bool | None] | None = None
+    pairing: ClientPairing | None = None
 
 
 class PacketFit:
@@ -148,7 +151,14 @@ class ClientCommon:
 
     def _disagreement(self, offer: OfferBody) -> Failure | None:
         """What the two sides do not agree about, if anything. No Offer vouches for itself."""
-        keys = self.config.server_keys
+        keys, pairing, offered = self.config.server_keys, self.config.pairing, offer.pairing
+        if pairing is None or offered is None:
+            if pairing is not None:
+                return Failure.CODELESS
+            if offered is not None:
+                return Failure.CODE_NEEDED
+        elif not pairing.may_follow(offered):
+            return Failure.OTHER_CODE
         is_needed = keys is not None and keys.is_needed
         if is_needed and not offer.identified:
             return Failure.UNPROVED
@@ -168,6 +178,8 @@ class ClientCommon:
         self.patience.heard_ns = now_ns
         self.patience.connected(now_ns)
         if session is self.sessions.candidate:
+            if self.config.pairing is not None:
+                self.config.pairing.confirm()
             self.sessions.follow(session)
             self.sessions.candidate = None
             self.offers.clear()

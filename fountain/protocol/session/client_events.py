@@ -62,6 +62,9 @@ class Failure(enum.Enum):
     UNTRUSTED = enum.auto()  # What the server offers may not be taken.
     UNPROVED = enum.auto()  # The server did not prove to have the key that it should have.
     OTHER_KEY = enum.auto()  # The server proved another key than the expected one.
+    CODELESS = enum.auto()  # The server has no code, and the client was given one.
+    CODE_NEEDED = enum.auto()  # The server serves only who gives its code.
+    OTHER_CODE = enum.auto()  # The server has another code than before, or too many answered that had another one.
     OTHER_OBJECT = enum.auto()  # The server offers another object than the one of the id that is wanted.
 
 

@@ -12,6 +12,7 @@ from fountain.limits import NS
 from fountain.protocol.base.handshake import CLIENT_NAMESPACE, SERVER_NAMESPACE, names_of, proof_message, transcript
 from fountain.protocol.base.replay import SequenceCounter
 from fountain.protocol.session.channel import ControlChannel
+from fountain.protocol.session.pairing import PairKey
 from fountain.protocol.session.reordering import Reordering
 from fountain.wire.control import Offer, OfferBody, Request, Want
 from fountain.wire.session import Proof, RequestBody
@@ -37,29 +38,30 @@ def is_wanted(offer: OfferBody, held: OfferBody | None, want_kind: Want, want: b
 def is_alike(offer: OfferBody, other: OfferBody) -> bool:
     """Whether two Offers are of the same object, cut in the same way: symbols of one are symbols of the other."""
     ours, theirs = (
-        replace(body, server_public=b"", key_index=0, data_port=0, release=None, identified=False)
+        replace(body, server_public=b"", key_index=0, data_port=0, release=None, identified=False, pairing=None)
         for body in (offer, other)
     )
     return ours == theirs
 
 
 def ask(
-    offer: Offer, body: RequestBody, *, open: bool, pair: tuple[X25519PrivateKey, bytes], key: bytes | None = None,
-    identity: Ed25519PrivateKey | None = None,
+    offer: Offer, body: RequestBody, *, open: bool, pair: tuple[X25519PrivateKey, bytes],
+    key: bytes | PairKey | None = None, identity: Ed25519PrivateKey | None = None,
 ) -> tuple[ClientSession, bytes] | None:  # fmt: skip
     """The session that answers `offer`, and the Request that opens it; None when the server's key is not one.
 
-    `pair` is the private and the public key that the nonce of the Hello came from. With an `identity` the client shows
-    that to the server.
+    `pair` is the private and the public key that the nonce of the Hello came from. `key` is what both sides must have,
+    or what comes of a code. With an `identity` the client shows that to the server.
     """
     private, public = pair
     _, session_id = names_of(public)
     described = offer.body
+    shown, salt = (key.shown, key.key) if isinstance(key, PairKey) else (None, key)
     header = Request(
-        session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b""
+        session_id, offer.nonce, offer.cookie, described.key_index, described.object_id, public, open, b"", shown
     ).header()
     exchanged = transcript(described, header)
-    keys = session_keys(private, described.server_public, exchanged, key)
+    keys = session_keys(private, described.server_public, exchanged, salt)
     if keys is None:
         return None
     exchanged_digest = digest(exchanged)

@@ -30,6 +30,7 @@ from fountain.protocol.session.client_events import (
     StreamOpened,
 )
 from fountain.protocol.session.client_session import ask, is_alike
+from fountain.protocol.session.pairing import PairKey
 from fountain.protocol.session.patience import Hint
 from fountain.wire.control import TOKEN_SIZE, Hello, Listing, Offer, PacketType, RefusalReason, Retry, Want
 from fountain.wire.parts import part_count_for
@@ -265,7 +266,8 @@ class LiveState(State):
         if hint.failure is Failure.LISTED:
             common.events.append(ListingReceived(tuple(common.listing.entries)))
             return ClosedState(common)
-        if not common.config.wait:
+        # A client that asked on with a wrong code would spend the guesses that another client needs.
+        if not common.config.wait or hint.refusal is RefusalReason.WRONG_CODE:
             return self._fail(hint)
         if hint.failure not in _EXPECTED and patience.report_once(hint):
             common.report_trouble(FetchHindered, hint)
@@ -391,7 +393,11 @@ class SearchingState(AskingState):
         keys = config.server_keys
         identity = config.identity if offer.body.identified and keys is not None and keys.is_known else None
         pair = common.offers.pair(offer.nonce)
-        asked = ask(offer, body, open=config.open, pair=pair, key=config.key, identity=identity)
+        key: bytes | PairKey | None = config.key
+        if config.pairing is not None and offer.body.pairing is not None:
+            key = config.pairing.answer(offer.body.pairing)
+        is_keyless = config.pairing is not None and key is None
+        asked = None if is_keyless else ask(offer, body, open=config.open, pair=pair, key=key, identity=identity)
         if asked is None:
             common.rejects.add(Reject.BAD_FIELD)
             return self._doubt_offer(now_ns)
@@ -475,6 +481,9 @@ class RequestingState(AskingState):
         """Ask no more with this cookie, unless the server is only preparing the object."""
         if reason is RefusalReason.PREPARING:
             self._retry_ns = now_ns + min(NS, self._common.config.timeout_ns // 4)
+            return self
+        if reason is RefusalReason.WRONG_CODE:  # Copies of the Request are no further guess.
+            self._common.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
             return self
         self._tries = REQUEST_TRIES_MAX
         if reason is RefusalReason.STALE_COOKIE:

@@ -12,10 +12,11 @@ from fountain.protocol.base.stream import Address
 from fountain.protocol.rate import ControlFactory
 from fountain.protocol.schedule.lane import Lane
 from fountain.protocol.session.channel import ControlChannel
+from fountain.protocol.session.pairing import ServerPairing
 from fountain.protocol.session.pings import Pings
 from fountain.protocol.session.port_proof import PortProof, identified_packet_count_max
 from fountain.protocol.session.server_session import ObjectRequest, ServerSession
-from fountain.wire.control import OfferBody, Request
+from fountain.wire.control import OfferBody, RefusalReason, Request
 from fountain.wire.reject import Reject
 from fountain.wire.session import Proof, RequestBody
 
@@ -33,25 +34,45 @@ class ReadRequest:
 
 
 class SessionOpener:
-    """Opens the sessions of one server. With a `key`, no Request can be read whose client has not the same; with an
-    `identity` the server proves that in each.
+    """Opens the sessions of one server. With a `key`, or the code of a pairing, no Request can be read whose client has
+    not the same; with an `identity` the server proves that in each.
     """
 
-    def __init__(self, secret: bytes, key: bytes | None, control: ControlFactory, identity: Identity | None) -> None:
-        self.has_key = key is not None
+    def __init__(
+        self, secret: bytes, key: bytes | ServerPairing | None, control: ControlFactory, identity: Identity | None
+    ) -> None:  # fmt: skip
+        self.pairing = key if isinstance(key, ServerPairing) else None
+        self.mismatch: RefusalReason | None = None  # of a Request that does not open
+        if key is not None:
+            self.mismatch = RefusalReason.KEY_MISMATCH if self.pairing is None else RefusalReason.WRONG_CODE
         self.identity = identity
         self._public_key = b"" if identity is None else identity.private_key.public_key().public_bytes_raw()
-        self._key = key
+        self._key = key if isinstance(key, bytes) else None
         self._control = control
         self._secret = derive(secret, b"challenges")
         self._lane_base = int.from_bytes(derive(secret, b"lane")[:4], "big")
         self._lane_index = 0
 
     def read(self, request: Request, offer: OfferBody, private: X25519PrivateKey) -> ReadRequest | Reject:
-        """What a Request says, and the keys that it agrees on with `offer`; this is public-key work."""
+        """What a Request says, and the keys that it agrees on with `offer`; this is public-key work.
+
+        With a pairing a client that is new has made a guess, whatever the Request is.
+        """
+        if self.pairing is None or request.pairing is None:
+            return self._read(request, offer, private, self._key)
+        is_new = not self.pairing.knows(request.pairing)
+        key = self.pairing.key(request.pairing)
+        read = Reject.BAD_SEAL if key is None else self._read(request, offer, private, key)
+        if is_new:
+            self.pairing.settle(request.pairing, key, is_right=isinstance(read, ReadRequest))
+        return read
+
+    def _read(
+        self, request: Request, offer: OfferBody, private: X25519PrivateKey, key: bytes | None
+    ) -> ReadRequest | Reject:  # fmt: skip
         header = request.header()
         exchanged = transcript(offer, header)
-        keys = session_keys(private, request.client_public, exchanged, self._key)
+        keys = session_keys(private, request.client_public, exchanged, key)
         sealed = keys.to_server.open(0, header, request.sealed) if keys else None
         if keys is None or sealed is None:
             return Reject.BAD_SEAL

@@ -14,7 +14,8 @@ The rules
 3. All else must be sealed with the session's key and new to its replay window, or it is counted and changes nothing.
    Of Reports that come faster than clients send them the latest is learned from, when its time has come.
    A server with an identity proves it in the first packet of each session, and again for each copy of the Request
-   until the port is proved. It serves only whom it allows.
+   until the port is proved. It serves only whom it allows. One with a code counts the wrong guesses
+   (`fountain.protocol.session.pairing`).
 4. A session sends a few packets until a Pong has repeated its challenge, which proves the port. It streams while
    Reports come. After CLIENT_SILENT_NS without one its data pauses, and Pings say that it lives; after GONE_NS it ends.
    Nothing else keeps it: a Ping says nothing of what arrives. Time in which nobody called `handle_timeout` is no
@@ -39,6 +40,7 @@ from fountain.protocol.schedule.api import always
 from fountain.protocol.session.admission import Admission, HelloVerdict
 from fountain.protocol.session.catalogue import Catalogue
 from fountain.protocol.session.opener import SessionOpener
+from fountain.protocol.session.pairing import ServerPairing
 from fountain.protocol.session.pings import PING_INTERVAL_NS
 from fountain.protocol.session.places import Places
 from fountain.protocol.session.server_events import HandshakeRefused, ServerEvent, SessionEnded, SessionOpened
@@ -91,14 +93,17 @@ LOOK_LATE_NS = NS // 2  # A server that looks so much later than it should was b
 class ServerMachine:
     """Sessions of any number of objects. `catalogue.objects[i]` is what an order's `session.object_index` names.
 
-    With a `key`, nobody gets a session who has not the same. With an `identity` clients know who it is.
+    With a `key`, or the code of a pairing, nobody gets a session who has not the same. With an `identity` clients know
+    who it is.
     """
 
     def __init__(
         self, *, secret: bytes, objects: Sequence[ServedObject], rate_bps: int, peer_count_max: int, now_ns: int,
-        congestion: ControlFactory | None = None, key: bytes | None = None, identity: Identity | None = None,
+        congestion: ControlFactory | None = None, key: bytes | ServerPairing | None = None,
+        identity: Identity | None = None,
     ) -> None:  # fmt: skip
-        self.catalogue = Catalogue(objects, secret, now_ns, is_identified=identity is not None)
+        self.pairing = key if isinstance(key, ServerPairing) else None
+        self.catalogue = Catalogue(objects, secret, now_ns, is_identified=identity is not None, pairing=self.pairing)
         self.sessions: dict[int, ServerSession] = {}
         self.rejects = RejectCounter()
         congestion = congestion or control_factory()
@@ -304,9 +309,15 @@ class ServerMachine:
         served = self.catalogue.objects[index]
         if request.open != served.offer.open:
             return RefusalReason.SEAL_MISMATCH
+        pairing, shown = self.pairing, request.pairing
+        if (pairing is None) != (shown is None):
+            self.rejects.add(Reject.OUT_OF_PLACE)
+            return None
         offered = self.catalogue.offered(index, request.key_index, now_ns)
-        if offered is None:
+        if offered is None or (pairing is not None and shown is not None and not pairing.is_current(shown)):
             return RefusalReason.STALE_COOKIE
+        if pairing is not None and shown is not None and pairing.is_spent and not pairing.knows(shown):
+            return RefusalReason.WRONG_CODE
         opening = self._admission.openings.begin(request.cookie, address[0], now_ns)
         is_identified = self._opener.identity is not None
         if opening is None or (is_identified and not self._admission.proofs.admit(now_ns)):
@@ -316,9 +327,8 @@ class ServerMachine:
         if isinstance(read, Reject):
             self.rejects.add(read)
             opening.failed_count += 1
-            has_other_key = self._opener.has_key and read is Reject.BAD_SEAL
-            refusal = RefusalReason.KEY_MISMATCH if has_other_key else None
-            if opening.is_used_up:
+            refusal = self._opener.mismatch if read is Reject.BAD_SEAL else None
+            if opening.is_used_up or pairing is not None:
                 opening.refusal = refusal
             return refusal
         if not self._opener.allows(read):
