@@ -1,9 +1,9 @@
-"""What proved keys cost: processor time of the server, and the wait for the first data packet.
+"""What proved keys, and a code, cost: processor time of the server, and the wait for the first data packet.
 
 `python -m bench.identity` measures both, with keys of its own, against the same without keys, in turns; `--runs N` sets
 how often. The processor time is that of a server's machine alone, from a Hello to the Pong that proves the port. The
 wait is from a Hello, on loopback, to the first data packet that counts, of a `fountain-serve` that runs. Whole commands
-are timed as well.
+are timed as well. A code is for one person: of that only the processor time is measured.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ from fountain.protocol.base.transmit import Port
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
 from fountain.protocol.session.client_events import OfferReceived
+from fountain.protocol.session.pairing import ClientPairing, ServerPairing
 from fountain.protocol.session.server import ServerMachine
 from fountain.trust.server_keys import ServerKeys
+from fountain.trust.spake import client_exchanges, server_exchanges
 from fountain.trust.sshsig import fingerprint
 from fountain.wire.control import MAGIC, OfferBody, Want
 
 RUN_COUNT = 200
 COMMAND_RUN_COUNT = 10
 PATIENCE_S = 5.0
+CODE = "a code that both know"
 KINDS = ("without keys", "server key", "server and client keys")
 
 SERVER, CLIENT = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -50,10 +53,11 @@ class Asker:
     """A client that goes as far as its first data packet; `kind` says what it knows and shows."""
 
     def __init__(self, kind: str, number: int, now_ns: int, port: int = 6330) -> None:
-        keys = None if kind == KINDS[0] else ServerKeys("127.0.0.1", port, [fingerprint(public(SERVER))])
+        keys = None if kind in (KINDS[0], CODE) else ServerKeys("127.0.0.1", port, [fingerprint(public(SERVER))])
+        pairing = None if kind != CODE else ClientPairing(client_exchanges(CODE), number.to_bytes(32, "big"))
         config = ClientConfig(
             Want.ANY, bytes(32), open=False, wait=False, timeout_ns=10 * NS, peer_id=number.to_bytes(8, "big"), host="",
-            server_keys=keys, identity=CLIENT if kind == KINDS[2] else None,
+            server_keys=keys, identity=CLIENT if kind == KINDS[2] else None, pairing=pairing,
         )  # fmt: skip
         self.machine = ClientMachine(config, derive(bytes(32), kind.encode(), number), now_ns)
         self.machine.handle_timeout(now_ns)
@@ -75,7 +79,8 @@ def server_machine(kind: str) -> ServerMachine:
     allows = {public(CLIENT)}.__contains__ if kind == KINDS[2] else None
     return ServerMachine(
         secret=bytes(32), objects=[ServedObject(offer, systematic=True)], rate_bps=10**9, peer_count_max=100_000,
-        now_ns=0, identity=None if kind == KINDS[0] else Identity(SERVER, allows),
+        now_ns=0, identity=None if kind in (KINDS[0], CODE) else Identity(SERVER, allows),
+        key=ServerPairing(server_exchanges(CODE), bytes(32)) if kind == CODE else None,
     )  # fmt: skip
 
 
@@ -154,10 +159,10 @@ def main() -> None:
     parser.add_argument("--command-runs", type=int, default=COMMAND_RUN_COUNT)
     options = parser.parse_args()
 
-    machines = {kind: server_machine(kind) for kind in KINDS}
-    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    machines = {kind: server_machine(kind) for kind in (*KINDS, CODE)}
+    times: dict[str, list[float]] = {kind: [] for kind in machines}
     for number in range(1, options.runs + 1):
-        for kind in KINDS:
+        for kind in machines:
             times[kind].append(handshake_s(machines[kind], kind, number))
     show("processor time of the server for one session's handshake", times)
 

@@ -20,25 +20,29 @@ from fountain.protocol.rate import control_factory
 from fountain.protocol.session.channel import ControlChannel
 from fountain.protocol.session.client_session import ClientSession, ask
 from fountain.protocol.session.opener import ReadRequest, SessionOpener
+from fountain.protocol.session.pairing import ClientPairing, ServerPairing
+from fountain.trust.spake import client_exchanges, server_exchanges
 from fountain.wire.control import (
     MAGIC,
     Hello,
     Offer,
     OfferBody,
     PacketType,
+    Refusal,
     Request,
     parse_handshake,
     parse_header,
 )
 from fountain.wire.reject import Reject
-from fountain.wire.session import SESSION_HEADER_SIZE, Ping, Proof, SessionHeader
+from fountain.wire.session import SESSION_HEADER_SIZE, Ping, Proof, RequestBody, SessionHeader
 
-__all__ = ["Attack", "Interceptor", "Packet"]
+__all__ = ["CODE_ATTACKS", "Attack", "Interceptor", "Packet"]
 
 Packet = tuple[
     bytes, bool, Port
 ]  # octets, whether they are for the server, the server's port that they come to or from
 
+_OWN_BODY = RequestBody(b"attacker", 8, False, "", ())
 _IDENTIFIED_AT, _FLAG_OPEN, _FLAG_IDENTIFIED = 7, 1, 4
 
 
@@ -54,20 +58,30 @@ class Attack(enum.Enum):
     OTHER_SESSION = "other-session"  # shows the Proof of his own session with the server
     SILENT = "silent"  # shows none
     BARE = "bare"  # says that he has no key
+    CODELESS = "codeless"  # says that he has no code
+    GUESSED = "guessed"  # guesses the code
 
 
+# Those of a server that has a code; all others are of one that has a key.
+CODE_ATTACKS = (Attack.CODELESS, Attack.GUESSED)
 _PASSING = (Attack.NONE, Attack.CUT, Attack.OPENED, Attack.STRIPPED)
 
 
 class Interceptor:
-    """One of those between one client and its server. `recorded` is a Proof of the server's in an earlier session."""
+    """One of those between one client and its server. `recorded` is a Proof of the server's in an earlier session,
+    `guess` the code that he tries on both sides.
+    """
 
-    def __init__(self, attack: Attack, secret: bytes, key: Ed25519PrivateKey, recorded: Proof | None = None) -> None:
+    def __init__(
+        self, attack: Attack, secret: bytes, key: Ed25519PrivateKey, recorded: Proof | None = None, guess: str = ""
+    ) -> None:  # fmt: skip
         self.seen: Proof | None = None  # the latest Proof of the server, where he holds a session with it
         self._attack, self._key, self._recorded = attack, key, recorded
         self._public_key = key.public_key().public_bytes_raw()
         self._secret, self._count = secret, 0
-        self._opener = SessionOpener(secret, None, control_factory(), None)
+        self._codes = ServerPairing(server_exchanges(guess), secret) if guess else None
+        self._code = ClientPairing(client_exchanges(guess), secret) if guess else None
+        self._opener = SessionOpener(secret, self._codes, control_factory(), None)
         self._private, self._public = key_pair(derive(secret, b"own"))
         self._hello = b""  # the nonce of the client's
         self._pair = key_pair(derive(secret, b"pair"))
@@ -111,9 +125,13 @@ class Interceptor:
                 return
             record = parse_handshake(datagram, *header)
             if isinstance(record, Offer):
-                body = replace(record.body, server_public=self._public, identified=self._attack is not Attack.BARE)
+                identified = record.body.identified and self._attack is not Attack.BARE
+                shown = None if self._codes is None else self._codes.offered
+                body = replace(record.body, server_public=self._public, identified=identified, pairing=shown)
                 self._offers = record, body
                 yield Offer(self._hello, bytes(20), body).encode(), False, port
+            elif isinstance(record, Refusal):
+                yield replace(record, nonce=self._hello).encode(), False, port
 
     # --- Inside --------------------------------------------------------------------------------------------
 
@@ -131,11 +149,15 @@ class Interceptor:
     def _accept(self, request: Request, offer: Offer, shown: OfferBody) -> None:
         """Be the server of the client, and a client of the server."""
         read = self._opener.read(request, shown, self._private)
-        assert not isinstance(read, Reject)
-        self._read = read
-        self._client = ControlChannel(request.session, read.keys, is_server=True)
-        body = replace(read.body, identity=b"", signature=b"")
-        asked = ask(offer, body, open=offer.body.open, pair=self._pair)
+        body = _OWN_BODY
+        if not isinstance(read, Reject):
+            self._read = read
+            self._client = ControlChannel(request.session, read.keys, is_server=True)
+            body = replace(read.body, identity=b"", signature=b"")
+        key = None
+        if self._code is not None and offer.body.pairing is not None:
+            key = self._code.answer(offer.body.pairing)
+        asked = ask(offer, body, open=offer.body.open, pair=self._pair, key=key)
         assert asked is not None
         self._server, self._request = asked
 

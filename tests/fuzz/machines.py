@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -20,10 +21,13 @@ from fountain.protocol.group.server import GroupServerMachine
 from fountain.protocol.rate.tfmcc import group_rate
 from fountain.protocol.session.client_events import OfferReceived
 from fountain.protocol.session.client_session import ask
+from fountain.protocol.session.pairing import GUESS_COUNT_MAX, ClientPairing, PairKey, ServerPairing
 from fountain.trust.server_keys import ServerKeys
+from fountain.trust.spake import client_exchanges, server_exchanges
 from fountain.trust.sshsig import fingerprint
 from fountain.wire.control import REQUEST_HEADER_SIZE, PacketType
 from fountain.wire.group import Announce, GroupHeader, GroupPacketType, MemberState
+from fountain.wire.pairing import Pairing
 from fountain.wire.reject import Reject
 from tests.fuzz.mutation import mutated
 from tests.protocol.pair import HOME, Pair, connected
@@ -161,6 +165,59 @@ def _identified_server(draw: random.Random) -> Machine:
     return take
 
 
+def _paired_server(draw: random.Random) -> Machine:
+    """A server with a code, and somebody who does not know it."""
+    pairing = ServerPairing(server_exchanges("code"), draw.randbytes(32))
+    pair = Pair(key=pairing)
+    wrong_count = [0]
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        pair.now_ns = now_ns
+        client = pair.client(peer_id=draw.randbytes(8), pairing=ClientPairing(client_exchanges("guess"), b"s" * 32))
+        pair.deliver_hello(client)
+        answer = pair.server.poll_datagram()
+        if answer is not None and draw.random() < 0.2:
+            client.handle_datagram(answer.datagram, now_ns)
+            offer = client._common.offers.current
+            assert offer is not None
+            assert offer.body.pairing is not None
+            shown = Pairing.parse(mutated(draw, [offer.body.pairing.encode()]))
+            if not isinstance(shown, Reject):
+                pairs, key = client._common.offers.pair(offer.nonce), PairKey(shown, bytes(32))
+                asked = ask(offer, golden.REQUEST_BODY, open=False, pair=pairs, key=key)
+                assert asked is not None
+                pair.deliver(mutated(draw, [asked[1]]) if draw.random() < 0.3 else asked[1])
+        pair.server.handle_timeout(now_ns)
+        _serve(pair, now_ns)
+        assert not pair.server.sessions, "nobody knew the code"
+        assert wrong_count[0] <= pairing.wrong_count <= GUESS_COUNT_MAX
+        wrong_count[0] = pairing.wrong_count
+
+    return take
+
+
+def _paired_client(draw: random.Random) -> Machine:
+    """A client with a code, and somebody who sees its Hellos and does not know it."""
+    client = Pair().client(pairing=ClientPairing(client_exchanges("code"), draw.randbytes(32)), wait=True)
+
+    def take(draw: random.Random, now_ns: int) -> None:
+        for nonce in list(client._common.offers._pairs):
+            offer = replace(golden.PAIRED_OFFER, nonce=nonce)
+            client.handle_datagram(mutated(draw, [offer.encode()]) if draw.random() < 0.8 else offer.encode(), now_ns)
+            while (event := client.poll_event()) is not None:
+                if isinstance(event, OfferReceived):
+                    client.request(BlockTable(event.offer.geometry, event.offer.manifest_geometry, 8), now_ns)
+            refusal = replace(golden.REFUSAL, nonce=nonce)
+            client.handle_datagram(mutated(draw, [refusal.encode()]), now_ns)
+        client.handle_timeout(now_ns)
+        while client.poll_datagram() is not None:
+            pass
+        assert client.session is None, "nobody knew the code"
+        assert client.next_timeout(now_ns) >= 0
+
+    return take
+
+
 def _group_server(draw: random.Random) -> Machine:
     offer = group_golden.ANNOUNCE.offer
     machine = GroupServerMachine(
@@ -226,6 +283,8 @@ MACHINES: list[tuple[str, Callable[[random.Random], Machine]]] = [
     ("client", _client),
     ("identified client", _identified_client),
     ("identified server", _identified_server),
+    ("paired server", _paired_server),
+    ("paired client", _paired_client),
     ("group server", _group_server),
     ("group client", _group_client),
 ]

@@ -1,6 +1,7 @@
-"""`python -m tests.lab.interceptor ATTACK SERVER FILE`: a process between clients, which ask it, and the server.
+"""`python -m tests.lab.interceptor ATTACK SERVER FILE [GUESS]`: a process between the server and clients that ask it.
 
-It serves one client after the other. FILE keeps the Proof of the server's that it has seen last, for "replayed".
+It serves one client after the other. FILE keeps the Proof of the server's that it has seen last, for
+"replayed"; GUESS is the code for "guessed".
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ Address = tuple[str, int]
 class Relay:
     """The sockets of an interceptor."""
 
-    def __init__(self, attack: Attack, server: str, kept: Path) -> None:
+    def __init__(self, attack: Attack, server: str, kept: Path, guess: str = "") -> None:
         recorded = Proof.parse(kept.read_bytes()) if attack is Attack.REPLAYED else None
         assert not isinstance(recorded, Reject)
         self._attack, self._server, self._kept, self._recorded = attack, server, kept, recorded
+        self._guess = guess
         self._clients: dict[Address, Interceptor] = {}
         self._latest: Address = ("", 0)
         self._ports = {port: self._bound(number) for port, number in NUMBERS.items()}
@@ -56,7 +58,7 @@ class Relay:
             self._latest = address
             if address not in self._clients:
                 key = Ed25519PrivateKey.generate()
-                self._clients[address] = Interceptor(self._attack, os.urandom(32), key, self._recorded)
+                self._clients[address] = Interceptor(self._attack, os.urandom(32), key, self._recorded, self._guess)
             self._send(self._clients[address].from_client(octets, port))
             return
         interceptor = self._clients[self._latest]
@@ -79,4 +81,4 @@ class Relay:
 
 
 if __name__ == "__main__":
-    Relay(Attack(sys.argv[1]), sys.argv[2], Path(sys.argv[3])).run()
+    Relay(Attack(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), *sys.argv[4:]).run()

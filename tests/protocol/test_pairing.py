@@ -310,6 +310,7 @@ def test_a_client_answers_three_elements_and_no_fourth() -> None:
     keys = [pairing.answer(offer) for offer in offers[:GUESS_COUNT_MAX] if pairing.may_follow(offer)]
     assert len({key.key for key in keys if key is not None}) == GUESS_COUNT_MAX
     assert not pairing.may_follow(offers[3])
+    assert pairing.answer(offers[3]) is None  # Not even one that has waited since before.
     assert [pairing.may_follow(offer) for offer in offers[:3]] == [True] * 3
     assert pairing.answer(offers[0]) == keys[0]  # The same element and key: no other guess.
 
@@ -318,8 +319,7 @@ def test_after_a_session_the_key_stays_and_other_codes_are_not_followed() -> Non
     pairing = Codes().client_pairing()
     first = pairing.answer(Pairing(100, b"a" * 32))
     assert first is not None
-    pairing.confirm()
-    assert pairing.is_right
+    pairing.confirm(first)
     for number, may in ((99, False), (100, True), (101, True), (100 + (1 << 16), False)):
         assert pairing.may_follow(Pairing(number, b"z" * 32)) is may
     later = pairing.answer(Pairing(103, b"z" * 32))

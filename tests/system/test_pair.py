@@ -189,7 +189,7 @@ def test_a_code_goes_with_one_file_and_one_person(
     ("words", "sentence"),
     [
         (["--open", "HOST"], "--pair cannot go with --open."),
-        (["--group", "239.63.30.1"], "--pair goes with HOST only."),
+        (["--group", "239.63.30.1"], "--pair works only with HOST."),
     ],
 )
 def test_a_wrong_command_is_refused_before_a_code_is_asked_for(words: list[str], sentence: str) -> None:

@@ -178,8 +178,8 @@ class ClientCommon:
         self.patience.heard_ns = now_ns
         self.patience.connected(now_ns)
         if session is self.sessions.candidate:
-            if self.config.pairing is not None:
-                self.config.pairing.confirm()
+            if self.config.pairing is not None and session.pair_key is not None:
+                self.config.pairing.confirm(session.pair_key)
             self.sessions.follow(session)
             self.sessions.candidate = None
             self.offers.clear()

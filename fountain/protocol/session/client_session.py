@@ -69,16 +69,20 @@ def ask(
         public_key = identity.public_key().public_bytes_raw()
         body = replace(body, identity=public_key, signature=sign(identity, exchanged_digest, CLIENT_NAMESPACE))
     message = proof_message(exchanged_digest, body.identity) if described.identified else None
-    return ClientSession(session_id, keys, message), header + keys.to_server.seal(0, header, body.encode())
+    pair_key = key if isinstance(key, PairKey) else None
+    return ClientSession(session_id, keys, message, pair_key), header + keys.to_server.seal(0, header, body.encode())
 
 
 class ClientSession:
     """Keys and counters of one session id. Nothing that comes in it counts before its server has signed `unproved`,
-    unless that is None.
+    unless that is None. What comes in it proves that its server knows the code of `pair_key`.
     """
 
-    def __init__(self, session_id: int, keys: SessionKeys, unproved: bytes | None = None) -> None:
+    def __init__(
+        self, session_id: int, keys: SessionKeys, unproved: bytes | None = None, pair_key: PairKey | None = None
+    ) -> None:  # fmt: skip
         self._unproved = unproved
+        self.pair_key = pair_key
         self.channel = ControlChannel(session_id, keys, is_server=False)
         self.counter = SequenceCounter()
         self.order = Reordering()

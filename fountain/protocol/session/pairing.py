@@ -112,13 +112,7 @@ class ClientPairing:
     def __init__(self, begin: Begin, secret: bytes) -> None:
         self._begin, self._secret = begin, derive(secret, b"pairing")
         self._tried: dict[bytes, tuple[bytes, bytes | None]] = {}  # our element and the key, by the server's element
-        self._latest: PairKey | None = None
         self._right: PairKey | None = None
-
-    @property
-    def is_right(self) -> bool:
-        """Whether somebody has proved to know the code."""
-        return self._right is not None
 
     def may_follow(self, offered: Pairing) -> bool:
         """Whether an Offer may be followed: that costs no guess, or one is left."""
@@ -127,17 +121,18 @@ class ClientPairing:
         return offered.element in self._tried or len(self._tried) < GUESS_COUNT_MAX
 
     def answer(self, offered: Pairing) -> PairKey | None:
-        """What to ask with, of an Offer that may be followed; None where its element is none."""
+        """What to ask with; None where the Offer may not be followed, or its element is none."""
+        if not self.may_follow(offered):
+            return None
         if self._right is not None:
             return PairKey(Pairing(offered.number, self._right.shown.element), self._right.key)
         if offered.element not in self._tried:
             exchange = self._begin(derive(self._secret, b"exchange", len(self._tried)))
             self._tried[offered.element] = exchange.element, exchange.finish(offered.element)
         element, key = self._tried[offered.element]
-        self._latest = None if key is None else PairKey(Pairing(offered.number, element), key)
-        return self._latest
+        return None if key is None else PairKey(Pairing(offered.number, element), key)
 
-    def confirm(self) -> None:
-        """An authentic packet came of the session that was asked for last: its sender knows the code."""
+    def confirm(self, key: PairKey) -> None:
+        """An authentic packet came of a session that was asked for with `key`: its sender knows the code."""
         if self._right is None:
-            self._right = self._latest
+            self._right = key
