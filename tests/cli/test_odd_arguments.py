@@ -23,12 +23,15 @@ COMPILES = pytest.mark.slow  # every kernel, and looks for no cache: one such ca
 VARIABLES = [
     {"NUMBA_DISABLE_JIT": "1"},
     pytest.param({"NUMBA_CPU_NAME": "no-such-processor"}, marks=COMPILES),
-    {"NUMBA_CPU_NAME": "\udce9"},
+    pytest.param({"NUMBA_CPU_NAME": "\udce9"}, marks=pytest.mark.slow),
     pytest.param({"NUMBA_CPU_FEATURES": "x"}, marks=pytest.mark.slow),
-    {"NUMBA_NUM_THREADS": "many"},
+    pytest.param({"NUMBA_NUM_THREADS": "many"}, marks=pytest.mark.slow),
     {"NUMBA_CACHE_DIR": "/dev/null/below"},
     {"FOUNTAIN_SIMD": "mmx"},
-    {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    pytest.param(
+        {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        marks=pytest.mark.slow,
+    ),
     {"PYTHONIOENCODING": "utf-16", **LOCALE, **PLACES, **TERMINAL},
     *(
         pytest.param(some, marks=pytest.mark.slow)
@@ -80,7 +83,7 @@ def odd_draws(count: int, seed: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.root("ip")
 def test_no_argument_ends_with_a_traceback(seed: int) -> None:
-    done = odd_draws(150, seed)
+    done = odd_draws(100, seed)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -12,7 +12,7 @@ from tests.world.chaos import Options, Play
 from tests.world.scene import parametrize_seeds
 from tests.world.traces import Trace, check_trace
 
-SEED_COUNT = 300
+SEED_COUNT = 120
 SOAK_COUNT = 10_000
 SOAK_GROUP_COUNT = 100
 

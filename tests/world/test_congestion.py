@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,11 @@ MBIT = 1_000_000
 SYMBOL_SIZE = 1408
 PACKET_SIZE = SYMBOL_SIZE + 44
 SKIP_NS = 5 * NS
+
+
+def slow(*cases: tuple[object, ...]) -> list[Any]:
+    """Cases between two others, that the soak alone plays."""
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
 
 
 class Stage:
@@ -83,14 +89,14 @@ def jain(shares: list[float]) -> float:
     return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))
 
 
-@pytest.mark.parametrize(("loss", "least"), [(0.0, 0.93), (0.01, 0.9), (0.05, 0.87), (0.1, 0.8)])
+@pytest.mark.parametrize(("loss", "least"), [(0.0, 0.93), *slow((0.01, 0.9), (0.05, 0.87)), (0.1, 0.8)])
 def test_random_loss_costs_no_more_than_what_is_lost(seed: int, loss: float, least: float) -> None:
     stage = Stage(seed, 8 * MBIT, 50, loss=loss)
     stage.run(2 * NS)
     assert sum(stage.run(8 * NS).values()) >= least * 8 * MBIT
 
 
-@pytest.mark.parametrize(("rtt_ms", "mbit", "loss"), [(600, 8, 0.01), (3000, 3, 0.01), (600, 2, 0.02)])
+@pytest.mark.parametrize(("rtt_ms", "mbit", "loss"), [(600, 8, 0.01), *slow((3000, 3, 0.01)), (600, 2, 0.02)])
 def test_a_long_lossy_way_is_full_after_ten_round_trips(seed: int, rtt_ms: int, mbit: int, loss: float) -> None:
     stage = Stage(seed, mbit * MBIT, rtt_ms, loss=loss)
     stage.run(2 * stage.rtt_ns)  # Hello and Request
@@ -124,12 +130,12 @@ def beside_tcp(seed: int, rtt_ms: int, bdp: float, cc: str, cap_bps: int = 1_000
     return ours * 15 / max(1, (flow.delivered_size - before) * 8)
 
 
-@pytest.mark.parametrize("rtt_ms", [10, 40, 100])
+@pytest.mark.parametrize("rtt_ms", [10, *slow((40,)), 100])
 def test_beside_one_tcp_a_stream_takes_about_its_share(seed: int, rtt_ms: int) -> None:
     assert 0.25 <= beside_tcp(seed, rtt_ms, 1.0, "tolerant") <= 4
 
 
-@pytest.mark.parametrize("bdp", [0.25, 4.0])
+@pytest.mark.parametrize("bdp", [*slow((0.25,)), 4.0])
 def test_short_and_long_queues_shift_the_shares_within_limits(seed: int, bdp: float) -> None:
     assert 0.1 <= beside_tcp(seed, 40, bdp, "tolerant") <= 10
 
@@ -253,7 +259,7 @@ def test_a_stream_of_which_most_is_lost_for_long_ends_and_the_fetch_says_why(see
     assert failures == [Failure.CONGESTED]
 
 
-@pytest.mark.parametrize(("loss", "cc"), [(0.3, "tolerant"), (0.4, "fixed"), (0.8, "fixed")])
+@pytest.mark.parametrize(("loss", "cc"), [(0.3, "tolerant"), *slow((0.4, "fixed")), (0.8, "fixed")])
 def test_a_stream_that_brings_something_home_goes_on(seed: int, loss: float, cc: str) -> None:
     stage = ended_by_loss(seed, loss, cc, 50 * NS)
     assert len(stage.server.sender.machine.sessions) == 1

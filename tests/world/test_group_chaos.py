@@ -12,7 +12,7 @@ from tests.world.group_chaos import GroupOptionsDrawn, GroupPlay
 from tests.world.scene import parametrize_seeds
 from tests.world.traces import Trace, check_trace
 
-SEED_COUNT = 60
+SEED_COUNT = 30
 SOAK_COUNT = 2_000
 SOAK_GROUP_COUNT = 50
 
