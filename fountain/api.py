@@ -380,7 +380,7 @@ class Server(_Running["ServeSummary"]):
     directory what cannot travel. `releases` are the records of signed releases (`PATH.release`, from
     `fountain-sign`) of some of the paths. The server proves that it has the key in the file `identity`, and serves,
     with a file `allow` of authorized keys, only peers that prove one of those. With `pair` it draws a code, which the
-    event `CodeDrawn` has, gives the object to the one who knows that, and ends. `on_event` is as in `Fetch`.
+    event `PairCodeDrawn` has, gives the object to the one who knows that, and ends. `on_event` is as in `Fetch`.
 
     Raises:
         UsageError, StorageError: an argument is wrong, or one of the paths is neither a file nor a directory.

@@ -22,9 +22,6 @@ __all__ = [
     "AirTime",
     "Announced",
     "AskedToLeave",
-    "CodeDrawn",
-    "CodeProved",
-    "CodeRefused",
     "DigestComputed",
     "EndReason",
     "Event",
@@ -43,6 +40,9 @@ __all__ = [
     "Observer",
     "Offered",
     "OnewayProgress",
+    "PairCodeDrawn",
+    "PairCodeProved",
+    "PairCodeRefused",
     "PeerFinished",
     "PeerGone",
     "PeerJoined",
@@ -232,14 +232,14 @@ class Serving(Event):
 
 
 @dataclass(frozen=True)
-class CodeDrawn(Event):
-    """The server has drawn the code that the one who is to fetch must type. It comes before `Serving`."""
+class PairCodeDrawn(Event):
+    """The server has drawn the code that the person who fetches must type. It comes before `Serving`."""
 
     code: str
 
 
 @dataclass(frozen=True)
-class CodeRefused(Event):
+class PairCodeRefused(Event):
     """Somebody at `address` had a wrong code; so many more, and the server ends."""
 
     address: str
@@ -451,7 +451,7 @@ class ServerProved(Event):
 
 
 @dataclass(frozen=True)
-class CodeProved(Event):
+class PairCodeProved(Event):
     """The server has proved that it knows the code."""
 
     host: str

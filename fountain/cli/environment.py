@@ -132,6 +132,8 @@ class Environment:
         hold_standard_descriptors()
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"numba\.core\.config")
         stdin, stdout, stderr = map(_standard, (sys.stdin, sys.stdout, sys.stderr))
+        if isinstance(stdin, io.TextIOWrapper):
+            stdin.reconfigure(errors="replace")  # What is no text is no answer either.
         if isinstance(stdout, io.TextIOWrapper):
             stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         return cls(

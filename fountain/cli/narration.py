@@ -17,15 +17,15 @@ from fountain.cli.place import object_url
 from fountain.cli.text import escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate, format_size
 from fountain.events import (
-    CodeDrawn,
-    CodeProved,
-    CodeRefused,
     Event,
     Fetched,
     LeftOut,
     Listed,
     ObjectServed,
     Offered,
+    PairCodeDrawn,
+    PairCodeProved,
+    PairCodeRefused,
     PeerFinished,
     PeerGone,
     PeerJoined,
@@ -88,9 +88,9 @@ class Narrator:
         self._preparing = ""
         self._code = ""
         self._writers: dict[type[Event], Callable[[Any], list[str]]] = {
-            CodeDrawn: self._code_drawn,
-            CodeProved: self._code_proved,
-            CodeRefused: self._code_refused,
+            PairCodeDrawn: self._code_drawn,
+            PairCodeProved: self._code_proved,
+            PairCodeRefused: self._code_refused,
             Fetched: self._fetched,
             LeftOut: self._left_out,
             Listed: self._listed,
@@ -213,11 +213,11 @@ class Narrator:
         count = f" ({event.count:,} so far)" if event.count > 1 else ""
         return [f"{event.address} refused: {reason_of(event)}{count}"]
 
-    def _code_drawn(self, event: CodeDrawn) -> list[str]:
+    def _code_drawn(self, event: PairCodeDrawn) -> list[str]:
         self._code = event.code  # Shown with the command that asks for it.
         return []
 
-    def _code_refused(self, event: CodeRefused) -> list[str]:
+    def _code_refused(self, event: PairCodeRefused) -> list[str]:
         left = f"{event.left_count} more, and the code is void" if event.left_count else "the code is void now"
         return [f"{event.address} gave a wrong code: {left}"]
 
@@ -231,7 +231,7 @@ class Narrator:
             return []  # It is the one that was expected, or nobody needs to know it again.
         return [f"the server key {event.key} of {event.host} is new, and is kept in {event.kept_in}"]
 
-    def _code_proved(self, event: CodeProved) -> list[str]:
+    def _code_proved(self, event: PairCodeProved) -> list[str]:
         return [f"{event.host} knows the code: nobody else can read or change what comes"]
 
     def _listed(self, event: Listed) -> list[str]:

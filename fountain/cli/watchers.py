@@ -18,12 +18,12 @@ from fountain.cli.text import b3sum_line, escape_controls
 from fountain.cli.units import format_duration, format_loss, format_percent, format_rate
 from fountain.events import (
     Announced,
-    CodeDrawn,
     DigestComputed,
     Event,
     LeftOut,
     Observer,
     OnewayProgress,
+    PairCodeDrawn,
     PeersProgress,
     PeerState,
     Shield,
@@ -65,7 +65,7 @@ class QuietDisplay:
         """One line for what was left out of an object."""
         if isinstance(event, LeftOut):
             self._env.stderr.write_line(escape_controls(left_out_lines(event)[0]))
-        elif isinstance(event, CodeDrawn):
+        elif isinstance(event, PairCodeDrawn):
             self._env.stderr.write_line(f"the code is {event.code}")
 
     def close(self) -> None:

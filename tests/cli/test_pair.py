@@ -8,7 +8,7 @@ import pytest
 
 from fountain.cli.pair import VARIABLE
 from fountain.config import FetchConfig
-from fountain.events import CodeDrawn
+from fountain.events import PairCodeDrawn
 from fountain.trust.pair_code import draw_code
 from tests.cli.stage import ONE_OF_EACH, Stage, script, served, serving
 
@@ -86,7 +86,7 @@ def test_a_configuration_does_not_show_its_code() -> None:
 
 
 def test_the_server_shows_the_code_with_the_command_that_asks_for_it() -> None:
-    told = Stage(script(CodeDrawn(CODE), served(), serving())).serve("a", "--pair").err
+    told = Stage(script(PairCodeDrawn(CODE), served(), serving())).serve("a", "--pair").err
     assert "    fountain-fetch --pair 192.168.1.5\n" in told
     assert f"    {CODE}\n" in told
     assert "fountain://" not in told

@@ -10,7 +10,7 @@ import pytest
 
 from fountain.config import ServeConfig
 from fountain.errors import PeersMissingError, TransportError
-from fountain.events import CodeDrawn, EndReason, LeftOut, Observer, Stopped
+from fountain.events import EndReason, LeftOut, Observer, PairCodeDrawn, Stopped
 from tests.cli.stage import DIGEST, ONE_OF_EACH, Outcome, Stage, failing, group_opened, script, served, serving
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
@@ -256,7 +256,7 @@ def test_a_port_of_0_lets_the_system_choose(options: tuple[str, ...], ports: tup
 
 
 def test_quiet_shows_nothing_but_errors_and_that_an_object_is_not_whole() -> None:
-    whole = [event for event in ONE_OF_EACH if not isinstance(event, LeftOut | CodeDrawn)]
+    whole = [event for event in ONE_OF_EACH if not isinstance(event, LeftOut | PairCodeDrawn)]
     assert Stage(script(*whole)).serve("a", "--quiet").err == ""
     result = Stage(failing(TransportError("No socket."), *whole)).serve("a", "--quiet")
     assert result.err == "fountain-serve: No socket.\n"

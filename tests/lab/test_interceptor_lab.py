@@ -114,7 +114,7 @@ def test_who_guesses_the_code_is_noticed_on_both_sides(tmp_path: Path, monkeypat
     with Star(2) as lab:
         server = Command(lab, "server", tmp_path / "server", "serve", "--pair", path)
         server.wait_event("serving")
-        (drawn,) = server.events("code_drawn")
+        (drawn,) = server.events("pair_code_drawn")
         monkeypatch.setenv("FOUNTAIN_PAIR", str(drawn["code"]))
         words = ["--pair", "--timeout", "4", "-o", place, lab.address(MIDDLE)]
         with between(lab, tmp_path, Attack.CODELESS):
@@ -127,7 +127,7 @@ def test_who_guesses_the_code_is_noticed_on_both_sides(tmp_path: Path, monkeypat
                 fetch = Command(lab, CLIENT, tmp_path / f"fetch-{count}", "fetch", *words)
                 assert fetch.wait() == 7, fetch.text
             assert "The code is wrong: the server has another one." in fetch.text
-            assert [event["left_count"] for event in server.events("code_refused")] == [2, 1, 0][: count + 1]
+            assert [event["left_count"] for event in server.events("pair_code_refused")] == [2, 1, 0][: count + 1]
             assert os.listdir(place) == []
         assert server.wait() == 7, server.text
         with between(lab, tmp_path, Attack.GUESSED, str(drawn["code"])):

@@ -647,4 +647,39 @@ MUTANTS = (
         "> 1000 * _CACHE_SIZE_MAX:\n                _cache.popitem",
         "tests/codes/test_raptorq_decoder.py",
     ),
+    Mutant(
+        "pair-guesses-uncounted", "a code stands as many guesses as anybody likes to make",
+        "self.wrong_count += 1\n        if not self.is_spent:", "pass\n        if not self.is_spent:",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-client-answers-all", "somebody between the two has one guess with each Offer, without end",
+        "return offered.element in self._tried or len(self._tried) < GUESS_COUNT_MAX", "return True",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-key-forgotten", "each reconnection computes a key anew: one more guess for an attacker between the two",
+        "if self._right is None:\n            self._right = key", "if key is None:\n            self._right = key",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-element-kept", "a server tries any number of Requests with one element",
+        "not pairing.is_current(shown)", "shown.number < 0",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-wrong-code-waits", "a fetch with --wait asks on with a wrong code, until the guesses are spent",
+        "if not common.config.wait or hint.refusal is RefusalReason.WRONG_CODE:", "if not common.config.wait:",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-flag-stripped", "a client with a code takes the object from a server that has none",
+        "            if pairing is not None:\n                return Failure.CODELESS\n", "",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-complete-unproved", "a part that lacks nothing is finished before the server has proved the code",
+        "if not offer.identified and offer.pairing is None:", "if not offer.identified:",
+        "tests/world/test_pairing.py",
+    ),
 )  # fmt: skip

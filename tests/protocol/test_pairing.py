@@ -15,7 +15,7 @@ from fountain.protocol.session.client_events import ClientState, Failure, FetchF
 from fountain.protocol.session.pairing import GUESS_COUNT_MAX, RIGHT_COUNT_MAX, ClientPairing, ServerPairing
 from fountain.protocol.session.patience import HINT_GRACE_NS
 from fountain.trust.spake import client_exchanges, server_exchanges
-from fountain.wire.control import Offer, OfferBody, RefusalReason, Request
+from fountain.wire.control import Offer, OfferBody, Refusal, RefusalReason, Request
 from fountain.wire.pairing import Pairing
 from fountain.wire.reject import Reject
 from tests.protocol.pair import HOME, Pair, handshake_of
@@ -132,6 +132,38 @@ def test_a_wrong_code_is_told_again_if_the_refusal_was_lost() -> None:
     wait(codes.pair, client, HINT_GRACE_NS)
     assert failure_of(client) is Failure.REFUSED
     assert codes.pairing.wrong_count == 1
+
+
+def test_a_forged_refusal_does_not_end_who_is_right() -> None:
+    codes = Codes()
+    client = codes.client()
+    request = codes.pair.request(client)
+    nonce = handshake_of(request, Request).nonce
+    client.handle_datagram(Refusal(nonce, RefusalReason.WRONG_CODE).encode(), codes.pair.now_ns)
+    assert client.state is ClientState.REQUESTING
+    codes.pair.deliver(request)
+    codes.pair.carry(client, HOME)
+    assert client.state is ClientState.RECEIVING
+    wait(codes.pair, client, HINT_GRACE_NS)
+    assert client.state is ClientState.RECEIVING
+
+
+def test_a_flood_of_guesses_costs_three_exchanges() -> None:
+    codes = Codes()
+    for number in range(300):
+        address = (f"10.0.{number}.1", 4000)
+        client = codes.client(WRONG)
+        codes.pair.deliver_hello(client, address)
+        answer = codes.pair.server.poll_datagram()
+        assert answer is not None
+        client.handle_datagram(answer.datagram, codes.pair.now_ns)
+        request = codes.pair.request(client, address)
+        for _ in range(3):
+            codes.pair.deliver(request, address)
+        codes.pair.refusals()
+        codes.pair.now_ns += NS // 1000
+    assert codes.counts == [GUESS_COUNT_MAX, GUESS_COUNT_MAX]
+    assert not codes.pair.server.sessions
 
 
 def test_after_three_guesses_nobody_new_comes_and_nothing_is_computed() -> None:

@@ -17,8 +17,10 @@ from fountain.cli.fetch import main as fetch_main
 from fountain.cli.streams import OutputStream
 from fountain.engine.receiving.fetch import fetch as fetch_engine
 from fountain.trust.pair_code import draw_code
+from fountain.trust.sshsig import key_words
 from tests.system.conftest import Writer
 from tests.system.programs import Ended, Fetch, Programs, Server, run_here
+from tests.trust.support import NEEDS_SSH_KEYGEN, make_key
 
 SIZE = 200_000
 Typist = Callable[..., Ended]
@@ -47,7 +49,7 @@ def fetch(place: Path) -> Typist:
 
 
 def code_of(server: Server) -> str:
-    return str(server.event("code_drawn")["code"])
+    return str(server.event("pair_code_drawn")["code"])
 
 
 def other(code: str, count: int = 0) -> str:
@@ -84,7 +86,7 @@ def test_a_wrong_code_ends_both_sides_with_a_sentence(
     code = code_of(server)
     for left in (2, 1, 0):
         refused(fetch(server, other(code, left)), place, "The code is wrong: the server has another one.")
-        told = server.wait_event("code_refused", lambda event, left=left: event["left_count"] == left)
+        told = server.wait_event("pair_code_refused", lambda event, left=left: event["left_count"] == left)
         assert str(told["address"]).startswith("127.0.0.1:")
     assert server.wait() == 7
     assert "3 wrong codes came: this code is void" in server.err
@@ -113,7 +115,7 @@ def test_an_interrupted_fetch_goes_on_with_the_same_code(
     running.wait_middle()
     running.interrupt()
     assert running.wait() == 130
-    assert running.event("code_proved")["host"] == "127.0.0.1"
+    assert running.event("pair_code_proved")["host"] == "127.0.0.1"
     again = programs.fetch("--pair", "-o", place, port=server.port)
     assert int(str(again.wait_event("resumed")["verified_size"])) > 0
     assert again.wait() == 0
@@ -164,6 +166,34 @@ def test_one_side_alone_with_a_code_has_nothing(
     refused(fetch(plain, other("")), place, "127.0.0.1 answers without a code", 9)
     plain.interrupt()
     paired.interrupt()
+
+
+def test_known_hosts_do_not_matter_where_a_code_is_known(
+    programs: Programs, fetch: Typist, place: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    server = programs.serve(write_file(SIZE), "--pair")
+    known = tmp_path / "config" / "fountain" / "known_hosts"
+    known.parent.mkdir(parents=True)
+    words = key_words(bytes(31) + b"\1").decode()
+    line = f"[127.0.0.1]:{server.port} {words}\n"
+    known.write_text(line)
+    ended = fetch(server, code_of(server))
+    assert ended.wait() == 0, ended.err
+    assert known.read_text() == line
+
+
+@NEEDS_SSH_KEYGEN
+def test_keys_are_proved_beside_the_code(
+    programs: Programs, fetch: Typist, place: Path, write_file: Writer, tmp_path: Path
+) -> None:  # fmt: skip
+    key, client = make_key(tmp_path, "server_key"), make_key(tmp_path, "client_key")
+    words = ["--pair", "--identity", key, "--allow", f"{client}.pub"]
+    server = programs.serve(write_file(SIZE), *words)
+    code = code_of(server)
+    refused(fetch(server, code, "--server-key", f"{key}.pub"), place, "serves only clients")
+    refused(fetch(server, other(code), "--server-key", f"{key}.pub", "--identity", str(client)), place, "code is wrong")
+    assert fetch(server, code, "--server-key", f"{key}.pub", "--identity", str(client)).wait() == 0
+    assert server.wait() == 0
 
 
 @pytest.mark.parametrize(
@@ -226,7 +256,7 @@ def test_programs_have_the_same(place: Path, write_file: Writer) -> None:
     image = write_file(SIZE, "image.bin")
     events: list[fountain.Event] = []
     with fountain.Server(image, bind="127.0.0.1", port=0, pair=True, on_event=events.append) as server:
-        (drawn,) = (event for event in events if isinstance(event, fountain.CodeDrawn))
+        (drawn,) = (event for event in events if isinstance(event, fountain.PairCodeDrawn))
         with pytest.raises(fountain.RefusedError):
             fountain.fetch("127.0.0.1", port=server.port, out=place, pair=other(drawn.code))
         with pytest.raises(fountain.UsageError):
@@ -234,6 +264,6 @@ def test_programs_have_the_same(place: Path, write_file: Writer) -> None:
         told: list[fountain.Event] = []
         fetched = fountain.fetch("127.0.0.1", port=server.port, out=place, pair=drawn.code, on_event=told.append)
         assert fetched.path.read_bytes() == image.read_bytes()
-        assert fountain.CodeProved("127.0.0.1", server.port) in told
+        assert fountain.PairCodeProved("127.0.0.1", server.port) in told
         assert server.result().done_count == 1
-    assert [event.left_count for event in events if isinstance(event, fountain.CodeRefused)] == [2]
+    assert [event.left_count for event in events if isinstance(event, fountain.PairCodeRefused)] == [2]

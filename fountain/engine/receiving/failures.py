@@ -40,8 +40,8 @@ def fetch_failure(
     trouble: Trouble, host: str, port: int, timeout_s: float, name: str | None = None, *, is_pinned: bool = False,
     is_paired: bool = False,
 ) -> FountainError:  # fmt: skip
-    """The error of a fetch that fails of `trouble`; `name` is what was asked for; a pinned object has an id, and who is
-    paired has a code.
+    """The error of a fetch that fails of `trouble`; `name` is what was asked for; a pinned object has an id, and a
+    paired fetch a code.
     """
     data_port = trouble.offer.data_port if trouble.offer else port + 1
     match trouble.failure:
@@ -98,7 +98,7 @@ def fetch_failure(
             is_missing = is_pinned and trouble.refusal is RefusalReason.NO_SUCH_OBJECT
             error = _missing_object_error(host) if is_missing else refusal_error(trouble.refusal, name)
             if is_paired and trouble.refusal is RefusalReason.SERVER_FULL:
-                hint = "Wait until that has ended, or ask for a code of your own."
+                hint = "Wait until that has ended, half a minute if it was cut off, or ask for a code of your own."
                 error = RefusedError("Somebody else is fetching with this code.", hint)
             return IncompleteError(error.message, f"{error.hint} {KEPT_HINT}") if trouble.has_data else error
         case _:

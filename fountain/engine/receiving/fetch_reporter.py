@@ -11,12 +11,12 @@ from fountain.engine.receiving.server_trust import ServerTrust
 from fountain.engine.runtime.meter import RateMeter
 from fountain.errors import FountainError, IncompleteError
 from fountain.events import (
-    CodeProved,
     DigestComputed,
     Fetched,
     LeftOut,
     Listed,
     Observer,
+    PairCodeProved,
     Reconnecting,
     TransferProgress,
     TransferState,
@@ -148,7 +148,7 @@ class FetchReporter:
                 self._is_reconnecting = False
                 if self._config.trust.pair is not None and not self._has_reported_code:
                     self._has_reported_code = True
-                    self._observer.handle(CodeProved(self._host, self._config.port))
+                    self._observer.handle(PairCodeProved(self._host, self._config.port))
             case PartsRequested():
                 size = event.offer.symbol_size + DATA_OVERHEAD_SIZE
                 self._observer.handle(warning(Notice.PACKETS_IN_PARTS, size=size, part_count=event.part_count))

@@ -29,13 +29,13 @@ from fountain.engine.serving.served import BlockCache, ObjectSymbols
 from fountain.engine.serving.stragglers import Stragglers
 from fountain.errors import RefusedError, UntrustedError, UsageError
 from fountain.events import (
-    CodeDrawn,
-    CodeRefused,
     EndReason,
     GroupSummary,
     LeftOut,
     ObjectServed,
     Observer,
+    PairCodeDrawn,
+    PairCodeRefused,
     PeerRefused,
     Preparing,
     ReceiverResult,
@@ -423,7 +423,7 @@ class _Notifier:
 
     def show_code(self, code: str) -> None:
         """Report the code that the server has drawn."""
-        self._observer.handle(CodeDrawn(code))
+        self._observer.handle(PairCodeDrawn(code))
 
     def step(self, now: int) -> None:
         """Report what has happened, and, when it is time to, how everybody fares.
@@ -483,7 +483,7 @@ class _Notifier:
                 pairing = self._sender.machine.pairing
                 if pairing is not None and pairing.wrong_count > self._wrong_count:
                     self._wrong_count = pairing.wrong_count
-                    self._observer.handle(CodeRefused(text(address), pairing.left_count))
+                    self._observer.handle(PairCodeRefused(text(address), pairing.left_count))
             case HandshakeRefused():
                 self._refused_counts[event.reason] += 1
                 refused = text(event.address), event.reason
