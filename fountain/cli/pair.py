@@ -42,7 +42,11 @@ def _read_code(env: Environment) -> str:
         if is_terminal:
             env.stderr.write("The code that fountain-serve shows: ")
             env.stderr.flush()
-        typed = env.stdin.readline(_ANSWER_SIZE_MAX)
+        try:
+            typed = env.stdin.readline(_ANSWER_SIZE_MAX)
+        except KeyboardInterrupt:
+            env.stderr.write_line("")  # The shell goes on in a line of its own.
+            raise
         if not typed.strip() and not (is_terminal and typed):
             hint = f"Write it to standard input, or set {VARIABLE}. It is never an argument, which others could see."
             raise UsageError("There is no code.", hint, field="pair")

@@ -155,6 +155,23 @@ def test_another_one_with_the_code_is_told_that_it_is_taken(
     assert server.wait() == 0
 
 
+@pytest.mark.slow
+def test_a_fetch_that_runs_goes_on_when_the_guesses_are_spent(
+    programs: Programs, fetch: Typist, place: Path, write_file: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    server = programs.serve(write_file(6_000_000, "image.bin"), "--pair", "--rate", "6M")
+    code = code_of(server)
+    monkeypatch.setenv("FOUNTAIN_PAIR", code)
+    (tmp_path / "first").mkdir()
+    running = programs.fetch("--pair", "-o", tmp_path / "first", port=server.port)
+    running.wait_middle()
+    for count in range(3):
+        refused(fetch(server, other(code, count)), place, "The code is wrong")
+    refused(fetch(server, code), place, "The code is wrong")  # It lets nobody new in.
+    assert running.wait() == 0
+    assert server.wait() == 0
+
+
 def test_one_side_alone_with_a_code_has_nothing(
     programs: Programs, fetch: Typist, place: Path, write_file: Writer
 ) -> None:  # fmt: skip
@@ -241,12 +258,11 @@ def test_without_the_library_both_commands_say_how_to_install_it(tmp_path: Path)
         assert "pip install 'fountain-udp[pair]'" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "fetch"])
-def test_without_a_code_the_library_is_not_loaded(command: str) -> None:
+def test_without_a_code_the_library_is_not_loaded() -> None:
     program = (
         "import sys\n"
-        f"import fountain.cli.{command}, fountain.engine.serving.serve, fountain.engine.receiving.fetch\n"
-        "print([name for name in sys.modules if name.startswith('spake2')])"
+        "import fountain.cli.main, fountain.engine.serving.serve, fountain.engine.receiving.fetch\n"
+        "print([name for name in sys.modules if name.startswith('spake2') or name.startswith('fountain.trust.spake')])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fountain.codes.api import Code
 from fountain.codes.registry import code_by_name
@@ -21,7 +22,6 @@ from fountain.engine.runtime.warmup import WarmUp
 from fountain.engine.serving.audience import Audience, event_of_member
 from fountain.engine.serving.group import GroupPlace, ServedGroup
 from fountain.engine.serving.identity import read_served_identity
-from fountain.engine.serving.pairing import ServedCode, draw_served_code
 from fountain.engine.serving.porter import Porter
 from fountain.engine.serving.releases import ServedRelease, read_releases
 from fountain.engine.serving.sender import Sender
@@ -61,6 +61,9 @@ from fountain.trust.release import Release
 from fountain.trust.sshsig import fingerprint
 from fountain.wire.control import Listing, RefusalReason
 
+if TYPE_CHECKING:
+    from fountain.engine.serving.pairing import ServedCode
+
 __all__ = ["ServeSummary", "serve"]
 
 PROGRESS_INTERVAL_NS = NS // 5
@@ -94,6 +97,12 @@ class _Proofs:
     code: ServedCode | None
 
 
+def _draw_code() -> ServedCode:
+    from fountain.engine.serving.pairing import draw_served_code  # Most servers have no code.
+
+    return draw_served_code()
+
+
 class _InterruptedError(Exception):
     """The server was stopped before it served."""
 
@@ -118,7 +127,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
     with ExitStack() as stack:
         code = code_by_name(config.code)
         identity = read_served_identity(config.trust, observer)  # Wrong files before hours of reading.
-        proofs = _Proofs(identity, draw_served_code() if config.trust.pair else None)
+        proofs = _Proofs(identity, _draw_code() if config.trust.pair else None)
         releases = read_releases(config.trust.releases, names, now_utc())
         for release in releases.values():
             release.check_cut(code, None if config.mtu == MTU_DEFAULT else symbol_size_for_mtu(config.mtu))
