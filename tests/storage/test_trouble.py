@@ -158,7 +158,7 @@ def test_a_workspace_of_somebody_else_is_not_used(public_path: Path, rng: random
     os.chown(out, 65534, 65534)
     with serve(public_path / "file") as source:
         opened = open_part(source, out / "copy")
-        with as_nobody(), pytest.raises(StorageError, match="somebody else"):
+        with as_nobody(), pytest.raises(StorageError, match="another user"):
             open_part(source, out / "copy")
         opened.discard()
 

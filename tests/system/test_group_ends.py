@@ -532,7 +532,7 @@ def test_what_is_at_the_destination_is_left_alone_and_reported_to_the_server(fle
         ("--group 239.255.1.1 -i nowhere9", 2, "This machine has no interface 'nowhere9'."),
         ("--broadcast -i lo --broadcast-address 10.255.255.255", 2, "10.255.255.255 is not the broadcast address"),
         ("--group 239.255.1.1 -i lo --key /nowhere/key", 6, "The key /nowhere/key cannot be read"),
-        ("--group 239.255.1.1 -i lo --key /dev/null", 2, "/dev/null holds no key: that is 32 random bytes"),
+        ("--group 239.255.1.1 -i lo --key /dev/null", 2, "/dev/null holds no key. A key is 32 random bytes"),
         ("--group 232.1.1.1 -i lo", 2, "source-specific"),
         ("--group 224.0.0.1 -i lo", 2, "is reserved"),
     ],

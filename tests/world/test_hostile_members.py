@@ -189,8 +189,8 @@ def awake_ns(cc: str) -> int:
     ("cc", "pause_ns"),
     [
         ("fixed", 3 * NS),
-        ("tfmcc", 12 * NS),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("fixed", 12 * NS), ("tfmcc", 3 * NS))),
+        ("tfmcc", 3 * NS),
+        *(pytest.param(cc, 12 * NS, marks=pytest.mark.slow) for cc in ("fixed", "tfmcc")),
         *(pytest.param(cc, 60 * NS, marks=pytest.mark.slow) for cc in ("fixed", "tfmcc")),
     ],
 )
