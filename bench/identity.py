@@ -35,11 +35,14 @@ from fountain.trust.server_keys import ServerKeys
 from fountain.trust.spake import client_exchanges, server_exchanges
 from fountain.trust.sshsig import fingerprint
 from fountain.wire.control import MAGIC, OfferBody, Want
+from fountain.wire.session import StopReason
 
 RUN_COUNT = 200
 COMMAND_RUN_COUNT = 10
 PATIENCE_S = 5.0
 CODE = "a code that both know"
+PAUSE_S = 0.03  # The server before has nothing to do any more; and each answers 20 Hellos a second of one address.
+STEPS = ("Offer", "Request sent", "first packet of the session", "that taken", "data packet")
 KINDS = ("without keys", "server key", "server and client keys")
 
 SERVER, CLIENT = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -109,31 +112,50 @@ def handshake_s(server: ServerMachine, kind: str, number: int) -> float:
     return spent
 
 
-def first_packet_s(port: int, data_port: int, kind: str, number: int) -> float:
-    """Seconds from a Hello to the first data packet that counts."""
+def first_packet_s(port: int, data_port: int, kind: str, number: int) -> dict[str, float]:
+    """Seconds from a Hello to its Offer, to the Request, to the first packet of the session, to its being taken, and to
+    the first data packet that counts; then the stream is ended.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         ours.settimeout(PATIENCE_S)
-        asker = Asker(kind, number, time.monotonic_ns(), port)
-        started = time.perf_counter()
-        while True:
+        asker, steps = Asker(kind, number, time.monotonic_ns(), port), iter(STEPS)
+        started, times = time.perf_counter(), {}
+
+        def reach() -> None:
+            times[next(steps)] = time.perf_counter() - started
+
+        def send() -> None:
             while (waiting := asker.machine.poll_datagram()) is not None:
                 ours.sendto(waiting.datagram, ("127.0.0.1", data_port if waiting.destination is Port.DATA else port))
+
+        send()
+        while len(times) < len(STEPS):
             octets = ours.recv(65_535)
             if octets.startswith(MAGIC):
+                if len(times) < len(STEPS) - 1:
+                    reach()
                 asker.machine.handle_datagram(octets, time.monotonic_ns())
                 asker.answer_offer(time.monotonic_ns())
+                send()
+                if len(times) < len(STEPS) - 1:
+                    reach()
             elif asker.machine.find_session(int.from_bytes(octets[4:12], "big")) is not None:
-                return time.perf_counter() - started
+                reach()
+        asker.machine.stop(StopReason.INTERRUPTED, time.monotonic_ns())
+        send()
+        return times
 
 
 def show(what: str, times: dict[str, list[float]]) -> None:
-    """The median of each kind, and how it compares with that without keys."""
-    print(f"\n{what}: median (lowest to highest) of {len(times[KINDS[0]])}, and times that without keys")
+    """Median and lower quartile of each kind, and how they compare with those without keys."""
+    print(f"\n{what}: median (lowest, lower quartile to highest) of {len(times[KINDS[0]])}; both / those without keys")
     base = statistics.median(times[KINDS[0]])
     for kind, values in times.items():
         median = statistics.median(values)
-        span = f"({min(values) * 1e3:.3f} to {max(values) * 1e3:.3f})"
-        print(f"{median * 1e3:9.3f} ms  {span}  {median / base:5.2f} x  {kind}")
+        quarter = sorted(values)[len(values) // 4]
+        quiet = sorted(times[KINDS[0]])[len(values) // 4]
+        span = f"({min(values) * 1e3:.3f}, {quarter * 1e3:.3f} to {max(values) * 1e3:.3f})"
+        print(f"{median * 1e3:9.3f} ms  {span}  {median / base:5.2f} x  {quarter / quiet:5.2f} x  {kind}")
 
 
 def write_keys(place: Path) -> dict[str, list[str]]:
@@ -176,21 +198,29 @@ def main() -> None:
             for at, kind in enumerate(KINDS)
         }
         try:
-            times = {kind: [] for kind in KINDS}
+            steps: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
             for number in range(options.runs):
-                for kind, server in servers.items():
-                    data_port = server.event("serving")["data_port"]
-                    times[kind].append(first_packet_s(server.port, data_port, kind, number))
-                time.sleep(0.06)  # Servers answer 20 Hellos a second of one address.
+                for at in range(len(KINDS)):
+                    kind = KINDS[(number + at) % len(KINDS)]
+                    server = servers[kind]
+                    steps[kind].append(first_packet_s(server.port, server.data_port, kind, number))
+                    time.sleep(PAUSE_S)
+            for step in STEPS[:-1]:
+                show(f"Hello to: {step}", {kind: [run[step] for run in found] for kind, found in steps.items()})
+            times = {kind: [run[STEPS[-1]] for run in found] for kind, found in steps.items()}
             show("Hello to the first data packet that counts", times)
             more = client_options(place)
-            times = {kind: [] for kind in KINDS}
+            times, later = {kind: [] for kind in KINDS}, {kind: [] for kind in KINDS}
             for number in range(options.command_runs + 1):
-                for at, (kind, server) in enumerate(servers.items()):
-                    run = measure_fetch(server, place / f"fetch-{number}-{at}", more[kind])
+                for at in range(len(KINDS)):
+                    kind = KINDS[(number + at) % len(KINDS)]
+                    run = measure_fetch(servers[kind], place / f"fetch-{number}-{at}", more[kind])
                     if number:  # The first one is cold.
                         times[kind].append(run["first data packet"])
-            show("fountain-fetch, from its start to the first data packet", times)
+                        later[kind].append(run["first data packet"] - run["first event (Hello goes out)"])
+            if options.command_runs:
+                show("fountain-fetch, from its start to the first data packet", times)
+                show("fountain-fetch, from its first Hello to the first data packet", later)
         finally:
             for server in servers.values():
                 server.interrupt()
