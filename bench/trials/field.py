@@ -37,7 +37,7 @@ SERVER = "2001:db8:1::1"
 GATEWAY = "2001:db8:2::1"
 FIELD = ipaddress.IPv6Network("2001:db8:f::/64")
 VICTIM = FIELD[5]
-OWN = ipaddress.IPv6Network("2001:db8:8000::/33")  # the flooder's: 32,768 times a /48
+OWN = ipaddress.IPv6Network("2001:db9::/32")  # the flooder's, as a provider has: 65,536 times a /48
 HELLO_PACKET_SIZE = 1200 + 8 + 40 + 14
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.lab.relay import Ring, libc
 
-__all__ = ["Spoofer"]
+__all__ = ["BATCH", "SOURCE_PORT", "Spoofer"]
 
 BATCH = 64
 HEADERS_SIZE = 48  # IPv6 and UDP
@@ -28,10 +28,12 @@ class Spoofer:
         self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_SIZE)
         self._socket.connect((destination, 0))
-        self._ring = Ring(BATCH, HEADERS_SIZE + size)
+        slot_size = HEADERS_SIZE + size + size % 2  # A checksum is of words.
+        self._ring = Ring(BATCH, slot_size)
         for slot in range(BATCH):
             self._ring.sizes[slot] = HEADERS_SIZE + size
-        self._rows = np.frombuffer(self._ring.octets, dtype=np.uint8).reshape(BATCH, HEADERS_SIZE + size)
+        self._rows = np.frombuffer(self._ring.octets, dtype=np.uint8).reshape(BATCH, slot_size)
+        self._end = HEADERS_SIZE + size
         length = 8 + size
         header = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_UDP, 64) + bytes(16)
         header += ipaddress.IPv6Address(destination).packed + struct.pack("!HHHH", SOURCE_PORT, port, length, 0)
@@ -42,7 +44,7 @@ class Spoofer:
         """Send uint8[n, size] in the names of uint8[n, 16], n at most BATCH; how many the system took."""
         rows = self._rows[: len(sources)]
         rows[:, 8:24] = sources
-        rows[:, HEADERS_SIZE:] = payloads
+        rows[:, HEADERS_SIZE : self._end] = payloads
         rows[:, 46:48] = 0
         sums = rows[:, 8:].view(">u2").sum(axis=1, dtype=np.uint64) + np.uint64(self._base)
         for _ in range(3):

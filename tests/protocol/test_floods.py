@@ -17,6 +17,7 @@ from fountain.protocol.session.admission import (
     OPENING_BURST_COUNT,
     OPENING_COUNT_MAX,
     OPENING_NETWORK_BURST_COUNT,
+    OPENING_PROVIDER_BURST_COUNT,
     OPENING_TRIES_MAX,
     OPENING_WIDE_BURST_COUNT,
     PROVED_BURST_COUNT,
@@ -273,12 +274,15 @@ def opened(openings: Openings, hosts: list[str], now_ns: int = 0, first: int = 0
     return sum(openings.begin(cookie, host, now_ns) is not None for cookie, host in zip(cookies, hosts))
 
 
-def test_the_cookies_of_an_address_a_network_or_its_neighbourhood_leave_work_for_others() -> None:
+def test_the_cookies_of_an_address_a_network_its_neighbourhood_or_its_provider_leave_work_for_others() -> None:
     for hosts, most in (
         (["2001:db8::1"] * 999, OPENING_BURST_COUNT),
         ([f"2001:db8::{host:x}" for host in range(1, 1_000)], OPENING_NETWORK_BURST_COUNT),
         ([f"2001:db8:0:{net:x}::1" for net in range(1_000)], OPENING_WIDE_BURST_COUNT),
         ([f"192.0.2.{host % 256}" for host in range(1_000)], OPENING_WIDE_BURST_COUNT),
+        ([f"2001:db9:{net:x}::1" for net in range(3_000)], OPENING_PROVIDER_BURST_COUNT),
+        ([f"172.16.{host >> 8}.{host % 256}" for host in range(3_000)], OPENING_PROVIDER_BURST_COUNT),
+        ([f"::ffff:172.16.{host >> 8}.{host % 256}" for host in range(3_000)], OPENING_PROVIDER_BURST_COUNT),
     ):
         openings = Openings()
         assert opened(openings, hosts) == most

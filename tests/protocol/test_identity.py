@@ -11,7 +11,8 @@ from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.protocol.base.handshake import Identity
 from fountain.protocol.base.transmit import Port
-from fountain.protocol.session.admission import PROOF_BURST_COUNT
+from fountain.protocol.session import client_session
+from fountain.protocol.session.admission import CLAIM_BURST_COUNT, PROOF_BURST_COUNT
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_events import ClientState, Failure, FetchFailed, FetchHindered
 from fountain.protocol.session.client_session import ask
@@ -371,16 +372,40 @@ def test_each_octet_of_a_listed_identity_and_its_signature_matters() -> None:
         pair.now_ns += 60 * MS
 
 
-def test_public_key_work_of_all_is_limited() -> None:
-    pair = identified(CLIENT)
-    refused = 0
-    for number in range(PROOF_BURST_COUNT + 100):
+def knock(pair: Pair, count: int, first: int = 0, **options: object) -> tuple[int, int]:
+    """Requests of so many clients from as many networks: how many were refused, and how many got no answer."""
+    refused, unanswered = 0, pair.server.rejects.count(Reject.TOO_MANY)
+    for number in range(first, first + count):
         address = f"10.{number >> 8}.{number & 255}.7", 4000
-        client = pair.client(peer_id=number.to_bytes(8, "big"))
+        client = pair.client(peer_id=number.to_bytes(8, "big"), **options)
         pair.deliver(pair.request(client, address), address)
         refused += len(pair.refusals())
-    assert refused <= PROOF_BURST_COUNT + 1
-    assert pair.server.rejects.count(Reject.TOO_MANY) >= 90
+    return refused, pair.server.rejects.count(Reject.TOO_MANY) - unanswered
+
+
+def test_signatures_for_all_are_limited() -> None:
+    pair = identified()
+    refused, unanswered = knock(pair, PROOF_BURST_COUNT + 100)
+    assert unanswered >= 90
+    assert len(pair.server.sessions) + refused <= PROOF_BURST_COUNT + 10
+
+
+def test_clients_that_are_not_listed_cost_no_signature_and_take_none_from_those_that_are() -> None:
+    pair = identified(CLIENT)
+    assert knock(pair, PROOF_BURST_COUNT + 100) == (PROOF_BURST_COUNT + 100, 0)
+    assert knock(pair, 1, PROOF_BURST_COUNT + 100, server_keys=known(), identity=CLIENT) == (0, 0)
+    assert len(pair.server.sessions) == 1
+
+
+def test_who_claims_a_listed_key_takes_nothing_from_other_listed_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = identified(CLIENT, OTHER)
+    with monkeypatch.context() as patched:
+        patched.setattr(client_session, "sign", lambda *_: bytes(64))
+        refused, unanswered = knock(pair, CLAIM_BURST_COUNT + 100, server_keys=known(), identity=CLIENT)
+    assert refused <= CLAIM_BURST_COUNT + 10
+    assert unanswered >= 90
+    assert knock(pair, 1, 60_000, server_keys=known(), identity=OTHER) == (0, 0)
+    assert len(pair.server.sessions) == 1
 
 
 def test_a_request_of_a_client_without_a_key_has_no_octet_more() -> None:

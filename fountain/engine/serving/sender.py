@@ -33,6 +33,7 @@ from fountain.wire.session import ByeReason
 __all__ = ["Sender"]
 
 RECEIVE_COUNT_MAX = 64  # Control packets taken in one step before data goes out again.
+REQUEST_COUNT_MAX = 16  # The same of the data port: a Request may cost a quarter of a millisecond.
 SEND_TRAIN_COUNT_MAX = 16  # Trains sent in one step before control packets are looked at again, ...
 SEND_PACKET_COUNT_MAX = 704  # ... if they have no more packets than these together.
 
@@ -68,7 +69,7 @@ class Sender:
     def step(self, now_ns: int) -> int:
         """Do all that can be done at `now_ns`; when to come back at the latest."""
         self._receive(self._control, Port.CONTROL, now_ns)
-        self._receive(self._data, Port.DATA, now_ns)
+        self._receive(self._data, Port.DATA, now_ns, REQUEST_COUNT_MAX)
         for machine in self._machines:
             machine.handle_timeout(now_ns)
         self.flush()
@@ -94,8 +95,8 @@ class Sender:
                 size = len(waiting.datagram)
                 endpoint.send(waiting.datagram, size, size, waiting.destination)
 
-    def _receive(self, endpoint: Endpoint, port: Port, now_ns: int) -> None:
-        train, left = self._received, RECEIVE_COUNT_MAX
+    def _receive(self, endpoint: Endpoint, port: Port, now_ns: int, left: int = RECEIVE_COUNT_MAX) -> None:
+        train = self._received
         while left > 0 and endpoint.receive(train):
             left -= max(1, train.segment_count)
             for segment in train.segments():

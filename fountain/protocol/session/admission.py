@@ -34,6 +34,7 @@ __all__ = [
     "KeyRing",
     "Opening",
     "Openings",
+    "Signatures",
     "TokenJar",
     "network_of",
 ]
@@ -58,18 +59,23 @@ PROVED_GLOBAL_BURST_COUNT = 2_000
 HINT_INTERVAL_NS = NS // 2_000
 HINT_BURST_COUNT = 2_000
 # Requests that cost public-key work, an eighth of a millisecond each: of one address, of its network, of the networks
-# around that, of all.
+# around that, of those of one provider, of all.
 OPENING_INTERVAL_NS = NS // 20
 OPENING_BURST_COUNT = 64
 OPENING_NETWORK_INTERVAL_NS = NS // 100
 OPENING_NETWORK_BURST_COUNT = 256
 OPENING_WIDE_INTERVAL_NS = NS // 400
 OPENING_WIDE_BURST_COUNT = 512
+OPENING_PROVIDER_INTERVAL_NS = NS // 800
+OPENING_PROVIDER_BURST_COUNT = 1_000
 OPENING_GLOBAL_INTERVAL_NS = NS // 2_000
 OPENING_GLOBAL_BURST_COUNT = 2_000
 # Requests to a server with an identity: it signs, and may have to look at a signature, which costs twice as much again.
+# Of all, and of each key in its list: anybody who knows a listed key can claim it, and takes nothing from the others.
 PROOF_INTERVAL_NS = NS // 1_000
 PROOF_BURST_COUNT = 1_000
+CLAIM_INTERVAL_NS = NS // 100
+CLAIM_BURST_COUNT = 400
 OPENING_TRIES_MAX = 3  # Of one cookie, for bodies that do not open: one may have been damaged on its way.
 OPENING_COUNT_MAX = OPENING_GLOBAL_BURST_COUNT + 2 * COOKIE_PERIOD_NS // OPENING_GLOBAL_INTERVAL_NS
 ADDRESS_COUNT_MAX = 65_536  # In each table of limits. The oldest entry makes room: its address may ask once more.
@@ -108,6 +114,15 @@ def _read_networks(host: str) -> tuple[str, str]:
 def _neighbourhood_of(host: str) -> str:
     """What many subscribers share: the /24 of an IPv4 address, the /48 of an IPv6 address; a name itself."""
     return _networks(host)[1] if ":" in host else host.rpartition(".")[0] or host
+
+
+def _provider_of(host: str) -> str:
+    """What one provider has: the /16 of an IPv4 address, the /32 of an IPv6 address; a name itself.
+
+    Addresses of IPv6 cost those who have a provider's next to nothing, and are more than any table holds.
+    """
+    neighbourhood = _neighbourhood_of(host)
+    return neighbourhood.rpartition(".")[0] or neighbourhood[:8] if ":" in host else host.rsplit(".", 2)[0]
 
 
 class _Buckets:
@@ -260,6 +275,7 @@ class Openings:
         self._hosts = _Buckets(OPENING_INTERVAL_NS, OPENING_BURST_COUNT)
         self._networks = _Buckets(OPENING_NETWORK_INTERVAL_NS, OPENING_NETWORK_BURST_COUNT)
         self._wide = _Buckets(OPENING_WIDE_INTERVAL_NS, OPENING_WIDE_BURST_COUNT)
+        self._providers = _Buckets(OPENING_PROVIDER_INTERVAL_NS, OPENING_PROVIDER_BURST_COUNT)
         self._all = Bucket(OPENING_GLOBAL_INTERVAL_NS, OPENING_GLOBAL_BURST_COUNT)
 
     def __len__(self) -> int:
@@ -277,6 +293,7 @@ class Openings:
             self._hosts.admit(host, now_ns)
             and self._networks.admit(network_of(host), now_ns)
             and self._wide.admit(_neighbourhood_of(host), now_ns)
+            and self._providers.admit(_provider_of(host), now_ns)
             and self._all.admit(now_ns)
         )
         if not is_allowed:
@@ -287,6 +304,18 @@ class Openings:
         return opening
 
 
+class Signatures:
+    """How many signatures a server makes and looks at."""
+
+    def __init__(self) -> None:
+        self._claims = _Buckets(CLAIM_INTERVAL_NS, CLAIM_BURST_COUNT)
+        self._all = Bucket(PROOF_INTERVAL_NS, PROOF_BURST_COUNT)
+
+    def admit(self, claimed: bytes, now_ns: int) -> bool:
+        """Whether the client with the listed key `claimed`, or with any (empty), may cost signatures now."""
+        return (not claimed or self._claims.admit(claimed.hex(), now_ns)) and self._all.admit(now_ns)
+
+
 class Admission:
     """Who gets an answer of a server, and whose Request is good."""
 
@@ -294,7 +323,7 @@ class Admission:
         self.gate = HelloGate(derive(secret, b"tokens"))
         self.jar = CookieJar(derive(secret, b"cookies"))
         self.openings = Openings()
-        self.proofs = Bucket(PROOF_INTERVAL_NS, PROOF_BURST_COUNT)
+        self.signatures = Signatures()
 
     def look_at(self, request: Request, address: Address, now_ns: int) -> tuple[bool, Opening | None]:
         """Whether the cookie of a Request is good for anything, and what it was used for."""

@@ -46,6 +46,7 @@ class SessionOpener:
         if key is not None:
             self.mismatch = RefusalReason.KEY_MISMATCH if self.pairing is None else RefusalReason.WRONG_CODE
         self.identity = identity
+        self._allows = None if identity is None else identity.allows
         self._public_key = b"" if identity is None else identity.private_key.public_key().public_bytes_raw()
         self._key = key if isinstance(key, bytes) else None
         self._control = control
@@ -79,12 +80,18 @@ class SessionOpener:
         body = RequestBody.parse(sealed)
         return body if isinstance(body, Reject) else ReadRequest(request, keys, body, digest(exchanged))
 
-    def allows(self, read: ReadRequest) -> bool:
-        """Whether the client may be served; where that depends on its key, it has signed what was exchanged."""
-        allows, body = None if self.identity is None else self.identity.allows, read.body
-        if allows is None:
-            return True
-        return allows(body.identity) and is_signed(
+    def lists(self, read: ReadRequest) -> bool:
+        """Whether the client shows a key that may be served; that it has the key is not known yet."""
+        return self._allows is None or self._allows(read.body.identity)
+
+    def signatory(self, read: ReadRequest) -> bytes:
+        """The key by which the client must have signed what was exchanged; empty where any client is served."""
+        return b"" if self._allows is None else read.body.identity
+
+    def is_signed(self, read: ReadRequest) -> bool:
+        """Whether the client has signed what was exchanged, where it must; this is public-key work again."""
+        body = read.body
+        return self._allows is None or is_signed(
             read.transcript_digest, CLIENT_NAMESPACE, body.identity, body.signature
         )
 

@@ -319,8 +319,7 @@ class ServerMachine:
         if pairing is not None and shown is not None and pairing.is_spent and not pairing.knows(shown):
             return RefusalReason.WRONG_CODE
         opening = self._admission.openings.begin(request.cookie, address[0], now_ns)
-        is_identified = self._opener.identity is not None
-        if opening is None or (is_identified and not self._admission.proofs.admit(now_ns)):
+        if opening is None:
             self.rejects.add(Reject.TOO_MANY)
             return None
         read = self._opener.read(request, *offered)
@@ -331,7 +330,14 @@ class ServerMachine:
             if opening.is_used_up or pairing is not None:
                 opening.refusal = refusal
             return refusal
-        if not self._opener.allows(read):
+        if not self._opener.lists(read):
+            opening.refusal = RefusalReason.NOT_ALLOWED
+            return opening.refusal
+        signatory = self._opener.signatory(read)
+        if self._opener.identity is not None and not self._admission.signatures.admit(signatory, now_ns):
+            self.rejects.add(Reject.TOO_MANY)
+            return None
+        if not self._opener.is_signed(read):
             opening.refusal = RefusalReason.NOT_ALLOWED
             return opening.refusal
         older = self._supersede(address[0], read.body.peer_id, index, now_ns)
