@@ -286,7 +286,13 @@ MUTANTS = (
     ),
     Mutant(
         "client-unsigned", "whoever names a listed key is served",
-        "return allows(body.identity) and is_signed(", "return allows(body.identity) or is_signed(",
+        "if not self._opener.is_signed(read):", "if not self._opener.lists(read):",
+        "tests/protocol/test_identity.py",
+    ),
+    Mutant(
+        "claimed-key", "whoever claims one listed key takes the signatures of all",
+        "return (not claimed or self._claims.admit(claimed.hex(), now_ns)) and self._all.admit(now_ns)",
+        "return self._all.admit(now_ns)",
         "tests/protocol/test_identity.py",
     ),
     Mutant(
