@@ -655,12 +655,12 @@ MUTANTS = (
     ),
     Mutant(
         "pair-guesses-uncounted", "a code stands as many guesses as anybody likes to make",
-        "self.wrong_count += 1\n        if not self.is_spent:", "pass\n        if not self.is_spent:",
+        "self.wrong_count += 1\n            self._number += 1", "self._number += 1",
         "tests/protocol/test_pairing.py",
     ),
     Mutant(
         "pair-client-answers-all", "somebody between the two has one guess with each Offer, without end",
-        "return offered.element in self._tried or len(self._tried) < GUESS_COUNT_MAX", "return True",
+        "return len(self._tried) < GUESS_COUNT_MAX", "return True",
         "tests/protocol/test_pairing.py",
     ),
     Mutant(
@@ -671,6 +671,11 @@ MUTANTS = (
     Mutant(
         "pair-element-kept", "a server tries any number of Requests with one element",
         "not pairing.is_current(shown)", "shown.number < 0",
+        "tests/protocol/test_pairing.py",
+    ),
+    Mutant(
+        "pair-second-way", "a server that is reached on two ways gets a wrong code twice",
+        "self.is_refused = self._right is None", "self.is_refused = False",
         "tests/protocol/test_pairing.py",
     ),
     Mutant(

@@ -119,6 +119,42 @@ def test_a_wrong_code_ends_the_fetch_and_is_no_second_guess(is_patient: bool) ->
     assert codes.counts == [2, 1]
 
 
+def test_a_second_way_to_the_server_is_no_second_guess() -> None:
+    """Its Offer there waits for its turn; it has the element that was used up."""
+    codes = Codes()
+    client = codes.client(WRONG)
+    hello = client.poll_datagram()
+    assert hello is not None
+    for address in (HOME, OTHER_HOME):
+        codes.pair.server.handle_datagram(hello.datagram, address, codes.pair.now_ns, port=Port.CONTROL)
+    while (answer := codes.pair.server.poll_datagram()) is not None:
+        client.handle_datagram(answer.datagram, codes.pair.now_ns)
+    assert client._common.offers.has_rivals
+    wait_for_stream(codes, client)
+    assert failure_of(client) is None  # It was taken by `wait_for_stream`.
+    assert client.state is ClientState.CLOSED
+    assert codes.pairing.wrong_count == 1
+
+
+def test_who_answers_first_and_refuses_does_not_keep_the_true_server_away() -> None:
+    codes = Codes()
+    client = codes.client()
+    codes.pair.deliver_hello(client)
+    answer = codes.pair.server.poll_datagram()
+    assert answer is not None
+    true = handshake_of(answer.datagram, Offer)
+    false = replace(true, cookie=bytes(20), body=replace(true.body, pairing=Pairing(7, b"m" * 32)))
+    client.handle_datagram(false.encode(), codes.pair.now_ns)
+    client.handle_datagram(true.encode(), codes.pair.now_ns)
+    follow(codes, client, false.body)
+    client.handle_datagram(Refusal(true.nonce, RefusalReason.WRONG_CODE).encode(), codes.pair.now_ns)
+    while client.poll_datagram() is not None or client.poll_event() is not None:
+        pass
+    wait_for_stream(codes, client)
+    assert client.state is ClientState.RECEIVING
+    assert codes.pairing.wrong_count == 0
+
+
 def test_a_wrong_code_is_told_again_if_the_refusal_was_lost() -> None:
     codes = Codes()
     client = codes.client(WRONG)
@@ -222,6 +258,27 @@ def test_a_client_that_starts_again_types_the_same_code() -> None:
         assert codes.pair.connect(codes.client()) is not None
         assert len(codes.pair.server.sessions) == 1
     assert codes.pairing.wrong_count == 0
+
+
+def test_a_client_that_hears_nothing_asks_again_without_a_guess() -> None:
+    """A firewall drops what comes from the data port, for longer than three elements would last."""
+    codes = Codes()
+    client = codes.client(wait=True)
+    for is_open in [False] * 600 + [True] * 60:
+        codes.pair.now_ns += NS // 10
+        client.handle_timeout(codes.pair.now_ns)
+        while (sent := client.poll_datagram()) is not None:
+            codes.pair.server.handle_datagram(sent.datagram, HOME, codes.pair.now_ns, port=sent.destination)
+        codes.pair.server.handle_timeout(codes.pair.now_ns)
+        while (answer := codes.pair.server.poll_datagram()) is not None:
+            if is_open or answer.source is Port.CONTROL:
+                client.handle_datagram(answer.datagram, codes.pair.now_ns)
+        while (event := client.poll_event()) is not None:
+            if isinstance(event, OfferReceived):
+                follow(codes, client, event.offer)
+    assert client.state is ClientState.RECEIVING
+    assert codes.pairing.wrong_count == 0
+    assert codes.counts == [2, 1]
 
 
 def test_another_one_with_the_code_waits_until_the_first_is_gone() -> None:

@@ -451,6 +451,8 @@ class SearchingState(AskingState):
 
     def _send_hello(self) -> None:
         common, config = self._common, self._common.config
+        if config.pairing is not None and config.pairing.is_refused:
+            return  # The next Offer would cost another guess.
         nonce = common.offers.ask()
         if common.patience.was_connected and common.offer is not None:
             wanted = Want.OBJECT, common.offer.object_id
@@ -483,6 +485,8 @@ class RequestingState(AskingState):
             self._retry_ns = now_ns + min(NS, self._common.config.timeout_ns // 4)
             return self
         if reason is RefusalReason.WRONG_CODE:  # Copies of the Request are no further guess.
+            if self._common.config.pairing is not None:
+                self._common.config.pairing.refuse()
             self._common.patience.suspect(Hint(Failure.REFUSED, reason, is_late=True), now_ns)
             return self
         self._tries = REQUEST_TRIES_MAX

@@ -6,9 +6,9 @@ guess with each element of the other side, and learns from the answer whether it
 
 The rules
 ---------
-1. The server shows one element in all its Offers. It is used up by the first Request with an element that is new,
-   whether that is right or wrong; a Request for an older one is stale. So a Hello costs nothing more than without a
-   code, and each computation is either right, or one of the GUESS_COUNT_MAX wrong ones that a code stands.
+1. The server shows one element in all its Offers, until a Request for it is wrong; a Request for an older one is stale.
+   So a Hello costs nothing more than without a code, and each computation is either right, or one of the
+   GUESS_COUNT_MAX wrong ones that a code stands. An attacker gets one answer for each element.
 2. The element of a client that was right stays good: its next Requests cost no computation, and are no guess.
 3. The client computes for GUESS_COUNT_MAX elements at most. Once an authentic packet has come, its element and its key
    stay the same, whatever is offered, and it follows the Offers of this code alone: nobody can guess any more.
@@ -79,22 +79,23 @@ class ServerPairing:
         return shown.element in self._right
 
     def key(self, shown: Pairing) -> bytes | None:
-        """The key of a client; None where its element is none. Of a client that is new this uses the element up, and
-        `settle` must follow.
-        """
+        """The key of a client; None where its element is none. Of a client that is new `settle` must follow."""
         known = self._right.get(shown.element)
         return self._exchange.finish(shown.element) if known is None else known
 
     def settle(self, shown: Pairing, key: bytes | None, *, is_right: bool) -> None:
-        """What a client that is new sealed with `key` does open, or does not: the next one gets another element."""
+        """What a client that is new sealed with `key` does open, or does not: then the next one gets another element.
+
+        After a right one it stays the same: a client that hears nothing, behind a firewall, asks again with its own.
+        """
         if is_right and key is not None:
             self._right[shown.element] = key
             if len(self._right) > RIGHT_COUNT_MAX:
                 self._right.popitem(last=False)
         else:
             self.wrong_count += 1
-        if not self.is_spent:
             self._number += 1
+        if not self.is_spent:
             self._exchange = self._begin(derive(self._secret, b"exchange", self._number))
 
 
@@ -110,6 +111,7 @@ class ClientPairing:
     """The code that a client was given, and what came of it."""
 
     def __init__(self, begin: Begin, secret: bytes) -> None:
+        self.is_refused = False  # Somebody says that the code is wrong, and nobody has proved that it is right.
         self._begin, self._secret = begin, derive(secret, b"pairing")
         self._tried: dict[bytes, tuple[bytes, bytes | None]] = {}  # our element and the key, by the server's element
         self._right: PairKey | None = None
@@ -118,7 +120,9 @@ class ClientPairing:
         """Whether an Offer may be followed: that costs no guess, or one is left."""
         if self._right is not None:
             return 0 <= offered.number - self._right.shown.number < NUMBER_COUNT_MAX
-        return offered.element in self._tried or len(self._tried) < GUESS_COUNT_MAX
+        if offered.element in self._tried:
+            return not self.is_refused
+        return len(self._tried) < GUESS_COUNT_MAX
 
     def answer(self, offered: Pairing) -> PairKey | None:
         """What to ask with; None where the Offer may not be followed, or its element is none."""
@@ -132,7 +136,12 @@ class ClientPairing:
         element, key = self._tried[offered.element]
         return None if key is None else PairKey(Pairing(offered.number, element), key)
 
+    def refuse(self) -> None:
+        """Somebody says that the code is wrong: from now on nobody is asked but those who have answered already."""
+        self.is_refused = self._right is None
+
     def confirm(self, key: PairKey) -> None:
         """An authentic packet came of a session that was asked for with `key`: its sender knows the code."""
+        self.is_refused = False
         if self._right is None:
             self._right = key
