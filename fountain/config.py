@@ -458,6 +458,7 @@ class TrustConfig:
     prove to have (SHA256:..., or a file of public keys). Without it that is the one that is known of it; with `strict`
     a server that is not known is none. The client proves the key in the file `identity` to servers that it knows.
     `pair` is the code that the server shows: only one that knows it is the right one.
+    In a group a key that is known signs what is announced, and none is learned.
 
     `state` is the directory that remembers which release was here last, so that no older one is taken; None is the
     usual one. A list of signers that a key in the file `root_signers` signed takes the place of `signers`. With
@@ -575,7 +576,7 @@ class FetchConfig:
                 raise _wrong("host", "cannot go with a group.", "Leave one of them out.")
             if self.open:
                 raise _open_group()
-            for field in ("server_key", "strict", "identity", "pair"):
+            for field in ("identity", "pair"):
                 if getattr(self.trust, field):
                     hint = "In a group each server and receiver has the key of the group (`group.key_path`), or none."
                     raise _wrong(field, "works only with `host`.", hint)

@@ -45,6 +45,11 @@ class ServerKeys:
         """The keys that the server may have, for people; empty where none is known."""
         return " or ".join(self._fingerprints)
 
+    def lists(self, public_key: bytes) -> bool:
+        """Whether this is one of the keys that are known. Nothing is remembered: the server need not have proved it."""
+        is_revoked = public_key in self._revoked and not self._is_given
+        return not is_revoked and fingerprint(public_key) in self._fingerprints
+
     def accept(self, public_key: bytes) -> bool:
         """Whether the right server has this key, which it has proved."""
         shown = fingerprint(public_key)

@@ -4,6 +4,7 @@
      8  session id (8)
     16  sequence number (8), from 1; counted by each sender of such packets for itself
     24  body, in clear
+    ..  with IDENTIFIED: the server's key (32), and its signature (64) of all before that
     ..  tag (16): a keyed digest of all that is before it. A group without a key of its own has a key that anybody can
         make: its tag finds damage, not malice
 
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fountain.limits import BLOCK_COUNT_MAX, CONTROL_SIZE_MAX
-from fountain.wire.control import FLAG_OPEN, FLAG_RELEASED, MAGIC, VERSION, OfferBody
+from fountain.wire.control import FLAG_IDENTIFIED, FLAG_OPEN, FLAG_RELEASED, MAGIC, VERSION, OfferBody
 from fountain.wire.reject import Reject
 from fountain.wire.session import HOST_SIZE_MAX, MANIFEST_BIT, Run
 
@@ -36,6 +37,9 @@ __all__ = [
     "PLANNED_COUNT_MAX",
     "QUEUED_COUNT_MAX",
     "SEQUENCE_LIMIT",
+    "SERVER_KEY_SIZE",
+    "SERVER_PROOF_SIZE",
+    "SERVER_SIGNATURE_SIZE",
     "Announce",
     "AnnounceFlag",
     "GroupHeader",
@@ -49,6 +53,9 @@ __all__ = [
 GROUP_HEADER_SIZE = 24
 GROUP_TAG_SIZE = 16
 GROUP_OVERHEAD_SIZE = GROUP_HEADER_SIZE + GROUP_TAG_SIZE
+SERVER_KEY_SIZE = 32
+SERVER_SIGNATURE_SIZE = 64
+SERVER_PROOF_SIZE = SERVER_KEY_SIZE + SERVER_SIGNATURE_SIZE
 PEER_ID_SIZE = 8
 
 PLANNED_COUNT_MAX = 48
@@ -74,7 +81,8 @@ SEQUENCE_LIMIT = 1 << 62  # No number comes so far; the arithmetic of 64 bits go
 _FLAGS_ANNOUNCE = 0x001F
 
 assert (
-    GROUP_OVERHEAD_SIZE + _PLAN.size + PLANNED_COUNT_MAX * _PLANNED.size + QUEUED_COUNT_MAX * _RUN.size
+    GROUP_OVERHEAD_SIZE + SERVER_PROOF_SIZE + _PLAN.size
+    + PLANNED_COUNT_MAX * _PLANNED.size + QUEUED_COUNT_MAX * _RUN.size
     + ECHO_COUNT_MAX * _ECHO.size + (LEAVING_COUNT_MAX + ACKNOWLEDGED_COUNT_MAX) * PEER_ID_SIZE <= CONTROL_SIZE_MAX
 )  # fmt: skip
 assert (
@@ -132,10 +140,11 @@ class GroupHeader:
     session: int
     sequence: int
     open: bool
+    identified: bool = False  # The server's key and signature follow the body.
 
     def encode(self) -> bytes:
         """GROUP_HEADER_SIZE octets."""
-        flags = FLAG_OPEN if self.open else 0
+        flags = (FLAG_OPEN if self.open else 0) | (FLAG_IDENTIFIED if self.identified else 0)
         return _HEADER.pack(MAGIC, VERSION, self.packet_type, flags, self.session, self.sequence)
 
     @classmethod
@@ -150,11 +159,15 @@ class GroupHeader:
             return Reject.BAD_VERSION
         if not GroupPacketType.ANNOUNCE <= packet_type <= GroupPacketType.REPORT:
             return Reject.BAD_TYPE
-        if flags & ~FLAG_OPEN:
+        is_report = packet_type == GroupPacketType.REPORT
+        if flags & ~(FLAG_OPEN | (0 if is_report else FLAG_IDENTIFIED)):
             return Reject.RESERVED_NOT_ZERO
+        if flags & FLAG_IDENTIFIED and len(data) < GROUP_OVERHEAD_SIZE + SERVER_PROOF_SIZE:
+            return Reject.BAD_LENGTH
         if not 0 < sequence < SEQUENCE_LIMIT:
             return Reject.BAD_FIELD
-        return cls(GroupPacketType(packet_type), session, sequence, bool(flags & FLAG_OPEN))
+        is_open, is_identified = bool(flags & FLAG_OPEN), bool(flags & FLAG_IDENTIFIED)
+        return cls(GroupPacketType(packet_type), session, sequence, is_open, is_identified)
 
 
 @dataclass(frozen=True)

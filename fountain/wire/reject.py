@@ -25,6 +25,7 @@ class Reject(enum.Enum):
     BAD_NAME = "a name or path that is not well formed"
     BAD_CHECKSUM = "a wrong checksum"
     BAD_SEAL = "a wrong authentication tag"
+    UNPROVED = "no signature of the right server"
     BAD_COOKIE = "a cookie that was not given out to this address"
     REPLAYED = "a sequence number that was seen before"
     UNKNOWN_SESSION = "a session that does not exist here"

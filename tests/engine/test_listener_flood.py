@@ -21,6 +21,7 @@ from fountain.engine.receiving.group_receiver import OBJECT_COUNT_MAX, REFUSED_C
 from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.idle_members import IDLE_MEMBER_COUNT_MAX
 from fountain.engine.receiving.reticence import SHOWN_COUNT
+from fountain.engine.receiving.server_trust import FetchTrust
 from fountain.engine.receiving.vetting import Vetting
 from fountain.engine.runtime.clock import now_ns
 from fountain.errors import StorageError
@@ -69,7 +70,7 @@ class Listening:
             config, self.observer, self.stop, self._waker, parse_group("239.255.7.7", 6332, "lo"),
             GroupPorts(self.endpoint, network.attach(("listener", 40_000))),
             ReceiverIdentity(bytes(8), "host", secrets.token_bytes(32), None),
-            None if config.trust.signers is None else Vetting(config.trust),
+            FetchTrust(None if config.trust.signers is None else Vetting(config.trust), None),
         )  # fmt: skip
         self.receiver = self.taking._receiver
 

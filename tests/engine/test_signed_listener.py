@@ -132,7 +132,7 @@ def test_a_flood_of_made_up_records_costs_little_and_delays_a_true_one(listener:
     draw = random.Random(5)
     text = Release("gateway", 43, bytes(32), NOW, NOW + timedelta(days=90)).pack()
     good = sign(STRANGER, text, NAMESPACE).pack()
-    judge = listener.taking._vetting._judge  # type: ignore[union-attr]
+    judge = listener.taking._trust.vetting._judge  # type: ignore[union-attr]
     for number in range(FLOOD_COUNT):
         made_up = SignedText(text, (good[:-64] + draw.randbytes(64),))
         listener.hear(announce(number, offer(0, 43, release=made_up)))

@@ -32,6 +32,11 @@ def make_key(folder: Path, name: str = "key", kind: str = "ed25519", passphrase:
     return path
 
 
+def name_of(key: Path) -> str:
+    """The fingerprint of a key, as ssh-keygen prints it."""
+    return keygen("-lf", key.with_name(key.name + ".pub")).decode().split()[1]
+
+
 def public_words(key: Path) -> str:
     """The kind and the base64 of a public key."""
     return " ".join(key.with_name(key.name + ".pub").read_text().split()[:2])

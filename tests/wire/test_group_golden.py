@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ FORMATS: dict[str, list[struct.Struct | int]] = {
     "announce body": [group._ANNOUNCE],
     "plan body": [group._PLAN],
     "group report body": [group._REPORT],
+    "server signature": [group.SERVER_KEY_SIZE, group.SERVER_SIGNATURE_SIZE],
 }
 KEYS: dict[str, bytes | None] = {"open": None, "keyed": VALUES["keyed group"]["key"]}
 BOTH_MODES = pytest.mark.parametrize("mode", KEYS)
@@ -70,7 +72,7 @@ def test_fields_of_a_table_are_those_of_the_struct_format(name: str) -> None:
 def test_every_table_has_its_struct_format_and_every_layout_its_golden_octets() -> None:
     assert set(TABLES) == set(FORMATS)
     assert set(GOLDEN) == {*TABLES, *(f"data {mode}" for mode in KEYS)}
-    assert set(VALUES) == {f"{mode} group" for mode in KEYS}
+    assert set(VALUES) == {*(f"{mode} group" for mode in KEYS), "signed group"}
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -306,6 +308,30 @@ def test_packet_has_the_tag_of_the_page(mode: str, name: str) -> None:
     assert channel.unwrap(read_header, header + body + tag) == body
 
 
+def test_signed_announce_is_written_and_read_as_on_the_page() -> None:
+    values, body, proof = VALUES["signed group"], golden("announce body"), golden("server signature")
+    identity = Ed25519PrivateKey.from_private_bytes(values["private key"])
+    covered = values["announce header"] + body + proof[: group.SERVER_KEY_SIZE]
+    strings = (b"group@fountain-udp", b"", b"sha512", hashlib.sha512(covered).digest())
+    to_sign = b"SSHSIG" + b"".join(len(octets).to_bytes(4, "big") + octets for octets in strings)
+    assert proof == identity.public_key().public_bytes_raw() + identity.sign(to_sign)
+    packet = covered + proof[group.SERVER_KEY_SIZE :] + values["announce tag"]
+    channel = GroupChannel(single.GROUP_SESSION, VALUES["keyed group"]["key"])
+    assert channel.wrap(GroupPacketType.ANNOUNCE, 1, body, identity) == packet
+    header = GroupHeader.parse(packet)
+    assert header == GroupHeader(GroupPacketType.ANNOUNCE, single.GROUP_SESSION, 1, open=False, identified=True)
+    assert channel.unwrap(header, packet) == body
+
+
+def test_no_report_is_signed_and_no_packet_is_shorter_than_its_signature() -> None:
+    octets = VALUES["open group"]["report header"]
+    assert GroupHeader.parse(octets[:7] + b"\x05" + octets[8:] + bytes(200)) is Reject.RESERVED_NOT_ZERO
+    octets = VALUES["signed group"]["announce header"]
+    shortest = group.GROUP_OVERHEAD_SIZE + group.SERVER_PROOF_SIZE
+    assert isinstance(GroupHeader.parse(octets.ljust(shortest, b"\0")), GroupHeader)
+    assert GroupHeader.parse(octets.ljust(shortest - 1, b"\0")) is Reject.BAD_LENGTH
+
+
 def test_released_announce_has_a_flag_and_the_signed_text_behind_the_offer() -> None:
     octets = golden("announce body")[:6] + b"\0\x12" + golden("announce body")[8:] + single.golden("signed text")
     record = replace(ANNOUNCE, offer=replace(ANNOUNCE.offer, release=single.SIGNED_TEXT))
@@ -319,8 +345,9 @@ def test_longest_announce_is_as_long_as_the_page_says() -> None:
     release = SignedText(bytes(TEXT_SIZE_MAX), (bytes(SIGNATURE_SIZE),) * SIGNATURE_COUNT_MAX)
     longest = replace(ANNOUNCE, offer=replace(ANNOUNCE.offer, name="n" * NAME_SIZE_MAX, release=release))
     size = len(longest.encode()) + group.GROUP_OVERHEAD_SIZE
-    assert f"the largest Announce has {size} octets" in page(PAGE)
-    assert size <= CONTROL_SIZE_MAX
+    signed_size = size + group.SERVER_PROOF_SIZE
+    assert f"the largest Announce has {size} octets, and {signed_size} with the server's signature" in page(PAGE)
+    assert signed_size <= CONTROL_SIZE_MAX
 
 
 def test_number_of_a_receiver_is_made_as_the_page_says() -> None:

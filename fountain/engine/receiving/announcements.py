@@ -50,13 +50,15 @@ class Announcements:
             return False
         return is_named
 
-    def report_why_nothing_comes(self, group: Group, foreign_count: int, now_ns: int) -> None:
+    def report_why_nothing_comes(
+        self, group: Group, foreign_count: int, refusal: UntrustedError | None, now_ns: int
+    ) -> None:  # fmt: skip
         """Report once what is heard instead of what is waited for, where there is no limit of time."""
-        if not self._names and not foreign_count:
+        if not self._names and not foreign_count and refusal is None:
             self._silent_ns = now_ns
         elif not self._has_reported_why and now_ns - self._silent_ns >= OTHERS_NS:
             self._has_reported_why = True
-            error = self.error(group, foreign_count)
+            error = self.error(group, foreign_count, refusal)
             self._observer.handle(Warned(error.message, error.hint))
 
     def report_refusal(self, error: UntrustedError, may_show: Callable[[], bool]) -> None:
@@ -68,9 +70,11 @@ class Announcements:
             del self._refusals[next(iter(self._refusals))]
         self._observer.handle(Warned(error.message, error.hint))
 
-    def error(self, group: Group, foreign_count: int) -> FountainError:
-        """The error of a fetch that nobody announced anything for."""
+    def error(self, group: Group, foreign_count: int, refusal: UntrustedError | None) -> FountainError:
+        """The error of a fetch that nobody announced anything for, or of whose server `refusal` says what is wrong."""
         config = self._config
+        if refusal is not None and self._other is None and not self._names:
+            return refusal
         if self._other is not None:
             return other_object_error(f"Group {group.address}", self._other)
         if foreign_count:

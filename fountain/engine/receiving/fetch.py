@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.identity import ReceiverIdentity, group_peer_id, single_peer_id
-from fountain.engine.receiving.server_trust import ServerTrust
+from fountain.engine.receiving.server_trust import FetchTrust, ServerTrust, group_server
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import STOP_CHECK_NS, now_ns
 from fountain.engine.runtime.exposure import warn_of_exposure
@@ -88,7 +88,7 @@ def _begin_unicast(
     stack.callback(endpoint.close)
     machine = _machine(config, targets, vetting, servers)
     _say_hello(machine, endpoint, targets)
-    from fountain.engine.receiving.unicast_fetch import FetchTrust, UnicastFetch
+    from fountain.engine.receiving.unicast_fetch import UnicastFetch
 
     trust = FetchTrust(vetting, servers)
     course = UnicastFetch(config, observer, stop, waker, machine, endpoint, whereabouts, trust)
@@ -112,6 +112,7 @@ def _begin_group(
         raise IncompleteError("The fetch was interrupted.")
     group, endpoint = found
     stack.callback(endpoint.close)
+    servers = group_server(config.trust, group.address, group.port)
     answer = open_endpoint(family=group.family)
     stack.callback(answer.close)
     observer.handle(Listening(group.address, group.interface.name, group.port))
@@ -120,9 +121,11 @@ def _begin_group(
     from fountain.engine.receiving.group_fetch import GroupFetch
     from fountain.engine.receiving.group_receiver import GroupPorts
 
+    server_keys = None if servers is None else servers.keys
     peer_id = group_peer_id(config, group.interface.name)
-    identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key)
-    course = GroupFetch(config, observer, stop, waker, group, GroupPorts(endpoint, answer), identity, vetting)
+    identity = ReceiverIdentity(peer_id, platform.node(), secrets.token_bytes(32), key, server_keys)
+    trust = FetchTrust(vetting, servers)
+    course = GroupFetch(config, observer, stop, waker, group, GroupPorts(endpoint, answer), identity, trust)
     stack.callback(course.close)
     return course
 

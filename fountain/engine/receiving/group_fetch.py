@@ -23,6 +23,7 @@ from fountain.engine.receiving.object_fetch import Phase, Place
 from fountain.engine.receiving.outcome import Unserved, Yielded
 from fountain.engine.receiving.place import ObjectPlace
 from fountain.engine.receiving.reticence import Gate, Reticence
+from fountain.engine.receiving.server_trust import FetchTrust
 from fountain.engine.runtime.clock import now_ns
 from fountain.engine.runtime.standing import Standing
 from fountain.engine.runtime.warmup import WarmUp
@@ -42,7 +43,6 @@ from fountain.wire.group import AnnounceFlag, MemberState
 from fountain.wire.session import StopReason
 
 if TYPE_CHECKING:
-    from fountain.engine.receiving.vetting import Vetting
     from fountain.trust.release import Release
 
 __all__ = ["GroupFetch"]
@@ -80,7 +80,7 @@ class GroupFetch:
 
     def __init__(
         self, config: FetchConfig, observer: Observer, stop: threading.Event, waker: Waker, group: Group,
-        ports: GroupPorts, identity: ReceiverIdentity, vetting: Vetting | None,
+        ports: GroupPorts, identity: ReceiverIdentity, trust: FetchTrust,
     ) -> None:  # fmt: skip
         now = now_ns()
         assert config.group is not None
@@ -93,8 +93,8 @@ class GroupFetch:
         self._entries: list[_Entry] = []
         self._start_ns = now
         self._is_interrupted = False
-        self._vetting = vetting
-        self._archive = Archive(config, observer, waker.wake, now, vetting) if config.listen else None
+        self._trust = trust
+        self._archive = Archive(config, observer, waker.wake, now, trust.vetting) if config.listen else None
         self._announcements = Announcements(config, observer, now)
         self._reticence = Reticence(observer, now)
         self._warm_up = WarmUp(code_by_name("raptorq"))  # while nothing is announced yet
@@ -177,10 +177,10 @@ class GroupFetch:
 
     def trusts(self, offer: OfferBody) -> bool:
         """Whether an object may be taken: where only signed releases are, it has to be one, and the newest."""
-        if self._vetting is None:
+        if self._trust.vetting is None:
             return True
         now = now_ns()
-        verdict = self._vetting.judge(offer, now)
+        verdict = self._trust.vetting.judge(offer, now)
         error = verdict.error
         if verdict.release is not None:
             newest = self._newest_under_way(verdict.release.product)
@@ -219,8 +219,8 @@ class GroupFetch:
             )
         )
         placing = None if self._archive is None else self._archive.placing
-        place = ObjectPlace(self._config, gate, self._stop, self._warm_up, placing, address, self._vetting)
-        release = None if self._vetting is None else self._vetting.release_of(announce.offer)
+        place = ObjectPlace(self._config, gate, self._stop, self._warm_up, placing, address, self._trust.vetting)
+        release = None if self._trust.vetting is None else self._trust.vetting.release_of(announce.offer)
         self._entries.append(_Entry(feed, FetchReporter(self._config, gate, feed.fetch, place), gate, release))
         return place
 
@@ -236,7 +236,11 @@ class GroupFetch:
 
     def _report(self, now: int) -> None:
         self._reticence.step(now)
-        overdue = None if self._vetting is None or self._archive is None else self._vetting.poll_overdue(now)
+        proved = None if self._trust.servers is None else self._trust.servers.poll_event()
+        if proved is not None:
+            self._observer.handle(proved)
+        vetting = self._trust.vetting
+        overdue = None if vetting is None or self._archive is None else vetting.poll_overdue(now)
         if overdue is not None:
             self._observer.handle(Warned(overdue.message, overdue.hint))
         for entry in self._entries:
@@ -350,16 +354,23 @@ class GroupFetch:
             message = f"{error.message} Fetching from its server by unicast failed too: {failure.message}"
             raise IncompleteError(message, f"{error.hint} {failure.hint}")
 
+    @property
+    def _server_refusal(self) -> UntrustedError | None:
+        """Why what is announced is not believed, where that is so."""
+        servers, proofs = self._trust.servers, self._receiver.proofs
+        key = None if proofs is None else proofs.refused_key
+        return None if servers is None or key is None else servers.refusal(key)
+
     def _check_patience(self, now: int) -> None:
         """Give up where nothing comes for too long, unless there is time without limit."""
         config, foreign_count = self._config, self._receiver.foreign_count
         if (config.wait or config.listen) and not self._entries:
-            self._announcements.report_why_nothing_comes(self._group, foreign_count, now)
+            self._announcements.report_why_nothing_comes(self._group, foreign_count, self._server_refusal, now)
         if config.wait and not config.listen:
             return
         if not self._entries and not config.listen and now - self._start_ns >= config.timeout_ns:
-            refusal = None if self._vetting is None else self._vetting.refusal
-            raise refusal or self._announcements.error(self._group, foreign_count)
+            refusal = None if self._trust.vetting is None else self._trust.vetting.refusal
+            raise refusal or self._announcements.error(self._group, foreign_count, self._server_refusal)
         for entry in self._entries:
             feed = entry.feed
             if not feed.is_forsaken(config.timeout_ns, now):

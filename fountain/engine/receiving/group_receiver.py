@@ -37,6 +37,7 @@ from fountain.net.train import Train
 from fountain.protocol.group.channel import GroupChannel
 from fountain.protocol.group.member import HOLDING_STATES
 from fountain.protocol.group.receiver import GroupReceiverMachine
+from fountain.protocol.group.server_proof import ServerProofs
 from fountain.protocol.session.client import ClientMachine
 from fountain.protocol.session.client_common import ClientConfig
 from fountain.wire.control import OfferBody, Want
@@ -159,6 +160,7 @@ class GroupReceiver:
         self._stepped_ns: int | None = None
         self._refused: OrderedDict[int, None] = OrderedDict()  # sessions that are not wanted
         self._contenders = Contenders()
+        self.proofs = None if identity.server_keys is None else ServerProofs(identity.server_keys)
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -285,9 +287,11 @@ class GroupReceiver:
             self._hear_announce(header, data, address, now_ns)
 
     def _hear_announce(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> None:
-        channel = GroupChannel(header.session, self._identity.key)
+        channel = GroupChannel(header.session, self._identity.key, self.proofs)
         body = channel.unwrap(header, data)
         announce = body if isinstance(body, Reject) else Announce.parse(body, open=header.open)
+        if not isinstance(announce, Reject):
+            announce = channel.verify(header, data, address, now_ns) or announce
         if isinstance(announce, Reject):
             self.foreign_count += announce in (Reject.OUT_OF_PLACE, Reject.BAD_SEAL)
             self.rejects.add(announce)
@@ -449,6 +453,7 @@ class GroupReceiver:
         config = ClientConfig(
             Want.OBJECT, machine.offer.object_id, open=False, wait=options.wait and feed.was_asked,
             timeout_ns=options.timeout_ns, peer_id=identity.peer_id, host=identity.host, key=identity.key,
+            server_keys=identity.server_keys,
         )  # fmt: skip
         client = ClientMachine(config, derive(identity.secret, b"apart", self._draw_count), now_ns)
         target = machine.server[0], machine.announce.control_port

@@ -22,6 +22,7 @@ from fountain.net.address import Address
 from fountain.net.interfaces import list_interfaces
 from fountain.net.probe import route_source
 from fountain.storage.system import directory_number, read_link, read_system_text
+from fountain.trust.server_keys import ServerKeys
 
 __all__ = ["ReceiverIdentity", "group_peer_id", "single_peer_id"]
 
@@ -33,12 +34,13 @@ _DRAWN_NODE = 1 << 40  # RFC 4122 section 4.5: marks a node id that was drawn an
 
 @dataclass(frozen=True)
 class ReceiverIdentity:
-    """Who this receiver is, and what it draws chance and trust from."""
+    """Who this receiver is, and what it draws chance and trust from: the group's key, and those of its server."""
 
     peer_id: bytes
     host: str
     secret: bytes
     key: bytes | None = None
+    server_keys: ServerKeys | None = None
 
 
 def single_peer_id(config: FetchConfig, targets: Sequence[Address]) -> bytes:

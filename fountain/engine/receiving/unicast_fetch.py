@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fountain.config import FetchConfig
 from fountain.engine.receiving.fetch_reporter import FetchReporter
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase
 from fountain.engine.receiving.place import ObjectPlace
-from fountain.engine.receiving.server_trust import ServerTrust
+from fountain.engine.receiving.server_trust import FetchTrust
 from fountain.engine.receiving.unicast_feed import UnicastFeed
 from fountain.engine.receiving.whereabouts import Whereabouts
 from fountain.engine.runtime.clock import now_ns
@@ -23,18 +21,7 @@ from fountain.net.waiting import Waker
 from fountain.protocol.session.client import ClientMachine
 from fountain.wire.session import StopReason
 
-if TYPE_CHECKING:
-    from fountain.engine.receiving.vetting import Vetting
-
-__all__ = ["FetchTrust", "UnicastFetch"]
-
-
-@dataclass(frozen=True)
-class FetchTrust:
-    """What a fetch believes: which objects, where only some may be taken, and which server."""
-
-    vetting: Vetting | None
-    servers: ServerTrust
+__all__ = ["UnicastFetch"]
 
 
 class UnicastFetch:

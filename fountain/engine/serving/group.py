@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.config import FleetConfig
 from fountain.engine.runtime.meter import RateMeter
 from fountain.engine.runtime.standing import Standing
@@ -14,6 +16,7 @@ from fountain.events import GroupOpened, Observer, OnewayProgress, Waiting
 from fountain.limits import NS
 from fountain.net.endpoint import Endpoint
 from fountain.net.group import Group, parse_group
+from fountain.protocol.base.handshake import Identity
 from fountain.protocol.base.served_object import ServedObject
 from fountain.protocol.group.api import GroupSettings, GroupTarget
 from fountain.protocol.group.server import GroupServerMachine
@@ -30,14 +33,15 @@ PROGRESS_INTERVAL_NS = NS // 5
 
 @dataclass(frozen=True)
 class GroupPlace:
-    """A group as it is configured and where it is, and the key that all of it share."""
+    """A group as it is configured and where it is, the key that all of it share, and the server's own."""
 
     config: FleetConfig
     group: Group
     key: bytes | None
+    identity: Ed25519PrivateKey | None
 
     @classmethod
-    def find(cls, config: FleetConfig) -> GroupPlace:
+    def find(cls, config: FleetConfig, identity: Identity | None) -> GroupPlace:
         """The group that is meant, on the interface that fits.
 
         Raises:
@@ -48,7 +52,8 @@ class GroupPlace:
         group = parse_group(
             where.address, where.port, where.interface, config.ttl or 1, where.source, broadcast=where.is_broadcast
         )
-        return cls(config, group, read_key(where.key_path) if where.key_path is not None else None)
+        key = read_key(where.key_path) if where.key_path is not None else None
+        return cls(config, group, key, None if identity is None else identity.private_key)
 
 
 class ServedGroup:
@@ -68,7 +73,7 @@ class ServedGroup:
         self._standing = Standing(place.group, config.group.interface, observer, self._aim, now_ns=now_ns)
         budget = None if self._air is None else self._air.budget
         self.streams = GroupStreams(
-            objects, GroupTarget(place.group.target, control.local_address[1], place.key),
+            objects, GroupTarget(place.group.target, control.local_address[1], place.key, place.identity),
             GroupSettings(config.wait_count or 1, config.wait_time_ns, config.min_rate_bps or 0, budget), secret=secret,
             controller=lambda size: group_rate(config.control_name, size, rate_bps, now_ns),
             rate_bps=rate_bps, now_ns=now_ns,

@@ -132,7 +132,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         for release in releases.values():
             release.check_cut(code, None if config.mtu == MTU_DEFAULT else symbol_size_for_mtu(config.mtu))
         warm_up = WarmUp(code)
-        place = None if config.fleet is None else GroupPlace.find(config.fleet)  # Wrong ones before hours of reading.
+        place = None if config.fleet is None else GroupPlace.find(config.fleet, identity)  # Before hours, too.
         if config.fleet is not None:
             warn_of_exposure(config.fleet.group, observer)
         for path in config.paths:

@@ -33,6 +33,11 @@ class ReplayWindow:
         self._highest, self._seen = sequence, 1
         return True
 
+    def would_accept(self, sequence: int) -> bool:
+        """Whether `accept` would take `sequence` now."""
+        behind = self._highest - sequence
+        return behind < 0 or (behind < self._size and not self._seen >> behind & 1)
+
     def accept(self, sequence: int) -> bool:
         """Whether `sequence` is new; from then on it is not. Call it only for an authenticated packet."""
         ahead = sequence - self._highest

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.limits import NS
 from fountain.protocol.base.stream import Address
 from fountain.protocol.base.transmit import Transmit
 from fountain.protocol.group.channel import GroupChannel
 from fountain.wire.control import OfferBody
 from fountain.wire.data import rtt_code
-from fountain.wire.group import Announce, AnnounceFlag, GroupPacketType, Plan
+from fountain.wire.group import SERVER_PROOF_SIZE, Announce, AnnounceFlag, GroupPacketType, Plan
 
 __all__ = ["GRTT_INITIAL_NS", "PLAN_MIN_NS", "Announcer", "GroupRoundTrip", "GroupStream"]
 
@@ -26,6 +28,7 @@ PLAN_ROUNDS = 2
 PLAN_MIN_NS = NS // 50
 PLAN_FULL_NS = NS // 500  # The same for Plans that are full of acknowledgements, where the rate allows.
 PLAN_MAX_NS = NS
+PROOF_SHARE = 0.005  # Of the rate, at most, for the signatures of Plans.
 GRTT_INITIAL_NS = NS // 20
 GRTT_MIN_NS = NS // 1000
 
@@ -68,10 +71,13 @@ class GroupStream:
 class Announcer:
     """Puts control packets together; `announce_ns` and `plan_ns` are when the next ones are due.
 
-    `sequence` is the number of the latest one.
+    `sequence` is the number of the latest one. They are signed where the server has an `identity`.
     """
 
-    def __init__(self, stream: GroupStream, control_port: int, min_rate_bps: int, seed: int, now_ns: int) -> None:
+    def __init__(
+        self, stream: GroupStream, control_port: int, min_rate_bps: int, seed: int, now_ns: int,
+        identity: Ed25519PrivateKey | None = None,
+    ) -> None:  # fmt: skip
         self.datagrams: deque[Transmit[Address]] = deque()
         self.announce_ns = now_ns
         self.plan_ns = now_ns
@@ -79,6 +85,8 @@ class Announcer:
         self._control_port = control_port
         self._min_rate_bps = min_rate_bps
         self._planned_ns = now_ns - PLAN_MAX_NS
+        self._plan_min_ns = 0  # what the rate leaves between two signed Plans
+        self._identity = identity
         self.sequence = 0
         self._announce_count = 0
         self._jitter = seed
@@ -88,7 +96,7 @@ class Announcer:
     ) -> None:  # fmt: skip
         """Announce what is sent, at `rate_bps` now and at `cap_bps` at most."""
         release = self._stream.offer.release
-        size = ANNOUNCE_SIZE + (0 if release is None else len(release.encode()))
+        size = ANNOUNCE_SIZE + self._proof_size + (0 if release is None else len(release.encode()))
         interval_ns = int(size * 8 * NS / (ANNOUNCE_SHARE * rate_bps))
         interval_ns = min(max(interval_ns, ANNOUNCE_MIN_NS), ANNOUNCE_MAX_NS)
         announce = Announce(
@@ -119,16 +127,17 @@ class Announcer:
         self._send(GroupPacketType.PLAN, plan.encode())
         self._planned_ns = now_ns
         interval_ns = PLAN_MAX_NS
-        shared_ns = int(PLAN_SIZE * 8 * NS / (PLAN_SHARE * plan.rate_bps))
+        shared_ns = int((PLAN_SIZE + self._proof_size) * 8 * NS / (PLAN_SHARE * plan.rate_bps))
+        self._plan_min_ns = min(int(self._proof_size * 8 * NS / (PROOF_SHARE * plan.rate_bps)), PLAN_MAX_NS)
         if has_more:
             # A receiver that is not acknowledged before its next turn reports in vain.
-            self.plan_ns = now_ns + min(max(shared_ns, PLAN_FULL_NS), PLAN_MIN_NS)
+            self.plan_ns = now_ns + max(min(max(shared_ns, PLAN_FULL_NS), PLAN_MIN_NS), self._plan_min_ns)
             return
         if is_going_on:
             interval_ns = shared_ns
             if any(plan.clr):
                 interval_ns = min(interval_ns, PLAN_ROUNDS * self._stream.rtt.smoothed_ns)
-        self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS), PLAN_MAX_NS)
+        self.plan_ns = now_ns + min(max(interval_ns, PLAN_MIN_NS, self._plan_min_ns), PLAN_MAX_NS)
 
     def renew(self, stream: GroupStream, now_ns: int) -> None:
         """Announce `stream` from now on, at once: nobody has heard of it."""
@@ -138,9 +147,13 @@ class Announcer:
 
     def plan_soon(self, now_ns: int, spacing_ns: int = PLAN_MIN_NS) -> None:
         """Let the next Plan go out at once, but not closer than `spacing_ns` behind the last one."""
-        self.plan_ns = min(self.plan_ns, max(now_ns, self._planned_ns + spacing_ns))
+        self.plan_ns = min(self.plan_ns, max(now_ns, self._planned_ns + max(spacing_ns, self._plan_min_ns)))
+
+    @property
+    def _proof_size(self) -> int:
+        return 0 if self._identity is None else SERVER_PROOF_SIZE
 
     def _send(self, packet_type: GroupPacketType, body: bytes) -> None:
         self.sequence += 1
-        packet = self._stream.keys.wrap(packet_type, self.sequence, body)
+        packet = self._stream.keys.wrap(packet_type, self.sequence, body, self._identity)
         self.datagrams.append(Transmit(packet, self._stream.address))

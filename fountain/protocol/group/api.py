@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.protocol.base.stream import Address
 from fountain.protocol.schedule.oneway import OnewayBudget
 
@@ -26,8 +28,12 @@ class GroupSettings:
 
 @dataclass(frozen=True)
 class GroupTarget:
-    """Where a group is: its `address`, the server's port for its reports, and the key that all of it share, if any."""
+    """Where a group is: its `address`, the server's port for its reports, and the key that all of it share, if any.
+
+    With an `identity` the server signs what it announces and plans.
+    """
 
     address: Address
     control_port: int
     key: bytes | None = None
+    identity: Ed25519PrivateKey | None = None

@@ -12,7 +12,8 @@ The rules
 4. When it is asked to leave, it reports that it does, and takes no part from then on.
 5. In a one-way stream it sends nothing at all.
 6. Packets that arrive are not progress: `standstill` says whether nothing comes of the stream though it is heard.
-7. In an open group what does not come from where the server is counts for nothing (`ServerAddress`).
+7. In an open group what does not come from where the server is counts for nothing (`ServerAddress`). Where the
+   server's key is known, what it has not signed does not, and nothing else is asked.
 8. After a pause of its own (`resume`) it measures nothing until a packet comes that had not waited (`Measurements`).
 """
 
@@ -115,7 +116,7 @@ class GroupReceiverMachine:
         self.rejects = RejectCounter()
         packet_size = ServedObject(announce.offer, systematic=True).packet_size
         self.measurements = Measurements(channel, announce.next_sequence, packet_size, now_ns)
-        self._signs = ServerSigns(announce, sequence, server, now_ns, is_open=channel.open)
+        self._signs = ServerSigns(announce, sequence, server, now_ns, is_open=channel.is_doubtful)
         self._watch = Watch(announce.offer, announce.next_sequence, now_ns)
         number = int.from_bytes(derive(peer_id.ljust(32, b"\0"), b"number", channel.session_id)[:4], "big")
         self._identity = _Identity(peer_id, host, number)
@@ -203,6 +204,8 @@ class GroupReceiverMachine:
             record = Announce.parse(body, open=header.open)
         elif header.packet_type is GroupPacketType.PLAN:
             record = Plan.parse(body)
+        if not isinstance(record, Reject):
+            record = self._disbelieve(header, data, address, now_ns) or record
         if not isinstance(record, Reject) and not self._signs.server.hear(address, now_ns):
             record = Reject.OUT_OF_PLACE  # Its number counts for nothing either.
         if not isinstance(record, Reject) and not self._signs.accept(header.sequence, now_ns):
@@ -314,6 +317,12 @@ class GroupReceiverMachine:
     @property
     def _silent_at_ns(self) -> int:
         return self._signs.heard_ns + max(SILENT_NS, SILENT_ANNOUNCE_COUNT * self.announce.interval_ms * 1_000_000)
+
+    def _disbelieve(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> Reject | None:
+        """Why a packet is not the server's, where that can be known. A copy costs no look at its signature."""
+        if self.channel.proofs is not None and self._signs.is_old(header.sequence):
+            return Reject.REPLAYED
+        return self.channel.verify(header, data, address, now_ns)
 
     def _hear(self, now_ns: int) -> None:
         if self._signs.hear(now_ns):

@@ -98,7 +98,9 @@ class GroupServerMachine:
         self.started_ns = now_ns
         self._phase = _Phase.SENDING if settings.oneway is not None else _Phase.WAITING
         seed = int.from_bytes(derive(secret, b"group jitter", object_index)[:4], "big")
-        self.announcer = Announcer(self.stream, target.control_port, settings.min_rate_bps, seed, now_ns)
+        self.announcer = Announcer(
+            self.stream, target.control_port, settings.min_rate_bps, seed, now_ns, target.identity
+        )
         lane = Lane(int.from_bytes(derive(secret, b"group lane", object_index)[:4], "big"), served.systematic)
         self.oneway: OnewayCarousel | None = None
         self.membership: Membership | None = None

@@ -39,6 +39,10 @@ class ServerSigns:
         self._final_ns = now_ns  # when the server said that it leaves
         self._changed_ns: int | None = None  # when it said that its file had changed
 
+    def is_old(self, sequence: int) -> bool:
+        """Whether `accept` would refuse a control packet of this number for good; nothing is remembered."""
+        return not self.replay.would_accept(sequence)
+
     def accept(self, sequence: int, now_ns: int) -> bool:
         """Whether a control packet of this number is new, and not so far ahead that it would shut out the true ones."""
         if self._is_open:
