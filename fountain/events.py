@@ -101,6 +101,7 @@ class LeaveReason(enum.Enum):
     TOO_LARGE = enum.auto()  # The data packets are larger than the path takes.
     NO_DATA = enum.auto()  # Small packets arrive, and none of many large ones.
     HOLDS_BACK = enum.auto()  # The server asks it to.
+    POLLUTED = enum.auto()  # Somebody sends wrong symbols in the name of the server.
 
 
 class TransferState(enum.Enum):

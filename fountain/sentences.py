@@ -74,6 +74,7 @@ _SENTENCES: dict[enum.Enum, str] = {
     LeaveReason.TOO_LARGE: "the group's packets of {packet_size:,} bytes are too large for the path to this host",
     LeaveReason.NO_DATA: "none of the group's data packets arrives here",
     LeaveReason.HOLDS_BACK: "this receiver slows the group down",
+    LeaveReason.POLLUTED: "somebody sends wrong data to the group, and two blocks were spoilt",
     **{reason: reason.name.lower().replace("_", " ") for reason in RefusalReason},
     Notice.READING: "reading {path}",
     Notice.LISTING: "listing {path}",

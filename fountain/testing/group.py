@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.codes.api import Code
 from fountain.engine.receiving.collector import BlockSink
 from fountain.engine.receiving.group_feed import GroupFeed
 from fountain.engine.receiving.group_receiver import GroupPorts, GroupReceiver, ReceiverOptions
-from fountain.engine.receiving.identity import ReceiverIdentity
+from fountain.engine.receiving.identity import GroupServerKeys, ReceiverIdentity
 from fountain.engine.receiving.object_fetch import Phase, Place
 from fountain.engine.receiving.outcome import Yielded
 from fountain.engine.runtime.workers import InlineWorkers, Workers
@@ -42,13 +44,15 @@ class GroupOptions:
     cc: str = "fixed"
     key: bytes | None = None
     address: Address = GROUP
+    identity: Ed25519PrivateKey | None = None
 
     def streams(self, world: Surroundings, objects: Sequence[ObjectSymbols], rate_bps: int) -> GroupStreams:
         """The streams of a server's objects, from now on."""
         world.network.open_group(self.address)
         now_ns = world.now_ns
         return GroupStreams(
-            [entry.served for entry in objects], GroupTarget(self.address, CONTROL_PORT_DEFAULT, self.key),
+            [entry.served for entry in objects],
+            GroupTarget(self.address, CONTROL_PORT_DEFAULT, self.key, self.identity),
             self.settings, secret=world.draw_bytes(32),
             controller=lambda size: group_rate(self.cc, size, rate_bps, now_ns), rate_bps=rate_bps, now_ns=now_ns,
         )  # fmt: skip
@@ -65,6 +69,7 @@ class ListenerOptions:
     names: Sequence[str] | None = None
     capacity: int | None = None
     key: bytes | None = None
+    server_keys: GroupServerKeys | None = None
     loss: float = 0.0
     once: bool = True
     timeout_ns: int = 10 * NS
@@ -95,7 +100,8 @@ class Listener(Host):
         self.endpoint = world.network.attach((name, options.group[1]))
         self.answer = world.network.attach((name, world.draw_port()))
         world.network.join(self.endpoint, options.group)
-        identity = ReceiverIdentity(digest(name.encode())[:8], name, world.draw_bytes(32), options.key)
+        peer_id, secret = digest(name.encode())[:8], world.draw_bytes(32)
+        identity = ReceiverIdentity(peer_id, name, secret, options.key, options.server_keys)
         self.receiver = GroupReceiver(
             GroupPorts(self.endpoint, self.answer), identity, self,
             ReceiverOptions(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fountain.integrity import digest
 from fountain.limits import NS
 from fountain.net.address import Address
+from fountain.protocol.base.handshake import Identity
 from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.member import Member
 from fountain.protocol.group.server import GroupServerMachine
@@ -32,12 +35,14 @@ class Stage:
     def __init__(
         self, seed: int, *, size: int = 100_000, symbol_size: int = 64, block: int = 16, rate_bps: int = 5_000_000,
         settings: GroupSettings | None = None, cc: str = "fixed", key: bytes | None = None,
+        identity: Ed25519PrivateKey | None = None,
     ) -> None:  # fmt: skip
         self.world = World(seed)
-        self.options = GroupOptions(settings or GroupSettings(), cc, key)
+        self.options = GroupOptions(settings or GroupSettings(), cc, key, identity=identity)
+        self._identity = None if identity is None else Identity(identity)
         self.rate_bps = rate_bps
         self.source: MemorySource = self.world.source(payload(size, seed), symbol_size=symbol_size, block=block)
-        self.server: Server = self.world.serve(self.source, rate_bps=rate_bps, group=self.options)
+        self.server: Server = self._serve()
         self.listeners: list[Listener] = []
         self.reported: list[tuple[int, str]] = []  # when, by whom
         self.world.taps.append(self._look)
@@ -73,7 +78,7 @@ class Stage:
 
     def restart_server(self) -> None:
         """A server of the same object with other secrets, at the same address."""
-        self.server = self.world.serve(self.source, rate_bps=self.rate_bps, group=self.options)
+        self.server = self._serve()
 
     def all_done(self) -> bool:
         """Whether every listener has the object."""
@@ -103,6 +108,11 @@ class Stage:
     def wait(self, time_ns: int) -> None:
         """Let time pass."""
         self.world.run(lambda: False, time_ns)
+
+    def _serve(self) -> Server:
+        return self.world.serve(
+            self.source, rate_bps=self.rate_bps, group=self.options, identity=self._identity
+        )  # fmt: skip
 
     def _look(self, datagram: bytes, source: Address, target: Address) -> None:
         if packet_type(datagram) is GroupPacketType.REPORT:

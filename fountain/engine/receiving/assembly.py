@@ -81,7 +81,8 @@ def contradiction() -> IntegrityError:
 
 def described(offer: OfferBody) -> OfferBody:
     """What an offer has of the object: without keys, ports and the release, which change, and how it is sent."""
-    return replace(offer, key_index=0, server_public=b"", data_port=0, open=False, release=None, pairing=None)
+    same = replace(offer, key_index=0, server_public=b"", data_port=0, open=False)
+    return replace(same, release=None, identified=False, pairing=None)
 
 
 def check_cut(code: Code, offer: OfferBody) -> None:

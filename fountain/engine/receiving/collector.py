@@ -103,6 +103,7 @@ class Collector:
         self.table = table
         self.overhead_count = 0
         self.bad_block_count = 0
+        self.spoilt_count = 0  # bad blocks of the present feed
         self._bad_since_good: Counter[int] = Counter()  # how often each block was bad since one was good
         self.margin = 0  # symbols beyond K to wait for where repair symbols are used: see `wanted`
         self._repaired: set[int] = set()  # open blocks that hold repair symbols, where there is a margin
@@ -173,6 +174,14 @@ class Collector:
         for block in [block for block in self.table if block in self._decoders and self.table.admits(block)]:
             progress = self._decoders[block].progress
             self.table.progress(block, progress.have, progress.need)
+
+    def distrust(self) -> None:
+        """What came so far may be wrong, and what comes from now on is not: begin open blocks again, without blame."""
+        self.spoilt_count = 0
+        self._bad_since_good.clear()
+        for block in [block for block in self._decoders if self.table.admits(block)]:
+            self._recycle(block)
+            self.table.progress(block, 0, self.table.symbol_count(block))
 
     def job(self, block: int) -> BlockOutcome:
         """Decode `block`, verify and write it: for a worker. Nothing else touches the block meanwhile."""
@@ -247,6 +256,7 @@ class Collector:
 
     def _note_bad(self, block: int) -> None:
         self.bad_block_count += 1
+        self.spoilt_count += 1
         self._bad_since_good[block] += 1
 
     def _recycle(self, block: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from fountain.engine.receiving.assembly import Assembly, minimum_memory
@@ -29,7 +30,7 @@ from fountain.protocol.session.client_events import (
 )
 from fountain.storage.paths import printable
 from fountain.wire.group import MemberState
-from fountain.wire.reject import RejectCounter
+from fountain.wire.reject import Reject, RejectCounter
 from fountain.wire.session import StopReason
 
 __all__ = ["OPENING_SIZE_MAX", "GroupFeed", "UnicastFallback"]
@@ -40,6 +41,8 @@ PARTING_REPORT_COUNT = 10
 SPEECHLESS_NS = 2 * NS  # So long one that failed at its first Announce waits for the Plan that lets it report.
 OPENING_SIZE_MAX = 16 << 20  # Octets of data packets that are kept while the sink is opened.
 CATCH_UP_TRAIN_COUNT = 64  # Kept trains that are taken in one step.
+POLLUTED_COUNT = 2  # Bad blocks: it is no accident then.
+FALSE_HOST_COUNT_MAX = 8  # More are not distinguished.
 UNHEARD_COUNT, UNHEARD_NS = 64, NS  # So many packets sent, and not one of them heard since one came, for so long.
 
 
@@ -60,6 +63,7 @@ class GroupFeed:
         self.was_asked = False  # to leave, by the server
         self.standstill: Standstill | None = None  # why it goes on by unicast, or would, though nobody asked it to
         self.is_lingering = False  # It goes on reporting what has changed after the end.
+        self.false_hosts: Counter[str] = Counter()  # data packets from hosts that are not the server
         self._rejects = rejects
         self._begun_ns: int | None = None
         self._failed_ns: int | None = None
@@ -106,7 +110,9 @@ class GroupFeed:
     def should_leave(self) -> bool:
         """Whether it is to go on by unicast now. Its server should know it first, and that it leaves."""
         return (
-            self.leave_reason is not None and self.may_yield and (self.machine.may_speak or self.standstill is not None)
+            self.leave_reason is not None
+            and self.may_yield
+            and (self.machine.may_speak or self.standstill is not None or self.leave_reason is LeaveReason.POLLUTED)
         )
 
     # --- The stream ----------------------------------------------------------------------------------------
@@ -132,6 +138,9 @@ class GroupFeed:
     def take(self, train: Train, kernel_drop_count: int, now_ns: int) -> None:
         """Take in the packets of this session in a train."""
         if self.fallback is not None or self.fetch.phase not in (Phase.CONNECTING, Phase.RECEIVING):
+            return
+        if not self.machine.takes_data_from(train.address[0]):
+            self._note_false(train)
             return
         self.machine.note_kernel_drops(kernel_drop_count - self._earlier_drop_count)
         if not self.fetch.is_opening and not self._kept:
@@ -184,6 +193,11 @@ class GroupFeed:
             self.standstill = self.machine.standstill(timeout_ns, now_ns)
             if self.standstill is not None and not self.machine.is_oneway:
                 self.leave_reason = LeaveReason[self.standstill.name]
+        assembly = self.fetch.assembly
+        if assembly is None or not self.may_yield or self.machine.is_oneway:
+            return
+        if assembly.collector.spoilt_count >= POLLUTED_COUNT:
+            self.leave_reason = self.leave_reason or LeaveReason.POLLUTED
 
     def is_forsaken(self, timeout_ns: int, now_ns: int) -> bool:
         """Whether nothing more is to be hoped for: silence for the time-out, or data that stays away."""
@@ -229,6 +243,8 @@ class GroupFeed:
 
     def leave(self, alone: UnicastFeed, now_ns: int) -> None:
         """Leave the group, which would have to wait, and go on by unicast."""
+        if self.leave_reason is LeaveReason.POLLUTED and self.fetch.assembly is not None:
+            self.fetch.assembly.collector.distrust()
         self.fetch.feed = UnicastFallback(self, alone, now_ns)
         self.fetch.phase = Phase.CONNECTING
         self.machine.change_state(MemberState.FALLBACK, now_ns)
@@ -255,6 +271,12 @@ class GroupFeed:
     def _take_part(self, assembly: Assembly, now_ns: int) -> None:
         self._set_margin(assembly)
         self.machine.adopt(assembly.table, now_ns)
+
+    def _note_false(self, train: Train) -> None:
+        host, count = train.address[0], train.segment_count
+        self._rejects.add(Reject.UNPROVED, count)
+        if host in self.false_hosts or len(self.false_hosts) < FALSE_HOST_COUNT_MAX:
+            self.false_hosts[host] += count
 
     def _take(self, train: Train, now_ns: int) -> None:
         inflow = self.machine.inflow

@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,7 @@ class _Entry:
     fetched: Fetched | None = None  # once that was reported
     standstill: Standstill | None = None  # that was reported
     was_asked_to_leave: bool = False  # and that was reported
+    false_hosts: set[str] = field(default_factory=set)  # that were reported
 
     @property
     def has_proved(self) -> bool:
@@ -250,6 +251,7 @@ class GroupFetch:
                     self._supersede(entry, now)
                 entry.reporter.report(now)
             self._report_standstill(entry)
+            self._report_false_hosts(entry)
             has_left = entry.feed.was_asked or not self._config.wait
             if entry.feed.fallback is not None and has_left and self._archive is None:
                 self._receiver.ports.leave()
@@ -287,6 +289,20 @@ class GroupFetch:
             error = self._standstill_error(cause)
             self._observer.handle(Warned(error.message, error.hint))
 
+    def _report_false_hosts(self, entry: _Entry, *, is_end: bool = False) -> None:
+        """Report who sends data in the name of the server: each host once, and at the end how much it was."""
+        for host, count in entry.feed.false_hosts.items():
+            if is_end:
+                self._observer.handle(Warned(f"{host} sent {count:,} false data packets. None of them was used."))
+            elif host not in entry.false_hosts:
+                entry.false_hosts.add(host)
+                self._observer.handle(
+                    Warned(
+                        f"{host} sends data packets in the name of the group's server. They are dropped.",
+                        "It may have the key of the group: give all others a new one.",
+                    )
+                )
+
     def _standstill_error(self, cause: Standstill) -> IncompleteError:
         return standstill_error(cause, standstill_ns(self._config.timeout_ns) / NS)
 
@@ -315,6 +331,7 @@ class GroupFetch:
                 raise fetch.unforeseen
             if fetch.succeeded and entry.fetched is None:
                 entry.fetched = entry.reporter.finish()
+                self._report_false_hosts(entry, is_end=True)
                 if self._archive is not None and self._archive.add(machine.offer, entry.fetched, now):
                     machine.change_state(MemberState.HOOKING, now)
             if self._archive is not None and fetch.phase is Phase.ENDED and not self._is_hook_open(entry):

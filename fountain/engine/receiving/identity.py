@@ -15,21 +15,27 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fountain.config import FetchConfig
 from fountain.errors import TransportError
 from fountain.net.address import Address
 from fountain.net.interfaces import list_interfaces
 from fountain.net.probe import route_source
+from fountain.protocol.group.server_proof import PinnedKeys
+from fountain.protocol.session.client_common import ServerJudge
 from fountain.storage.system import directory_number, read_link, read_system_text
-from fountain.trust.server_keys import ServerKeys
 
-__all__ = ["ReceiverIdentity", "group_peer_id", "single_peer_id"]
+__all__ = ["GroupServerKeys", "ReceiverIdentity", "group_peer_id", "single_peer_id"]
 
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _NETWORK = "/proc/self/ns/net"  # differs from container to container
 _DRAWN_NODE = 1 << 40  # RFC 4122 section 4.5: marks a node id that was drawn anew because no interface has one.
+
+
+class GroupServerKeys(PinnedKeys, ServerJudge, Protocol):
+    """What is known of the key of a group's server: in the group, and where it serves this receiver alone."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class ReceiverIdentity:
     host: str
     secret: bytes
     key: bytes | None = None
-    server_keys: ServerKeys | None = None
+    server_keys: GroupServerKeys | None = None
 
 
 def single_peer_id(config: FetchConfig, targets: Sequence[Address]) -> bytes:

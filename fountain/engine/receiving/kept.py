@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
+from fountain.net.address import Address
 from fountain.net.train import Train
 from fountain.wire.data import is_data
 
@@ -19,7 +20,7 @@ class KeptTrains:
 
     def __init__(self) -> None:
         self.size = 0
-        self._trains: deque[tuple[bytes, int]] = deque()  # octets, and the size of each packet
+        self._trains: deque[tuple[bytes, int, Address]] = deque()  # octets, the size of each packet, and from where
 
     def __len__(self) -> int:
         return len(self._trains)
@@ -28,18 +29,18 @@ class KeptTrains:
         """Keep the full segments of a train, unless that makes it more than `size_max` octets."""
         size = train.length - len(train.remainder)
         if size_max is None or self.size + size + ENTRY_SIZE <= size_max:
-            self._trains.append((bytes(train.view[:size]), train.segment_size))
+            self._trains.append((bytes(train.view[:size]), train.segment_size, train.address))
             self.size += size + ENTRY_SIZE
 
     def pop(self, into: Train) -> None:
         """Take the oldest train out, and copy it into another one."""
-        octets, segment_size = self._trains.popleft()
+        octets, segment_size, into.address = self._trains.popleft()
         self.size -= len(octets) + ENTRY_SIZE
         _copy(octets, segment_size, into)
 
     def each(self, into: Train) -> Iterator[Train]:
         """Every train, copied into `into`: valid until the next one."""
-        for octets, segment_size in self._trains:
+        for octets, segment_size, into.address in self._trains:
             _copy(octets, segment_size, into)
             yield into
 

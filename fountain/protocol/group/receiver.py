@@ -219,6 +219,10 @@ class GroupReceiverMachine:
         else:
             self._handle_plan(record, now_ns)
 
+    def takes_data_from(self, host: str) -> bool:
+        """Whether data packets from a host may be the server's, as far as that can be known."""
+        return self.channel.proofs is None or host in self.channel.proofs
+
     def handle_data(self, timestamp_us: int, address: Address, now_ns: int) -> None:
         """Data packets came from `address`, counted by the inflow's counter; the latest was sent at `timestamp_us`."""
         self._signs.server.hear_data(address, now_ns)

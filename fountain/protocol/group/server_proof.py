@@ -54,6 +54,10 @@ class ServerProofs:
         self._others = Bucket(OTHER_INTERVAL_NS, OTHER_COUNT)
         self._known: deque[bytes] = deque(maxlen=SIGNED_COUNT_MAX)
 
+    def __contains__(self, host: str) -> bool:
+        """Whether true packets came from a host lately: the data of others is not the server's."""
+        return host in self._hosts
+
     def verify(self, header: GroupHeader, octets: bytes, address: Address, now_ns: int) -> Reject | None:
         """Why a packet from `address` is not the server's; its `octets` end with its signature, where it has one."""
         if not header.identified:
