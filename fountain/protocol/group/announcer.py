@@ -28,7 +28,8 @@ PLAN_ROUNDS = 2
 PLAN_MIN_NS = NS // 50
 PLAN_FULL_NS = NS // 500  # The same for Plans that are full of acknowledgements, where the rate allows.
 PLAN_MAX_NS = NS
-PROOF_SHARE = 0.005  # Of the rate, at most, for the signatures of Plans.
+PROOF_SHARE = 0.005  # Of the rate, at most, for the signatures of Plans ...
+PROOF_FREE_COUNT = 64  # ... after so many: while the rate finds its level, few Plans would keep it low.
 GRTT_INITIAL_NS = NS // 20
 GRTT_MIN_NS = NS // 1000
 
@@ -128,7 +129,8 @@ class Announcer:
         self._planned_ns = now_ns
         interval_ns = PLAN_MAX_NS
         shared_ns = int((PLAN_SIZE + self._proof_size) * 8 * NS / (PLAN_SHARE * plan.rate_bps))
-        self._plan_min_ns = min(int(self._proof_size * 8 * NS / (PROOF_SHARE * plan.rate_bps)), PLAN_MAX_NS)
+        if self.sequence > PROOF_FREE_COUNT:
+            self._plan_min_ns = min(int(self._proof_size * 8 * NS / (PROOF_SHARE * plan.rate_bps)), PLAN_MAX_NS)
         if has_more:
             # A receiver that is not acknowledged before its next turn reports in vain.
             self.plan_ns = now_ns + max(min(max(shared_ns, PLAN_FULL_NS), PLAN_MIN_NS), self._plan_min_ns)
