@@ -172,7 +172,7 @@ def test_a_damaged_handshake_packet_is_read_or_rejected(record: Any, data: st.Da
         assert isinstance(read, Reject) or read.encode() == damaged
 
 
-@pytest.mark.parametrize("reserved", [0x0008, 0x8000])
+@pytest.mark.parametrize("reserved", [0x0010, 0x8000])
 def test_reserved_flags_are_rejected(reserved: int) -> None:
     octets = bytearray(Hello(bytes(16)).encode())
     octets[6:8] = reserved.to_bytes(2, "big")
