@@ -1,4 +1,4 @@
-"""Packets of a group: Announce and Plan from the server to the group, GroupReport from a receiver to the server.
+"""Packets of a group: Announce, Plan and Preparing from the server to the group, GroupReport to the server.
 
      0  control header (8): magic, version, type, flags
      8  session id (8)
@@ -101,6 +101,7 @@ class GroupPacketType(enum.IntEnum):
     ANNOUNCE = 16
     PLAN = 17
     REPORT = 18
+    PREPARING = 19  # The server still reads its files or compiles; it has no body, and a session id of its own.
 
 
 class MemberState(enum.IntEnum):
@@ -157,7 +158,7 @@ class GroupHeader:
             return Reject.BAD_MAGIC
         if version != VERSION:
             return Reject.BAD_VERSION
-        if not GroupPacketType.ANNOUNCE <= packet_type <= GroupPacketType.REPORT:
+        if not GroupPacketType.ANNOUNCE <= packet_type <= GroupPacketType.PREPARING:
             return Reject.BAD_TYPE
         is_report = packet_type == GroupPacketType.REPORT
         if flags & ~(FLAG_OPEN | (0 if is_report else FLAG_IDENTIFIED)):

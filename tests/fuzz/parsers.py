@@ -109,7 +109,7 @@ SESSIONS = [
     for kind, number, _, _ in golden.SESSION_PACKETS.values()
 ]
 GROUPS = [
-    GroupChannel(golden.GROUP_SESSION, None).wrap(kind, number, group_golden.RECORDS[body].encode())
+    GroupChannel(golden.GROUP_SESSION, None).wrap(kind, number, group_golden.RECORDS[body].encode() if body else b"")
     for kind, number, body in group_golden.PACKETS.values()
 ]
 MANIFESTS = [golden.golden("manifest"), manifest.encode(a_file()), manifest.encode(a_tree())]

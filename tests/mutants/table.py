@@ -266,6 +266,16 @@ MUTANTS = (
         "tests/protocol/test_patience.py",
     ),
     Mutant(
+        "group-preparing-limit", "a made-up Preparing keeps the receivers of a group for ever",
+        "if now_ns - self._since_ns < PREPARING_NS_MAX:", "if True:",
+        "tests/engine/test_group_preparing.py",
+    ),
+    Mutant(
+        "group-preparing-proof", "anybody can make the receivers of a server with a key wait",
+        "if reject := reject or channel.verify(header, data, address, now_ns):", "if reject:",
+        "tests/engine/test_group_preparing.py",
+    ),
+    Mutant(
         "patience-hint", "a forged Refusal ends a fetch that has a stream",
         "if self._suspicion is not None and not self.was_connected:", "if self._suspicion is not None:",
         "tests/protocol/test_patience.py", "session",

@@ -73,7 +73,7 @@ class Insider:
         assert not isinstance(header, Reject)
         channel = GroupChannel(header.session, self._key)
         body = channel.unwrap(header, data)
-        if isinstance(body, Reject):
+        if isinstance(body, Reject) or header.packet_type is GroupPacketType.PREPARING:
             return
         if header.packet_type is GroupPacketType.ANNOUNCE:
             announce = Announce.parse(body, open=header.open)

@@ -74,4 +74,5 @@ PACKETS = {
     "announce": (GroupPacketType.ANNOUNCE, 1, "announce body"),
     "plan": (GroupPacketType.PLAN, 2, "plan body"),
     "report": (GroupPacketType.REPORT, 0x00C0FFEE_00000001, "group report body"),
+    "preparing": (GroupPacketType.PREPARING, 1, ""),
 }

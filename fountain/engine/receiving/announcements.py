@@ -6,11 +6,13 @@ import unicodedata
 from collections.abc import Callable
 
 from fountain.config import FetchConfig
-from fountain.engine.receiving.failures import other_object_error
+from fountain.engine.receiving.failures import other_object_error, preparing_error
+from fountain.engine.receiving.servers_heard import ServersHeard
 from fountain.errors import FountainError, NobodyAnsweredError, UntrustedError
 from fountain.events import Observer, Warned
 from fountain.limits import NS
 from fountain.net.group import Group
+from fountain.sentences import Notice, warning
 from fountain.storage.paths import printable
 from fountain.wire.control import OfferBody
 
@@ -32,7 +34,7 @@ class Announcements:
         self._object_id = None if wanted is None else bytes.fromhex(wanted)
         self._other: OfferBody | None = None  # what was heard in place of the object of that id
         self._names: dict[str, None] = {}  # in order
-        self._has_reported_other = self._has_reported_why = False
+        self._has_reported_other = self._has_reported_why = self._has_reported_preparing = False
         self._silent_ns = now_ns  # until then nothing was heard
         self._refusals: dict[str, None] = {}  # that were reported
 
@@ -51,15 +53,21 @@ class Announcements:
         return is_named
 
     def report_why_nothing_comes(
-        self, group: Group, foreign_count: int, refusal: UntrustedError | None, now_ns: int
+        self, group: Group, servers: ServersHeard, refusal: UntrustedError | None, now_ns: int
     ) -> None:  # fmt: skip
         """Report once what is heard instead of what is waited for, where there is no limit of time."""
-        if not self._names and not foreign_count and refusal is None:
+        if not self._names and not servers.foreign_count and refusal is None:
             self._silent_ns = now_ns
         elif not self._has_reported_why and now_ns - self._silent_ns >= OTHERS_NS:
             self._has_reported_why = True
-            error = self.error(group, foreign_count, refusal)
+            error = self.error(group, servers, refusal)
             self._observer.handle(Warned(error.message, error.hint))
+
+    def report_preparing(self, servers: ServersHeard) -> None:
+        """Report once that a server is not ready yet."""
+        if servers.preparing_host and not self._has_reported_preparing:
+            self._has_reported_preparing = True
+            self._observer.handle(warning(Notice.SERVER_PREPARING, host=servers.preparing_host))
 
     def report_refusal(self, error: UntrustedError, may_show: Callable[[], bool]) -> None:
         """Report once why something that is announced may not be taken, as far as there `may_show` something be."""
@@ -70,14 +78,14 @@ class Announcements:
             del self._refusals[next(iter(self._refusals))]
         self._observer.handle(Warned(error.message, error.hint))
 
-    def error(self, group: Group, foreign_count: int, refusal: UntrustedError | None) -> FountainError:
+    def error(self, group: Group, servers: ServersHeard, refusal: UntrustedError | None) -> FountainError:
         """The error of a fetch that nobody announced anything for, or of whose server `refusal` says what is wrong."""
         config = self._config
         if refusal is not None and self._other is None and not self._names:
             return refusal
         if self._other is not None:
             return other_object_error(f"Group {group.address}", self._other)
-        if foreign_count:
+        if servers.foreign_count:
             return NobodyAnsweredError(
                 f"Group {group.address} has a server, but it uses another key than this receiver, or only one of them "
                 "uses any.",
@@ -89,6 +97,8 @@ class Announcements:
                 f"{printable(config.name or '')} is not announced in group {group.address}, port {group.port}.",
                 f"This is: {names}.",
             )
+        if servers.preparing_host:
+            return preparing_error(servers.preparing_host)
         what = "anything" if config.name is None else printable(config.name)
         return NobodyAnsweredError(
             f"Nobody announced {what} in group {group.address}, port {group.port}, on {group.interface.name} within "

@@ -27,6 +27,7 @@ __all__ = [
     "fetch_failure",
     "local_error",
     "other_object_error",
+    "preparing_error",
     "refusal_error",
     "standstill_error",
 ]
@@ -57,10 +58,7 @@ def fetch_failure(
                 "`wait` keeps asking.",
             )
         case Failure.PREPARING:
-            return NobodyAnsweredError(
-                f"{host} reported that it reads its files or compiles, but it has not become ready.",
-                "Check whether fountain-serve still runs there and what it shows, or add `wait` to keep asking.",
-            )
+            return preparing_error(host)
         case Failure.NO_DATA:
             return NobodyAnsweredError(
                 f"{host} answered on port {port}, but no data came from its port {data_port} within {timeout_s:g} s.",
@@ -228,6 +226,14 @@ def _unproved_error(host: str, offer: OfferBody | None) -> UntrustedError:
     if offer is not None:
         hint += f" Both sides must have `open`, or neither: the server {'has' if offer.open else 'does not have'} it."
     return UntrustedError(f"{host} did not prove the expected key.", hint)
+
+
+def preparing_error(host: str) -> NobodyAnsweredError:
+    """The error of a server that is not ready for too long, or reports it no more."""
+    return NobodyAnsweredError(
+        f"{host} reported that it reads its files or compiles, but it has not become ready.",
+        "Check whether fountain-serve still runs there and what it shows, or add `wait` to keep asking.",
+    )
 
 
 def other_object_error(source: str, offer: OfferBody | None) -> UntrustedError:

@@ -68,6 +68,12 @@ class _Entry:
         return assembly is not None and assembly.sink.manifest is not None
 
     @property
+    def done_count(self) -> int:
+        """Blocks of it that are here."""
+        assembly = self.feed.fetch.assembly
+        return 0 if assembly is None else assembly.table.done.count
+
+    @property
     def object_id(self) -> bytes:
         """Of the object."""
         return self.feed.machine.offer.object_id
@@ -380,17 +386,21 @@ class GroupFetch:
 
     def _check_patience(self, now: int) -> None:
         """Give up where nothing comes for too long, unless there is time without limit."""
-        config, foreign_count = self._config, self._receiver.foreign_count
+        config, servers = self._config, self._receiver.servers
+        servers.note_done(sum(entry.done_count for entry in self._entries))
+        self._announcements.report_preparing(servers)
         if (config.wait or config.listen) and not self._entries:
-            self._announcements.report_why_nothing_comes(self._group, foreign_count, self._server_refusal, now)
+            self._announcements.report_why_nothing_comes(self._group, servers, self._server_refusal, now)
         if config.wait and not config.listen:
             return
-        if not self._entries and not config.listen and now - self._start_ns >= config.timeout_ns:
+        is_awaited = servers.is_awaited(config.timeout_ns, now)
+        is_late = now - self._start_ns >= config.timeout_ns
+        if not self._entries and not config.listen and is_late and not is_awaited:
             refusal = None if self._trust.vetting is None else self._trust.vetting.refusal
-            raise refusal or self._announcements.error(self._group, foreign_count, self._server_refusal)
+            raise refusal or self._announcements.error(self._group, servers, self._server_refusal)
         for entry in self._entries:
             feed = entry.feed
-            if not feed.is_forsaken(config.timeout_ns, now):
+            if not feed.is_forsaken(config.timeout_ns, now) or (is_awaited and feed.standstill is None):
                 continue
             if feed.standstill is not None:
                 error = self._standstill_error(feed.standstill)

@@ -26,6 +26,7 @@ from fountain.engine.receiving.identity import ReceiverIdentity
 from fountain.engine.receiving.idle_members import IdleMembers
 from fountain.engine.receiving.kept import EarlyPackets
 from fountain.engine.receiving.object_fetch import ObjectFetch, Phase, Place
+from fountain.engine.receiving.servers_heard import ServersHeard
 from fountain.engine.receiving.unicast_feed import RECEIVE_TRAIN_COUNT_MAX, UnicastFeed, contents, received_trains
 from fountain.engine.runtime.workers import Workers
 from fountain.errors import TransportError
@@ -151,7 +152,7 @@ class GroupReceiver:
         self.idle = IdleMembers()
         self.early = EarlyPackets()
         self.rejects = RejectCounter()  # packets of no session that is received here
-        self.foreign_count = 0  # Announces that another key, or none, was used for
+        self.servers = ServersHeard()
         self.unforeseen_count = 0  # exceptions that nobody foresaw
         self._identity = identity
         self._application = application
@@ -283,8 +284,19 @@ class GroupReceiver:
             waiting.handle_datagram(data, header, address, now_ns)
             if waiting.state is not MemberState.JOINING:
                 return
-        if header.packet_type is GroupPacketType.ANNOUNCE and header.session not in self._refused:
+        if header.packet_type is GroupPacketType.PREPARING:
+            self._hear_preparing(header, data, address, now_ns)
+        elif header.packet_type is GroupPacketType.ANNOUNCE and header.session not in self._refused:
             self._hear_announce(header, data, address, now_ns)
+
+    def _hear_preparing(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> None:
+        channel = GroupChannel(header.session, self._identity.key, self.proofs)
+        body = channel.unwrap(header, data)
+        reject = body if isinstance(body, Reject) else Reject.BAD_LENGTH if body else None
+        if reject := reject or channel.verify(header, data, address, now_ns):
+            self._reject(reject)
+        else:
+            self.servers.prepares(address[0], now_ns)
 
     def _hear_announce(self, header: GroupHeader, data: bytes, address: Address, now_ns: int) -> None:
         channel = GroupChannel(header.session, self._identity.key, self.proofs)
@@ -293,10 +305,14 @@ class GroupReceiver:
         if not isinstance(announce, Reject):
             announce = channel.verify(header, data, address, now_ns) or announce
         if isinstance(announce, Reject):
-            self.foreign_count += announce in (Reject.OUT_OF_PLACE, Reject.BAD_SEAL)
-            self.rejects.add(announce)
-            return
-        self._consider(_Heard(announce, channel, address, header.sequence), now_ns)
+            self._reject(announce)
+        else:
+            self._consider(_Heard(announce, channel, address, header.sequence), now_ns)
+
+    def _reject(self, reject: Reject) -> None:
+        """A packet of a server of which no stream is received here is not believed."""
+        self.servers.foreign_count += reject in (Reject.OUT_OF_PLACE, Reject.BAD_SEAL)
+        self.rejects.add(reject)
 
     def _consider(self, heard: _Heard, now_ns: int) -> None:
         """Take what is announced, if it is wanted and there is room, or it earns a place."""

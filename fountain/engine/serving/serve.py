@@ -141,7 +141,7 @@ def _serve(config: ServeConfig, observer: Observer, stop: threading.Event) -> Se
         stack.callback(control.close)
         data = open_endpoint(config.bind, config.data_port, field="data_port")
         stack.callback(data.close)
-        porter = Porter(control)
+        porter = Porter(control, place)
         stack.callback(porter.close)
         sources = [
             stack.enter_context(_open(path, config, code, observer, stop, releases.get(name)))

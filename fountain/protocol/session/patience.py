@@ -13,7 +13,7 @@ from fountain.limits import NS
 from fountain.protocol.session.client_events import Failure
 from fountain.wire.control import OfferBody, RefusalReason
 
-__all__ = ["Hint", "Patience"]
+__all__ = ["PREPARING_NS_MAX", "PREPARING_SILENCE_NS", "Hint", "Patience"]
 
 HINT_GRACE_NS = NS  # So long a true answer may take that contradicts one which anybody could have sent.
 CUT_COUNT_MAX = 3  # Streams in a row that may end as soon as they have begun; more are what is wrong.
