@@ -7,9 +7,10 @@ fountain` stays light and a command can print its help without loading numpy. Ev
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from fountain._version import __version__
+
+TYPE_CHECKING = False  # That of typing, which takes most of the time that this takes to load.
 
 if TYPE_CHECKING:
     from fountain.api import (

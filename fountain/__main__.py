@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from fountain.cli.main import main
+from fountain.cli.start import module
 
 __all__: list[str] = []
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(module())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -143,6 +144,40 @@ def start_waiting(is_obedient: bool, before: str = "") -> subprocess.Popen[bytes
     assert process.stderr is not None
     assert process.stderr.readline() == b"ready\n"
     return process
+
+
+# Sends the command itself a signal when it begins to load a module.
+INTERRUPTED_START = """
+import os, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+            for _ in range(1000):  # Handlers run between two bytecodes.
+                pass
+
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["fountain-fetch", "192.0.2.1", "--quiet"]
+from fountain.cli.start import fetch
+sys.exit(fetch())
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("module", ["argparse", "fountain.cli.fetch", "fountain.config", "fountain.storage.paths"])
+def test_a_signal_while_the_command_is_loaded_ends_it_quietly(module: str, number: signal.Signals) -> None:
+    done = python("-c", INTERRUPTED_START.format(module=module, number=int(number)))
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_the_first_module_of_a_command_loads_no_other() -> None:
+    probe = "import sys; before = set(sys.modules); import fountain.cli.start; print(sorted(set(sys.modules) - before))"
+    own = ["fountain", "fountain._version", "fountain.cli", "fountain.cli.start"]
+    loaded = python("-c", probe).stdout.decode()
+    assert [name for name in ast.literal_eval(loaded) if name.startswith("fountain")] == own
+    assert {"typing", "argparse", "dataclasses"}.isdisjoint(ast.literal_eval(loaded))
 
 
 def interrupt_until_it_ends(process: subprocess.Popen[bytes]) -> None:
