@@ -7,6 +7,7 @@ handles its signals, writes to its terminal or changes how its garbage is collec
 
 from __future__ import annotations
 
+import difflib
 import os
 import threading
 import weakref
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetch", "FetchOptions", "ListenOptions", "Listener", "ServeOptions", "Server", "fetch", "listen", "serve"]
 
 EVENT_COUNT_MAX = 1000  # Events that wait to be asked for. Beyond them the oldest go, but no object that was received.
+_INTERNAL = {"host", "group", "listen", "trust"}  # fields that the functions here fill by themselves
 _SNAPSHOTS = (OnewayProgress, PeersProgress, TransferProgress)
 
 Result = TypeVar("Result")
@@ -242,9 +245,19 @@ class _Run(Generic[Result]):
             self.changed.wait_for(lambda: self._waiting or self.is_over)
             return self._waiting.popleft() if self._waiting else None
 
+    def wait_for(self, is_there: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait until something is there, for as long as that; whether it is. The caller holds `changed`."""
+        if timeout_s is not None:
+            is_number = isinstance(timeout_s, Real) and not isinstance(timeout_s, bool)
+            if not (is_number and timeout_s >= 0):  # NaN is no time either.
+                hint = "It takes a number of seconds from 0, or None to wait without limit."
+                raise UsageError(f"`timeout_s` is {timeout_s!r}.", hint, field="timeout_s")
+            timeout_s = float(min(timeout_s, threading.TIMEOUT_MAX))
+        return self.changed.wait_for(is_there, timeout_s)
+
     def result(self, timeout_s: float | None) -> Result:
         with self.changed:
-            if not self.changed.wait_for(lambda: self.is_over, timeout_s):
+            if not self.wait_for(lambda: self.is_over, timeout_s):
                 raise TimeoutError(f"There is no result after {timeout_s} s.")
         self.raise_error()
         return self._result  # type: ignore[return-value]  # An engine that raised nothing has returned it.
@@ -329,6 +342,7 @@ class Fetch(_Running[Fetched | None]):
         self, where: str | GroupConfig, name: str | None = None, *, on_event: OnEvent | None = None,
         **options: Unpack[FetchOptions],
     ) -> None:  # fmt: skip
+        _check_names("fetch() and Fetch() have", options, FetchOptions, FetchConfig, TrustConfig)
         config = _fetch_config(where, options, name=name)
         super().__init__(partial(_run_fetch, config), on_event)
         self._run.start()
@@ -338,6 +352,7 @@ class Fetch(_Running[Fetched | None]):
 
         Raises:
             FountainError: any of its kinds but PeersMissingError.
+            UsageError: `timeout_s` is no number, or below zero.
             TimeoutError: it does not stand after `timeout_s` seconds; the fetch goes on.
         """
         fetched = self._run.result(timeout_s)
@@ -356,6 +371,7 @@ class Listener(_Running[Fetched | None]):
     def __init__(
         self, group: GroupConfig, *, on_event: OnEvent | None = None, **options: Unpack[ListenOptions]
     ) -> None:  # fmt: skip
+        _check_names("listen() has", options, ListenOptions, FetchConfig, TrustConfig)
         config = _fetch_config(group, options, listen=True)
         super().__init__(partial(_run_fetch, config), on_event)
         self._run.start()
@@ -389,6 +405,7 @@ class Server(_Running["ServeSummary"]):
     def __init__(
         self, paths: AnyPath | Iterable[AnyPath], *, on_event: OnEvent | None = None, **options: Unpack[ServeOptions]
     ) -> None:  # fmt: skip
+        _check_names("serve() and Server() have", options, ServeOptions)
         values: dict[str, Any] = {**dependent_defaults(options), **options}
         files = {name: values.pop(name, None) for name in ("identity", "allow")}
         trust = ServeTrustConfig(
@@ -443,14 +460,14 @@ class Server(_Running["ServeSummary"]):
         """Return when so many distinct peers have all that they take; it counts from the start of the server.
 
         Raises:
-            UsageError: `peers` is no number, or below zero.
+            UsageError: `peers` or `timeout_s` is no number, or below zero.
             PeersMissingError: they have it not after `timeout_s` seconds, or at the server's end.
             FountainError: as `result`.
         """
         if not isinstance(peers, int) or isinstance(peers, bool) or peers < 0:
             raise UsageError(f"The number of peers is {peers!r}.", "It takes a whole number from 0.", field="peers")
         with self._run.changed:
-            self._run.changed.wait_for(lambda: self._done_count >= peers or self._run.is_over, timeout_s)
+            self._run.wait_for(lambda: self._done_count >= peers or self._run.is_over, timeout_s)
             done_count = self._done_count
         if done_count < peers:
             self._run.raise_error()
@@ -461,6 +478,7 @@ class Server(_Running["ServeSummary"]):
 
         Raises:
             FountainError: what ended it: its only object has changed, say.
+            UsageError: `timeout_s` is no number, or below zero.
             TimeoutError: it still serves after `timeout_s` seconds.
         """
         return self._run.result(timeout_s)
@@ -476,6 +494,17 @@ class Server(_Running["ServeSummary"]):
     def _done_count(self) -> int:
         progress = self._run.latest.get(PeersProgress)
         return progress.done_count if isinstance(progress, PeersProgress) else 0
+
+
+def _check_names(who: str, given: Iterable[str], known: type, *configs: type) -> None:
+    """Refuse arguments that are neither `known` nor of one of `configs`, which say themselves what they do not fit."""
+    names = list(known.__annotations__)
+    others = {field.name for config in configs for field in fields(config)} - _INTERNAL
+    for name in given:
+        if name not in names and name not in others:
+            alike = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+            hint = f"Did you mean `{alike[0]}`?" if alike else f"These are: {', '.join(sorted(names))}."
+            raise UsageError(f"{who} no argument {name!r}.", hint, field=name)
 
 
 def _fetch_config(where: str | GroupConfig, options: Mapping[str, Any], **more: Any) -> FetchConfig:

@@ -30,6 +30,7 @@ from fountain.limits import (
     RATE_BPS_MIN,
 )
 from fountain.protocol.rate import CONTROL_DEFAULT, CONTROL_NAMES, LOSS_TOLERANCE_DEFAULT
+from fountain.storage.paths import is_encodable
 
 __all__ = [
     "BROADCAST_ADDRESS",
@@ -112,8 +113,18 @@ def _check_kinds(config: Any, prefix: str = "") -> None:
         fits = [isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) for kind, _ in kinds]
         if kinds and not any(fits):
             raise _wrong(prefix + field.name, f"is {value!r}.", f"It takes {' or '.join(what for _, what in kinds)}.")
-        if isinstance(value, str | Path) and "\0" in str(value):
-            raise _wrong(prefix + field.name, "has a null byte in it.", "No name and no path has one.")
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, str | Path):
+                _check_text(prefix + field.name, str(each))
+
+
+def _check_text(field: str, text: str) -> None:
+    """Refuse what no system takes as a name or a path."""
+    if "\0" in text:
+        raise _wrong(field, "has a null byte in it.", "No name and no path has one.")
+    if not is_encodable(text):
+        hint = "If that is a path with octets that are no UTF-8, use what os.fsdecode makes of it."
+        raise _wrong(field, f"{text!r} has half a character in it.", hint)
 
 
 def _check_range(field: str, value: float, low: float, high: float, hint: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -325,3 +326,68 @@ def test_ctrl_c_ends_a_server_that_a_program_waits_for(path: Path) -> None:
         out, err = server.communicate(timeout=60)
     assert out == "INTERRUPTED\n"
     assert err.splitlines()[-1] == "KeyboardInterrupt"
+
+
+# --- What is wrong with an argument --------------------------------------------------------------------------
+
+GROUP = fountain.GroupConfig(address="239.255.7.7", interface="lo")
+
+
+@pytest.mark.parametrize("text", ["x\0", "\ud800"])
+def test_a_text_that_no_system_takes_is_a_usage_error(text: str, path: Path) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: fountain.Server(text),
+        lambda: fountain.Server([path, text]),
+        lambda: fountain.Server(path, releases=[text]),
+        lambda: fountain.Server(path, identity=text),
+        lambda: fountain.fetch(text),
+        lambda: fountain.fetch("127.0.0.1", text),
+        lambda: fountain.listen(GROUP, hook=text, unsigned=True),
+    ]
+    for call in calls:
+        with pytest.raises(fountain.UsageError, match=r"null byte|half a character"):
+            call()
+    for out in (text, f"/{text}/x"):
+        with pytest.raises(fountain.StorageError, match="is no path"):
+            fountain.fetch("127.0.0.1", out=out)
+
+
+@pytest.mark.parametrize("timeout_s", ["x", float("nan"), -1, -0.001, True])
+def test_a_timeout_that_is_none_is_a_usage_error(timeout_s: Any, path: Path) -> None:
+    with fountain.Server(path, **LOCAL) as server, fountain.Fetch("127.0.0.1", port=9, wait=True) as fetch:
+        waits = [server.result, fetch.result, lambda timeout_s: server.wait(1, timeout_s)]
+        for wait in waits:
+            with pytest.raises(fountain.UsageError, match="`timeout_s` is"):
+                wait(timeout_s)
+
+
+@pytest.mark.parametrize("timeout_s", [0, 0.0, 10**400, float("inf"), 1e300])
+def test_a_timeout_may_be_as_short_or_as_long_as_numbers_are(timeout_s: float) -> None:
+    run = run_of()
+    assert run.result(timeout_s) is None
+
+
+def test_an_unknown_argument_is_named_with_the_function_that_was_called(path: Path) -> None:
+    calls: list[tuple[str, Callable[..., object]]] = [
+        ("fetch() and Fetch()", lambda **options: fountain.fetch("127.0.0.1", **options)),
+        ("fetch() and Fetch()", lambda **options: fountain.Fetch("127.0.0.1", **options)),
+        ("listen()", lambda **options: fountain.listen(GROUP, **options)),
+        ("serve() and Server()", lambda **options: fountain.serve(path, **options)),
+        ("serve() and Server()", lambda **options: fountain.Server(path, **options)),
+    ]
+    for who, call in calls:
+        alike = ("open_", "open") if "listen" not in who else ("tiemout_s", "timeout_s")
+        with pytest.raises(fountain.UsageError, match=f"{re.escape(who)} ha(s|ve) no argument '{alike[0]}'") as caught:
+            call(**{alike[0]: 1})
+        assert caught.value.hint == f"Did you mean `{alike[1]}`?"
+        with pytest.raises(fountain.UsageError, match="no argument 'unheard'") as caught:
+            call(unheard=1)
+        assert "These are: " in caught.value.hint
+    for name in ("host", "group", "listen", "trust"):
+        with pytest.raises(fountain.UsageError, match=f"no argument '{name}'"):
+            fountain.fetch("127.0.0.1", **{name: True})  # type: ignore[arg-type]
+
+
+def test_an_argument_of_another_function_says_what_it_needs() -> None:
+    with pytest.raises(fountain.UsageError, match="`hook` needs `listen`"):
+        fountain.fetch("127.0.0.1", hook="true")  # type: ignore[call-arg]

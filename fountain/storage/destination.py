@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fountain.errors import NameClashError, StorageError
 from fountain.storage.files import Directory, rename_new, storage_error, umask
-from fountain.storage.paths import printable
+from fountain.storage.paths import is_encodable, printable
 
 __all__ = [
     "check_destination",
@@ -40,7 +40,7 @@ def check_out(out: str, *, is_for_many: bool = False) -> None:
         StorageError: it is no path, or names a directory that does not exist, or lies in one, or is no directory though
             it is for many objects.
     """
-    if not out or "\0" in out:
+    if not out or "\0" in out or not is_encodable(out):
         hint = "Give a directory, or the path that the object gets."
         raise StorageError(f"`out` {out!r} is no path.", hint, field="out", path=printable(out))
     place = Path(out).absolute()

@@ -27,6 +27,7 @@ __all__ = [
     "HAS_POSIX_NAMES",
     "check_name",
     "fold",
+    "is_encodable",
     "is_typed",
     "local_name",
     "name_flaw",
@@ -49,6 +50,15 @@ _DEVICES = frozenset(
 _RESERVED = frozenset('<>:"/\\|?*')
 _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _HINT = "Ask the person who serves it to rename it."
+
+
+def is_encodable(text: str) -> bool:
+    """Whether a text can be the octets of a path: half a character (a lone surrogate) has none."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_name(name: str) -> str:
