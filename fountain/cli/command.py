@@ -33,17 +33,19 @@ class Output:
 def run_program(prog: str, env: Environment, program: Callable[[], ExitStatus]) -> int:
     """Run a whole command; returns its exit status, having said on stderr why it is not 0."""
     try:
-        status = program()
+        try:
+            status = program()
+        except TextRequested as request:
+            if not env.has_stdout:
+                raise LocalError("Standard output is closed.", "Leave it open, or write into a file: > FILE") from None
+            env.stdout.write(request.text)
+            status = ExitStatus.DONE
         env.stdout.flush()
         failure = env.stdout.failure
         if status is ExitStatus.DONE and failure is not None and not isinstance(failure, BrokenPipeError):
             raise LocalError(
                 f"Standard output could not be written: {system_words(failure)}.", "Everything else is done."
             )
-    except TextRequested as request:
-        env.stdout.write(request.text)
-        env.stdout.flush()
-        status = ExitStatus.DONE
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
     except Exception as raised:

@@ -109,6 +109,7 @@ class Environment:
 
     stdout: OutputStream
     stderr: OutputStream
+    has_stdout: bool = True  # Without it, results are lost and not missed, but nobody asks for a text in vain.
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
     terminal_width: int | None = None
@@ -139,6 +140,7 @@ class Environment:
         return cls(
             stdout=OutputStream(stdout),
             stderr=OutputStream(stderr),
+            has_stdout=sys.stdout is not None,
             stdout_is_terminal=stdout.isatty(),
             stderr_is_terminal=stderr.isatty(),
             stdin=stdin,

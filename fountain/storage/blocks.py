@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 from fountain.errors import IncompleteError, StorageError
 from fountain.limits import NS
 from fountain.storage.digests import FileDigests
-from fountain.storage.files import storage_error
 from fountain.storage.journal import Journal
 from fountain.storage.layout import Progress, digest_blocks
 from fountain.storage.octets import PartOctets
 from fountain.storage.paths import printable
 from fountain.storage.tree import PartTree
-from fountain.storage.workspace import JOURNAL_NAME, Workspace
+from fountain.storage.workspace import JOURNAL_NAME, Workspace, part_error
 from fountain.storage.zeros import zero_blocks
 from fountain.wire.manifest import Manifest
 
@@ -120,7 +119,7 @@ class PartBlocks:
         try:
             self._octets.write(self.geometry.block_offset(index), octets)
         except OSError as error:
-            raise storage_error(error, "write in", self._path) from error
+            raise part_error(error, "write in", self._path, self._path) from error
         self.has_received = True
         self._record(index)
         self._feed_digests(index, octets)
@@ -153,7 +152,7 @@ class PartBlocks:
                 self._octets.sync(pending.files)
                 self._journal.append(pending.blocks)
             except OSError as error:
-                self._lost = storage_error(error, "write in", self._path)
+                self._lost = part_error(error, "write in", self._path, self._path)
                 raise self._lost from error
 
     def prove(self, progress: Progress | None = None) -> None:

@@ -22,7 +22,7 @@ from fountain.storage.files import Directory, free_size, storage_error, umask
 from fountain.storage.layout import Progress
 from fountain.storage.paths import check_name, printable, resolve_destination
 from fountain.storage.tree import PartTree, allowed_mode, check_names, finished_files, outward_count
-from fountain.storage.workspace import PART_NAME, Workspace
+from fountain.storage.workspace import PART_NAME, Workspace, part_error
 from fountain.wire.manifest import Manifest, parse
 from fountain.wire.reject import Reject
 
@@ -207,7 +207,7 @@ class Part:
             try:
                 self._adopt(data, None)
             except OSError as error:
-                raise storage_error(error, "write in", self._workspace.path) from error
+                raise part_error(error, "write in", self._workspace.path, self._workspace.path) from error
 
     @property
     def file_sizes(self) -> Iterable[int]:
@@ -289,7 +289,7 @@ class Part:
             self._put_in_place(manifest)
             self._is_closed = True
         except OSError as error:
-            raise storage_error(error, "finish", self.destination) from error
+            raise part_error(error, "finish", self.destination, self._workspace.path) from error
         with contextlib.suppress(OSError):  # The object stands; what is left beside it takes nothing from that.
             self._workspace.remove()
         return FinishedFiles(manifest, digests, self.destination)

@@ -284,7 +284,13 @@ def _check_contents(descriptor: int, status: os.stat_result) -> None:
     if getattr(status, "st_blocks", 1) or status.st_size > _PROBE_SIZE_MAX:
         return
     contents = bytearray(status.st_size + 1)
-    if read_at(descriptor, memoryview(contents), 0) != status.st_size:
+    try:
+        count = read_at(descriptor, memoryview(contents), 0)
+    except PermissionError:
+        raise
+    except OSError as error:  # No disk is read where there are no blocks.
+        raise _Unportable("a file of the system, which cannot be read like one on a disk") from error
+    if count != status.st_size:
         raise _Unportable("a file of the system, whose contents are not as long as its size says")
 
 

@@ -7,6 +7,7 @@ object is, if it is one. It lies in the destination's directory, so the last ste
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -28,6 +29,7 @@ __all__ = [
     "has_part",
     "is_workspace_name",
     "other_workspaces",
+    "part_error",
     "read_mark",
     "workspace_name",
 ]
@@ -67,6 +69,25 @@ def other_workspaces(destination: Path, object_id: bytes) -> list[Path]:
     except OSError:
         return []
     return [destination.parent / name for name in sorted(names) if name != own and pattern.fullmatch(name)]
+
+
+def part_error(error: OSError, doing: str, path: Path, part: Path) -> StorageError:
+    """As `storage_error`, where the workspace at `part` was there: if it is not any more, somebody took it away."""
+    if error.errno not in (errno.ENOENT, errno.ESTALE):
+        return storage_error(error, doing, path)
+    if not part.parent.is_dir():
+        shown = printable(str(part.parent))
+        return StorageError(
+            f"The directory {shown} was removed or moved while the fetch wrote in it.",
+            "If it was moved, what was received is in it: run the same command again where it is now.",
+            path=shown,
+        )
+    shown = printable(str(part))
+    return StorageError(
+        f"The part {shown} was removed or moved while the fetch wrote in it, or its file system was unmounted.",
+        "Run the same command again. If the file system was unmounted, mount it first.",
+        path=shown,
+    )
 
 
 def read_mark(path: Path) -> str | None:

@@ -293,6 +293,28 @@ def test_a_full_disk_behind_stdout_is_status_6(options: list[str]) -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("argv", [["fetch", "--help"], ["serve", "--version"], ["sign", "-h"], ["--help"]])
+def test_a_text_that_was_asked_for_and_cannot_be_written_is_status_6(argv: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = python("-m", "fountain", *argv, stdout=full)
+    assert done.returncode == 6
+    assert b"Standard output could not be written: No space left on device." in done.stderr.splitlines()[0]
+    closing = f"{sys.executable} -m fountain {' '.join(argv)} >&-"
+    closed = subprocess.run(["sh", "-c", closing], cwd=ROOT, timeout=60, check=False, stderr=subprocess.PIPE)
+    assert closed.returncode == 6
+    assert closed.stderr.splitlines()[0].endswith(b": Standard output is closed.")
+
+
+@POSIX
+def test_a_reader_of_a_text_may_leave_early() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = python("-m", "fountain", "--help", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @POSIX
 def test_a_process_without_standard_streams_still_works() -> None:
     closing = f"{sys.executable} -m fountain fetch >&- 2>&-"

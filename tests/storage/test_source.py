@@ -164,6 +164,13 @@ def test_of_many_entries_that_cannot_travel_some_are_named(tmp_path: Path, rng: 
     assert caught.value.message.endswith("; and 15 more.")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="this system has no /proc")
+def test_a_file_of_the_system_that_cannot_be_read_is_no_fault_of_a_disk() -> None:
+    with pytest.raises(StorageError, match="which cannot be read like one on a disk") as caught:
+        serve(Path("/proc/self/mem"))
+    assert "disk reports" not in caught.value.hint
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="this system has no /proc")
 def test_a_file_whose_size_means_nothing_of_its_contents_is_an_error() -> None:
     with pytest.raises(StorageError, match="a file of the system"):

@@ -6,6 +6,8 @@ import errno
 import os
 import random
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from fountain.errors import DiskFullError, StorageError
 from fountain.storage import files, octets, part
+from fountain.storage.part import Part
 from tests.storage.support import (
     as_nobody,
     blocks_of,
@@ -281,3 +284,67 @@ def test_many_small_files_are_synced_with_one_call(
         fetch(source, tmp_path / "copy")
         assert snapshot(tmp_path / "copy") == snapshot(root)
     assert len(calls) in (0, 200)
+
+
+# --- What is taken away while it is written ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def received(tmp_path: Path, rng: random.Random) -> Iterator[Part]:
+    """A part at "place/copy" of which all blocks are here, and which is not finished."""
+    (tmp_path / "place").mkdir()
+    with serve(write_tree(tmp_path / "tree", {"a": 1000, "b/c": 2000}, rng)) as source:
+        opened = open_part(source, tmp_path / "place" / "copy")
+        opened.set_manifest(source.manifest_bytes)
+        for index, rows in enumerate(blocks_of(source)):
+            opened.write_block(index, rows)
+        yield opened
+        opened.close()
+
+
+def test_a_part_that_is_removed_while_it_is_written_is_named(tmp_path: Path, received: Part) -> None:
+    [name] = leftovers(tmp_path / "place")
+    shutil.rmtree(tmp_path / "place" / name)
+    with pytest.raises(StorageError, match="was removed or moved while the fetch wrote in it") as caught:
+        received.finish()
+    assert caught.value.message.startswith(f"The part {tmp_path / 'place' / name} ")
+    assert "Run the same command again" in caught.value.hint
+
+
+def test_a_directory_that_is_moved_while_it_is_written_is_named(tmp_path: Path, received: Part) -> None:
+    (tmp_path / "place").rename(tmp_path / "moved")
+    with pytest.raises(StorageError) as caught:
+        received.finish()
+    assert (
+        caught.value.message == f"The directory {tmp_path / 'place'} was removed or moved while the fetch wrote in it."
+    )
+    assert "what was received is in it" in caught.value.hint
+    assert leftovers(tmp_path / "moved")
+
+
+@needs_root
+def test_a_file_system_that_is_unmounted_while_it_is_written_is_named(tmp_path: Path, rng: random.Random) -> None:
+    (tmp_path / "file").write_bytes(rng.randbytes(1000))
+    place = tmp_path / "small"
+    with mounted(place, "size=4m"), serve(tmp_path / "file") as source:
+        opened = open_part(source, place / "copy")
+        opened.set_manifest(source.manifest_bytes)
+        for index, rows in enumerate(blocks_of(source)):
+            opened.write_block(index, rows)
+        subprocess.run(["umount", "-l", str(place)], check=True)
+        with pytest.raises(StorageError, match="or its file system was unmounted") as caught:
+            opened.finish()
+        assert "mount it first" in caught.value.hint
+        opened.close()
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
+
+
+def test_a_tree_that_is_removed_before_its_files_are_made_is_named(tmp_path: Path, rng: random.Random) -> None:
+    (tmp_path / "place").mkdir()
+    with serve(write_tree(tmp_path / "tree", {"a": 1000, "b/c": 2000}, rng)) as source:
+        opened = open_part(source, tmp_path / "place" / "copy")
+        [name] = leftovers(tmp_path / "place")
+        shutil.rmtree(tmp_path / "place" / name)
+        with pytest.raises(StorageError, match="was removed or moved while the fetch wrote in it"):
+            opened.set_manifest(source.manifest_bytes)
+        opened.close()
