@@ -136,7 +136,8 @@ class Listener(Host):
         for feed in self.feeds:
             self.events += feed.fetch.events
             feed.fetch.events = []
-            if feed.fallback is not None and self._options.once and not self._options.wait:
+            is_alone = feed.fallback is not None and not self.receiver.stands_by(feed)
+            if is_alone and self._options.once and not self._options.wait:
                 self._world.network.leave(self.endpoint, self._options.group)
             if feed.fetch.succeeded and feed not in self._reported:
                 self._reported.append(feed)

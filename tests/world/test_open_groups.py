@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from fountain.limits import DATA_OVERHEAD_SIZE, NS
 from fountain.net.address import Address
+from fountain.protocol.group.api import GroupSettings
 from fountain.protocol.group.channel import GroupChannel
 from fountain.testing import GROUP
+from fountain.wire.data import FLAG_OPEN, pack_headers, pack_open
 from fountain.wire.group import (
     Announce,
     AnnounceFlag,
@@ -121,3 +125,102 @@ def test_who_speaks_from_another_address_sends_nobody_out_of_the_group(seed: int
     assert stage.run()
     assert stage.all_exact()
     assert not any(feed.leave_reason for listener in stage.listeners for feed in listener.feeds)
+
+
+ROGUE: Address = ("rogue", 6330)
+
+
+class Rogue:
+    """Announces the server's object from its own address, in sessions of its own, and sends at most useless data."""
+
+    def __init__(self, stage: Stage, *, session_count: int = 6, waits: bool, data_ns: int = 0) -> None:
+        self._stage, self._waits = stage, waits
+        self._channels = [GroupChannel(0xBAD0 + index, None) for index in range(session_count)]
+        self._sequence = 0
+        self._announce: Announce | None = None
+        stage.world.taps.append(self._look)
+        stage.world.at(0, self._speak)
+        if data_ns:
+            self._data_ns, self._data_count = data_ns, 0
+            stage.world.at(0, self._send_data)
+
+    def _look(self, datagram: bytes, source: Address, _: Address) -> None:
+        if source[0] == self._stage.server.name and packet_type(datagram) is GroupPacketType.ANNOUNCE:
+            header = GroupHeader.parse(datagram)
+            assert isinstance(header, GroupHeader)
+            body = GroupChannel(header.session, None).unwrap(header, datagram)
+            assert isinstance(body, bytes)
+            announce = Announce.parse(body, open=True)
+            assert isinstance(announce, Announce)
+            self._announce = announce
+
+    def _say(self, datagram: bytes) -> None:
+        for listener in self._stage.listeners:
+            self._stage.world.deliver(datagram, ROGUE, (listener.name, GROUP[1]))
+
+    def _speak(self) -> None:
+        if self._announce is not None:
+            self._sequence += 1
+            flags = AnnounceFlag.WAITING if self._waits else AnnounceFlag(0)
+            sent = 0 if self._waits else self._sequence * 100
+            announce = replace(self._announce, flags=flags, next_sequence=sent)
+            for channel in self._channels:
+                self._say(channel.wrap(GroupPacketType.ANNOUNCE, self._sequence, announce.encode()))
+        self._stage.world.at(200 * MS, self._speak)
+
+    def _send_data(self) -> None:
+        if self._announce is not None:
+            offer = self._announce.offer
+            self._data_count += 1
+            rows = np.zeros((1, DATA_OVERHEAD_SIZE + offer.symbol_size), dtype=np.uint8)
+            pack_headers(
+                rows, flags=FLAG_OPEN, rtt_hint=0, session=self._channels[0].session_id, sequence=self._data_count,
+                timestamp_us=0, block=0, esis=np.array([self._data_count], dtype=np.uint32),
+            )  # fmt: skip
+            symbols = np.full((1, offer.symbol_size), self._data_count % 256, dtype=np.uint8)
+            pack_open(rows, symbols, np.zeros(1, dtype=np.int64))
+            self._say(rows.tobytes())
+        self._stage.world.at(self._data_ns, self._send_data)
+
+
+def waiting_stage(seed: int) -> Stage:
+    """A server that waits for one receiver more than there is, for six seconds."""
+    settings = GroupSettings(wait_count=3, wait_time_ns=6 * NS)
+    return Stage(seed, size=1_500_000, symbol_size=256, rate_bps=2_000_000, settings=settings)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("begins_ns", [0, 3 * NS, 8 * NS])
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("data_ns", [0, 10 * MS])
+def test_a_stream_that_others_announce_elsewhere_is_not_left_for_theirs(
+    waits: bool, begins_ns: int, once: bool, data_ns: int, seed: int
+) -> None:
+    alone = waiting_stage(seed)
+    for _ in range(2):
+        alone.listen(once=once, gives_up=True)
+    assert alone.world.run(alone.all_done, 60 * NS)
+    stage = waiting_stage(seed)
+    for _ in range(2):
+        stage.listen(once=once, gives_up=True)
+    stage.wait(begins_ns)
+    Rogue(stage, waits=waits, data_ns=data_ns)
+    assert stage.world.run(stage.all_done, 60 * NS)
+    assert stage.all_exact()
+    assert stage.world.now_ns <= 1.3 * alone.world.now_ns
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("data_ns", [0, 10 * MS])
+def test_who_heard_a_false_server_first_finds_the_true_one(waits: bool, data_ns: int, seed: int) -> None:
+    stage = waiting_stage(seed)
+    for index in range(2):
+        stage.path(f"listener {index}", loss=1.0)
+        stage.listen(gives_up=True)
+    Rogue(stage, waits=waits, data_ns=data_ns)
+    stage.wait(2 * NS)
+    assert all(listener.feeds[0].machine.server == ROGUE for listener in stage.listeners)
+    for index in range(2):
+        stage.path(f"listener {index}")
+    assert stage.world.run(stage.all_done, 45 * NS)
+    assert stage.all_exact()

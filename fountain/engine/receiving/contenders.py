@@ -50,6 +50,12 @@ class Pace:
         self.latest_ns = now_ns  # when the last of it came
         self._since_ns = now_ns
         self._current = self._previous = 0
+        self._good_count, self._good_ns = 0, now_ns  # blocks that fitted their digests, and when the last one did
+
+    def begin_anew(self, now_ns: int) -> None:
+        """Another stream of the same object is taken: what it brings is counted alone."""
+        self.begun_ns = self._since_ns = now_ns
+        self._current = self._previous = 0
 
     def note(self, count: int, now_ns: int) -> None:
         """So many new packets came."""
@@ -62,6 +68,15 @@ class Pace:
         """New packets of the last one to two seconds."""
         self._turn(now_ns)
         return self._previous + self._current
+
+    def note_good(self, count: int, now_ns: int) -> None:
+        """So many blocks have fitted their digests by now."""
+        if count > self._good_count:
+            self._good_count, self._good_ns = count, now_ns
+
+    def is_doubtful(self, now_ns: int) -> bool:
+        """Whether nothing for long shows that what comes is good."""
+        return now_ns - self._good_ns >= IDLE_NS
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether nothing new has come for long."""

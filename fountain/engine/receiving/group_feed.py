@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 
 from fountain.engine.receiving.assembly import Assembly, minimum_memory
@@ -43,6 +43,7 @@ OPENING_SIZE_MAX = 16 << 20  # Octets of data packets that are kept while the si
 CATCH_UP_TRAIN_COUNT = 64  # Kept trains that are taken in one step.
 POLLUTED_COUNT = 2  # Bad blocks: it is no accident then.
 FALSE_HOST_COUNT_MAX = 8  # More are not distinguished.
+LEFT_HOST_COUNT_MAX = 8  # Servers that announced the object without sending it; more are forgotten.
 UNHEARD_COUNT, UNHEARD_NS = 64, NS  # So many packets sent, and not one of them heard since one came, for so long.
 
 
@@ -64,6 +65,7 @@ class GroupFeed:
         self.standstill: Standstill | None = None  # why it goes on by unicast, or would, though nobody asked it to
         self.is_lingering = False  # It goes on reporting what has changed after the end.
         self.false_hosts: Counter[str] = Counter()  # data packets from hosts that are not the server
+        self.left_hosts: deque[str] = deque(maxlen=LEFT_HOST_COUNT_MAX)  # servers that sent nothing
         self._rejects = rejects
         self._begun_ns: int | None = None
         self._failed_ns: int | None = None
@@ -129,7 +131,7 @@ class GroupFeed:
         self._earlier_drop_count = kernel_drop_count
         self.machine = machine
         self.silent_ns = None
-        self.pace = Pace(now_ns)
+        self.pace.begin_anew(now_ns)
         self._begun_ns = now_ns
         if self.fetch.assembly is not None:
             self._take_part(self.fetch.assembly, now_ns)
@@ -194,6 +196,9 @@ class GroupFeed:
             if self.standstill is not None and not self.machine.is_oneway:
                 self.leave_reason = LeaveReason[self.standstill.name]
         assembly = self.fetch.assembly
+        if assembly is not None:
+            table = assembly.table
+            self.pace.note_good(table.done.count + len(table.manifest_done), now_ns)
         if assembly is None or not self.may_yield or self.machine.is_oneway:
             return
         if assembly.collector.spoilt_count >= POLLUTED_COUNT:
@@ -251,10 +256,15 @@ class GroupFeed:
         self.machine.handle_timeout(now_ns)
 
     @property
+    def is_unserved(self) -> bool:
+        """Whether it went on by unicast in vain."""
+        is_over = self.fallback is not None and self.fetch.phase is Phase.ENDED
+        return is_over and isinstance(self.fetch.outcome, Unserved)
+
+    @property
     def is_back(self) -> bool:
         """Whether it went on by unicast by its own will, in vain: the group is the only hope."""
-        is_over = self.fallback is not None and self.fetch.phase is Phase.ENDED
-        return is_over and isinstance(self.fetch.outcome, Unserved) and not self.was_asked
+        return self.is_unserved and not self.was_asked
 
     def come_back(self, now_ns: int) -> None:
         """Take part in the group again."""
@@ -262,6 +272,7 @@ class GroupFeed:
         assert fetch.assembly is not None
         fetch.feed, fetch.outcome, fetch.phase = self, None, Phase.RECEIVING
         self.standstill = self.leave_reason = None
+        self.was_asked = False
         fetch.events = [FetchHindered(**vars(one)) if isinstance(one, FetchFailed) else one for one in fetch.events]
         fetch.assembly.unpacker.is_open = self.machine.offer.open
         self._take_part(fetch.assembly, now_ns)

@@ -258,7 +258,7 @@ class GroupFetch:
                 entry.reporter.report(now)
             self._report_standstill(entry)
             self._report_false_hosts(entry)
-            has_left = entry.feed.was_asked or not self._config.wait
+            has_left = (entry.feed.was_asked or not self._config.wait) and not self._receiver.stands_by(entry.feed)
             if entry.feed.fallback is not None and has_left and self._archive is None:
                 self._receiver.ports.leave()
         for entry in self._entries:

@@ -36,7 +36,7 @@ from fountain.net.address import Address
 from fountain.net.endpoint import Endpoint
 from fountain.net.train import Train
 from fountain.protocol.group.channel import GroupChannel
-from fountain.protocol.group.member import HOLDING_STATES
+from fountain.protocol.group.member import HOLDING_STATES, TAKING_STATES
 from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.protocol.group.server_proof import ServerProofs
 from fountain.protocol.session.client import ClientMachine
@@ -51,6 +51,7 @@ OBJECT_COUNT_MAX = 4  # Objects at once; another one's turn comes when one of th
 assert OBJECT_COUNT_MAX * OPENING_SIZE_MAX <= LISTENER_MEMORY_SIZE_MAX  # There are no slabs yet.
 PAUSE_NS = NS * 4 // 10  # Who has not looked for so long, four times as long as it ever waits, had been stopped.
 REFUSED_COUNT_MAX = 256
+STAND_BY_COUNT_MAX = 8  # Other hosts that may know that somebody waits for the object that they announce.
 UNFORESEEN_LOG_COUNT_MAX = 8  # Tracebacks that are logged; a sender that causes them may cause many.
 
 
@@ -180,7 +181,10 @@ class GroupReceiver:
             self._take(train, now_ns)
         self.ports.drain()
         deadline = now_ns + IDLE_NS
-        for session in list(self.idle):
+        for session, machine in list(self.idle.items()):
+            if machine.state is MemberState.RECEIVING and self._same_object(machine.offer) is None:
+                del self.idle[session]  # It stood by for an object that is not fetched any more.
+                continue
             with self.alone(session, now_ns):
                 due_ns, is_known = self.idle.step(session, now_ns)
                 deadline = min(deadline, due_ns)
@@ -193,6 +197,8 @@ class GroupReceiver:
                 self._let_go_of_refused(feed)
                 if feed.should_leave:
                     self._fall_back(feed, now_ns)
+                    deadline = now_ns
+                elif self._turn_elsewhere(feed, now_ns):
                     deadline = now_ns
                 elif self._options.wait and feed.is_back:
                     _close_fallback(feed)
@@ -235,6 +241,11 @@ class GroupReceiver:
         self.ports.leave()
         for feed in self.feeds.values():
             _close_fallback(feed)
+
+    def stands_by(self, feed: GroupFeed) -> bool:
+        """Whether another server may take the place of the feed's, should that not answer by unicast either."""
+        waiting = self.idle.of_object(feed.machine.offer.object_id)
+        return any(machine.state in TAKING_STATES for machine in waiting)
 
     def forget(self, feed: GroupFeed) -> None:
         """A fetch is over: its session is not wanted any more, unless it only lost its server, or its place."""
@@ -282,7 +293,7 @@ class GroupReceiver:
         waiting = self.idle.get(header.session)
         if waiting is not None:
             waiting.handle_datagram(data, header, address, now_ns)
-            if waiting.state is not MemberState.JOINING:
+            if waiting.state not in TAKING_STATES:
                 return
         if header.packet_type is GroupPacketType.PREPARING:
             self._hear_preparing(header, data, address, now_ns)
@@ -331,12 +342,15 @@ class GroupReceiver:
                 self._refuse(heard.session)
             return
         if same is not None and same.fallback is not None:
+            self._stand_by(heard, same, now_ns)
             return
         if same is not None or not self._has_room(heard.offer):
             holder = self._yielding(heard, same, now_ns)
             if holder is None:
-                if same is None:  # Else another server has it as well, and there is nothing to wait for.
+                if same is None:
                     self._stay_idle(heard, MemberState.JOINING, now_ns)
+                else:
+                    self._stand_by(heard, same, now_ns)
                 return
             if same is None:
                 self._take_place_of(holder, now_ns)
@@ -362,6 +376,9 @@ class GroupReceiver:
             for train in self.early.trains(heard.session):
                 contender.look(train, now_ns)
         self._contenders.add(heard.session, contender)
+        if same is not None and _is_elsewhere(heard, same):
+            is_believed = heard.address[0] not in same.left_hosts or same.silent_ns is not None
+            return same if is_believed and same.may_yield and contender.beats(same.pace, now_ns) else None
         if same is not None:
             is_silent = same.silent_ns is not None
             is_won = same.may_yield and self._contenders.wins(contender, same.machine, same.pace, now_ns)
@@ -371,6 +388,45 @@ class GroupReceiver:
         if slowest is None or not self._contenders.wins(contender, slowest.machine, slowest.pace, now_ns):
             return None
         return slowest
+
+    def _stand_by(self, heard: _Heard, same: GroupFeed, now_ns: int) -> None:
+        """The object is announced by another host too: while nothing comes of it here, report to that server as well.
+
+        Anybody can announce it where a group has no key. So its stream is only taken when data comes of it, or when the
+        server of the present one does not answer by unicast either; and one stream of each host is enough.
+        """
+        if not _is_elsewhere(heard, same) or heard.announce.flags & AnnounceFlag.ONEWAY:
+            return
+        waiting = self.idle.get(heard.session)
+        if same.fallback is None and not same.pace.is_doubtful(now_ns):
+            if waiting is not None and waiting.state in TAKING_STATES:
+                del self.idle[heard.session]  # Else its server would go on sending for nobody.
+            return
+        hosts = {machine.server[0] for machine in self.idle.of_object(heard.offer.object_id)}
+        has_room = self.idle.has_room and len(hosts) < STAND_BY_COUNT_MAX
+        if waiting is None and same.fetch.assembly is not None and heard.address[0] not in hosts and has_room:
+            machine = self.idle[heard.session] = self._machine(heard, now_ns)
+            machine.adopt(same.fetch.assembly.table, now_ns)
+
+    def _turn_elsewhere(self, feed: GroupFeed, now_ns: int) -> bool:
+        """Where the server of a stream did not answer by unicast either, go on with that of another host that is heard."""
+        if not feed.is_unserved:
+            return False
+        left = {*feed.left_hosts, feed.machine.server[0]}
+        waiting = self.idle.of_object(feed.machine.offer.object_id)
+        machine = next((one for one in waiting if one.server[0] not in left), None)
+        if machine is None or machine.state not in TAKING_STATES:
+            return False
+        session = machine.channel.session_id
+        _close_fallback(feed)
+        feed.come_back(now_ns)
+        feed.left_hosts.append(feed.machine.server[0])
+        del self.idle[session]
+        self._contenders.remove(session)
+        machine.come_anew()
+        self._follow(feed, machine, now_ns)
+        self._replay(session, now_ns)
+        return True
 
     def _take_place_of(self, holder: GroupFeed, now_ns: int) -> None:
         """Its data does not come, or hardly: it waits for a place from now on."""
@@ -526,6 +582,11 @@ class GroupReceiver:
         if len(self._refused) > REFUSED_COUNT_MAX:
             self._refused.popitem(last=False)
         self.early.forget(session)
+
+
+def _is_elsewhere(heard: _Heard, same: GroupFeed) -> bool:
+    """Whether the same object is announced by another host, and nothing proves that it may be."""
+    return heard.channel.is_doubtful and heard.address[0] != same.machine.server[0]
 
 
 def _close_fallback(feed: GroupFeed) -> None:

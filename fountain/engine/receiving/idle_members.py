@@ -1,10 +1,11 @@
 """Streams that a receiver takes no data of, though their servers must know of it: it has the object already, or the
-object waits for room here.
+object waits for room here, or nothing comes of the stream that it is taken from.
 """
 
 from __future__ import annotations
 
 from fountain.protocol.base.clock import NEVER_NS
+from fountain.protocol.group.member import TAKING_STATES
 from fountain.protocol.group.receiver import GroupReceiverMachine
 from fountain.wire.group import MemberState
 
@@ -14,7 +15,11 @@ IDLE_MEMBER_COUNT_MAX = 64
 
 
 class IdleMembers(dict[int, GroupReceiverMachine]):
-    """Machines without an assembly, by session: JOINING until there is room, else until their state is acknowledged."""
+    """Machines without an assembly of their own, by session.
+
+    JOINING until there is room, RECEIVING while they stand by for another stream of the object, else until their state
+    is acknowledged.
+    """
 
     @property
     def has_room(self) -> bool:
@@ -39,7 +44,7 @@ class IdleMembers(dict[int, GroupReceiverMachine]):
     def leave(self, now_ns: int) -> None:
         """Report that what waits for room here will not come: nobody should wait for it."""
         for machine in self.values():
-            if machine.state is MemberState.JOINING:
+            if machine.state in TAKING_STATES:
                 machine.change_state(MemberState.LEFT, now_ns)
                 machine.press(now_ns)
                 machine.handle_timeout(now_ns)
