@@ -55,6 +55,16 @@ MUTANTS = (
         "tests/protocol/test_group_members.py",
     ),
     Mutant(
+        "group-other-host-tried", "a stream that waits is left for one that another host announces and never sends",
+        "return heard.channel.is_doubtful and heard.address[0] != same.machine.server[0]", "return False",
+        "tests/world/test_open_groups.py",
+    ),
+    Mutant(
+        "group-no-other-host", "who heard a false server first never learns of the true one",
+        "if not _is_elsewhere(heard, same) or heard.announce.flags & AnnounceFlag.ONEWAY:", "if True:",
+        "tests/world/test_open_groups.py",
+    ),
+    Mutant(
         "group-deaf-stays", "a receiver that hears Plans but no data never leaves: the object is sent for ever",
         "sequence - member.reception.first_sequence >= NOTHING_COUNT", "False",
         "tests/protocol/test_group_members.py",

@@ -409,7 +409,7 @@ class GroupReceiver:
             machine.adopt(same.fetch.assembly.table, now_ns)
 
     def _turn_elsewhere(self, feed: GroupFeed, now_ns: int) -> bool:
-        """Where the server of a stream did not answer by unicast either, go on with that of another host that is heard."""
+        """Where the server of a stream did not answer by unicast either, go on with that of another host."""
         if not feed.is_unserved:
             return False
         left = {*feed.left_hosts, feed.machine.server[0]}
