@@ -60,6 +60,11 @@ MUTANTS = (
         "tests/world/test_open_groups.py",
     ),
     Mutant(
+        "group-recording-holds", "recordings at full rate hold the places of a listener for as long as they last",
+        "is_weak = is_slow or holder.is_idle(now_ns) or machine.is_unanswered(now_ns)",
+        "is_weak = is_slow or holder.is_idle(now_ns)", "tests/world/test_keyless.py",
+    ),
+    Mutant(
         "group-no-other-host", "who heard a false server first never learns of the true one",
         "if not _is_elsewhere(heard, same) or heard.announce.flags & AnnounceFlag.ONEWAY:", "if True:",
         "tests/world/test_open_groups.py",

@@ -33,8 +33,8 @@ def serve_several(stage: Stage, seed: int, name: str, count: int, size: int) -> 
     stage.server = stage.world.serve(*sources, rate_bps=stage.rate_bps, group=stage.options)
 
 
-def recordings(seed: int, count: int) -> list[list[bytes]]:
-    """What `count` sessions of other objects sent to the group within 2 s, each from its first packet on."""
+def recordings(seed: int, count: int, time_ns: int = 2 * NS) -> list[list[bytes]]:
+    """What `count` sessions of other objects sent to the group within that time, each from its first packet on."""
     stage = Stage(seed, key=KEY, rate_bps=4_000_000)
     serve_several(stage, seed, "old", count, 2_000_000)
     sent: dict[bytes, list[bytes]] = {}
@@ -45,8 +45,8 @@ def recordings(seed: int, count: int) -> list[list[bytes]]:
             sent.setdefault(session, []).append(datagram)
 
     stage.world.taps.append(record)
-    stage.listen(once=False, key=KEY)
-    stage.wait(2 * NS)
+    stage.listen(once=False, key=KEY, name="recorded")
+    stage.wait(time_ns)
     assert len(sent) == count
     return list(sent.values())
 
@@ -116,6 +116,20 @@ def test_old_data_at_a_tenth_of_the_rate_holds_no_place(seed: int, undisturbed_n
     assert len(listener.receiver.feeds) == OBJECT_COUNT_MAX
     assert all(feed.pace.recent(stage.world.now_ns) > 10 for feed in listener.receiver.feeds.values())
     assert time_to_take(stage, listener) <= 1.1 * undisturbed_ns
+
+
+def test_whole_recordings_at_a_good_rate_hold_no_place(seed: int, undisturbed_ns: int) -> None:
+    """Nothing is wrong with their data; but what was recorded answers no report."""
+    stage, listener = a_listener(seed)
+    every_ns = NS // 300
+    for session in recordings(seed, OBJECT_COUNT_MAX, 13 * NS):
+        assert len(data(session)) > 4_000
+        play(stage, listener, control(session), every_ns=13 * NS * 4 // 3 // len(control(session)))
+        play(stage, listener, data(session), every_ns=every_ns, start_ns=NS)
+    stage.wait(4 * NS)
+    assert len(listener.receiver.feeds) == OBJECT_COUNT_MAX
+    assert time_to_take(stage, listener) <= undisturbed_ns + 10 * NS
+    assert any(feed.pace.recent(stage.world.now_ns) > 200 for feed in listener.receiver.feeds.values())
 
 
 def test_an_old_session_of_the_same_object_does_not_stand_before_the_new_one(seed: int, undisturbed_ns: int) -> None:

@@ -6,8 +6,9 @@ has been there for `GRACE_NS`:
 
 1. where that has had no new data for `IDLE_NS`, and this one has;
 2. where this one has `PACE_FACTOR` times as much of it;
-3. to be tried, where that is idle or much slower than its server says it sends: most servers send nothing as long as
-   nobody takes it. A stream is tried once in `RETRY_NS`, and `TRIAL_COUNT` of them at once, then one in `TRIAL_NS`.
+3. to be tried, where that is idle, or much slower than its server says it sends, or answers no report of this receiver
+   (a recording never does): most servers send nothing as long as nobody takes it. A stream is tried once in `RETRY_NS`,
+   and `TRIAL_COUNT` of them at once, then one in `TRIAL_NS`.
 
 What is counted of a stream without a place is opened first, so nobody without the key can make any stream look better
 than it is.
@@ -163,7 +164,8 @@ class Contenders:
             return True
         packet_size = machine.offer.symbol_size + DATA_OVERHEAD_SIZE + IP_UDP_OVERHEAD_SIZE
         is_slow = holder.recent(now_ns) * packet_size * 8 * SLOW_SHARE * NS < machine.rate_bps * PACE_NS
-        if not (is_slow or holder.is_idle(now_ns)) or now_ns - contender.tried_ns < RETRY_NS:
+        is_weak = is_slow or holder.is_idle(now_ns) or machine.is_unanswered(now_ns)
+        if not is_weak or now_ns - contender.tried_ns < RETRY_NS:
             return False
         return self._try(now_ns)
 

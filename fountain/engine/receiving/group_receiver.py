@@ -383,8 +383,13 @@ class GroupReceiver:
             is_silent = same.silent_ns is not None
             is_won = same.may_yield and self._contenders.wins(contender, same.machine, same.pace, now_ns)
             return same if is_silent or is_won else None
+        waiting = self.idle.get(heard.session)
+        if waiting is not None and waiting.is_unanswered(now_ns):
+            return None  # A recording, or a server that hears no report.
         holders = [one for one in self._holders if one.may_yield and self._has_room(heard.offer, instead_of=one)]
-        slowest = min(holders, key=lambda holder: holder.pace.recent(now_ns), default=None)
+        slowest = min(
+            holders, key=lambda one: (not one.machine.is_unanswered(now_ns), one.pace.recent(now_ns)), default=None
+        )
         if slowest is None or not self._contenders.wins(contender, slowest.machine, slowest.pace, now_ns):
             return None
         return slowest

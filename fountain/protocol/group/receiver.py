@@ -307,6 +307,10 @@ class GroupReceiverMachine:
         cause = self._watch.look(self.blocks, timeout_ns=patience_ns, now_ns=now_ns)
         return cause if cause is Standstill.DEAF or not self.is_oneway else None
 
+    def is_unanswered(self, now_ns: int) -> bool:
+        """Whether the server of a stream with reports answers none of this receiver's, as a recording of it would."""
+        return not self.is_oneway and self._watch.is_unanswered(now_ns)
+
     def may_leave(self, now_ns: int) -> bool:
         """Whether nothing is left to report: it is acknowledged, or nobody is there to listen."""
         if self.is_acknowledged or self.is_oneway or self.is_final or self.is_silent:

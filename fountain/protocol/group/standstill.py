@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 
+from fountain.limits import NS
 from fountain.protocol.base.blocks import BlockTable
 from fountain.wire.control import OfferBody
 
@@ -23,6 +24,7 @@ __all__ = ["Standstill", "Watch"]
 CYCLE_COUNT = 2
 SPARE_COUNT = 64  # Packets beyond that: small objects have short cycles.
 UNANSWERED_COUNT = 3  # Reports that may be lost.
+UNANSWERED_NS = 10 * NS  # A server that is there answers sooner; a recording of one never does.
 
 
 class Standstill(enum.Enum):
@@ -72,6 +74,10 @@ class Watch:
     def note_report(self) -> None:
         """A report was sent."""
         self._unanswered_count += 1
+
+    def is_unanswered(self, now_ns: int) -> bool:
+        """Whether the server has shown for long that it hears nothing of this receiver's reports."""
+        return self._unanswered_count >= UNANSWERED_COUNT and now_ns - self._echo_ns >= UNANSWERED_NS
 
     def note_data(self, expected_sequence: int, now_ns: int) -> None:
         """Data came: nothing before `expected_sequence` is to come any more."""
