@@ -148,7 +148,9 @@ def start_waiting(is_obedient: bool, before: str = "") -> subprocess.Popen[bytes
 
 # Sends the command itself a signal when it begins to load a module.
 INTERRUPTED_START = """
-import os, sys
+import os, signal, sys
+
+signal.signal({number}, signal.default_int_handler if {number} == signal.SIGINT else signal.SIG_DFL)
 
 class Interrupter:
     def find_spec(self, name, path=None, target=None):

@@ -331,6 +331,8 @@ ip("link", "set", "there0", "netns", str(sleeper.pid))
 inside = ["nsenter", "-n", "-t", str(sleeper.pid)]
 for words in ("addr add 10.77.0.2/24 broadcast + dev there0", "link set there0 up"):
     subprocess.run([*inside, "ip", *words.split()], check=True)
+while "LOWER_UP" not in subprocess.run(["ip", "link", "show", "here0"], capture_output=True, text=True).stdout:
+    time.sleep(0.01)  # Until the other end is up.
 endpoint = open_group_receiver(parse_group("255.255.255.255", 6332, "here0", broadcast=True))
 # Its address changes afterwards: what comes as a broadcast on the wire is one all the same.
 ip("addr", "del", "10.77.0.1/24", "dev", "here0")

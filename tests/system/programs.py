@@ -53,6 +53,10 @@ class Fetch(Forked):
         told = self.wait_event("transfer_progress", lambda event: event["verified_size"] > 0)
         assert told["verified_size"] < told["total_size"], "the transfer was too quick to be caught in the middle"
 
+    def wait_received(self, least: float = 0.2) -> None:
+        """Wait until this share of the symbols has come: blocks of a group are ready at nearly the same time."""
+        self.wait_event("transfer_progress", lambda event: event["symbol_count"] >= least * event["symbol_total"] > 0)
+
 
 @dataclass(frozen=True)
 class Ended:

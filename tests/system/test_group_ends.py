@@ -269,7 +269,7 @@ def test_receivers_go_on_where_a_server_that_comes_back_does(
     path = write_file(SIZE)
     server = fleet.serve(*SLOWLY, "--wait", "2", "--expect", "2", path)  # Neither ends before the other is here.
     fetch, other = fleet.receive("first"), fleet.receive("other")
-    fetch.wait_middle()
+    fetch.wait_received()
     server.signal(way)
     assert server.wait() == (130 if way is signal.SIGINT else -way)
     again = fleet.serve(*QUICKLY, "--expect", "2", path)

@@ -63,7 +63,7 @@ def test_who_comes_late_gets_what_it_missed(fleet: Fleet, write_file: Writer) ->
     path = write_file(5_000_000)
     first = fleet.receive("first")
     server = fleet.serve(*SLOWLY, "--expect", "2", path)
-    first.wait_middle()
+    first.wait_received()
     late = fleet.receive("late")
     assert (first.wait(), late.wait(), server.wait()) == (0, 0, 0)
     assert copy_is_exact(fleet, "first", path)

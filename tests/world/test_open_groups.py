@@ -189,10 +189,20 @@ def waiting_stage(seed: int) -> Stage:
     return Stage(seed, size=1_500_000, symbol_size=256, rate_bps=2_000_000, settings=settings)
 
 
-@pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("begins_ns", [0, 3 * NS, 8 * NS])
-@pytest.mark.parametrize("once", [False, True])
-@pytest.mark.parametrize("data_ns", [0, 10 * MS])
+ROGUES = [
+    (waits, begins_ns, once, data_ns)
+    for waits in (False, True)
+    for begins_ns in (0, 3 * NS, 8 * NS)
+    for once in (False, True)
+    for data_ns in (0, 10 * MS)
+]
+QUICK = {(False, 3 * NS, True, 0), (True, 0, False, 10 * MS), (True, 8 * NS, True, 0)}
+
+
+@pytest.mark.parametrize(
+    ("waits", "begins_ns", "once", "data_ns"),
+    [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in ROGUES],
+)
 def test_a_stream_that_others_announce_elsewhere_is_not_left_for_theirs(
     waits: bool, begins_ns: int, once: bool, data_ns: int, seed: int
 ) -> None:
@@ -210,8 +220,14 @@ def test_a_stream_that_others_announce_elsewhere_is_not_left_for_theirs(
     assert stage.world.now_ns <= 1.3 * alone.world.now_ns
 
 
-@pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("data_ns", [0, 10 * MS])
+@pytest.mark.parametrize(
+    ("waits", "data_ns"),
+    [
+        (True, 0),
+        (False, 10 * MS),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((True, 10 * MS), (False, 0))),
+    ],
+)
 def test_who_heard_a_false_server_first_finds_the_true_one(waits: bool, data_ns: int, seed: int) -> None:
     stage = waiting_stage(seed)
     for index in range(2):
