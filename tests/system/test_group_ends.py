@@ -60,7 +60,7 @@ def test_a_receiver_that_stays_away_is_named_and_the_status_is_8(fleet: Fleet, w
     path = write_file(SIZE)
     fetches = [fleet.receive("first"), fleet.receive("second")]
     server = fleet.serve(*SLOWLY, "--wait", "2", "--expect", "2", "--idle-exit", "1", path)
-    fetches[0].wait_middle()
+    fetches[0].wait_received()
     fetches[0].kill()
     assert fetches[1].wait() == 0
     assert copy_is_exact(fleet, "second", path)
@@ -205,7 +205,7 @@ def test_made_up_receivers_that_say_they_are_done_end_no_stream_that_others_rece
     path = write_file(SIZE)
     fetch = fleet.receive("first")
     server = fleet.serve(*SLOWLY, "--expect", "2", path)
-    fetch.wait_middle()
+    fetch.wait_received()
     with liar(fleet, done_for_two):
         assert fetch.wait() == 0, fetch.err
         assert copy_is_exact(fleet, "first", path)
