@@ -128,13 +128,21 @@ def test_who_speaks_from_another_address_sends_nobody_out_of_the_group(seed: int
 
 
 ROGUE: Address = ("rogue", 6330)
+NO_PLAN = Plan(
+    timestamp_us=0, grtt_code=0, report_interval_ms=1000, poll_threshold=(1 << 32) - 1, group_size=1,
+    rate_bps=1_000_000, next_sequence=0, suppress_rate_bps=0, clr=bytes(8), planned=(), queued=(), echoes=(),
+    leaving=(),
+    acknowledged=(),
+)  # fmt: skip
 
 
 class Rogue:
     """Announces the server's object from its own address, in sessions of its own, and sends at most useless data."""
 
-    def __init__(self, stage: Stage, *, session_count: int = 6, waits: bool, data_ns: int = 0) -> None:
-        self._stage, self._waits = stage, waits
+    def __init__(
+        self, stage: Stage, *, session_count: int = 6, waits: bool, data_ns: int = 0, plans: bool = False
+    ) -> None:  # fmt: skip
+        self._stage, self._waits, self._plans = stage, waits, plans
         self._channels = [GroupChannel(0xBAD0 + index, None) for index in range(session_count)]
         self._sequence = 0
         self._announce: Announce | None = None
@@ -165,7 +173,10 @@ class Rogue:
             sent = 0 if self._waits else self._sequence * 100
             announce = replace(self._announce, flags=flags, next_sequence=sent)
             for channel in self._channels:
-                self._say(channel.wrap(GroupPacketType.ANNOUNCE, self._sequence, announce.encode()))
+                self._say(channel.wrap(GroupPacketType.ANNOUNCE, 2 * self._sequence, announce.encode()))
+                if self._plans:
+                    body = replace(NO_PLAN, timestamp_us=announce.timestamp_us, next_sequence=sent).encode()
+                    self._say(channel.wrap(GroupPacketType.PLAN, 2 * self._sequence + 1, body))
         self._stage.world.at(200 * MS, self._speak)
 
     def _send_data(self) -> None:
@@ -236,6 +247,21 @@ def test_who_heard_a_false_server_first_finds_the_true_one(waits: bool, data_ns:
     Rogue(stage, waits=waits, data_ns=data_ns)
     stage.wait(2 * NS)
     assert all(listener.feeds[0].machine.server == ROGUE for listener in stage.listeners)
+    for index in range(2):
+        stage.path(f"listener {index}")
+    assert stage.world.run(stage.all_done, 45 * NS)
+    assert stage.all_exact()
+
+
+def test_a_false_server_that_names_data_which_never_comes_is_left_for_the_true_one(seed: int) -> None:
+    """Its receivers left the group after a second, to ask nobody but the host that had sent nothing."""
+    stage = waiting_stage(seed)
+    for index in range(2):
+        stage.path(f"listener {index}", loss=1.0)
+        stage.listen(gives_up=True)
+    Rogue(stage, waits=False, plans=True)
+    stage.wait(2 * NS)
+    assert all(listener.feeds[0].fallback is not None for listener in stage.listeners)
     for index in range(2):
         stage.path(f"listener {index}")
     assert stage.world.run(stage.all_done, 45 * NS)

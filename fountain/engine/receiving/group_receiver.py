@@ -243,9 +243,11 @@ class GroupReceiver:
             _close_fallback(feed)
 
     def stands_by(self, feed: GroupFeed) -> bool:
-        """Whether another server may take the place of the feed's, should that not answer by unicast either."""
+        """Whether another server may take the place of the feed's, which has not answered by unicast yet."""
         waiting = self.idle.of_object(feed.machine.offer.object_id)
-        return any(machine.state in TAKING_STATES for machine in waiting)
+        is_served = feed.fetch.phase is not Phase.CONNECTING
+        is_doubtful = feed.machine.channel.is_doubtful and not is_served  # The first one that was heard may be false.
+        return is_doubtful or any(machine.state in TAKING_STATES for machine in waiting)
 
     def forget(self, feed: GroupFeed) -> None:
         """A fetch is over: its session is not wanted any more, unless it only lost its server, or its place."""
