@@ -141,8 +141,10 @@ class KeptState:
     def _check_owner(self) -> None:
         status = os.lstat(self.path)
         owner = getattr(os, "geteuid", lambda: status.st_uid)()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-            shown = printable(str(self.path))
+        shown = printable(str(self.path))
+        if not stat.S_ISDIR(status.st_mode):
+            raise StorageError(f"{shown} is no directory.", "Give another `state`.", field="state", path=shown)
+        if status.st_uid != owner:
             raise StorageError(f"{shown} belongs to another user.", "Give another `state`.", field="state", path=shown)
 
     def _error(self, error: OSError, doing: str, path: Path | None = None) -> StorageError:

@@ -79,6 +79,11 @@ class KnownHosts:
         revoked = frozenset(key.public_key for key in lines if key.is_revoked)
         return [key for key in lines if not key.is_revoked and key.public_key not in revoked], revoked
 
+    def is_void(self, host: str, port: int) -> bool:
+        """Whether it had keys of a server, and all of them are revoked: another one is not that of a new server."""
+        name = server_name(host, port).encode(errors="surrogateescape")
+        return any(key.is_of(name) and not key.is_revoked for key in self.keys) and not self.of(host, port)[0]
+
 
 def server_name(host: str, port: int) -> str:
     """What a file of known hosts calls a server."""

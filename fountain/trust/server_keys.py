@@ -16,6 +16,7 @@ class ServerKeys:
 
     Those that were `given` count alone. Where none was, those of `known` do, which was read from the file `path`. Where
     that has none, any key will do, unless `is_strict`; the first that the server proves is the right one from then on.
+    What `known` revokes never counts; and where it revokes all that it had of the server, no new key is learned.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class ServerKeys:
         self.latest = ""  # the fingerprint of the key that was accepted last
         self.learned: bytes | None = None  # the key of a server that was not known, and is from now on
         self._host, self._name, self._path = host, server_name(host, port), path
-        self._is_given, self._is_strict = bool(given), is_strict
+        self._is_given = bool(given)
         self._lines, self._revoked = ([], frozenset[bytes]()) if known is None else known.of(host, port)
+        self.is_void = not given and known is not None and known.is_void(host, port)  # All that was known is revoked.
+        self._is_strict = is_strict or self.is_void
         self._fingerprints = list(given) or [fingerprint(line.public_key) for line in self._lines]
 
     @property
@@ -47,8 +50,7 @@ class ServerKeys:
 
     def lists(self, public_key: bytes) -> bool:
         """Whether this is one of the keys that are known. Nothing is remembered: the server need not have proved it."""
-        is_revoked = public_key in self._revoked and not self._is_given
-        return not is_revoked and fingerprint(public_key) in self._fingerprints
+        return public_key not in self._revoked and fingerprint(public_key) in self._fingerprints
 
     def accept(self, public_key: bytes) -> bool:
         """Whether the right server has this key, which it has proved."""
@@ -63,7 +65,7 @@ class ServerKeys:
         return True
 
     def _refuse(self, public_key: bytes, shown: str) -> UntrustedError | None:
-        if public_key in self._revoked and not self._is_given:
+        if public_key in self._revoked:
             return UntrustedError(
                 f"{self._host} has the key {shown}, which {self._path} revokes.", "Ask who runs the server."
             )

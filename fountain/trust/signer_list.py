@@ -5,8 +5,9 @@
 
 Lines of the first kind, with exactly these patterns and namespaces, are the root keys from here on: they may sign the
 next list. A list that has any must be signed by one of them as well, so that a slip locks nobody out, and the lists
-after it must have some. The second kind takes N for the version of the product that was here last, if that is higher: a
-stolen key may have signed a version near the end of all numbers.
+after it must have some. The second kind takes N for the version of the product that was here last, if that is higher
+and was issued before the list: a stolen key may have signed a version near the end of all numbers. A line counts once,
+in the first list that has it.
 """
 
 from __future__ import annotations

@@ -225,6 +225,23 @@ def test_a_list_lowers_a_version_that_is_too_high_once(box: Box) -> None:
     assert not (box.folder / "state" / "sensor").exists()
 
 
+def test_a_line_of_a_list_lowers_once_and_nothing_that_came_after_the_list(box: Box) -> None:
+    """The same list, taken again by whoever plays it back, used to open the way to older releases."""
+    vetting = box.vetting(has_roots=True)
+    vetting.take(box.offer(9_000), box.content)
+    text = line(KEY) + "# reset gateway 41\n"
+    vetting.take(box.a_list(1, text), box.content)
+    vetting.take(box.offer(50), box.content)  # Issued in the same second: the line alone decides.
+    for again in (vetting, box.vetting(has_roots=True)):
+        again.take(box.a_list(1, text), box.content)
+        assert box.judge(again, box.offer(42)) == "gateway 42 is older than 50."
+    vetting.take(box.a_list(2, text + line(STRANGER)), box.content)
+    assert box.judge(box.vetting(has_roots=True), box.offer(42)) == "gateway 42 is older than 50."
+    vetting.take(box.offer(60, issued=NOW + timedelta(seconds=1)), box.content)
+    vetting.take(box.a_list(3, line(KEY) + "# reset gateway 43\n"), box.content)
+    assert box.judge(box.vetting(has_roots=True), box.offer(44)) == "gateway 44 is older than 60."
+
+
 def test_an_older_list_does_not_come_back(box: Box) -> None:
     vetting = box.vetting(has_roots=True)
     vetting.take(box.a_list(2, line(STRANGER)), box.content)

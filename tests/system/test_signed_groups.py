@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import struct
@@ -141,6 +142,12 @@ def test_where_another_server_announces_the_status_is_9(
     fetch = fleet.receive_here("known", "--strict")
     assert fetch.wait() == 0, fetch.err
     assert copy_is_exact(fleet, "known", path)
+    with own_known_hosts.open("a") as file:
+        file.write(f"@revoked * {other.with_suffix('.pub').read_text()}")
+    for words in ((), ("--server-key", f"{other}.pub")):
+        fetch = fleet.receive_here("first", "--timeout", "2", *words)
+        assert fetch.wait() == 9, fetch.err
+        assert "revokes" in fetch.err
     server.interrupt()
     server.wait()
 
@@ -148,5 +155,6 @@ def test_where_another_server_announces_the_status_is_9(
     fetch = fleet.receive_here("first", "--timeout", "2")  # by the known hosts
     assert fetch.wait() == 9, fetch.err
     assert "has a server that proves no key" in fetch.err
+    assert os.listdir(fleet.place("first")) == []
     server.interrupt()
     server.wait()

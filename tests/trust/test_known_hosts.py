@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fountain.trust.known_hosts import KnownHosts, known_line, server_name
-from fountain.trust.sshsig import key_words
+from fountain.trust.server_keys import ServerKeys
+from fountain.trust.sshsig import fingerprint, key_words
 from tests.trust.support import NEEDS_SSH_KEYGEN, keygen, make_key
 
 KEYS = [bytes([number]) * 32 for number in range(1, 4)]
@@ -44,6 +45,35 @@ def test_a_key_that_is_revoked_counts_for_nobody_whatever_else_says() -> None:
     text = f"[server.example]:6330 {WORDS[0]}\n@revoked * {WORDS[0]}\n[server.example]:6330 {WORDS[1]}\n"
     assert keys_of(text) == [KEYS[1]]
     assert KnownHosts.parse(text.encode()).of("server.example", 6330)[1] == {KEYS[0]}
+
+
+def judged(text: str, given: str = "") -> ServerKeys:
+    fingerprints = [given] if given else []
+    return ServerKeys("server.example", 6330, fingerprints, KnownHosts.parse(text.encode()), "known_hosts")
+
+
+def test_where_all_that_was_known_is_revoked_no_other_key_and_no_server_without_one_will_do() -> None:
+    """It used to be a new server then: even the thief's word was taken where he proved nothing."""
+    revoked = f"@revoked * {WORDS[0]}\n"
+    keys = judged(f"[server.example]:6330 {WORDS[0]}\n{revoked}")
+    assert keys.is_void
+    assert keys.is_needed
+    assert not any(keys.lists(key) or keys.accept(key) for key in KEYS)
+    keys = judged(f"[server.example]:6330 {WORDS[0]}\n[server.example]:6330 {WORDS[1]}\n{revoked}")
+    assert not keys.is_void
+    assert [keys.accept(key) for key in KEYS] == [False, True, False]
+    keys = judged(f"[other.example]:6330 {WORDS[0]}\n{revoked}")
+    assert not keys.is_void
+    assert not keys.is_needed
+    assert not keys.accept(KEYS[0])
+
+
+def test_a_key_that_is_revoked_is_refused_where_it_was_given_too() -> None:
+    keys = judged(f"@revoked * {WORDS[0]}\n", fingerprint(KEYS[0]))
+    assert not keys.lists(KEYS[0])
+    assert not keys.accept(KEYS[0])
+    assert keys.refusal is not None
+    assert "revokes" in keys.refusal.message
 
 
 @pytest.mark.parametrize(

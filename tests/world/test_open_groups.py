@@ -231,6 +231,23 @@ def test_a_stream_that_others_announce_elsewhere_is_not_left_for_theirs(
     assert stage.world.now_ns <= 1.3 * alone.world.now_ns
 
 
+def deaf_stage(seed: int) -> Stage:
+    """Two receivers that hear nothing of the true server."""
+    stage = waiting_stage(seed)
+    for index in range(2):
+        stage.path(f"listener {index}", loss=1.0)
+        stage.listen(gives_up=True)
+    return stage
+
+
+def check_server_is_found(stage: Stage) -> None:
+    """The true server is heard from now on, and everybody gets its object."""
+    for index in range(2):
+        stage.path(f"listener {index}")
+    assert stage.world.run(stage.all_done, 45 * NS)
+    assert stage.all_exact()
+
+
 @pytest.mark.parametrize(
     ("waits", "data_ns"),
     [
@@ -240,29 +257,17 @@ def test_a_stream_that_others_announce_elsewhere_is_not_left_for_theirs(
     ],
 )
 def test_who_heard_a_false_server_first_finds_the_true_one(waits: bool, data_ns: int, seed: int) -> None:
-    stage = waiting_stage(seed)
-    for index in range(2):
-        stage.path(f"listener {index}", loss=1.0)
-        stage.listen(gives_up=True)
+    stage = deaf_stage(seed)
     Rogue(stage, waits=waits, data_ns=data_ns)
     stage.wait(2 * NS)
     assert all(listener.feeds[0].machine.server == ROGUE for listener in stage.listeners)
-    for index in range(2):
-        stage.path(f"listener {index}")
-    assert stage.world.run(stage.all_done, 45 * NS)
-    assert stage.all_exact()
+    check_server_is_found(stage)
 
 
 def test_a_false_server_that_names_data_which_never_comes_is_left_for_the_true_one(seed: int) -> None:
     """Its receivers left the group after a second, to ask nobody but the host that had sent nothing."""
-    stage = waiting_stage(seed)
-    for index in range(2):
-        stage.path(f"listener {index}", loss=1.0)
-        stage.listen(gives_up=True)
+    stage = deaf_stage(seed)
     Rogue(stage, waits=False, plans=True)
     stage.wait(2 * NS)
     assert all(listener.feeds[0].fallback is not None for listener in stage.listeners)
-    for index in range(2):
-        stage.path(f"listener {index}")
-    assert stage.world.run(stage.all_done, 45 * NS)
-    assert stage.all_exact()
+    check_server_is_found(stage)

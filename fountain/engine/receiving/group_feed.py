@@ -197,8 +197,7 @@ class GroupFeed:
                 self.leave_reason = LeaveReason[self.standstill.name]
         assembly = self.fetch.assembly
         if assembly is not None:
-            table = assembly.table
-            self.pace.note_good(table.done.count + len(table.manifest_done), now_ns)
+            self.pace.note_good(assembly.table.verified_count, now_ns)
         if assembly is None or not self.may_yield or self.machine.is_oneway:
             return
         if assembly.collector.spoilt_count >= POLLUTED_COUNT:

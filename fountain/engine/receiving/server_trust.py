@@ -48,7 +48,8 @@ class ServerTrust:
         self._is_kept = is_looked_up and not config.strict
         if config.server_key is not None:
             given, self._is_kept = _read_given(config.server_key), False
-        elif is_looked_up and self._path is not None and self._path.exists():
+        has_file = is_looked_up or bool(given)  # What it revokes counts in any case.
+        if has_file and self._path is not None and self._path.exists():
             known = KnownHosts.parse(read_limited(self._path, _SIZE_MAX))
         shown = "" if self._path is None else printable(str(self._path))
         self.keys = ServerKeys(host, port, given, known, shown, is_strict=config.strict or not learns)
@@ -97,7 +98,8 @@ def group_server(config: TrustConfig, address: str, port: int) -> ServerTrust | 
         As `ServerTrust`.
     """
     servers = ServerTrust(config, address, port, learns=False)
-    return servers if servers.keys.is_known or config.strict else None
+    keys = servers.keys
+    return servers if keys.is_known or keys.is_void or config.strict else None
 
 
 def _read_given(text: str) -> list[str]:

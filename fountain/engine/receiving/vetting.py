@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from fountain.config import TrustConfig
@@ -199,27 +200,35 @@ class Vetting:
 
         def change(before: bytes | None) -> bytes:
             if before is None:
+                self._lower(taken.release, content, b"")
                 return taken.pack() + content
             floor, kept = self._parse(product, before)
             floor.check(taken.release)
+            if taken.release.version > floor.release.version:
+                self._lower(taken.release, content, kept)  # Before the list is kept: a kill here lowers them once more.
             return floor.raised(taken).pack() + (content or kept)
 
-        for reset, version in read_resets(content).items():  # First: they are lowered anew until the list is kept.
-            self._lower(reset, version)
         self._states[product].change(change)
         self._floors = self._read_floors()
         self._judge.signers.update({each: self._read_signers(each) for each in self._states})
 
-    def _lower(self, product: str, version: int) -> None:
-        def change(before: bytes | None) -> bytes:
-            assert before is not None
-            floor, kept = self._parse(product, before)
-            return floor.lowered(version).pack() + kept
+    def _lower(self, release: Release, content: bytes, kept: bytes) -> None:
+        """Lower what the list `content` resets and the one before it did not: each line counts once.
 
-        if product != SIGNERS_PRODUCT and (self._parent / product).is_dir():
+        It counts for what was issued before the list alone, so that an old list lowers nothing that came after it.
+        """
+        earlier = read_resets(kept)
+        for product, version in read_resets(content).items():
+            if product == SIGNERS_PRODUCT or earlier.get(product) == version or not (self._parent / product).is_dir():
+                continue
             state = KeptState(self._parent, product, state_size_max(product))
             if state.read() is not None:
-                state.change(change)
+                state.change(partial(self._lowered, product, version, release.issued))
+
+    def _lowered(self, product: str, version: int, issued: datetime, before: bytes | None) -> bytes:
+        assert before is not None
+        floor, kept = self._parse(product, before)
+        return before if floor.release.issued > issued else floor.lowered(version).pack() + kept
 
     def _kept_list(self) -> bytes:
         """The list of signers that came last; empty where none did."""

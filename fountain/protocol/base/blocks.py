@@ -175,6 +175,11 @@ class BlockTable:
         self._manifest_done.clear()
 
     @property
+    def verified_count(self) -> int:
+        """Blocks that fitted their digests; the manifest counts as one, once it made the object's id."""
+        return self.done.count + self.manifest_known
+
+    @property
     def manifest_is_collected(self) -> bool:
         """Every block of the manifest is decoded."""
         return len(self._manifest_done) == self.manifest.block_count
