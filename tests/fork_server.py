@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -133,10 +134,14 @@ def _channel() -> socket.socket:
 def serve(channel: socket.socket) -> None:
     """Fork for each message, until the other side is gone. Returns in each command, and never in what watches it."""
     import fountain
+    from fountain.codes.registry import code_by_name
+    from fountain.engine.runtime.warmup import WarmUp
+    from tests.engine.keeping import KeepingObserver
 
     for module in pkgutil.walk_packages(fountain.__path__, "fountain."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    WarmUp(code_by_name("raptorq")).finish(KeepingObserver(), threading.Event())  # Commands find the kernels in memory.
     gc.collect()
     gc.freeze()  # The collector of a command does not touch, and so copy, what all have in common.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for those who watch.
@@ -198,6 +203,20 @@ def _enter(namespace: str) -> None:
     assert not any(results), results
 
 
+def _run() -> None:
+    """Run the command, and end this process without taking apart all that was imported: that takes a while."""
+    status: object = 0
+    try:
+        runpy.run_module("fountain", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        status = ended.code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 1)
+
+
 if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module("fountain", run_name="__main__", alter_sys=True)
+    _run()

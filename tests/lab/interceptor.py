@@ -65,7 +65,9 @@ class Relay:
         port = next(port for port, number in NUMBERS.items() if number == address[1])
         self._send(interceptor.from_server(octets, port))
         if interceptor.seen is not None and self._attack is not Attack.REPLAYED:
-            self._kept.write_bytes(interceptor.seen.encode())
+            whole = self._kept.with_suffix(".new")  # This process is killed at any moment.
+            whole.write_bytes(interceptor.seen.encode())
+            whole.replace(self._kept)
 
     def _send(self, packets: Iterable[Packet]) -> None:
         for octets, is_for_server, port in packets:

@@ -47,7 +47,7 @@ def test_three_receivers_get_one_stream_and_a_result_line_each(fleet: Fleet, wri
 def test_what_receivers_lose_costs_little_more_than_what_one_of_them_loses(fleet: Fleet, write_file: Writer) -> None:
     path = write_file(SIZE)
     fetches = [fleet.receive(name, "--loss-test", "0.1") for name in ("first", "second")]
-    server = fleet.serve(*QUICKLY, "--wait", "2", "--expect", "2", path)
+    server = fleet.serve(*SLOWLY, "--wait", "2", "--expect", "2", path)
     assert [fetch.wait() for fetch in fetches] == [0, 0]
     assert copy_is_exact(fleet, "first", path)
     assert copy_is_exact(fleet, "second", path)

@@ -43,7 +43,7 @@ def test_a_peer_counts_that_needs_not_be_sent_the_zeros_of_its_file(
 ) -> None:
     path = write_file(0)
     path.write_bytes(bytes(5_000_000) + b"end")
-    server = programs.serve(path, "--expect", "1")
+    server = programs.serve(path, "--expect", "1", "--rate", "20M")
     assert programs.fetch("-o", tmp_path / "copy", port=server.port).wait() == 0
     assert server.wait() == 0
     assert server.event("peer_finished")["sent_count"] < 1_500
